@@ -111,10 +111,14 @@ class Departure(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """Another worker writes from here on or, with `alone`, the same one, alone. Runs no workflow code.
+    """Another worker writes from here on. Runs no workflow code.
 
     When an instance gets stuck by a divergence, its last owner records where its code left the log. `heard` is the time
     of the former owner's last heartbeat; of a trial, its beginning, if its worker then sends frequent heartbeats.
+
+    `alone`: its owner begins to try it or, without an owner, it has survived that. `tried` is the instance that the
+    former owner tried when it was lost; where a trial begins, this one. (A trial without `tried` was begun by a version
+    that let nothing else run beside it.)
 
     `interrupted`: the owner gives the instance back, and has dropped attempts that had begun.
     """
@@ -126,6 +130,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     heard: int = 0
     misfit: Departure | None = None
     interrupted: bool = False
+    tried: str = ""
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -28,7 +28,7 @@ from romancy.engine.outside.management import ActingWorker, purge, resume, retry
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
-from romancy.engine.worker.known_workflows import known_in, names_in, versions_in
+from romancy.engine.worker.known_workflows import known_in, names_in, suspects_in, tried_in, versions_in
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.retrying import RETRIED
 from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
@@ -75,8 +75,10 @@ __all__ = [
     "start_in",
     "start_of",
     "stored_size",
+    "suspects_in",
     "terminate",
     "terminate_with_children",
+    "tried_in",
     "uncoded",
     "versions_in",
     "waits_in_vain",

@@ -352,9 +352,17 @@ def owner_changed(
     heard: int = 0,
     departure: Departure | None = None,
     interrupted: bool = False,
+    tried: str = "",
 ) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
     entry = OwnerChanged(
-        at=now, owner=owner, code=code, alone=alone, heard=heard, misfit=departure, interrupted=interrupted
+        at=now,
+        owner=owner,
+        code=code,
+        alone=alone,
+        heard=heard,
+        misfit=departure,
+        interrupted=interrupted,
+        tried=tried,
     )
     return encode_commit([entry])

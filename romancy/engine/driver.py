@@ -37,7 +37,6 @@ from romancy.core import (
 )
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import Attempts
-from romancy.engine.admission import Admission
 from romancy.engine.aftermath import aftermath_of
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
@@ -134,7 +133,6 @@ class Driver:
         self._revivals = revivals
         self.ports = Ports()
         self.used = ConsumedMail()
-        self.admission = Admission()
         self._at_once = None if store.capabilities.embedded else _AT_ONCE
         self.due: dict[Live, None] = {}
         """Instances to be fed together in this turn of the event loop."""
@@ -262,8 +260,6 @@ class Driver:
             return None
         if live.holder is not None and live.is_held:
             return None
-        if self.admission.only is not None and self.admission.only != live.instance_id:
-            return None  # the end of the trial feeds this instance again
         ports, held = NO_PORTS, None
         if len(live.inputs) == 1 and not self.ports.of:
             inputs = live.take_inputs()

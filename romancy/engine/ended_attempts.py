@@ -30,11 +30,6 @@ class Ports:
         """
         self._ending: set[asyncio.Task[None]] = set()
 
-    @property
-    def empty(self) -> bool:
-        """Whether no port waits for its input to be fed."""
-        return not self.of
-
     def ended(self, event: Input, port: Port) -> None:
         """The attempt of this port has ended. Keep the port, if it leaves something, until its input is fed."""
         port.has_ended()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -35,7 +36,15 @@ def running() -> Any:
 
 def instance(instance_id: str, *attempts: Any, head: int = 1, code: str = "c1", **fields: Any) -> Any:
     run = SimpleNamespace(remembers=False, state=SimpleNamespace(joining=(), time=DUE))
-    given: dict[str, Any] = {"inputs": [], "lazy": {}, "holder": None, "wanting": {}, "returning": {}, "reviving": ()}
+    given: dict[str, Any] = {
+        "inputs": [],
+        "lazy": {},
+        "holder": None,
+        "wanting": {},
+        "returning": {},
+        "reviving": (),
+        "moves": None,
+    }
     return SimpleNamespace(
         **given
         | {
@@ -71,7 +80,6 @@ class World:
         leases = SimpleNamespace(peers=peers, fresh=lambda: True)
         stock = SimpleNamespace(look=bool, kind=_loop, in_a_second={Kind.LOOP: soon}.__getitem__)
         self.attempts = SimpleNamespace(waits_for_place=set[object]().__contains__, given_up=(), forget_stopped=bool)
-        self.admission = SimpleNamespace(only=None)
         world, keeper = cast("Any", self), cast("Any", SimpleNamespace(leases=leases))
         self.handing_over = HandingOver(world, world, cast("Any", stock), keeper, self.bereft)
 
@@ -161,4 +169,15 @@ async def test_what_a_worker_died_with_stays_until_its_log_grows() -> None:
     assert "gone" not in world.bereft
     for live in world.live.values():
         live.head = 2
+    assert len(await world.portion()) == 2
+
+
+async def test_what_is_tried_stays_until_its_log_grows() -> None:
+    """A hand-back would end its trial, and would hide that it may have killed workers."""
+    world = World(*backlog(4), peers=[peer(9)])
+    for live in world.live.values():
+        live.moves = asyncio.Event()
+    assert await world.portion() == []
+    for live in world.live.values():
+        live.moves.set()
     assert len(await world.portion()) == 2

@@ -1,29 +1,26 @@
-"""What the end of a log shows about an instance's lost owners, and how a worker treats a suspect."""
+"""How a worker treats suspects: one after another, each announced before it begins and cleared when it has survived."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from msgspec import Raw
 from msgspec.structs import replace
 
-from romancy.core import ActivityScheduled, LogEvent, OwnerChanged, WorkflowStarted, decode_commit, encode_commit
-from romancy.engine.admission import Admission
+from romancy.core import LogEvent, OwnerChanged, decode_commit, encode_commit
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.instance import Live
 from romancy.engine.worker import quarantine as trials
-from romancy.engine.worker.quarantine import Evidence, Quarantine, evidence_in
-from romancy.serialization import dumps
+from romancy.engine.worker.quarantine import Quarantine
+from romancy.errors import StorageUnavailableError
 from romancy.status import Status
 from romancy.storage.records import Append, Claimed, Outcome, Step
+from tests.engine.storms import STEP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Sequence
 
 pytestmark = pytest.mark.anyio
 
@@ -33,248 +30,102 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-NULL = Raw(dumps(None, "nothing"))
-START: LogEvent = WorkflowStarted(at=1, workflow="w", input=NULL, nonce="n")
-CALL: LogEvent = ActivityScheduled(id="a:1", name="a", args=NULL)
-STEP: list[LogEvent] = [START, CALL]
 TAKEN_OVER: list[LogEvent] = [OwnerChanged(at=5, owner="w2")]
-TRIED: list[LogEvent] = [OwnerChanged(at=3, owner="w2", alone=True)]
-RELEASED: list[LogEvent] = [OwnerChanged(at=4, code="c1")]
-TRIAL = [TRIED, TAKEN_OVER]
+TWICE = (STEP, TAKEN_OVER, TAKEN_OVER)
 
 
-@pytest.mark.parametrize(
-    ("commits", "expected"),
-    [
-        ([STEP], (0, (), 0)),
-        ([STEP, TAKEN_OVER], (1, (), 0)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER], (2, (), 0)),
-        ([STEP, TAKEN_OVER, STEP, TAKEN_OVER], (1, (), 0)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL], (3, (2,), 0)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, TRIED], (3, (2,), 0)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL], (5, (2, 2, 2), 0)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, TAKEN_OVER], (5, (), 1)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, TAKEN_OVER, *TRIAL, *TRIAL], (6, (2, 2), 1)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, TAKEN_OVER, *TRIAL, TAKEN_OVER], (5, (), 2)),
-        ([STEP, TAKEN_OVER, TAKEN_OVER, RELEASED], (0, (), 0)),
-        ([STEP, TAKEN_OVER, RELEASED, TAKEN_OVER], (1, (), 0)),
-        ([], (0, (), 0)),
-    ],
-)
-def test_deaths_in_a_row_and_those_alone(
-    commits: list[list[LogEvent]], expected: tuple[int, tuple[int, ...], int]
-) -> None:
-    assert expected == evidence_in(commits)
+def fatal(instance_id: str) -> list[list[LogEvent]]:
+    """A trial of which its worker died."""
+    trial: LogEvent = OwnerChanged(at=3, owner="w2", alone=True, tried=instance_id)
+    return [[trial], [OwnerChanged(at=5, owner="w3", tried=instance_id)]]
 
 
-def test_who_tried_it_and_lives_did_not_die_of_it() -> None:
-    commits = [STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL]
-
-    assert evidence_in(commits, living=["w2"]).trials == ()
-    assert evidence_in(commits, living=["w3"]).trials == (2, 2)
-
-
-def test_a_death_that_speaks_for_it_asks_for_one_trial_more() -> None:
-    assert Evidence(6, (1,) * 4).enough
-    assert not Evidence(7, (1,) * 4, 1).enough
-    assert Evidence(8, (1,) * 5, 1).enough
-    assert Evidence(30, (1,) * 8, 20).enough
-
-
-def test_a_worker_has_lived_much_longer_than_any_trial_took() -> None:
-    assert [1.0, 2.0, 4.0, 8.0] == [Evidence(2, (1,) * trials).alive_before(30.0) for trials in range(4)]
-    assert 16.0 == Evidence(4, (2_000_000, 1_000_000)).alive_before(30.0)
-    assert 120.0 == Evidence(4, (20_000_000,)).alive_before(30.0)
-    assert 24.0 == Evidence(4, (20_000_000,)).alive_before(3.0)
-
-
-@pytest.mark.parametrize(
-    ("heard", "beat", "taken", "lasted"),
-    [
-        (0, 0, 30.0, 30.0),
-        (0, 99.0, 30.0, 30.0),
-        (100.0, 0, 30.0, 30.0),
-        (100.0, 92.0, 30.0, 0.5),
-        (100.0, 100.5, 30.0, 1.0),
-        (100.0, 104.0, 30.0, 8.0),
-        (100.0, 120.0, 30.0, 30.0),
-        (100.0, 99.0, 0.2, 0.2),
-    ],
-    ids=["old worker", "taken over by a new one", "by an old one", "no beat", "one", "four", "many", "at once"],
-)
-def test_a_trial_lasted_until_its_next_heartbeat_was_due(
-    heard: float, beat: float, taken: float, lasted: float
-) -> None:
-    """And not until another worker came, which may be restarted at intervals."""
-    trial = OwnerChanged(at=100_000_000, owner="w2", alone=True, heard=round(heard * 1_000_000))
-    after = OwnerChanged(at=100_000_000 + round(taken * 1_000_000), owner="w3", heard=round(beat * 1_000_000))
-
-    assert (round(lasted * 1_000_000),) == evidence_in([STEP, TAKEN_OVER, TAKEN_OVER, [trial], [after]]).trials
-
-
-@pytest.mark.parametrize("every", [15.0, 30.0, 60.0])
-@pytest.mark.parametrize("ended", ["by its end", "by a kill", "orderly"])
-def test_poison_is_parked_after_six_deaths_however_seldom_workers_begin(every: float, ended: str) -> None:
-    """A supervisor starts one at intervals, and ends the one before if it still lives."""
-    commits: list[list[LogEvent]] = [STEP]
-    deaths = trials_begun = 0
-    for start in range(100):
-        now = start * every
-        evidence = evidence_in(commits[-32:])
-        if evidence.enough:
-            break
-        before = evidence.alive_before(30.0) if evidence.suspicious else 0.0
-        heard = now
-        if before < every:  # it dies of it, in an instant
-            if evidence.suspicious:
-                begun = round((now + before) * 1_000_000)
-                commits.append([OwnerChanged(at=begun, owner="w", alone=True, heard=begun)])
-                trials_begun += 1
-        elif ended == "orderly":
-            continue
-        deaths += 1
-        taken_over = round((now + every) * 1_000_000)
-        commits.append([OwnerChanged(at=taken_over, owner="w", heard=round(heard * 1_000_000))])
-
-    assert (6, 4) == (deaths, trials_begun)
-
-
-def is_parked(*, life: float, lasting: float, patience: float, deaths: int, gap: float, chance: random.Random) -> bool:
-    """Whether an innocent instance is parked while its workers die at random times with it and others.
-
-    It needs `lasting` seconds in one worker. Each worker takes over from the one before, as the log would show.
-    """
-    now = 0.0
-    commits: list[list[LogEvent]] = [STEP]
-    for _ in range(deaths):
-        evidence = evidence_in(commits[-32:])
-        if evidence.enough:
-            return True
-        left = chance.expovariate(1 / life)
-        before = evidence.alive_before(patience) if evidence.suspicious else 0.0
-        heard = now
-        if left - before > (min(lasting, patience) if evidence.suspicious else lasting):
-            commits = [STEP]  # it has ended or survived its trial, and the next begins
-        elif evidence.suspicious and left > before:
-            begun = round((now + before) * 1_000_000)
-            commits.append([OwnerChanged(at=begun, owner="w", alone=True, heard=begun)])
-            beats = [0.5 * 2**number for number in range(8) if 0.5 * 2**number <= left - before]
-            heard = now + before + (beats[-1] if beats else 0.0)
-        now += left + gap
-        commits.append([OwnerChanged(at=round(now * 1_000_000), owner="w", heard=round(heard * 1_000_000))])
-    return False
-
-
-@pytest.mark.parametrize("life", [0.3, 1.0, 3.0, 10.0, 60.0])
-@pytest.mark.parametrize("times", [0.1, 1.0, 2.0])
-@pytest.mark.parametrize("gap", [0.2, 30.0])
-def test_workers_that_die_at_random_park_no_innocent(life: float, times: float, gap: float) -> None:
-    chance = random.Random(f"{life} {times} {gap}")
-
-    parked = [
-        is_parked(life=life, lasting=times * life, patience=30.0, deaths=40, gap=gap, chance=chance) for _ in range(30)
-    ]
-
-    assert sum(parked) == 0
-
-
-CLAIMED = Claimed(
-    instance_id="suspect", life=1, workflow_name="w", status=Status.RUNNING, code="c", run_from=1, head=3,
-    signals=0, seen=0, crashes=2,
-)  # fmt: skip
+def claimed(instance_id: str) -> Claimed:
+    return Claimed(
+        instance_id=instance_id, life=1, workflow_name="w", status=Status.RUNNING, code="c", run_from=1, head=3,
+        signals=0, seen=0, crashes=2,
+    )  # fmt: skip
 
 
 class World:
-    """The surroundings of a quarantine: it records what is done with the suspect."""
+    """The surroundings of a quarantine: it records what is done with the suspects."""
 
-    def __init__(self, *commits: list[LogEvent], attempts: bool = True, alone: bool = True, lived: float = 0.0) -> None:
+    def __init__(self, *ids: str, commits: Sequence[list[LogEvent]] = TWICE, attempts: bool = True) -> None:
+        self.ids = ids
         self.done: list[str] = []
-        self.paused: list[float] = []
         self.parked = ""
-        self.finished = asyncio.Event()
+        self.stuck: set[str] = set()
+        self.over = asyncio.Event()
+        """Every suspect was taken up and cleared."""
         self.taken_up = asyncio.Event()
-        self._rows = [SimpleNamespace(body=encode_commit(commit)) for commit in commits]
-        self._alone = alone
-        self._times: Iterator[float] = iter((0.0, lived))
-        self.live: dict[str, Any] = {}
-        nothing = cast("Any", None)
+        self.rows = [SimpleNamespace(body=encode_commit(commit)) for commit in commits]
+        self.lived = 1000.0
+        self.live: dict[str, Live] = {}
         definition = cast("Any", SimpleNamespace(code="c"))
-        self._suspect = Live(CLAIMED.instance_id, CLAIMED.life, definition, nothing)
-        self._suspect.followed(CLAIMED.head + 1, "w3.1")
-        if attempts:
-            self._suspect.begins(cast("Any", SimpleNamespace(id="a:1")))
-        self.attempts = self.writer = self.clock = self
-        self.admission = Admission()
-        self.ports = SimpleNamespace(empty=True)
-        self.leases = SimpleNamespace(token="w3")
+        self.suspects = {each: Live(each, 1, definition, cast("Any", None)) for each in ids}
+        for live in self.suspects.values():
+            live.followed(4, "w3.1")
+            if attempts:
+                live.begins(cast("Any", SimpleNamespace(id="a:1", ending=False, task=object(), waits_since=0)))
+        self.writer = self.clock = self
+        self.attempts = SimpleNamespace(waits_for_place=set[object]().__contains__)
+        self.leases = SimpleNamespace(token="w3", renew=self.renew)
         self.incarnation = Incarnation("w3")
-        self.settles_at_once = False
+        self.settles_at_once = self.is_away = False
+        self.beats: list[bool | Exception] = []
+        """The answers to the next heartbeats; then each is answered."""
         self.submitted = asyncio.Event()
-        self.is_away = False
-        """Whether the database does not answer."""
+        self.quarantine = self.quarantine_of(0.0)
 
-    def quarantine(self, *, patience: float = 0.0) -> Quarantine:
+    def quarantine_of(self, patience: float) -> Quarantine:
         world = cast("Any", self)
-        return Quarantine(
-            world, world, world, world, world, patience=patience, pause=self.pause, clock=self._times.__next__
-        )
+        times = iter([0.0])
+        return Quarantine(world, world, world, world, world, patience=patience, clock=lambda: next(times, self.lived))
 
-    async def read(self, _instance_id: str, **_page: int) -> object:
-        return SimpleNamespace(rows=self._rows)
+    async def read(self, instance_id: str, *, after: int = 0, limit: int) -> object:
+        if limit:
+            return SimpleNamespace(rows=self.rows)
+        status = Status.STUCK if instance_id in self.stuck else Status.RUNNING
+        return SimpleNamespace(instance=SimpleNamespace(status=status))
 
     def now(self) -> int:
         return 7
 
-    def hold(self, only: object = None) -> None:
-        self.done.append("held" if only is None else "only it")
-
-    def let_go_on(self) -> None:
-        assert self.admission.only is None
-        self.done.append("let go on")
-
-    def go_on(self, _live: object) -> None:
-        self.done.append("driven on")
-
-    async def nothing_runs(self, _patience: float) -> bool:
-        return self._alone
-
-    async def pause(self, seconds: float) -> None:
-        self.paused.append(seconds)
+    async def renew(self) -> bool:
+        answer = self.beats.pop(0) if self.beats else True
+        if isinstance(answer, Exception):
+            raise answer
+        self.done.append(f"told {' '.join(self.quarantine.tells()) or 'none'}")
+        return answer
 
     async def outcome_of(self, item: Append) -> Outcome:
         (event,) = decode_commit(item.body)
         assert isinstance(event, OwnerChanged)
-        self.done.append("marked" if event.alone else "written")
+        assert event.alone
+        assert event.tried == item.instance_id
+        self.done.append(f"marked {item.instance_id}")
         self.submitted.set()
         if self.is_away:
             await asyncio.Event().wait()
         return Outcome.ACCEPTED
 
     async def take_up(self, claimed: Claimed, *_with: object) -> None:
-        assert self.admission.only == (CLAIMED.instance_id if self._alone and self.ports.empty else None)
-        self.done.append(f"taken up at {claimed.head}")
-        self.live[claimed.instance_id] = self._suspect
+        self.done.append(f"taken up {claimed.instance_id} at {claimed.head}")
+        live = self.live[claimed.instance_id] = self.suspects[claimed.instance_id]
         self.taken_up.set()
         if self.settles_at_once:
-            self._suspect.take_slot()
-            asyncio.get_running_loop().call_soon(self._settle, self._suspect)
+            live.take_slot()
+            asyncio.get_running_loop().call_soon(self._settle, live)
 
     def write(self, live: Any, item: Step) -> None:
-        assert decode_commit(item.body) == [OwnerChanged(at=7, code="c")]
-        self.done.append("cleared")
-        asyncio.get_running_loop().call_soon(self._is_cleared, live)
-
-    def _is_cleared(self, live: Any) -> None:
-        self.done.append("written")
-        self._settle(live)
+        assert decode_commit(item.body) == [OwnerChanged(at=7, code="c", alone=True)]
+        self.done.append(f"cleared {live.instance_id}")
+        asyncio.get_running_loop().call_soon(self._settle, live)
 
     @staticmethod
     def _settle(live: Any) -> None:
         if live.moves is not None:
             live.moves.set()
-
-    def look(self) -> None:
-        self.finished.set()
 
     def look_for_own(self) -> None:
         self.done.append("looked for own")
@@ -282,165 +133,197 @@ class World:
     def park(self, _claimed: Claimed, reason: str) -> None:
         self.parked = reason
 
+    async def held(self) -> None:
+        """Let the quarantine hold all suspects."""
+        for each in self.ids:
+            assert await self.quarantine.holds(claimed(each), None)
+
+    async def until_none_is_held(self) -> None:
+        async with asyncio.timeout(60):
+            while self.quarantine.tells() or not self.done or self.done[-1] != "told none":  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
 
 async def tried(world: World) -> list[str]:
-    """Return what is done with the suspect of this world."""
-    quarantine = world.quarantine()
-    assert await quarantine.holds(CLAIMED, None)
-    running = asyncio.create_task(quarantine.run())
-    await world.finished.wait()
-    running.cancel()
+    """Return what is done with the suspects of this world."""
+    await world.held()
+    async for _ in running(world):
+        await world.until_none_is_held()
     return world.done
 
 
-async def test_a_suspect_whose_next_commit_is_in_at_once_is_not_waited_for() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
-    world.settles_at_once = True
-    quarantine = world.quarantine(patience=3600.0)
-    assert await quarantine.holds(CLAIMED, None)
-    running = asyncio.create_task(quarantine.run())
-
-    async with asyncio.timeout(60):
-        await world.finished.wait()
-    running.cancel()
-
-    assert "cleared" not in world.done
+async def running(world: World) -> AsyncGenerator[asyncio.Task[None]]:
+    task = asyncio.create_task(world.quarantine.run())
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_suspect_that_was_claimed_anew_is_not_tried_as_it_was() -> None:
-    """Its former claim waits for its time: the trial would be written where others have written since."""
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
-    world._times = itertools.repeat(0.0)  # pyright: ignore[reportPrivateUsage]
-    quarantine = world.quarantine()
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def pause(seconds: float) -> None:
-        await World.pause(world, seconds)
-        if len(world.paused) == 1:
-            begun.set()
-            await go_on.wait()
-
-    quarantine._pause = pause  # pyright: ignore[reportPrivateUsage]
-    assert await quarantine.holds(CLAIMED, None)
-    running = asyncio.create_task(quarantine.run())
-    await begun.wait()
-    quarantine.forget()
-    assert await quarantine.holds(replace(CLAIMED, head=CLAIMED.head + 1), None)
-    go_on.set()
-    await world.taken_up.wait()
-    running.cancel()
-
-    assert [f"taken up at {CLAIMED.head + 2}"] == [one for one in world.done if one.startswith("taken up")]
-
-
-async def test_a_suspect_is_tried_alone_and_cleared_when_it_survives() -> None:
-    """The others continue when its survival is in its log, not before."""
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
-
-    assert await tried(world) == [
-        "held", "marked", "taken up at 4", "only it", "cleared", "written", "driven on", "let go on",
+async def test_a_suspect_is_announced_before_it_begins_and_cleared_when_it_has_survived() -> None:
+    assert await tried(World("a")) == [
+        "told suspects=1 tried=a", "marked a", "taken up a at 4", "cleared a", "told none",
     ]  # fmt: skip
-    assert world.paused == [1.0]
+
+
+async def test_one_begins_after_the_other() -> None:
+    assert await tried(World("a", "b")) == [
+        "told suspects=2 tried=a", "marked a", "taken up a at 4", "cleared a",
+        "told suspects=1 tried=b", "marked b", "taken up b at 4", "cleared b", "told none",
+    ]  # fmt: skip
 
 
 async def test_what_runs_nothing_is_cleared_once_it_is_replayed() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, attempts=False)
+    world = World("a", attempts=False)
+    world.quarantine = world.quarantine_of(3600.0)
 
-    assert await tried(world) == [
-        "held", "marked", "taken up at 4", "only it", "cleared", "written", "driven on", "let go on",
-    ]  # fmt: skip
-    assert world.paused == [4.0]
+    assert "cleared a" in await tried(world)
 
 
-async def test_a_worker_that_has_lived_for_long_does_not_wait() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, lived=100.0)
+async def test_a_suspect_whose_next_commit_is_in_at_once_is_not_waited_for() -> None:
+    world = World("a")
+    world.settles_at_once = True
+    world.quarantine = world.quarantine_of(3600.0)
 
-    assert "marked" in await tried(world)
-    assert world.paused == [0.0]
-
-
-async def test_what_is_not_alone_is_not_said_to_be() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, alone=False)
-
-    assert await tried(world) == ["held", "taken up at 3", "driven on", "let go on"]
+    assert "cleared a" not in await tried(world)
 
 
-async def test_a_trial_does_not_begin_while_a_session_of_others_is_open() -> None:
-    """It would stay open as long as the trial, because the input that ends it is not fed meanwhile."""
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
-    world.ports = SimpleNamespace(empty=False)
+async def test_a_suspect_whose_attempt_waits_for_a_slot_has_not_survived() -> None:
+    """Its trial goes on until it moves, or for as long as any trial may."""
+    world = World("a")
+    (attempt,) = world.suspects["a"].attempts.values()
+    attempt.task, attempt.waits_since = None, 1.0
+    world.quarantine = world.quarantine_of(20.0)
+    waits = list[float]()
 
-    assert await tried(world) == ["held", "taken up at 3", "driven on", "let go on"]
+    async def happens(event: asyncio.Event, seconds: float) -> bool:
+        waits.append(seconds)
+        return event.is_set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "_happens", happens)
+        await tried(world)
+
+    assert waits == [20.0, 20.0, 20.0]
 
 
-async def test_a_trial_is_stopped_though_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "_GOODBYE", 0.0)
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
+async def test_a_session_that_has_the_slot_does_not_hold_up_the_next_one() -> None:
+    """It is cleared when the session lets it."""
+    world = World("a", "b")
+    session = SimpleNamespace(ended=False)
+    world.suspects["a"].holder = cast("Any", session)
+    before = list[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "_PAUSE", 0.0)
+        await world.held()
+        async for _ in running(world):
+            await world.until_none_is_held()
+            before = [one for one in world.done if one.startswith("cleared")]
+            session.ended = True
+            moves = world.suspects["a"].moves
+            assert moves is not None
+            async with asyncio.timeout(60):
+                await moves.wait()
+
+    assert before == ["cleared b"]
+    assert "cleared a" in world.done
+
+
+async def test_a_worker_that_was_declared_dead_begins_no_trial() -> None:
+    world = World("a")
+    world.beats = [False, False]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "_PAUSE", 0.0)
+        done = await tried(world)
+
+    assert done.index("marked a") == 3
+
+
+async def test_a_trial_waits_for_a_heartbeat_that_tells_of_it() -> None:
+    world = World("a")
+    world.beats = [StorageUnavailableError("away")] * 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "_PAUSE", 0.0)
+        done = await tried(world)
+
+    assert done[:2] == ["told suspects=1 tried=a", "marked a"]
+
+
+async def test_suspects_that_wait_for_their_times_are_told() -> None:
+    world = World("a", "b")
+    world.lived = 0.0
+    await world.held()
+    async for _ in running(world):
+        async with asyncio.timeout(60):
+            while not world.done:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    assert world.done == ["told suspects=2"]
+
+
+async def test_a_suspect_that_was_claimed_anew_is_not_tried_as_it_was() -> None:
+    """The trial would be written where others have written since."""
+    world = World("a")
+    await world.held()
+    world.quarantine.forget()
+    world.lived = 3000.0
+    assert world.quarantine.tells() == []
+    assert await world.quarantine.holds(replace(claimed("a"), head=8), None)
+    world.suspects["a"].followed(9, "w3.1")
+    async for _ in running(world):
+        await world.until_none_is_held()
+
+    assert "taken up a at 9" in world.done
+
+
+async def test_a_trial_is_stopped_though_the_database_is_away() -> None:
+    world = World("a")
     world.is_away = True
-    quarantine = world.quarantine(patience=1000.0)
-    assert await quarantine.holds(CLAIMED, None)
-    running = asyncio.create_task(quarantine.run())
-    await world.submitted.wait()
+    await world.held()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "_GOODBYE", 0.0)
+        async for task in running(world):
+            await world.submitted.wait()
+            task.cancel()
+            await asyncio.wait([task], timeout=60)
 
-    running.cancel()
-    await asyncio.wait([running], timeout=60)
-
-    assert running.cancelled()
+            assert task.cancelled()
 
 
 async def test_a_worker_that_is_stopped_in_a_trial_clears_it() -> None:
     """If the process is killed after that, the instance under trial does not become a suspect."""
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER)
-    quarantine = world.quarantine(patience=1000.0)
-    assert await quarantine.holds(CLAIMED, None)
-    running = asyncio.create_task(quarantine.run())
-    await world.taken_up.wait()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    world = World("a")
+    world.quarantine = world.quarantine_of(1000.0)
+    await world.held()
+    async for _ in running(world):
+        await world.taken_up.wait()
 
-    assert "cleared" in world.done
-    assert "let go on" in world.done
+    assert "cleared a" in world.done
+    assert world.quarantine.tells() == []
 
 
 async def test_it_is_parked_with_what_was_seen() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL, *TRIAL)
+    world = World("a", commits=[*TWICE, *fatal("a") * 5])
 
-    assert await world.quarantine().holds(CLAIMED, None)
+    assert await world.quarantine.holds(claimed("a"), None)
 
-    assert "6 workers in a row were lost while they had it, the last 4 while they ran nothing else" in world.parked
-    assert "(they were lost within 0.0, 0.0, 0.0, 0.0 s after they had begun it)" in world.parked
+    assert "7 workers in a row were lost while they had it, 5 of them while they tried it" in world.parked
+    assert "(they were lost within 0.0, 0.0, 0.0, 0.0, 0.0 s after they had begun it)" in world.parked
 
 
-async def test_deaths_without_it_speak_for_it() -> None:
-    world = World(STEP, TAKEN_OVER, TAKEN_OVER, *TRIAL, *TRIAL, *TRIAL, *TRIAL, TAKEN_OVER)
+async def test_deaths_without_it_speak_for_it_unless_the_one_that_was_tried_is_stuck_since() -> None:
+    others: list[list[LogEvent]] = [[OwnerChanged(at=5, owner="w2", tried=each)] for each in ("x", "y")]
+    world = World("a", commits=[*TWICE, *fatal("a") * 5, *others])
 
-    assert "marked" in await tried(world)
+    assert "marked a" in await tried(world)
     assert not world.parked
 
+    world.stuck = {"x"}
+    assert await world.quarantine.holds(claimed("a"), None)
+    assert world.parked
 
-async def test_alone_is_who_alone_may_be_driven() -> None:
-    """The trial waits for a running replay, and later ones wait for the trial."""
-    admission, order = Admission(), list[str]()
 
-    async def replay(instance_id: str, done: asyncio.Event) -> None:
-        await admission.turn_of(instance_id)
-        with admission.replaying():
-            order.append(f"{instance_id} begins")
-            await done.wait()
-            order.append(f"{instance_id} ends")
+async def test_what_is_not_suspected_is_not_held() -> None:
+    others: list[list[LogEvent]] = [[OwnerChanged(at=5, owner="w2", tried="x")]] * 9
+    world = World("a", commits=[STEP, TAKEN_OVER, *others])
 
-    done = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(replay("before", done))
-        await asyncio.sleep(0)
-        assert not await admission.begin("suspect", 0.0)
-        beginning = group.create_task(admission.begin("suspect", 1000.0))
-        await asyncio.sleep(0)
-        group.create_task(replay("after", done))
-        await asyncio.sleep(0)
-        done.set()
-        assert await beginning
-        await replay("suspect", done)
-        admission.end()
-
-    assert order == [f"{who} {what}" for who in ("before", "suspect", "after") for what in ("begins", "ends")]
+    assert not await world.quarantine.holds(claimed("a"), None)

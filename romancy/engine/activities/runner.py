@@ -89,7 +89,6 @@ class Attempts:
         """Attempts that the engine has gone on without. Each keeps its slot until it ends."""
         self.interrupted = Interrupted()
         self._held = False
-        self._only: Live | None = None
         self._waiting: list[asyncio.Future[None]] = []
         """Those who wait until no attempt runs."""
         self._queue: deque[Attempt] = deque()
@@ -337,7 +336,7 @@ class Attempts:
                 attempt = self._to_begin.popleft()
                 if attempt.live.attempts.get(attempt.id) is not attempt:
                     self._one_free()  # nothing waits for it any more
-                elif fresh and (not self._held or attempt.live is self._only):
+                elif fresh and not self._held:
                     context = self._context.copy()
                     if attempt.effect.context is not None:
                         carry(attempt.effect.context, context)
@@ -356,32 +355,20 @@ class Attempts:
                 loop.call_soon(self._begin_all)
 
     def _launch(self) -> None:
-        waiting: list[Attempt] = []
-        while self._queue and self._free > 0:
+        while self._queue and self._free > 0 and not self._held:
             attempt = self._queue.popleft()
             if attempt.live.attempts.get(attempt.id) is not attempt:
                 continue
-            if self._held and attempt.live is not self._only:
-                waiting.append(attempt)
-                continue
             # An attempt that waited for a slot starts only while this worker's lease is known to hold.
             if not self._keeper.leases.fresh():
-                waiting.append(attempt)
+                self._queue.appendleft(attempt)
                 break
             attempt.queued = _longer_than_a_moment(time.monotonic() - attempt.waits_since)
             self._begin(attempt)
-        if waiting:
-            self._queue.extendleft(reversed(waiting))
 
-    def hold(self, only: Live | None = None) -> None:
-        """Begin no further attempts, or only those of one instance. Running attempts continue."""
-        self._held, self._only = True, only
-        self._launch()
-
-    def let_go_on(self) -> None:
-        """Begin the attempts that were held back."""
-        self._held, self._only = False, None
-        self._launch()
+    def hold(self) -> None:
+        """Begin no further attempts. Running attempts continue."""
+        self._held = True
 
     async def all_ended(self, timeout: float | None) -> bool:
         """Wait until no attempt runs, apart from those given up. False if one still runs after `timeout` seconds."""

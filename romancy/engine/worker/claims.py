@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from romancy.engine.worker.intake import Intake
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.engine.worker.next_claim import NextClaim
-    from romancy.engine.worker.quarantine import Quarantine
     from romancy.storage.protocol import Store
     from romancy.storage.records import Work
 
@@ -57,7 +56,6 @@ class Claiming:
         clock: DatabaseClock,
         driver: Driver,
         intake: Intake,
-        quarantine: Quarantine,
         *,
         keeper: LeaseKeeper,
         next_claim: NextClaim,
@@ -86,7 +84,6 @@ class Claiming:
         self._postponed = False
         """Whether the reaction to news was postponed until there is less work at hand."""
         self.intake = intake
-        self._quarantine = quarantine
         self._swept = -_SWEEP_EVERY
         self._claims = False
         """Whether a claim is under way."""
@@ -286,7 +283,7 @@ class Claiming:
         With peers, a claim is small. If much was written since the last claim, the next one is larger: its instances
         will not wait long either, and fewer, larger claims and commits cost less.
         """
-        if self._only_mail or self._quarantine.busy or self.intake.waits_for_mail:
+        if self._only_mail or self.intake.waits_for_mail:
             return 0
         room = self._room()
         if not self._keeper.leases.peers or not self._has_peers():
@@ -335,7 +332,7 @@ class Claiming:
 
     def _wants_more(self, *, anew: bool = False) -> bool:
         """Whether there is room for instances that may be due. `anew`: count also if this was done a moment ago."""
-        if self._only_mail or self._quarantine.busy or self._room() <= 0:
+        if self._only_mail or self._room() <= 0:
             return False
         return self._backlog.wants(anew=anew)
 

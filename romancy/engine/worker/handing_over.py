@@ -119,7 +119,7 @@ class HandingOver:
     async def _hand_some_over(self) -> bool:
         """Hand one portion over, if the last one was taken. Returns False if there is nothing to hand over."""
         leases = self._keeper.leases
-        if not leases.peers or not leases.fresh() or self._driver.admission.only is not None:
+        if not leases.peers or not leases.fresh():
             return self._ended()
         surplus = self._surplus()
         if not surplus:
@@ -168,6 +168,8 @@ class HandingOver:
         for live in self._driver.live.values():
             if not live.attempts or self._bereft.get(live.instance_id) == live.head:
                 continue
+            if live.moves is not None and not live.moves.is_set():
+                continue  # it is tried
             if is_untouched(live, attempts) and waits_for_slot(live, attempts):
                 waiting[self._stock.kind(live.definition.name)].append(live)
         return {

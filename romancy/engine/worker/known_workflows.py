@@ -1,4 +1,4 @@
-"""Encodes in a worker's row which workflows it knows, beside the versions of their code, and how much it could take."""
+"""Encodes in a worker's row which workflows it knows, how much it could take, and which suspects it holds and tries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["known_in", "names_in", "names_told", "room_in", "room_told", "versions_in"]
+__all__ = [
+    "known_in",
+    "names_in",
+    "names_told",
+    "room_in",
+    "room_told",
+    "suspects_in",
+    "suspects_told",
+    "tried_in",
+    "versions_in",
+]
 
 _NAME: Final = "workflow="
 _ROOM: Final = "room="
+_SUSPECTS: Final = "suspects="
+_TRIED: Final = "tried="
+_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED)
+"""Entries that change while the worker lives."""
 
 
 def names_told(names: Iterable[str]) -> list[str]:
@@ -25,12 +39,12 @@ def names_in(codes: Iterable[str]) -> set[str]:
 
 def versions_in(codes: Iterable[str]) -> set[str]:
     """The versions of code that a worker with such a row runs."""
-    return {code for code in codes if not code.startswith((_NAME, _ROOM))}
+    return {code for code in codes if not code.startswith((_NAME, *_PASSING))}
 
 
 def known_in(codes: Iterable[str]) -> frozenset[str]:
     """Everything that a worker with such a row says of the workflows that it knows."""
-    return frozenset(code for code in codes if not code.startswith(_ROOM))
+    return frozenset(code for code in codes if not code.startswith(_PASSING))
 
 
 def room_told(room: Iterable[int]) -> str:
@@ -40,5 +54,25 @@ def room_told(room: Iterable[int]) -> str:
 
 def room_in(codes: Iterable[str]) -> list[int]:
     """How many more instances of each kind a worker with such a row could take at its last heartbeat."""
-    told = [code.removeprefix(_ROOM) for code in codes if code.startswith(_ROOM)]
-    return [int(part) for part in told[0].split(",") if part.isdigit()] if told else []
+    told = _told(_ROOM, codes)
+    return [int(part) for part in told.split(",") if part.isdigit()]
+
+
+def suspects_told(number: int, tried: str) -> list[str]:
+    """The entries for the suspects that a worker has not cleared yet, and for the one that it tries ("": none)."""
+    return [*([f"{_SUSPECTS}{number}"] if number else []), *([_TRIED + tried] if tried else [])]
+
+
+def suspects_in(codes: Iterable[str]) -> int:
+    """How many suspects a worker with such a row had not cleared at its last heartbeat."""
+    told = _told(_SUSPECTS, codes)
+    return int(told) if told.isdigit() else 0
+
+
+def tried_in(codes: Iterable[str]) -> str:
+    """The id of the suspect that a worker with such a row tried at its last heartbeat; "" if it tried none."""
+    return _told(_TRIED, codes)
+
+
+def _told(what: str, codes: Iterable[str]) -> str:
+    return next((code.removeprefix(what) for code in codes if code.startswith(what)), "")

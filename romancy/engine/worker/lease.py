@@ -17,7 +17,7 @@ from romancy.engine.worker.host import certainly_gone, same_machine, this_host
 from romancy.storage.records import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from romancy.engine.clock import DatabaseClock
     from romancy.storage.protocol import Store
@@ -66,10 +66,12 @@ class Leases:
         named: bool = False,
         exclusive: bool = False,
         room: Callable[[], str] = str,
+        suspects: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`exclusive`: an open session on this database keeps other workers from sending heartbeats.
 
-        `room` is what each heartbeat tells peers, beside the versions of the code: how much this worker could take.
+        `room` and `suspects` are what each heartbeat tells peers, beside the versions of the code: how much this worker
+        could take, and which instances it tries.
         """
         here = this_host()
         self._store = store
@@ -82,6 +84,7 @@ class Leases:
         """The token of this incarnation."""
         self.peers: list[Peer] = []
         self._room = room
+        self._suspects = suspects
         self._told = self.worker
         """This worker as its last heartbeat described it."""
         self._named = named
@@ -168,8 +171,7 @@ class Leases:
     async def renew(self) -> bool:
         """Renew the lease by a heartbeat and look at the peers. False: this worker is dead and must drop everything."""
         sent = boot_time()
-        if room := self._room():
-            self._told = replace(self.worker, codes=(*self.worker.codes, room))
+        self._tell()
         pulse = await self._store.heartbeat(self._told)
         self._clock.observe(pulse.now)
         if pulse.alive:
@@ -184,8 +186,15 @@ class Leases:
                 self._elders = {peer.token: peer.beat for peer in pulse.peers}
         return pulse.alive
 
+    def _tell(self) -> None:
+        room, suspects = self._room(), self._suspects()
+        if room or suspects or self._told is not self.worker:
+            told = (room, *suspects) if room else suspects
+            self._told = replace(self.worker, codes=(*self.worker.codes, *told))
+
     async def leave(self) -> None:
         """Mark this worker dead, so that others take over from it at once."""
+        self._tell()
         await self._store.leave(self._told)
 
     async def meet(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from romancy._logs import get_logger
 from romancy.engine.decide import owner_changed
 from romancy.engine.outage import Outage
+from romancy.engine.worker.known_workflows import tried_in
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class LeaseKeeper:
 
     async def _take_over(self) -> None:
         for peer in self.leases.lost():
-            body = owner_changed(self._incarnation.clock.now(), self.leases.token, "", heard=peer.beat_at)
+            now, tried = self._incarnation.clock.now(), tried_in(peer.codes)
+            body = owner_changed(now, self.leases.token, "", heard=peer.beat_at, tried=tried)
             while True:
                 answer = await self._store.takeover(self.leases.token, peer, body, self._incarnation.nonce())
                 if answer.moved:

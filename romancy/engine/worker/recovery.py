@@ -101,9 +101,6 @@ class Recovery:
 
     async def take_up(self, claimed: Claimed, box: Mailbox | None = None) -> None:
         """Replay a claimed instance from its log and continue it; park it if that is impossible."""
-        admission = self._driver.admission
-        if admission.only is not None:
-            await admission.turn_of(claimed.instance_id)
         if (live := self._resting.take(claimed)) is not None:
             self._go_on(live, box, given_up=False)
             return
@@ -122,9 +119,6 @@ class Recovery:
         It is parked if that is impossible, and dropped if another worker has written to its log.
         Raises StorageUnavailableError.
         """
-        admission = self._driver.admission
-        if admission.only is not None:
-            await admission.turn_of(live.instance_id)
         claimed = claimed_again(live)
         found = await self._replayed(claimed, given_up=live.is_given_up, loaded=live)
         if found is None:
@@ -146,8 +140,7 @@ class Recovery:
         Raises StorageUnavailableError.
         """
         try:
-            with self._driver.admission.replaying():
-                return await self._load(claimed, given_up=given_up)
+            return await self._load(claimed, given_up=given_up)
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
             if loaded is not None:

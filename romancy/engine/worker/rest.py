@@ -18,6 +18,6 @@ def is_at_rest(worker: Worker) -> bool:
 def rests_beside_attempts(worker: Worker) -> bool:
     """Whether nothing is to be claimed, taken up, fed, written or dispatched now. Attempts may run."""
     driver, claiming = worker.driver, worker.claiming
-    if driver.due or driver.admission.only is not None or not worker.tasks.idle:
+    if driver.due or not worker.tasks.idle:
         return False
     return driver.writer.idle and driver.dispatcher.idle and claiming.at_rest and claiming.intake.is_idle

@@ -82,9 +82,7 @@ class Starts:
     def begin(self, starts: Sequence[Asked]) -> None:
         """Write new instances, and drive those that are not due later or left to others."""
         driver, leases = self._driver, self._keeper.leases
-        room = (
-            0 if driver.admission.only is not None else self._settings.max_live - len(driver.live) - len(self.under_way)
-        )
+        room = self._settings.max_live - len(driver.live) - len(self.under_way)
         shared = bool(leases.peers) and leases.has_peers()
         now = self._clock.now()
         with driving(), speaking(self._settings.speaker):

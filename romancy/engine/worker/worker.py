@@ -162,7 +162,6 @@ class Worker:
             self.clock,
             self.driver,
             self._intake,
-            self._quarantine,
             keeper=self.beating,
             next_claim=self._next_claim,
             backlog=Backlog(self.stock, self.clock, self._codes),
@@ -338,6 +337,7 @@ class Worker:
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
             room=self._room_to_tell,
+            suspects=self._suspects_to_tell,
         )
         self._incarnation.begins_anew(leases.token)
         return leases
@@ -345,6 +345,10 @@ class Worker:
     def _room_to_tell(self) -> str:
         """What the next heartbeat tells peers of this worker's room."""
         return room_told([] if self.draining else self.stock.told())
+
+    def _suspects_to_tell(self) -> list[str]:
+        """What the next heartbeat tells of the suspects of this worker."""
+        return self._quarantine.tells()
 
     # ── what the driver reports ─────────────────────────────────────────────────────────────────────────────────
 

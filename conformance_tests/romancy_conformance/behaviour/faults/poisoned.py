@@ -15,7 +15,7 @@ import os
 import sys
 
 from romancy import Romancy, WorkflowContext, activity, workflow
-from romancy.engine.worker import quarantine
+from romancy.engine.worker import evidence, quarantine
 from romancy_conformance.process_control import crash, die
 
 POISON = "poison"
@@ -47,9 +47,10 @@ async def toast(ctx: WorkflowContext, cup: str) -> str:
 async def main(url: str, count: int) -> None:
     values: dict[str, float] = {"_ALIVE": 0.05, "_TIMES_LONGER": 0}  # no process here is killed at random
     if "restarted" in sys.argv:
-        values = {"_ALIVE": 0.1, "_FIRST_BEAT": 0.05, "_LONG_ENOUGH": 12.0}
+        values = {"_ALIVE": 0.1, "FIRST_BEAT": 0.05, "_LONG_ENOUGH": 12.0}
+        quarantine.FIRST_BEAT = 0.05  # type: ignore[misc]
     for name, value in values.items():
-        setattr(quarantine, name, value)
+        setattr(evidence, name, value)
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)

@@ -36,15 +36,15 @@ async def run_once(url: str, ending: str) -> int:
 
 
 async def test_poison_is_parked_and_the_others_finish(field: Field) -> None:
-    """However it ends them: six workers in a row die, and the seventh parks it."""
-    endings = [*ENDINGS, "exit"]
+    """However it ends them: seven workers in a row die, and the eighth parks it."""
+    endings = [*ENDINGS, "exit", "exit"]
     ends = [await run_once(field.url, ending) for ending in endings]
 
-    assert ends == [*ENDINGS.values(), 0]
+    assert ends == [*ENDINGS.values(), HOW["exit"], 0]
     poison = await field.app.get_instance("poison")
     assert poison is not None
     assert poison.status is Status.STUCK
-    assert "6 workers in a row were lost while they had it, the last 4 while they ran nothing" in (poison.error or "")
+    assert "7 workers in a row were lost while they had it, 5 of them while they tried it" in (poison.error or "")
     done = await field.app.list_instances(instance_id="cup-", status="completed", limit=100)
     assert len(done.instances) == INNOCENT
 
@@ -73,7 +73,7 @@ async def test_poison_is_parked_as_soon_where_something_restarts_the_process_at_
         if ends[-1] == HOW["exit"]:
             await asyncio.sleep(max(0.0, due - loop.time()))
 
-    assert [HOW["exit"]] * 6 + [0] == ends
+    assert [HOW["exit"]] * 7 + [0] == ends
     poison = await field.app.get_instance("poison")
     assert poison is not None
     assert poison.status is Status.STUCK

@@ -1,0 +1,72 @@
+"""A worker with long activities, errands and perhaps poison, which says what begins.
+
+    python -m romancy_conformance.behaviour.faults.suspected URL PACE
+
+It prints `ready`, and then the id of each long activity's instance when that begins here. PACE says what it does about
+suspects: `usual`; `soon`, ten times as fast; `never`, so that none begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.engine.worker import evidence, quarantine
+
+__all__ = ["WORKFLOWS", "errand", "expedition", "poison"]
+
+PACES: dict[str, dict[str, float]] = {
+    "usual": {},
+    "soon": {"_ALIVE": 0.1, "_ALL": 3.0, "_SHORTEST": 0.05, "FIRST_BEAT": 0.05, "_AGAIN": 0.5},
+    "never": {"_ALIVE": 36_000.0},
+}
+
+
+@activity
+async def travel(_: int) -> None:
+    print(activity_context().instance_id, flush=True)
+    await asyncio.sleep(36_000)
+
+
+@activity
+async def drink(_: int) -> None:
+    os._exit(66)
+
+
+@activity
+async def buy(what: str) -> str:
+    return what
+
+
+@workflow
+async def expedition(ctx: WorkflowContext, number: int) -> None:
+    await travel(number)
+
+
+@workflow
+async def poison(ctx: WorkflowContext, number: int) -> None:
+    await drink(number)
+
+
+@workflow
+async def errand(ctx: WorkflowContext, what: str) -> str:
+    return await buy(what)
+
+
+WORKFLOWS = [expedition, poison, errand]
+
+
+async def main(url: str, pace: str) -> None:
+    for name, value in PACES[pace].items():
+        setattr(evidence, name, value)
+        if hasattr(quarantine, name):
+            setattr(quarantine, name, value)
+    async with Romancy(url, workflows=WORKFLOWS, max_activities=1_000):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:3]))
