@@ -16,7 +16,7 @@ from romancy.cli._printing import as_json, json_option, line, say, wrapped
 from romancy.cli._private import refuse_private
 from romancy.cli._workers import state_of
 from romancy.errors import SchemaVersionError
-from romancy.insight import ago, many, span
+from romancy.insight import ago, many, span, suspects_of
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
 from romancy.storage.rooms import Room
@@ -115,8 +115,8 @@ async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click giv
     """Check whether the database can be reached and used.
 
     Exit code 1 if something is wrong. It reports versions, the schema and what is pending of it, settings that cost
-    durability or speed, the difference of the clocks, workers that are silent or dead, and whether a sample of the
-    instances has its rows and its index. Nothing is written.
+    durability or speed, the difference of the clocks, workers that are silent or dead, instances that are suspected of
+    ending workers, and whether a sample of the instances has its rows and its index. Nothing is written.
     """
     refuse_private(url)
     store = create_store(url)
@@ -205,6 +205,8 @@ def _workers(census: Census) -> Iterator[Setting]:
             verdict="problem",
             advice=f"last beat {ago(peer.beat_at, census.now)}; another worker takes over what it had",
         )
+    if (suspects := suspects_of(census)).number:
+        yield Setting(name="suspects", value=str(suspects.number), verdict="note", advice=suspects.sentence)
 
 
 TENDING = (migrate, doctor)

@@ -8,7 +8,7 @@ import click
 
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
-from romancy.insight import many, span
+from romancy.insight import many, span, suspects_of
 
 if TYPE_CHECKING:
     from romancy.storage.figures import OpenWorkflow
@@ -25,10 +25,10 @@ async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> 
     """What is open, by workflow, with the age of the oldest.
 
     Of each status the oldest instances are counted, at most as many as --most says. A number with + may be higher, and
-    so may the age beside it.
+    so may the age beside it. Instances that are suspected of ending workers are counted too.
     """
     async with desk(url, app) as open_desk:
-        now = (await open_desk.store.rooms.reading.census()).now
+        census = await open_desk.store.rooms.reading.census()
         found = await open_desk.store.rooms.figures.open_work(most=most)
     lines = found.by_workflow()
     for each in lines if json_lines else ():
@@ -43,7 +43,7 @@ async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> 
         )
     if not json_lines and lines:
         rows = (
-            (f"{each.number:,}{'+' if each.more else ''}", span(now - each.oldest), _words(each), each.name)
+            (f"{each.number:,}{'+' if each.more else ''}", span(census.now - each.oldest), _words(each), each.name)
             for each in lines
         )
         table(("OPEN", "OLDEST", "STATUSES", "WORKFLOW"), rows)
@@ -51,6 +51,8 @@ async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> 
         say("nothing is open")
     for status in sorted(found.more):
         say(f"{status}: only the oldest {many(most, 'instance')} were counted; there may be newer ones (--most)")
+    if (suspects := suspects_of(census)).number:
+        say(suspects.sentence)
 
 
 def _words(each: OpenWorkflow) -> str:

@@ -8,8 +8,8 @@ import click
 
 from romancy.cli._database import database, desk, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
-from romancy.engine import names_in, versions_in
-from romancy.insight import ago, moment
+from romancy.engine import names_in, suspects_in, tried_in, versions_in
+from romancy.insight import ago, moment, suspects_of
 
 if TYPE_CHECKING:
     from romancy.storage.records import Peer
@@ -37,6 +37,8 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
                 "lease": peer.lease,
                 "codes": sorted(versions_in(peer.codes)),
                 "workflows": sorted(names_in(peer.codes)),
+                "suspects": suspects_in(peer.codes),
+                "tried": tried_in(peer.codes) or None,
             }
         )
     if not json_lines and registered:
@@ -45,6 +47,8 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
             for peer in registered
         )
         table(("STATE", "LAST BEAT", "STARTED (UTC)", "WORKER"), rows)
+    if (suspects := suspects_of(census)).number:
+        say(suspects.sentence)
     if not registered:
         say("no worker is registered; start one with `romancy run MODULE:APP`")
 

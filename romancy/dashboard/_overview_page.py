@@ -12,6 +12,7 @@ from romancy.dashboard._over_time import RANGES, USUAL, OverTime, over_time
 from romancy.dashboard._pages import render
 from romancy.engine import names_in
 from romancy.errors import QueryError
+from romancy.insight import Suspects, suspects_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Count, Tally
 from romancy.storage.query import build_query
@@ -92,6 +93,7 @@ class Overview(NamedTuple):
     needy: list[InstanceRow]
     """Instances that need attention: stuck ones, then failed ones."""
     workers: list[Peer]
+    suspects: Suspects
     outbox: OutboxCounts
     kept: Kept
     loads: dict[str, int]
@@ -165,6 +167,7 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         open=[] if figures is None else (await figures.open_work(most=OLDEST)).by_workflow(),
         needy=needy,
         workers=workers,
+        suspects=suspects_of(census),
         outbox=await store.rooms.outbox.counts(most=MOST + 1),
         kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
         loads={} if figures is None else await figures.loads([peer.token for peer in workers], most=MOST + 1),
@@ -208,5 +211,5 @@ def _version(seen: Overview) -> str:
     ]
     needy = [(row.instance_id, row.updated_at) for row in seen.needy]
     outbox = sorted(seen.outbox.states.items())
-    shown = (seen.tiles, seen.flows, seen.open, needy, workers, outbox, seen.kept, seen.over)
+    shown = (seen.tiles, seen.flows, seen.open, needy, workers, outbox, seen.kept, seen.over, seen.suspects)
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

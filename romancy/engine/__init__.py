@@ -28,6 +28,7 @@ from romancy.engine.outside.management import ActingWorker, purge, resume, retry
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
+from romancy.engine.worker.evidence import Evidence, evidence_in
 from romancy.engine.worker.known_workflows import known_in, names_in, suspects_in, tried_in, versions_in
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.retrying import RETRIED
@@ -41,6 +42,7 @@ __all__ = [
     "Absence",
     "ActingWorker",
     "Dispatcher",
+    "Evidence",
     "LogWriter",
     "LostRow",
     "Outgoing",
@@ -51,6 +53,7 @@ __all__ = [
     "decode_message",
     "decode_outgoing",
     "descent_of",
+    "evidence_in",
     "hides",
     "history",
     "interests_from_log",

@@ -13,6 +13,7 @@ from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, fits
 from romancy.insight._slots import Known, StillRuns
+from romancy.insight._suspicion import Suspects, suspects_of
 from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Place",
     "Step",
     "StillRuns",
+    "Suspects",
     "Timeline",
     "ago",
     "alive",
@@ -35,4 +37,5 @@ __all__ = [
     "many",
     "moment",
     "span",
+    "suspects_of",
 ]

@@ -8,6 +8,7 @@ from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, silent, untaken_sentences
 from romancy.insight._slots import slots_kept
+from romancy.insight._suspicion import Suspicion, suspicion_of
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ def explain(
     if row.status is Status.STUCK:
         asked = untaken_sentences(row, timeline, census, untaken)
         return [*_stuck(row, timeline), *asked, *kept, *_who_could(row, census)]
+    suspicion = suspicion_of(row, timeline, census)
     return [
         *_cancelling(timeline),
         *_limited(timeline),
+        *([] if suspicion is None else [suspicion.sentence]),
         *untaken_sentences(row, timeline, census, untaken),
-        *(_open(step, row, census.now) for step in timeline.open),
+        *(_open(step, row, census.now, suspicion) for step in timeline.open),
         *kept,
         *_put_aside(timeline),
         *_held(row, timeline, census),
@@ -85,7 +88,7 @@ def _limited(timeline: Timeline) -> Iterator[str]:
         yield f"It is stopped if it has not ended {span(timeline.limit)} after its body began."
 
 
-def _open(step: Step, row: InstanceRow, now: int) -> str:
+def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None) -> str:
     since = span(now - step.began_at)
     match step.kind:
         case "timer":
@@ -106,7 +109,7 @@ def _open(step: Step, row: InstanceRow, now: int) -> str:
         case "child":
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:
-            return _attempted(step, now, held=row.owner is not None)
+            return _attempted(step, now, suspicion, held=row.owner is not None)
 
 
 def _put_aside(timeline: Timeline) -> Iterator[str]:
@@ -117,11 +120,14 @@ def _put_aside(timeline: Timeline) -> Iterator[str]:
         yield _sentence(f"It has put aside the {last.topic.words}{which}{before}: {last.reason}")
 
 
-def _attempted(step: Step, now: int, *, held: bool) -> str:
+def _attempted(step: Step, now: int, suspicion: Suspicion | None, *, held: bool) -> str:
     what = f"{step.kind} {step.name} ({step.id})"
+    if suspicion is not None and suspicion.since is None and held:
+        return f"Its {what} does not run while it is suspected{_told_to_stop(step, now)}."
     if not step.failures:
         does = "has been at work" if held else "waits for a worker"
-        return f"Its {what} {does} for {span(now - step.began_at)}{_told_to_stop(step, now)}."
+        began_at = step.began_at if suspicion is None else max(step.began_at, suspicion.since or 0)
+        return f"Its {what} {does} for {span(now - began_at)}{_told_to_stop(step, now)}."
     last = step.failures[-1]
     number = last.number + 1
     error = f"attempt {last.number} failed {ago(last.at, now)} with {_error(last.error)}"

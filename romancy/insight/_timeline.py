@@ -143,6 +143,8 @@ class Timeline:
         """`retry` or `resume` and its time, if the log ends with it."""
         self.put_aside: list[ev.MessagePutAside] = []
         """Of the current run."""
+        self.owners: list[ev.OwnerChanged] = []
+        """The changes of owners that the log ends with."""
         self._open: dict[tuple[str, str], Step] = {}
         self._failed: dict[str, Step] = {}
         """Activities that failed, by their ids. Their calls may get a default."""
@@ -188,6 +190,8 @@ class Timeline:
             self.departure = None
             if not isinstance(event, ev.OwnerChanged):
                 self.parked = None
+        if self.owners and not isinstance(event, ev.OwnerChanged):
+            self.owners.clear()
         rule = RULES.get(type(event))
         if rule is not None:
             rule(self, event)
@@ -347,10 +351,13 @@ def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.departure = event.misfit
+    timeline.owners.append(event)
     if not event.owner and not event.code:
         timeline.asked = ("resume", timeline.now)
     if event.owner:
         timeline.taken_up()
+    elif event.alone:
+        timeline.note("survived its trial")
     else:
         timeline.note("given back")
 

@@ -14,7 +14,9 @@ import pytest
 from romancy import Romancy, Status, TerminalError, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowFailedError
+from romancy.storage.backends import create_store
 from romancy.storage.passing import PassingStore
+from romancy.storage.records import Worker
 from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import status_is
 from tests.dashboard.browsing import Browser
@@ -160,3 +162,23 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
 
     assert (200, []) == (page.status, before)
     assert ["romancy.dashboard.bulk"] == looked
+
+
+async def test_suspects_are_counted(app: Romancy, storage_url: str) -> None:
+    """As the rows of living workers tell, and a page that is open sees them come and go."""
+    store = create_store(storage_url)
+    await store.open()
+    try:
+        mine = Worker(token="other", worker_id="other", lease=600_000_000, codes=("c", "suspects=7", "tried=order-1"))
+        browser = Browser(asgi(app))
+        before = await browser.get("/")
+        await store.heartbeat(mine)
+        page = await browser.get("/")
+        await store.leave(mine)
+        after = await browser.get("/")
+    finally:
+        await store.close()
+
+    assert "7 instances are suspected of ending workers" in browser.text(page)
+    assert "now order-1" in browser.text(page)
+    assert "suspected" not in browser.text(before) + browser.text(after)

@@ -85,7 +85,7 @@ async def crew_of(field: Field) -> AsyncGenerator[Crew]:
 async def test_after_two_deaths_nothing_but_the_suspects_waits(field: Field, many: int) -> None:
     """A new workflow ends while each of them is undecided and none has begun."""
     async with crew_of(field) as crew:
-        await crew.app.start_many([expedition.bind(number) for number in range(many)])
+        held, *_ = await crew.app.start_many([expedition.bind(number) for number in range(many)])
         for _ in range(2):
             await crew.hire("never")
             await crew.begins(many)
@@ -98,6 +98,9 @@ async def test_after_two_deaths_nothing_but_the_suspects_waits(field: Field, man
         bought = [await (await crew.app.start(errand, what)).result(timeout=120) for what in ("bread", "milk")]
 
         assert (bought, await crew.suspects()) == (["bread", "milk"], many)
+        why = " ".join(await crew.app.explain(held.instance_id))
+        assert "It is suspected of ending its workers: 2 workers in a row were lost with it." in why
+        assert "does not run while it is suspected" in why
 
 
 @MANY
