@@ -18,9 +18,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from romancy import Romancy, Status, WorkflowContext, activity, activity_context, workflow
+from romancy import Romancy, Status, Workflow, WorkflowContext, activity, activity_context, workflow
 
 COUNTS: Final = (5, 100)
 LIMIT: Final = 600.0
@@ -52,7 +52,7 @@ async def poison(ctx: WorkflowContext, number: int) -> None:
 async def empty(ctx: WorkflowContext) -> None: ...
 
 
-WORKFLOWS: Final = [long_work, poison, empty]
+WORKFLOWS: Final[list[Workflow[..., Any]]] = [long_work, poison, empty]
 
 
 class Found(NamedTuple):

@@ -98,7 +98,6 @@ class Worker:
             self.clock,
             cast("Any", self.driver),
             cast("Any", self),
-            cast("Any", self.quarantine),
             keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
             next_claim=NextClaim(),
             backlog=Backlog(cast("Any", self.stock), DatabaseClock(), {"flow": "c1", "other": "c1"}),

@@ -48,9 +48,10 @@ async def main(url: str, count: int) -> None:
     values: dict[str, float] = {"_ALIVE": 0.05, "_TIMES_LONGER": 0}  # no process here is killed at random
     if "restarted" in sys.argv:
         values = {"_ALIVE": 0.1, "FIRST_BEAT": 0.05, "_LONG_ENOUGH": 12.0}
-        quarantine.FIRST_BEAT = 0.05  # type: ignore[misc]
     for name, value in values.items():
-        setattr(evidence, name, value)
+        for module in (evidence, quarantine):
+            if hasattr(module, name):
+                setattr(module, name, value)
     async with Romancy(url, workflows=[toast]) as app:
         cups = [f"cup-{number}" for number in range(count)]
         cups.insert(count // 2, POISON)

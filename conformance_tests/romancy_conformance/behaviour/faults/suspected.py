@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import Any
 
-from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import Romancy, Workflow, WorkflowContext, activity, activity_context, workflow
 from romancy.engine.worker import evidence, quarantine
 
 __all__ = ["WORKFLOWS", "errand", "expedition", "poison"]
@@ -55,14 +56,14 @@ async def errand(ctx: WorkflowContext, what: str) -> str:
     return await buy(what)
 
 
-WORKFLOWS = [expedition, poison, errand]
+WORKFLOWS: list[Workflow[..., Any]] = [expedition, poison, errand]
 
 
 async def main(url: str, pace: str) -> None:
     for name, value in PACES[pace].items():
-        setattr(evidence, name, value)
-        if hasattr(quarantine, name):
-            setattr(quarantine, name, value)
+        for module in (evidence, quarantine):
+            if hasattr(module, name):
+                setattr(module, name, value)
     async with Romancy(url, workflows=WORKFLOWS, max_activities=1_000):
         print("ready", flush=True)
         await asyncio.Event().wait()
