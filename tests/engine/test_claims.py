@@ -84,7 +84,6 @@ class Worker:
         self.swept: list[bool] = []
         self.is_fresh = True
         self.clock = DatabaseClock()
-        self.quarantine = SimpleNamespace(busy=False)
         self.handing_over = SimpleNamespace(in_doubt=False, look=bool, workers_came=list)
         self.driver = SimpleNamespace(
             live=dict.fromkeys(["mine", *map(str, range(MUCH))]),
@@ -430,11 +429,10 @@ async def test_a_claim_that_failed_is_made_again_for_what_it_may_have_brought(mo
     assert [True] == worker.swept
 
 
-@pytest.mark.parametrize("why", ["only mail", "quarantine", "waits for mail"])
+@pytest.mark.parametrize("why", ["only mail", "waits for mail"])
 async def test_a_worker_that_may_take_nothing_asks_for_its_mail(why: str) -> None:
     async with at_work(has_peers=False) as worker:
         await worker.claims_after(frozenset({"theirs"}))
-        worker.quarantine.busy = why == "quarantine"
         worker.waits_for_mail = why == "waits for mail"
         if why == "only mail":
             worker.claiming.only_mail()
