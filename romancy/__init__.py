@@ -15,6 +15,7 @@ from romancy.depends import Depends
 from romancy.errors import (
     ActivityError,
     ActivityTimeoutError,
+    ActivityUnknownError,
     ChannelModeConflictError,
     CodecError,
     DatabaseReplacedError,
@@ -60,6 +61,7 @@ __all__ = [
     "ActivityContext",
     "ActivityError",
     "ActivityTimeoutError",
+    "ActivityUnknownError",
     "AppChannel",
     "Channel",
     "ChannelMember",

@@ -92,6 +92,17 @@ def _check_choices(
         raise RegistrationError(f"{where}: raises= takes a list of exception classes, not {raises!r}")
 
 
+def _check_once(fn: Callable[..., Any], at_most_once: object, *, lazy: bool) -> None:
+    where = f"@activity on {fn.__qualname__}"
+    if not isinstance(at_most_once, bool):
+        raise RegistrationError(f"{where}: at_most_once= is True or False, not {at_most_once!r}")
+    if at_most_once and lazy:
+        raise RegistrationError(
+            f"{where}: with commit='lazy' a crash runs the activity again, and at_most_once=True never does; "
+            "leave one of them out"
+        )
+
+
 def _limit(longest: Duration | None, what: str, error: type[UsageError]) -> float | None:
     """The limit in seconds. Raises UsageError for what is no length of time, and `error` for 0: nothing would run."""
     limit = None if longest is None else seconds(longest, what)
@@ -124,9 +135,11 @@ class Activity(Generic[P, R_co]):
         undo: Callable[..., object] | None = None,
         compensate: Literal["completed", "attempted"] = "completed",
         commit: Literal["eager", "lazy"] = "eager",
+        at_most_once: bool = False,
     ) -> None:
         check_function(fn, "activity")
         _check_choices(fn, executor=executor, compensate=compensate, commit=commit, raises=raises)
+        _check_once(fn, at_most_once, lazy=commit == "lazy")
         self.name = name_of(fn, name, "activity")
         self.retry = policy(retry)
         self.timeout = _limit(timeout, f"the timeout of activity {self.name}", RegistrationError)
@@ -140,6 +153,7 @@ class Activity(Generic[P, R_co]):
         self._undo: list[Compensation] = []
         self.compensate: Literal["completed", "attempted"] = compensate
         self.lazy = commit == "lazy"
+        self.at_most_once = at_most_once
         self.is_async = is_async(fn)
         self.declared_at = declared_at(fn)
         self.dependencies = dependencies_of(fn)
@@ -386,6 +400,7 @@ def activity(
     compensation: Callable[P, object] | Callable[Concatenate[T, P], object] | None = None,
     compensate: Literal["completed", "attempted"] = "completed",
     commit: Literal["eager", "lazy"] = "eager",
+    at_most_once: bool = False,
 ) -> Activity[P, T]: ...
 @overload
 def activity(
@@ -402,6 +417,7 @@ def activity(
     compensation: Callable[P, object] | Callable[Concatenate[T, P], object] | None = None,
     compensate: Literal["completed", "attempted"] = "completed",
     commit: Literal["eager", "lazy"] = "eager",
+    at_most_once: bool = False,
 ) -> Activity[P, T]: ...
 @overload
 def activity(
@@ -417,6 +433,7 @@ def activity(
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
     commit: Literal["eager", "lazy"] = "eager",
+    at_most_once: bool = False,
 ) -> Activity[P, T]: ...
 @overload
 def activity(
@@ -432,6 +449,7 @@ def activity(
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
     commit: Literal["eager", "lazy"] = "eager",
+    at_most_once: bool = False,
 ) -> Activity[P, T]: ...
 @overload
 def activity(
@@ -445,6 +463,7 @@ def activity(
     executor: Literal["thread", "process"] = "thread",
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
+    at_most_once: bool = False,
 ) -> _CompensatedDecorator[Q]: ...
 @overload
 def activity(
@@ -458,6 +477,7 @@ def activity(
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
     commit: Literal["eager", "lazy"] = "eager",
+    at_most_once: bool = False,
 ) -> _ContextActivityDecorator: ...
 @overload
 def activity(
@@ -470,6 +490,7 @@ def activity(
     transactional: bool = True,
     raises: Sequence[type[Exception]] = (),
     commit: Literal["eager", "lazy"] = "eager",
+    at_most_once: bool = False,
 ) -> _ActivityDecorator: ...
 def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
     """Declare a function, async or not, or the method of an object as an activity.
@@ -486,6 +507,10 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
 
     `commit="lazy"` is for a quick activity that may run again: its result is committed together with the next commit of
     its workflow, after some milliseconds at the latest. A crash before that runs it again.
+
+    `at_most_once=True` is for work that must rather not happen than happen twice. An attempt that may have begun, and of
+    which nobody knows how it ended, is never begun again: the call raises ActivityUnknownError. An attempt that has
+    raised has ended, and the retry policy decides. Such an activity has no session.
 
     Raises RegistrationError if the function cannot be an activity.
     """

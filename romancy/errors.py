@@ -3,7 +3,8 @@
     RomancyError
     ├── TerminalError                 raised by an activity: do not try this again
     ├── ActivityError                 an activity failed; the cause travels with it
-    │   └── RetryExhaustedError       … after its last allowed attempt
+    │   ├── RetryExhaustedError       … after its last allowed attempt
+    │   └── ActivityUnknownError      … perhaps: it is begun at most once, and its outcome is unknown
     ├── ActivityTimeoutError          an attempt at an activity took longer than its timeout
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityError",
     "ActivityTimeoutError",
+    "ActivityUnknownError",
     "ChannelModeConflictError",
     "CodecError",
     "DatabaseReplacedError",
@@ -104,6 +106,14 @@ class RetryExhaustedError(ActivityError):
     ) -> None:
         super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
         self.history = tuple(history)
+
+
+class ActivityUnknownError(ActivityError):
+    """Nobody knows what an activity declared with `at_most_once=True` did: an attempt may have begun, and not ended.
+
+    Its worker died or dropped the attempt, or the attempt reached a limit and did not answer; `__cause__` is then the
+    error of that limit. The attempt may still run. No other one begins.
+    """
 
 
 class ActivityTimeoutError(RomancyError, TimeoutError):
@@ -220,9 +230,9 @@ class InstanceEndedError(UsageError):
 
 
 class UnawaitedCallError(RomancyError):
-    """The workflow returned with a call that was never awaited, or left a task behind that still had work to do.
+    """The workflow returned with a call that was never awaited, or while a task had an activity or a child in flight.
 
-    Neither is carried out. The text names the calls, and the tasks with what they waited for.
+    The task is cancelled, and with it its call. The text names the calls, and the tasks with what they waited for.
     """
 
 

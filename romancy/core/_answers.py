@@ -55,12 +55,14 @@ class ActivityCall(Answer):
 
     __slots__ = (
         "cancel_requested", "context", "definition", "details", "failures", "idle", "lost", "next_at", "retry",
-        "scheduled", "since", "timeout", "told", "unknown",
+        "scheduled", "since", "timeout", "told", "unheard", "unknown",
     )  # fmt: skip
 
     scheduled: ev.ActivityScheduled
     failures: int
     """How many attempts have failed."""
+    unheard: int
+    """How many more may have begun: at owners that have not recorded how they ended."""
     next_at: int | None
     """When the next one is due, after a failure."""
     details: Raw | None

@@ -55,6 +55,11 @@ class ActivityDefinition(Protocol):
         ...
 
     @property
+    def at_most_once(self) -> bool:
+        """Whether an attempt that may have begun is never begun again."""
+        ...
+
+    @property
     def compensate(self) -> Literal["completed", "attempted"]: ...
 
     @property

@@ -43,7 +43,7 @@ __all__ = [
 
 
 class StartActivity(Struct, frozen=True, gc=False):
-    """Run attempt number `attempt`, not before `due` (µs) if that is given.
+    """Run attempt number `attempt`, not before `due` (µs) if that is given. `failed` attempts before it have failed.
 
     `retry` and `timeout` come from the call or the activity; None: the app's are used. `details` come from the last
     heartbeat of the attempts before this one.
@@ -63,6 +63,7 @@ class StartActivity(Struct, frozen=True, gc=False):
     """Whether an attempt may have begun at a former owner, which has not recorded how it ended."""
     context: Context | None = None
     """The context variables that the body had set when it made the call. None: it had set none."""
+    failed: int = 0
 
     @property
     def name(self) -> str:
@@ -149,7 +150,7 @@ class Report(Struct, frozen=True, gc=False):
 
 
 class StartCompensation(Struct, frozen=True, gc=False):
-    """Run attempt number `attempt` of a compensation. `result` is what the activity returned.
+    """Run attempt number `attempt` of a compensation, of which `failed` have failed. `result` is the activity's.
 
     `context` is that of the activity's call, if the body made that call in this process.
     """
@@ -164,6 +165,7 @@ class StartCompensation(Struct, frozen=True, gc=False):
     due: int | None = None
     key: str = ""
     context: Context | None = None
+    failed: int = 0
 
     @property
     def name(self) -> str:

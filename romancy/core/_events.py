@@ -120,7 +120,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     former owner tried when it was lost; where a trial begins, this one. (A trial without `tried` was begun by a version
     that let nothing else run beside it.)
 
-    `interrupted`: the owner gives the instance back, and has dropped attempts that had begun.
+    `interrupted`: the owner gives the instance back, and has dropped attempts that had begun. Of the at-most-once
+    activities in `not_begun`, it has begun none.
     """
 
     owner: str = ""
@@ -131,6 +132,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     misfit: Departure | None = None
     interrupted: bool = False
     tried: str = ""
+    not_begun: tuple[str, ...] = ()
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -142,6 +144,8 @@ class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
 class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """Attempt number `attempt` failed and another is due at `next_at`. `details`: of the last heartbeat until then.
+
+    Attempts whose ends are in no log, because their workers died, have numbers too.
 
     `unknown`: the attempt had reached its limit and did not answer, so nobody knows what it did. It may still run.
     """
@@ -168,7 +172,8 @@ class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The last attempt that the policy allows failed, or the error was terminal. `own`: types it is also caught as.
 
-    `unknown`: as in `ActivityAttemptFailed`, of the last attempt.
+    `unknown`: as in `ActivityAttemptFailed`, of the last attempt. Of an at-most-once activity also: an attempt may have
+    begun, and how it ended is in no log.
     """
 
     id: str

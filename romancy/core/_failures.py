@@ -11,6 +11,7 @@ from romancy.core._own_errors import classes_of, exhausted_as, own_classes
 from romancy.core._terminal import terminal_errors
 from romancy.errors import (
     ActivityTimeoutError,
+    ActivityUnknownError,
     HeartbeatTimeoutError,
     RetryExhaustedError,
     TerminalError,
@@ -65,11 +66,12 @@ def names_in(info: ErrorInfo) -> set[str]:
 
 
 _LATE: Final = exception_name(WorkflowTimeoutError)
+_UNKNOWN: Final = exception_name(ActivityUnknownError)
 _LIMITS: Final = {exception_name(kind): kind for kind in (ActivityTimeoutError, HeartbeatTimeoutError)}
 """Our own errors that a workflow catches by their classes."""
 _ALWAYS: Final = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
-} | _LIMITS
+} | {**_LIMITS, _UNKNOWN: ActivityUnknownError}
 
 
 def as_caught(
@@ -95,6 +97,8 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
     cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
     if isinstance(cause, (TerminalError, *definition.raises)):
         return cause
+    if event.unknown and event.error.type == _UNKNOWN:
+        return _unknown(event, cause)
     told = f"activity {event.id} failed after {event.attempts} attempt(s)"
     what: dict[str, Any] = {
         "activity_id": event.id,
@@ -112,6 +116,15 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
     else:
         _give(error, what | {"__notes__": [told]})
     object.__setattr__(error, "__cause__", cause)
+    return error
+
+
+def _unknown(event: ev.ActivityFailed, rebuilt: BaseException) -> ActivityUnknownError:
+    """The error of an activity that is begun at most once. `rebuilt` has the cause of the record."""
+    error = ActivityUnknownError(
+        event.error.message, activity_id=event.id, error_type=event.error.type, attempts=event.attempts
+    )
+    error.__cause__ = rebuilt.__cause__
     return error
 
 

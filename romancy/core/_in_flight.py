@@ -22,6 +22,8 @@ class Attempted(Struct, gc=False):
 
     scheduled: Any
     failures: int = 0
+    unheard: int = 0
+    """How many more attempts may have begun: at owners that have not recorded how they ended."""
     next_at: int | None = None
     cancel_requested: bool = False
     details: Raw | None = None

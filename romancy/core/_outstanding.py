@@ -13,6 +13,7 @@ from romancy.errors import NonDeterminismError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from romancy.core._answers import ActivityCall
     from romancy.core._commands import Commands
     from romancy.core._fold import State
     from romancy.core._memory import Kind
@@ -26,30 +27,37 @@ def _start_activity(commands: Commands, event: ev.ActivityScheduled) -> fx.Start
     call = state.activities.get(event.id)
     if call is None or (state.memory is not None and not _is_open(commands, "activities", event)):
         return None
-    details = call.details
+    details, failed = call.details, call.failures
     return fx.StartActivity(
-        event.id, call.definition, event.args, call.failures + 1, call.next_at, call.retry, call.timeout,
-        ev.NULL if details is None else details, event.key, call.lost, call.context,
+        event.id, call.definition, event.args, failed + call.unheard + 1, call.next_at, call.retry, call.timeout,
+        ev.NULL if details is None else details, event.key, call.lost or _is_declared(state, call), call.context,
+        failed,
     )  # fmt: skip
 
 
+def _is_declared(state: State, call: ActivityCall) -> bool:
+    """Whether it was begun at most once by a former run, it did not answer, and a person says that its effect stands."""
+    former = None if state.memory is None else state.memory.given.get(("activities", call.id))
+    return former is not None and former.declared and bool(call.definition.at_most_once)
+
+
 def _start_compensation(
-    commands: Commands, event: ev.CompensationScheduled, failures: int = 0, due: int | None = None
+    commands: Commands, event: ev.CompensationScheduled, failures: int = 0, due: int | None = None, unheard: int = 0
 ) -> fx.StartCompensation:
     if not event.activity_name:
-        return _start_registered(commands, event, failures, due)
+        return _start_registered(commands, event, failures, due, unheard)
     activity = commands.state.undoes(event.activity_name)
     if activity is None:
         raise not_to_be_undone(event.activity_name)
     assert activity.undo is not None  # noqa: S101 - `undoes` returns only activities that have one
     return fx.StartCompensation(
-        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + 1, due, event.key,
-        context=commands.contexts.get(event.activity_id),
+        event.id, event.activity_id, activity.undo, activity, event.args, event.result, failures + unheard + 1, due,
+        event.key, context=commands.contexts.get(event.activity_id), failed=failures,
     )  # fmt: skip
 
 
 def _start_registered(
-    commands: Commands, event: ev.CompensationScheduled, failures: int, due: int | None
+    commands: Commands, event: ev.CompensationScheduled, failures: int, due: int | None, unheard: int
 ) -> fx.StartCompensation:
     """The effect of an undo that the body has registered."""
     activity = commands.state.registered(event.name)
@@ -58,8 +66,8 @@ def _start_registered(
             f"the activity {event.name!r} is registered as an undo and is to be carried out: give it to the app"
         )
     return fx.StartCompensation(
-        event.id, event.activity_id, activity.as_undo, activity, event.args, event.result, failures + 1, due,
-        context=commands.contexts.get(event.activity_id),
+        event.id, event.activity_id, activity.as_undo, activity, event.args, event.result, failures + unheard + 1, due,
+        context=commands.contexts.get(event.activity_id), failed=failures,
     )  # fmt: skip
 
 
@@ -169,7 +177,9 @@ def outstanding(commands: Commands) -> list[fx.Effect]:
         if child.cancel_requested:
             effects.append(_stop_child(commands, child.started))
     undoing = state.compensations.values()
-    effects += [_start_compensation(commands, each.scheduled, each.failures, each.next_at) for each in undoing]
+    effects += [
+        _start_compensation(commands, each.scheduled, each.failures, each.next_at, each.unheard) for each in undoing
+    ]
     return effects
 
 

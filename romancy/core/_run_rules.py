@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 def owner_changed(state: State, event: ev.OwnerChanged) -> None:
     state.time = max(state.time, event.at)
     if event.owner or event.interrupted:
-        for activity in state.activities.values():
-            activity.lost = activity.next_at is None or activity.next_at <= event.at
+        _lose_attempts(state, event.at, alone=event.alone, but=event.not_begun)
+
+
+def _lose_attempts(state: State, at: int, *, alone: bool = False, but: tuple[str, ...] = ()) -> None:
+    """Record that attempts may have begun whose ends are in no log. Before a trial `alone`, its owner began none."""
+    for id, activity in state.activities.items():
+        if id not in but:
+            activity.lost = activity.next_at is None or activity.next_at <= at
+            activity.unheard += activity.lost and not alone
+    for undo in state.compensations.values():
+        undo.unheard += (undo.next_at is None or undo.next_at <= at) and not alone
 
 
 def started(state: State, event: ev.WorkflowStarted) -> None:
@@ -56,7 +65,7 @@ def retried(state: State, event: ev.WorkflowRetried) -> None:
 def activity_scheduled(state: State, event: ev.ActivityScheduled) -> ActivityCall:
     call = state.activities[event.id] = ActivityCall.__new__(ActivityCall)
     call.id, call.scheduled, call.definition = event.id, event, None
-    call.failures, call.next_at, call.details, call.told = 0, None, None, ()
+    call.failures, call.unheard, call.next_at, call.details, call.told = 0, 0, None, None, ()
     call.cancel_requested = call.unknown = call.lost = call.idle = False
     if state.memory is not None:
         find_activity(state.memory, event)
@@ -66,7 +75,7 @@ def activity_scheduled(state: State, event: ev.ActivityScheduled) -> ActivityCal
 def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> ActivityCall:
     heard(state, event)
     activity = state.activities[event.id]
-    activity.failures = event.attempt
+    activity.failures += 1
     activity.next_at = event.next_at
     activity.details = event.details
     activity.unknown = activity.unknown or event.unknown
@@ -153,6 +162,7 @@ def cancel_requested(state: State, event: ev.CancelRequested) -> None:
 
 def parked(state: State, event: ev.WorkflowParked) -> None:
     state.parked = event.reason
+    _lose_attempts(state, state.time)  # the owner drops what it has begun
 
 
 def abandoned(state: State, _event: ev.WorkflowAbandoned) -> None:

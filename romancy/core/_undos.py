@@ -37,7 +37,7 @@ def compensation_scheduled(state: State, event: ev.CompensationScheduled) -> Non
 def compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
     heard(state, event)
     compensation = state.compensations[event.id]
-    compensation.failures = event.attempt
+    compensation.failures += 1
     compensation.next_at = event.next_at
     state.expect(event.next_at, "compensations", event.id)
 

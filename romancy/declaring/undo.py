@@ -37,6 +37,7 @@ class UndoByActivity:
 
     kind: Final = "compensation"
     lazy: Final = False
+    at_most_once: Final = False
 
     def __init__(self, activity: Activity[..., Any]) -> None:
         self.takes_result = False
@@ -61,6 +62,11 @@ def checked_undo(activity: Any) -> None:
         name = getattr(activity, "__name__", type(activity).__name__)
         declared = "declare it with @activity" if kind != "compensation" else "declare it with @activity instead"
         raise UsageError(f"ctx.on_undo() takes an activity, and {name} is none; {declared}")
+    if activity.at_most_once:
+        raise UsageError(
+            f"activity {activity.name} cannot be registered as an undo: an undo is carried out until it succeeds, and "
+            "at_most_once=True begins it once. Register an activity without that option"
+        )
     if activity.default is not None:
         raise UsageError(
             f"activity {activity.name} cannot be registered as an undo with a default: nobody gets what an undo "

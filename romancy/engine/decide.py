@@ -300,16 +300,19 @@ def due_of(live: Live) -> int:
     return live.due or live.run.state.time
 
 
-def handing_back(live: Live, now: int, writer: str, *, interrupted: bool) -> Item:
+def handing_back(
+    live: Live, now: int, writer: str, *, interrupted: bool, not_begun: tuple[str, ...] = ()
+) -> Item:
     """An append that releases the instance to any worker.
 
     If it has something to do, it is due since it was claimed, or since it last moved: it keeps its place in the order.
-    `interrupted`: attempts were dropped that had begun.
+    `interrupted`: attempts were dropped that had begun; none of the at-most-once activities in `not_begun`.
     """
     busy = live.inputs or live.run.resumable or is_bound(live) or _is_at_work(live) or live.returning
     wake_at = min(now, due_of(live)) if busy else _look_again(live, now)
     change = Change(status=live.run.status(), seen=live.signals, release=True, wake_at=wake_at)
-    return live.append(writer, owner_changed(now, "", live.definition.code, interrupted=interrupted), change)
+    body = owner_changed(now, "", live.definition.code, interrupted=interrupted, not_begun=not_begun)
+    return live.append(writer, body, change)
 
 
 def termination(
@@ -353,6 +356,7 @@ def owner_changed(
     departure: Departure | None = None,
     interrupted: bool = False,
     tried: str = "",
+    not_begun: tuple[str, ...] = (),
 ) -> bytes:
     """The body of the entry that a takeover appends or, without an owner, a release."""
     entry = OwnerChanged(
@@ -364,5 +368,6 @@ def owner_changed(
         misfit=departure,
         interrupted=interrupted,
         tried=tried,
+        not_begun=not_begun,
     )
     return encode_commit([entry])

@@ -555,7 +555,9 @@ class Driver:
             self.advance((live,))  # they are nowhere else; the instance is released after that
         elif unfinished:
             self.attempts.stop_all(live)
-            self.write(live, handing_back(live, now, writer, interrupted=self.attempts.interrupted.of(live)))
+            interrupted = self.attempts.interrupted.of(live) or any(isinstance(event, ENDS) for event, _ in live.inputs)
+            not_begun = self.attempts.begun_once.not_begun(live) if interrupted else ()
+            self.write(live, handing_back(live, now, writer, interrupted=interrupted, not_begun=not_begun))
         elif not live.inputs and (item := idle_release(live, now, writer)) is not None:
             self.write(live, item)
 
@@ -572,6 +574,7 @@ class Driver:
         if live.interests is not None and live.interests.asked_to_the_end:
             self.dispatcher.sweep()  # gives back messages taken for it but not yet counted when it ended
         self._let_go(live)
+        self.attempts.begun_once.forget(live)
         self.reports.finished(live, activation)
 
     def _let_go(self, live: Live) -> None:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from romancy._logs import Concerned
-    from romancy.core import Activation, RunEnd
+    from romancy.core import Activation, RunEnd, StartActivity
     from romancy.engine.activities.attempt import Attempt
     from romancy.engine.instance import Live
     from romancy.serialization import ErrorInfo
 
 __all__ = [
     "say_attempt_failed", "say_came_back", "say_complaints", "say_end", "say_gone_on", "say_interrupted", "say_late",
-    "say_refused", "say_stuck",
+    "say_refused", "say_stuck", "say_unknown",
 ]  # fmt: skip
 
 logger = get_logger("romancy.engine")
@@ -62,6 +62,15 @@ def say_late(attempt: Attempt, error: BaseException | None) -> None:
     logger.warning(
         "instance %s: attempt %d at %s %s %.3g s after its limit; that is recorded as its outcome",
         live.instance_id, number, attempt.id, answer, stop.late, extra=about(live, attempt.id, number),
+    )  # fmt: skip
+
+
+def say_unknown(live: Live, effect: StartActivity) -> None:
+    """Log that an attempt which begins at most once may have begun, and is not begun again."""
+    logger.warning(
+        "instance %s: an attempt at %s may have begun, and nobody knows how it ended: it is declared at_most_once, so its "
+        "outcome is unknown and it is not begun again",
+        live.instance_id, effect.activity_id, extra=about(live, effect.activity_id, effect.attempt),
     )  # fmt: skip
 
 

@@ -53,10 +53,10 @@ def _failed(step: Step) -> Iterator[Bar]:
 
 
 def _last(step: Step, end: int) -> Iterator[Bar]:
-    number, due = 1, step.began_at
+    number, due = step.last_attempt, step.began_at
     if step.failures:
         failure = step.failures[-1]
-        number, due = failure.number + 1, failure.next_at
+        due = failure.next_at
         waits = end < due or (step.is_open and end == due)
         yield Bar("pause", failure.at, min(due, end), open=step.is_open and waits)
         if waits:
@@ -68,11 +68,10 @@ def _last(step: Step, end: int) -> Iterator[Bar]:
 
 
 def _attempt(step: Step, number: int, due: int, end: int, queued: int, kind: BarKind) -> Iterator[Bar]:
-    begin = due
-    for taken in step.taken_up:
-        if begin < taken < end:
-            yield Bar("lost", begin, taken, number)
-            begin = taken
+    begin, lost = due, [taken for taken in step.taken_up if due < taken < end]
+    for before, taken in enumerate(lost, max(1, number - len(lost))):
+        yield Bar("lost", begin, taken, min(before, number))
+        begin = taken
     ran = min(begin + queued, end)
     if ran > begin:
         yield Bar("queue", begin, ran, number)

@@ -129,7 +129,7 @@ def _attempted(step: Step, now: int, suspicion: Suspicion | None, *, held: bool)
         began_at = step.began_at if suspicion is None else max(step.began_at, suspicion.since or 0)
         return f"Its {what} {does} for {span(now - began_at)}{_told_to_stop(step, now)}."
     last = step.failures[-1]
-    number = last.number + 1
+    number = step.last_attempt
     error = f"attempt {last.number} failed {ago(last.at, now)} with {_error(last.error)}"
     if step.due is not None and step.due > now:
         return _sentence(f"Its {what} waits for attempt {number}, due {_when(step.due, now)}: {error}")

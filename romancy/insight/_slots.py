@@ -56,6 +56,6 @@ def slots_kept(timeline: Timeline, census: Census, known: Known | None) -> Itera
 def _unknown(step: Step) -> list[int]:
     """The numbers of the attempts of unknown outcome."""
     numbers = [failure.number for failure in step.failures if failure.unknown]
-    if step.unknown:
-        numbers.append(step.failures[-1].number + 1 if step.failures else 1)
+    if step.unknown and not step.may_have_died:
+        numbers.append(step.last_attempt)
     return numbers

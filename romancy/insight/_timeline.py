@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from romancy import core as ev
 from romancy.insight._moments import span
-from romancy.serialization import ErrorInfo
+from romancy.errors import ActivityUnknownError
+from romancy.serialization import ErrorInfo, exception_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ STEPS: Final[Mapping[ev.Part, tuple[str, ...]]] = {
     "compensations": ("compensation",),
 }
 """The kinds of steps that are calls of this kind."""
+_UNKNOWN: Final = exception_name(ActivityUnknownError)
 _OUTCOMES: Final = {"fired": "rang", "timed_out": "timed out"}
 """The outcomes for which a timeline has a word of its own."""
 
@@ -90,12 +92,27 @@ class Step:
     """When its workflow told it to stop."""
     unknown: bool = False
     """Whether nobody knows what its last attempt did."""
+    attempts: int = 0
+    """How many attempts there were, if its end says that."""
     defaulted: bool = False
     """For an activity that failed: whether its call got its default. `answer` is then the event that has it."""
     asked: ev.LogEvent | None = None
     """The request, with its payload. Only a detailed timeline has it, and `answer`."""
     answer: ev.LogEvent | None = None
     """The event that ended it."""
+
+    @property
+    def last_attempt(self) -> int:
+        """The number of the last attempt, or of the next one. Attempts that were lost with their workers count."""
+        if self.attempts:
+            return self.attempts
+        failed, due = (self.failures[-1].number, self.failures[-1].next_at) if self.failures else (0, self.began_at)
+        return failed + 1 + sum(due < taken for taken in self.taken_up)
+
+    @property
+    def may_have_died(self) -> bool:
+        """Whether its outcome is unknown because its worker died or dropped it, and not because it did not answer."""
+        return self.unknown and self.error is not None and self.error.type == _UNKNOWN and self.error.cause is None
 
     @property
     def is_open(self) -> bool:
@@ -212,11 +229,13 @@ class Timeline:
         queued: int = 0,
         *,
         unknown: bool = False,
+        attempts: int = 0,
     ) -> None:
         step = self._open.pop((kind, id), None)
         if step is not None:
             step.ended_at, step.outcome, step.error, step.due = self._at, outcome, error, None
             step.end_place, step.answer, step.queued, step.unknown = self._place, self._event, queued, unknown
+            step.attempts = attempts
             if kind == "activity" and outcome == "failed":
                 self._failed[id] = step
 
@@ -288,8 +307,9 @@ def _ended(role: ev.Ends) -> Rule:
 
     def end(timeline: Timeline, event: Any) -> None:
         error, queued, unknown = (getattr(event, name, None) for name in ("error", "queued", "unknown"))
+        attempts = getattr(event, "attempts", 0) or getattr(event, "attempt", 0)
         for kind in STEPS[role.part]:
-            timeline.end(kind, event.id, outcome, error, queued or 0, unknown=bool(unknown))
+            timeline.end(kind, event.id, outcome, error, queued or 0, unknown=bool(unknown), attempts=attempts)
 
     return end
 

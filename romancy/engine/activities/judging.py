@@ -20,9 +20,11 @@ from romancy.core import (
     as_caught,
     derive,
 )
+from romancy.engine.activities.at_most_once import unanswered
 from romancy.engine.activities.processes import RaisedElsewhereError
 from romancy.engine.activities.threads import exit_refused
 from romancy.engine.log_lines import say_attempt_failed
+from romancy.errors import ActivityUnknownError
 from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
 
@@ -86,11 +88,15 @@ def judged(
         if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
             error = raised = exit_refused(definition.name, error)
         info = describe_exception(error, getattr(definition, "raises", ()), named)
+    never_again = definition.at_most_once and (unknown or isinstance(error, ActivityUnknownError))
+    if never_again:
+        unknown, raised = True, unanswered(definition.name, error)
+        info = describe_exception(raised)
     verdict: Retry | GiveUp
     try:
         verdict = GiveUp(exhausted=False)  # the result cannot be kept; a retry would only repeat the work
-        if not returned:
-            verdict = policy.decide(effect.attempt, error, _chance(attempt) if policy.jitter else 0.0)
+        if not (returned or never_again):
+            verdict = policy.decide(effect.failed + 1, error, _chance(attempt) if policy.jitter else 0.0)
     except (Exception, SystemExit) as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
     say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)

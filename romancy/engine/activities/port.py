@@ -117,6 +117,11 @@ class Port:
                 f"activity {self.effect.name} was declared with transactional=False: it has no session. "
                 "Remove that option, or open a connection of your own"
             )
+        if getattr(self.effect.definition, "at_most_once", False):
+            raise UsageError(
+                f"activity {self.effect.name} was declared with at_most_once=True: it has no session, whose transaction "
+                "the database may roll back and the engine repeat. Write in an activity of its own, before or after it"
+            )
         self.transacted = True
         opened = self.opened
         if opened is None:

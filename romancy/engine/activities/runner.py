@@ -18,6 +18,7 @@ from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large
 from romancy.context import enter_activity
 from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation, threads
+from romancy.engine.activities.at_most_once import BegunOnce, unknown_end
 from romancy.engine.activities.attempt import Attempt, id_of
 from romancy.engine.activities.backoff import Backoff
 from romancy.engine.activities.calling import Calling
@@ -27,7 +28,7 @@ from romancy.engine.activities.port import Tools
 from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.activities.tasks import maker_of_tasks
 from romancy.engine.append_slots import Slots
-from romancy.engine.log_lines import say_came_back, say_gone_on
+from romancy.engine.log_lines import say_came_back, say_gone_on, say_unknown
 from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
 
@@ -88,6 +89,7 @@ class Attempts:
         self.given_up: dict[Attempt, None] = {}
         """Attempts that the engine has gone on without. Each keeps its slot until it ends."""
         self.interrupted = Interrupted()
+        self.begun_once = BegunOnce()
         self._held = False
         self._waiting: list[asyncio.Future[None]] = []
         """Those who wait until no attempt runs."""
@@ -118,7 +120,12 @@ class Attempts:
 
     def start(self, live: Live, effect: StartActivity | StartCompensation) -> None:
         """Run the attempt at its due time."""
-        id = effect.activity_id if type(effect) is StartActivity else id_of(effect)
+        if type(effect) is StartActivity:
+            id = effect.activity_id
+            if effect.definition.at_most_once and self._may_have_begun(live, effect):
+                return
+        else:
+            id = id_of(effect)
         started = live.run.state.started
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         attempt = Attempt(self.tools, live, effect, id, started.nonce)
@@ -132,6 +139,19 @@ class Attempts:
             self._enqueue(attempt)
         else:
             self._begin(attempt)
+
+    def _may_have_begun(self, live: Live, effect: StartActivity) -> bool:
+        """Whether an attempt at this activity, which begins at most once, may have begun. Then its call ends here."""
+        here = self.begun_once.has(live, effect)
+        if not (here or effect.lost):
+            return False
+        say_unknown(live, effect)
+        self._driver.feed(live, unknown_end(effect, now=self._clock.now(), here=here))
+        return True
+
+    def may_have_begun(self, instance_id: str) -> bool:
+        """Whether attempts of an instance that is not loaded have begun here, whose ends may be in no log."""
+        return self.begun_once.any_of(instance_id) or self.interrupted.any_of(instance_id)
 
     def cancel(self, live: Live, activity_id: str, *, idle: bool = False) -> None:
         """Ask an attempt to stop that the workflow no longer wants. Its end is still reported, once.
@@ -209,6 +229,8 @@ class Attempts:
                 self.interrupted.note(live, attempt.id)
             elif not self._may_have_run(attempt):
                 live.never_began(attempt.id)
+            if waited and attempt.effect.definition.at_most_once:
+                self.begun_once.take_back(attempt)
 
     def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""
@@ -402,6 +424,8 @@ class Attempts:
 
     async def _run(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
         attempt.began = True
+        if attempt.effect.definition.at_most_once:
+            self.begun_once.note(attempt)
         task = attempt.task = asyncio.current_task(loop)
         try:
             try:

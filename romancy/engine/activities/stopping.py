@@ -63,6 +63,10 @@ class Interrupted:
         """Whether an attempt at this work of the instance's present run was dropped."""
         return activity_id in self._of.get(_run_of(live), ())
 
+    def any_of(self, instance_id: str) -> bool:
+        """Whether attempts of any run of this instance were dropped."""
+        return any(of == instance_id for of, _ in self._of)
+
     def of(self, live: Live) -> bool:
         """Whether attempts of the instance's present run were dropped."""
         return _run_of(live) in self._of

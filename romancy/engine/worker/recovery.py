@@ -207,12 +207,11 @@ class Recovery:
         The place where its code left the log is recorded as data, beside the reason for people. A `loaded` instance is
         dropped first; the record says whether attempts were at work, of which nobody knows what they did.
         """
-        interrupted = False
         if loaded is not None:
             self._driver.drop(loaded)
-            interrupted = self._driver.attempts.interrupted.of(loaded)
         code = self._driver.registry.workflows[claimed.workflow_name].code
         now = self._driver.clock.now()
+        interrupted = self._driver.attempts.may_have_begun(claimed.instance_id)
         body = owner_changed(now, "", code, departure=departure, interrupted=interrupted)
         change = Change(status=Status.STUCK, seen=claimed.seen, release=True, refused_by=code, error=short(reason))
         item = append_behind(claimed, self._driver.incarnation.nonce(), body, change)
