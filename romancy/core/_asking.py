@@ -9,7 +9,7 @@ from romancy.core._answers import SleepAnswer
 from romancy.core._calls import Calls
 from romancy.core._ids import Ids
 from romancy.core._kinds import FOLDS
-from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, Timer, cancellation
+from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, RunDropped, Timer, cancellation
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ __all__ = ["SECOND", "Asking"]
 
 C = TypeVar("C", bound=ev.Command)
 SECOND: Final = 1_000_000
+_REFUSED: Final = 10_000
+"""So many requests after the end of the body are cancelled."""
 
 
 class Asking:
@@ -49,6 +51,7 @@ class Asking:
         "loop",
         "matcher",
         "over",
+        "refusals",
         "state",
         "stored",
         "waits",
@@ -68,6 +71,8 @@ class Asking:
         """The number of the activation under way."""
         self.matcher: Matcher | None = None
         self.over = False
+        self.refusals = 0
+        """How many requests came after the body had ended."""
         self.calls = Calls()
         self.began = 0
         """The time (µs) at which the loop's time begins: the time of the input for which the body was first driven."""
@@ -114,6 +119,9 @@ class Asking:
         if self.loop.dead:
             self.loop.drop()
         if self.over:
+            self.refusals += 1
+            if self.refusals > _REFUSED:
+                raise RunDropped  # a task that catches cancellations, and asks again, would do so for ever
             raise cancellation("the workflow has ended")
 
     async def sleep(self, seconds: float) -> None:

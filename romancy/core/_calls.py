@@ -20,23 +20,29 @@ from romancy.core._shared_empty import NO_DICT
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["RULES", "Call", "Calls", "begun", "kept"]
+__all__ = ["RULES", "Call", "Calls", "begun", "kept", "rules_after"]
 
 F = TypeVar("F", bound="Callable[..., Coroutine[Any, Any, Any]]")
 
-RULES: Final = 2
+RULES: Final = 3
 """The rules for runs that begin now; the start records them.
 
 From 1 on, a call of an activity or a workflow that is never awaited fails the run, unless a task holds it. From 2 on,
 every call that has not begun when the body returns does so, also one of the context, and so does what a task waits for
-that the body has left behind.
+that the body has left behind. From 3 on, a task that only waits, or sleeps, is no reason: it is dropped.
 """
 _ALL_CALLS: Final = 2
+_ONLY_WORK: Final = 3
 
 _frame_of_caller: Final[Callable[[int], FrameType]] = getattr(sys, "_getframe")  # noqa: B009 - private to checkers
 _FARTHEST: Final = 100_000
 """How many objects the search visits before it assumes that a call is held."""
 _LEAVES: Final = (str, bytes, int, float, type, ModuleType, CodeType, BuiltinFunctionType, Context)
+
+
+def rules_after(rules: int) -> int:
+    """The rules for a run that continues or retries one under these. A later rule may let pass what they refused."""
+    return RULES if rules >= _ALL_CALLS else rules
 
 
 class Call(NamedTuple):
@@ -55,13 +61,15 @@ class Call(NamedTuple):
 class Calls:
     """The calls of one run, in the order in which they were made."""
 
-    __slots__ = ("all", "kept", "made", "number")
+    __slots__ = ("all", "kept", "made", "number", "only_work")
 
     def __init__(self) -> None:
         self.kept = False
         """Whether calls are kept until they begin. Runs under older rules keep none."""
         self.all = False
         """Whether those of the context are kept as well, and count although a task holds them."""
+        self.only_work = False
+        """Whether of a task that is left behind only an activity or a child counts, and no wait."""
         self.made: dict[int, tuple[Coroutine[Any, Any, Any], str, CodeType, int]] = NO_DICT
         """By its number, each call that has not begun: its name, and the instruction that made it.
 
@@ -72,7 +80,7 @@ class Calls:
 
     def begins(self, rules: int) -> None:
         """The run begins under these rules."""
-        self.kept, self.all = bool(rules), rules >= _ALL_CALLS
+        self.kept, self.all, self.only_work = bool(rules), rules >= _ALL_CALLS, rules >= _ONLY_WORK
 
     def keep(self, call: Coroutine[Any, Any, Any], name: str) -> None:
         """Keep the call that has the last number. The caller's caller makes it."""

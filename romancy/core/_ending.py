@@ -12,7 +12,7 @@ import msgspec
 
 from romancy.core import _events as ev
 from romancy.core._asking import SECOND
-from romancy.core._left_behind import left_behind
+from romancy.core._left_behind import left_behind, without_waits
 from romancy.core._outstanding import not_to_be_undone
 from romancy.core._stable import error_of, result_of
 from romancy.core._undo_events import UndoRegistered
@@ -108,7 +108,7 @@ class Ending:
         commands = self._commands
         if not commands.calls.all:
             return self._dropped()
-        calls, tasks = commands.calls.waiting(), left_behind(commands)
+        calls, tasks = without_waits(commands, commands.calls.waiting()), left_behind(commands)
         if not (calls or tasks):
             return ""
         return "; ".join(filter(None, [self._of_calls([str(call) for call in calls]), self._of_tasks(tasks)]))

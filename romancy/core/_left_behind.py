@@ -5,29 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.core._answers import ActivityCall, ChildAnswer, SleepAnswer, WaitAnswer
-from romancy.core._calls import begun
+from romancy.core._calls import Call, begun
 from romancy.core._handles import SLEEP
 from romancy.core._loop import DeterministicLoop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import CodeType
 
     from romancy.core._commands import Commands
     from romancy.core._stable import StableTask
 
-__all__ = ["left_behind"]
+__all__ = ["left_behind", "without_waits"]
 
 _OWN_FOLDER: Final = __file__.rpartition("core")[0]
 _CLOSES: Final = DeterministicLoop.closing.__code__
 _ALONE: Final = (begun.__code__, SLEEP)
 """The code of tasks that are one call of the context, or a sleep of asyncio's."""
+_WAITS: Final = frozenset({"ctx.sleep", "ctx.sleep_until", "ctx.wait_event", "channel.receive"})
 
 
 def left_behind(commands: Commands) -> list[str]:
     """For each task that was not cancelled and has work to do: what it waits for, and where.
 
-    Work is an activity or a child, and whatever follows a wait or a sleep. A task that is nothing but a wait or a sleep
-    has none: it has lost a race, for example.
+    Work is an activity or a child. A task that only waits, for a message, a time, a condition or another task, has none:
+    it is dropped as a daemon thread is. Under older rules, whatever follows a wait or a sleep is work too; a task that is
+    nothing but a wait or a sleep has none: it has lost a race, for example.
     """
     found: list[str] = []
     for task in commands.loop.unfinished():
@@ -40,13 +43,21 @@ def left_behind(commands: Commands) -> list[str]:
     return found
 
 
+def without_waits(commands: Commands, calls: Iterable[Call]) -> list[Call]:
+    """The calls that have not begun, without those that are tasks which would only wait."""
+    if not commands.calls.only_work:
+        return list(calls)
+    tasks = {id(task.get_coro()) for task in commands.loop.unfinished()}
+    return [call for call in calls if call.name not in _WAITS or id(call.coroutine) not in tasks]
+
+
 def _awaited(commands: Commands, waiter: object, *, alone: bool) -> str:
     """What an answer is for, in words; empty for one that is not durable, and for a wait with nothing behind it."""
     if isinstance(waiter, ActivityCall):
         return waiter.scheduled.name
     if isinstance(waiter, ChildAnswer):
         return waiter.definition.name
-    if alone:
+    if alone or commands.calls.only_work:
         return ""
     if isinstance(waiter, WaitAnswer):
         return f"a wait for {waiter.awaited.topic.name!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from romancy.core import _events as ev
+from romancy.core._calls import rules_after
 from romancy.core._family import wanted_by
 from romancy.core._ids import derive
 from romancy.core._kinds import RECALLS
@@ -100,7 +101,7 @@ class Recall:
             headers=last.headers,
             runtime=last.runtime,
             budget=last.budget,
-            rules=last.rules,
+            rules=rules_after(last.rules),
             subscriptions=last.subscriptions,
             limit=last.limit,
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,

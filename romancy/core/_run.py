@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.core import _events as ev
 from romancy.core._asking import SECOND
+from romancy.core._calls import rules_after
 from romancy.core._commands import Commands
 from romancy.core._divergence import DivergedError, describe, divergence
 from romancy.core._effects import Activation
@@ -488,7 +489,7 @@ class Run:
             headers=started.headers,
             runtime=self._runtime or started.runtime,
             budget=started.budget,
-            rules=started.rules,
+            rules=rules_after(started.rules),
             by=started.by,
             limit=started.limit,
             deadline=started.deadline or (self._commands.began + started.limit if started.limit else 0),

@@ -84,6 +84,17 @@ async def leaves_a_task(ctx: WorkflowContext, what: str) -> bool:
 
 
 @workflow
+async def listens(ctx: WorkflowContext) -> str:
+    async def listen() -> None:
+        await ctx.wait_event("never")
+        await take("desk")
+
+    listening = asyncio.create_task(listen())
+    await ctx.wait_event("go")
+    return f"{listening.done()}"
+
+
+@workflow
 async def waits_for_ever(ctx: WorkflowContext) -> None:
     await ctx.wait_event("never")
 
@@ -97,10 +108,8 @@ async def forgets_to_sleep(ctx: WorkflowContext) -> str:
 LEFT = {
     "activity": r"take in task leaves_a_task\.<locals>\.notify \(test_unawaited_calls\.py, line \d+\)",
     "child": r"waits_for_ever in task leaves_a_task\.<locals>\.notify",
-    "sleep": r"a sleep in task leaves_a_task\.<locals>\.notify",
-    "event": r"a wait for 'never' in task leaves_a_task\.<locals>\.notify",
-    "message": r"a wait for 'orders' in task leaves_a_task\.<locals>\.notify",
 }
+WAITS = ("sleep", "event", "message")
 
 LINE = forgets.fn.__code__.co_firstlineno + 3
 
@@ -141,6 +150,41 @@ async def test_a_task_that_is_left_behind_fails_the_workflow(open_app: Open, wha
     assert undone == ["desk"]
     if what == "child":
         assert await app.handle(f"{handle.instance_id}-child").status() is Status.CANCELLED
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+@pytest.mark.parametrize("what", WAITS)
+async def test_a_task_that_only_waits_is_dropped(open_app: Open, what: str, taken_over: bool) -> None:  # noqa: FBT001 - a form of the test
+    undone.clear()
+    app = await open_app()
+    handle = await app.start(leaves_a_task, what)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    await until(lambda: _holds(app, handle.instance_id, "ActivityCompleted"))
+    if taken_over:
+        await app.drain()
+        app = await open_app(sticky=0)
+    await app.signal(handle.instance_id, "go")
+    assert await app.handle(handle.instance_id, leaves_a_task).result(timeout=60) is False
+    assert undone == []
+
+
+async def test_one_that_was_begun_under_the_second_rule_fails_and_can_be_retried(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(creation, "RULES", 2)
+    app = await open_app()
+    handle = await app.start(listens)
+    await status_is(app, handle.instance_id, Status.WAITING)
+    await app.drain()
+    monkeypatch.undo()
+
+    app = await open_app()
+    await app.signal(handle.instance_id, "go")
+    handle = app.handle(handle.instance_id, listens)
+    with pytest.raises(WorkflowFailedError, match=r"a wait for 'never' in task listens\.<locals>\.listen"):
+        await handle.result(timeout=60)
+    await app.retry(handle.instance_id)
+    assert await app.handle(handle.instance_id, listens).result(timeout=60) == "False"
 
 
 async def _holds(app: Romancy, instance_id: str, kind: str) -> bool:
