@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._lists import Lists
 from romancy.core import not_in_a_workflow
-from romancy.engine import ActingWorker, hides, refuse_to_wait, stored_size
+from romancy.engine import ActingWorker, hides, refuse_to_wait, stored_size, what_blocks
 from romancy.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Access:
     """The open database of an app. A call asks for the store once, and passes it on."""
 
     def __init__(self, answer_within: float = ANSWER_WITHIN, manager: ActingWorker | None = None) -> None:
-        self.deadlines = Deadlines(answer_within)
+        self.deadlines = Deadlines(answer_within, self._what_blocks)
         self.store: Store | None = None
         """The store while the app is open. A call takes it from `opened` or `to_write`, which check the call."""
         self.worker: Worker | None = None
@@ -68,6 +68,9 @@ class Access:
         store = self.opened()
         refuse_to_wait(store, what, instance_ids)
         return store
+
+    def _what_blocks(self) -> str:
+        return "" if self.store is None else what_blocks(self.store)
 
     @property
     def hides(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
 __all__ = ["ANSWER_WITHIN", "Deadlines", "Timed", "TimedCall"]
@@ -34,8 +34,10 @@ class Timed(Protocol):
 class Deadlines:
     """The calls of one app that wait for the database, each with the same time limit."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, what_blocks: Callable[[], str] = str) -> None:
+        """`what_blocks` says what may keep the database from answering; empty if nothing is known."""
         self.seconds = seconds
+        self.what_blocks = what_blocks
         self.began: dict[Timed, float] = {}
         """When each waiting call began, the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
@@ -133,6 +135,8 @@ class TimedCall:
     def late(self) -> StorageUnavailableError:
         """The error of a call whose time is over."""
         said = f"{self._what}: the database has not answered within {self._deadlines.seconds:g} s"
+        if blocks := self._deadlines.what_blocks():
+            said = f"{said}: {blocks}"
         if self._joined:
             return StorageUnavailableError(f"{said}; nothing is durable unless you commit: roll your transaction back")
         if self.instance_ids is None:

@@ -19,6 +19,7 @@ from romancy.engine.incarnation import RUNTIME
 from romancy.engine.lives import new_life
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.messages import Outgoing, decode_message, decode_outgoing, outgoing
+from romancy.engine.open_sessions import what_blocks
 from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
@@ -85,4 +86,5 @@ __all__ = [
     "uncoded",
     "versions_in",
     "waits_in_vain",
+    "what_blocks",
 ]

@@ -8,15 +8,26 @@ wait for the slot. The rule costs nothing: whatever waits for the slot could not
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from romancy._logs import about, get_logger
+from romancy.engine.open_sessions import session_begins, session_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.engine.instance import Holder, Live
+    from romancy.engine.open_sessions import OpenSession
+    from romancy.storage.protocol import Store
     from romancy.storage.sessions import StoreSession
 
 __all__ = ["Fresh", "Keeper", "Slots"]
+
+logger = get_logger("romancy.engine")
+
+_LONG: Final = 5.0
+"""Seconds after which a session that is still open is logged."""
 
 
 class Fresh(Protocol):
@@ -47,18 +58,39 @@ class Keeper(Protocol):
 class Slots:
     """Lends the append slots of instances to sessions, which also hold the lease while they exclude other writers."""
 
-    def __init__(self, go_on: Callable[[Live], None], keeper: Keeper) -> None:
+    def __init__(self, go_on: Callable[[Live], None], keeper: Keeper, store: Store) -> None:
         """`go_on` is called when the slot of an instance is free again."""
         self._go_on = go_on
         self._keeper = keeper
+        self._store = store
+        self._open: dict[Holder, tuple[Live, OpenSession]] = {}
+        """The open sessions that were not logged as long."""
+        self._timer: asyncio.TimerHandle | None = None
+        """The next look at them. One timer serves all."""
 
-    def begun(self, session: StoreSession) -> None:
-        """A session has begun."""
+    def begun(self, session: StoreSession, live: Live, holder: Holder, what: str) -> None:
+        """A session has begun, of `what`."""
         self._keeper.hold(session)
+        self._open[holder] = live, session_begins(self._store.capabilities.place, holder, what)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LONG, self._look)
 
-    def ended(self) -> None:
+    def ended(self, holder: Holder) -> None:
         """A session has ended."""
+        self._open.pop(holder, None)
+        session_ends(self._store.capabilities.place, holder)
         self._keeper.watch()
+
+    def _look(self) -> None:
+        """Log each session that has been open for long, once."""
+        self._timer = None
+        now = time.monotonic()
+        for holder, (live, session) in list(self._open.items()):
+            if now - session.since >= _LONG:
+                del self._open[holder]
+                logger.warning("%s", session.told, extra=about(live))
+        if self._open:
+            self._timer = asyncio.get_running_loop().call_later(_LONG, self._look)
 
     async def take(self, live: Live, port: Holder) -> None:
         """Return when the session has the slot, or when no append of the instance needs it any more."""

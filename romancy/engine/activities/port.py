@@ -157,7 +157,8 @@ class Port:
             raise
         self._manager, self.opened, self._isolation = manager, opened, isolation
         if self._slots is not None:
-            self._slots.begun(opened)
+            what = f"activity {self.effect.name} ({self._id}) of instance {self._live.instance_id}"
+            self._slots.begun(opened, self._live, self, what)
         if self.ended or self.over:
             await self.close()
             raise UsageError(f"activity {self.effect.name} asked for its session after its attempt had ended")
@@ -309,7 +310,7 @@ class Port:
             finally:
                 self._give_slot_back()
                 if self._slots is not None:
-                    self._slots.ended()
+                    self._slots.ended(self)
 
     async def _let_companion_go(self) -> None:
         """Detach the library's session and any abandoned thread: nothing else may use the transaction when it ends."""

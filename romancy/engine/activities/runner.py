@@ -70,7 +70,7 @@ class Attempts:
         self, driver: Drives, store: Store, settings: Settings, dependencies: Dependencies, keeper: Keeper
     ) -> None:
         """`driver` feeds the ends of attempts to their runs."""
-        slots = Slots(driver.go_on, keeper) if store.capabilities.sessions_exclude else None
+        slots = Slots(driver.go_on, keeper, store) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
         self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces)
         with speaking(settings.speaker):
