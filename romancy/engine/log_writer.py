@@ -136,6 +136,8 @@ class LogWriter:
         """The items in flight, or of the batch that waits for the database."""
         self._sent_ids: set[int] | None = None
         """The identities of those that may have been sent. None: not asked for yet."""
+        self._unwanted: dict[int, Item] = {}
+        """Items on their way to the database that nobody wants any more."""
         self._withdrawn: dict[int, Item] = {}
         """Items that are not to be sent, by their identities."""
 
@@ -164,10 +166,14 @@ class LogWriter:
             self._wake()
 
     def withdraw(self, item: Item) -> bool:
-        """Take back a submitted item without an outcome. False if it may have been sent. Its outcome is INVALID."""
+        """Take back a submitted item without an outcome. False if it may have been sent. Its outcome is INVALID.
+
+        One that may have been sent is not sent again if that has certainly written nothing.
+        """
         if self._sent_ids is None:
             self._sent_ids = set(map(id, self._batch))
         if id(item) in self._sent_ids or id(item) in self._locked:
+            self._unwanted[id(item)] = item
             return False
         if not self._withdrawn:
             asyncio.get_running_loop().call_soon(self._drop_withdrawn)
@@ -182,6 +188,11 @@ class LogWriter:
                 self._queue.append(entry)
             else:
                 entry.settle(entry, Outcome.INVALID)
+
+    def _forget_unwanted(self, batch: list[Entry]) -> None:
+        for entry in batch:
+            if id(entry.item) not in self._locked:
+                self._unwanted.pop(id(entry.item), None)
 
     async def outcome_of(self, item: Item) -> Outcome:
         """Queue an item, and return its outcome."""
@@ -244,6 +255,8 @@ class LogWriter:
         finally:
             self._busy, self._guest = False, None
             self._batch, self._sent_ids = [], None
+            if self._unwanted:
+                self._forget_unwanted([entry])
             if outcomes is None:  # cancelled: the store recognises a written item by its nonce
                 self._queue.insert(0, entry)
             if self._queue or self._flushed:
@@ -314,6 +327,8 @@ class LogWriter:
         finally:
             self._busy = False
             self._batch, self._sent_ids = [], None
+            if self._unwanted:
+                self._forget_unwanted(batch)
             if outcomes is None:  # cancelled: the store recognises each item by its nonce if it is written already
                 self._queue[:0] = batch
 
@@ -367,8 +382,12 @@ class LogWriter:
         while outcome is Outcome.LOCKED:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, _LONGEST_PAUSE)
-            (outcome,) = await self._commit([entry.item], entry.worker)
+            if id(entry.item) in self._unwanted:
+                outcome = Outcome.INVALID  # it was refused, and so is not in the log
+            else:
+                (outcome,) = await self._commit([entry.item], entry.worker)
         self._locked.discard(id(entry.item))
+        self._unwanted.pop(id(entry.item), None)
         self._settle([entry], [outcome])
 
     def _tell_flushed(self) -> None:
@@ -455,6 +474,9 @@ class LogWriter:
             await asyncio.sleep(wait)
             return False
         self._sent_ids = set()
+        if self._unwanted:
+            mine = {id(item): item for item in items}
+            self._withdrawn |= {key: mine[key] for key in self._unwanted.keys() & mine.keys()}
         try:
             await asyncio.sleep(wait)
         finally:
