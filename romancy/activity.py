@@ -508,8 +508,8 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
     `commit="lazy"` is for a quick activity that may run again: its result is committed together with the next commit of
     its workflow, after some milliseconds at the latest. A crash before that runs it again.
 
-    `at_most_once=True` is for work that must rather not happen than happen twice. An attempt that may have begun, and of
-    which nobody knows how it ended, is never begun again: the call raises ActivityUnknownError. An attempt that has
+    `at_most_once=True` is for work that must rather not happen than happen twice. An attempt that may have begun, and
+    of which nobody knows how it ended, is never begun again: the call raises ActivityUnknownError. An attempt that has
     raised has ended, and the retry policy decides. Such an activity has no session.
 
     Raises RegistrationError if the function cannot be an activity.

@@ -27,6 +27,11 @@ class CompensationDefinition(Protocol):
     @property
     def retry(self) -> RetryPolicy | None: ...
 
+    @property
+    def at_most_once(self) -> bool:
+        """False: an undo is carried out until it succeeds."""
+        ...
+
 
 class ActivityDefinition(Protocol):
     """A unit of work as the run sees it."""

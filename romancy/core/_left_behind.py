@@ -28,9 +28,9 @@ _WAITS: Final = frozenset({"ctx.sleep", "ctx.sleep_until", "ctx.wait_event", "ch
 def left_behind(commands: Commands) -> list[str]:
     """For each task that was not cancelled and has work to do: what it waits for, and where.
 
-    Work is an activity or a child. A task that only waits, for a message, a time, a condition or another task, has none:
-    it is dropped as a daemon thread is. Under older rules, whatever follows a wait or a sleep is work too; a task that is
-    nothing but a wait or a sleep has none: it has lost a race, for example.
+    Work is an activity or a child. A task that only waits, for a message, a time, a condition or another task, has
+    none: it is dropped as a daemon thread is. Under older rules, whatever follows a wait or a sleep is work too; a task
+    that is nothing but a wait or a sleep has none: it has lost a race, for example.
     """
     found: list[str] = []
     for task in commands.loop.unfinished():

@@ -36,7 +36,7 @@ def _start_activity(commands: Commands, event: ev.ActivityScheduled) -> fx.Start
 
 
 def _is_declared(state: State, call: ActivityCall) -> bool:
-    """Whether it was begun at most once by a former run, it did not answer, and a person says that its effect stands."""
+    """Whether a former run may have begun it, it begins at most once, and a person says that its effect stands."""
     former = None if state.memory is None else state.memory.given.get(("activities", call.id))
     return former is not None and former.declared and bool(call.definition.at_most_once)
 

@@ -300,9 +300,7 @@ def due_of(live: Live) -> int:
     return live.due or live.run.state.time
 
 
-def handing_back(
-    live: Live, now: int, writer: str, *, interrupted: bool, not_begun: tuple[str, ...] = ()
-) -> Item:
+def handing_back(live: Live, now: int, writer: str, *, interrupted: bool, not_begun: tuple[str, ...] = ()) -> Item:
     """An append that releases the instance to any worker.
 
     If it has something to do, it is due since it was claimed, or since it last moved: it keeps its place in the order.

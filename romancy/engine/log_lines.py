@@ -68,8 +68,8 @@ def say_late(attempt: Attempt, error: BaseException | None) -> None:
 def say_unknown(live: Live, effect: StartActivity) -> None:
     """Log that an attempt which begins at most once may have begun, and is not begun again."""
     logger.warning(
-        "instance %s: an attempt at %s may have begun, and nobody knows how it ended: it is declared at_most_once, so its "
-        "outcome is unknown and it is not begun again",
+        "instance %s: an attempt at %s may have begun, and nobody knows how it ended: it is declared at_most_once, so "
+        "its outcome is unknown and it is not begun again",
         live.instance_id, effect.activity_id, extra=about(live, effect.activity_id, effect.attempt),
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""The sessions of activities that are open in this process, on databases where an open session blocks all other writers.
+"""The open sessions of the activities of this process, on databases where an open session blocks all other writers.
 
-Apps and workers of one process may share such a database, each with a store of its own. So the sessions are found by the
-place of the database.
+Apps and workers of one process may share such a database, each with a store of its own. So the sessions are found by
+the place of the database.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from romancy.storage.protocol import Store
 
 __all__ = ["OpenSession", "session_begins", "session_ends", "what_blocks"]
 
-_open: Final[dict[tuple[str, Hashable], OpenSession]] = {}
+_open: Final[dict[tuple[str, object], OpenSession]] = {}
 _ADVICE: Final = "An open session blocks all other writers of this database: open it last, after the slow work"
 
 
@@ -32,13 +30,13 @@ class OpenSession(NamedTuple):
         return f"{self.what} has had its session open for {time.monotonic() - self.since:.1f} s. {_ADVICE}"
 
 
-def session_begins(place: str, holder: Hashable, what: str) -> OpenSession:
+def session_begins(place: str, holder: object, what: str) -> OpenSession:
     """Record that an attempt has begun its session."""
     session = _open[place, holder] = OpenSession(what, time.monotonic())
     return session
 
 
-def session_ends(place: str, holder: Hashable) -> None:
+def session_ends(place: str, holder: object) -> None:
     """Record that the session has ended, if it had begun."""
     _open.pop((place, holder), None)
 
@@ -52,6 +50,6 @@ def what_blocks(store: Store) -> str:
     if here:
         return min(here, key=lambda session: session.since).told
     return (
-        "no activity of this process has a session open; if one of another process has, or another program writes to the "
-        "file, it holds the write lock. A worker logs which activity that is, and `romancy workers` lists the workers"
+        "no activity of this process has a session open; if one of another process has, or another program writes to "
+        "the file, it holds the write lock. A worker logs which activity that is; `romancy workers` lists the workers"
     )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from romancy import core as ev
-from romancy.insight._moments import span
 from romancy.errors import ActivityUnknownError
+from romancy.insight._moments import span
 from romancy.serialization import ErrorInfo, exception_name
 
 if TYPE_CHECKING:

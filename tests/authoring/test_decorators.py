@@ -9,6 +9,7 @@ import pytest
 
 from romancy import RetryPolicy, WorkflowContext, activity, compensation, workflow
 from romancy.context import ActivityContext
+from romancy.declaring.undo import checked_undo
 from romancy.errors import RegistrationError, UsageError
 
 if TYPE_CHECKING:
@@ -113,6 +114,17 @@ def test_a_path_that_is_declared_twice_is_one() -> None:
 def test_heartbeats_that_cannot_be_are_refused() -> None:
     assert "longer than 0 s" in refusal(activity(heartbeat_timeout=0), plain)
     assert "use timeout=" in refusal(activity(executor="process", heartbeat_timeout=5), at_once)
+
+
+def test_at_most_once_is_refused_with_what_repeats_an_attempt() -> None:
+    assert "with commit='lazy' a crash runs the activity again" in refusal(
+        activity(commit="lazy", at_most_once=True), plain
+    )
+    assert "at_most_once= is True or False, not 'yes'" in refusal(activity(at_most_once=cast("Any", "yes")), plain)
+    once = activity(at_most_once=True)(plain)
+    assert (once.at_most_once, once.options(retry=RetryPolicy.none()).at_most_once) == (True, True)
+    with pytest.raises(UsageError, match="at_most_once=True begins it once"):
+        checked_undo(once)
 
 
 def test_lazy_activities_that_cannot_be_are_refused() -> None:

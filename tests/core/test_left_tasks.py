@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-
 from msgspec import Raw
 
 from romancy.core import (

@@ -19,6 +19,8 @@ from romancy.core import (
     ActivityScheduled,
     CancelActivity,
     CancelRequested,
+    Input,
+    LogEvent,
     OwnerChanged,
     Recall,
     Run,
@@ -238,3 +240,52 @@ def test_an_attempt_of_a_former_owner_may_have_begun() -> None:
         (effect,) = resumed(*history(given_back)).outstanding()
         assert isinstance(effect, StartActivity)
         assert effect.lost is interrupted
+
+
+# ── the number of the next attempt ──────────────────────────────────────────────────────────────────────────────────
+
+
+def after(*lost: LogEvent) -> Run:
+    """A run whose activity is scheduled, followed by these events."""
+    run = Run(ships, instance_id=SELF)
+    run.activate([started(ships)])
+    for event in lost:
+        assert isinstance(event, Input)
+        run.activate([event])
+    return run
+
+
+def numbers(run: Run) -> tuple[int, int, bool]:
+    """The number of the next attempt, how many have failed, and whether one may have begun."""
+    (effect,) = run.outstanding()
+    assert isinstance(effect, StartActivity)
+    run.close()
+    return effect.attempt, effect.failed, effect.lost
+
+
+def failed_once(attempt: int, at: int, next_at: int) -> ActivityAttemptFailed:
+    return ActivityAttemptFailed(at, "ship:1", attempt, describe_exception(LookupError("x")), next_at)
+
+
+LOST: dict[str, tuple[tuple[LogEvent, ...], tuple[int, int, bool]]] = {
+    "nothing": ((), (1, 0, False)),
+    "a death": ((OwnerChanged(START, owner="b"),), (2, 0, True)),
+    "two deaths": ((OwnerChanged(START, owner="b"), OwnerChanged(START, owner="c")), (3, 0, True)),
+    "a trial after a death": (
+        (OwnerChanged(START, owner="b"), OwnerChanged(START, owner="b", alone=True)),
+        (2, 0, True),
+    ),
+    "given back": ((OwnerChanged(START),), (1, 0, False)),
+    "given back in its middle": ((OwnerChanged(START, interrupted=True),), (2, 0, True)),
+    "given back before it began": ((OwnerChanged(START, interrupted=True, not_begun=("ship:1",)),), (1, 0, False)),
+    "a failure": ((failed_once(1, START, START + 5),), (2, 1, False)),
+    "a death after the pause": ((failed_once(1, START, START + 5), OwnerChanged(START + 6, owner="b")), (3, 1, True)),
+    "a death in the pause": ((failed_once(1, START, START + 5), OwnerChanged(START + 4, owner="b")), (2, 1, False)),
+    "a death, then a failure": ((OwnerChanged(START, owner="b"), failed_once(2, START, START + 5)), (3, 1, False)),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_the_number_counts_what_may_have_begun_and_the_policy_what_failed(what: str) -> None:
+    events, expected = LOST[what]
+    assert numbers(after(*events)) == expected

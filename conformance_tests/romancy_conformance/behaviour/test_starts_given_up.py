@@ -1,4 +1,4 @@
-"""A start whose caller has given up while the database is away: it does not happen later, unless it may have been sent."""
+"""A start whose caller has given up while the database is away does not happen later, unless it may have been sent."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def _give_up_while_it_is_tried(app: Romancy, store: Away, how: str, error:
 @pytest.mark.parametrize("works", [False, True], ids=["client", "worker"])
 @pytest.mark.parametrize("how", ["start", "start_many"])
 async def test_one_that_was_being_tried_and_wrote_nothing_never_happens(
-    open_app: Open, stores: list[Away], works: bool, how: str
+    open_app: Open, stores: list[Away], how: str, *, works: bool
 ) -> None:
     app = await open_app(worker=works)
     store = stores[-1]
@@ -88,7 +88,9 @@ async def test_one_that_was_being_tried_and_wrote_nothing_never_happens(
 
 
 @pytest.mark.parametrize("works", [False, True], ids=["client", "worker"])
-async def test_one_that_may_have_been_sent_is_found_by_its_id(open_app: Open, stores: list[Away], works: bool) -> None:
+async def test_one_that_may_have_been_sent_is_found_by_its_id(
+    open_app: Open, stores: list[Away], *, works: bool
+) -> None:
     app = await open_app(worker=works)
     store = stores[-1]
     await _give_up_while_it_is_tried(app, store, "start", OutcomeUnknownError)

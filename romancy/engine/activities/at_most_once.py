@@ -22,7 +22,7 @@ __all__ = ["BegunOnce", "unanswered", "unknown_end"]
 
 
 def unanswered(name: str, cause: BaseException) -> ActivityUnknownError:
-    """The error of an attempt that reached a limit and did not answer, or that says itself that its outcome is unknown."""
+    """The error of an attempt that did not answer at its limit, or that says itself that its outcome is unknown."""
     if isinstance(cause, ActivityUnknownError):
         return cause
     error = ActivityUnknownError(f"{cause}. Activity {name} is declared at_most_once, so it is not begun again")
@@ -63,7 +63,7 @@ class BegunOnce:
         begun[attempt.id] = attempt.effect.attempt
 
     def take_back(self, attempt: Attempt) -> None:
-        """Record that the attempt, which was told to stop, has only waited for a thread or a process."""
+        """Record that the attempt, which was told to stop, has not begun: it may have waited for a thread."""
         self._begun(attempt.live).pop(attempt.id, None)
 
     def has(self, live: Live, effect: StartActivity) -> bool:

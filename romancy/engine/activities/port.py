@@ -119,8 +119,9 @@ class Port:
             )
         if getattr(self.effect.definition, "at_most_once", False):
             raise UsageError(
-                f"activity {self.effect.name} was declared with at_most_once=True: it has no session, whose transaction "
-                "the database may roll back and the engine repeat. Write in an activity of its own, before or after it"
+                f"activity {self.effect.name} was declared with at_most_once=True: it has no session, whose "
+                "transaction the database may roll back and the engine repeat. Write in an activity of its own, before "
+                "or after it"
             )
         self.transacted = True
         opened = self.opened

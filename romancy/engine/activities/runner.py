@@ -227,10 +227,11 @@ class Attempts:
             waited = attempt.task is not None and self.waits_for_place(attempt.task)
             if self._stop(attempt) and not waited:
                 self.interrupted.note(live, attempt.id)
-            elif not self._may_have_run(attempt):
-                live.never_began(attempt.id)
-            if waited and attempt.effect.definition.at_most_once:
-                self.begun_once.take_back(attempt)
+            else:
+                if attempt.effect.definition.at_most_once:
+                    self.begun_once.take_back(attempt)
+                if not self._may_have_run(attempt):
+                    live.never_began(attempt.id)
 
     def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""
@@ -360,6 +361,8 @@ class Attempts:
                     self._one_free()  # nothing waits for it any more
                 elif fresh and not self._held:
                     context = self._context.copy()
+                    if attempt.effect.definition.at_most_once:
+                        self.begun_once.note(attempt)
                     if attempt.effect.context is not None:
                         carry(attempt.effect.context, context)
                     task = task_of(self._run(attempt, loop), loop, attempt.id, context)
@@ -424,8 +427,6 @@ class Attempts:
 
     async def _run(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
         attempt.began = True
-        if attempt.effect.definition.at_most_once:
-            self.begun_once.note(attempt)
         task = attempt.task = asyncio.current_task(loop)
         try:
             try:
