@@ -172,6 +172,8 @@ class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
 class ActivityFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The last attempt that the policy allows failed, or the error was terminal. `own`: types it is also caught as.
 
+    `attempts` counts those that failed, the last one included.
+
     `unknown`: as in `ActivityAttemptFailed`, of the last attempt. Of an at-most-once activity also: an attempt may have
     begun, and how it ended is in no log.
     """

@@ -92,8 +92,8 @@ class Step:
     """When its workflow told it to stop."""
     unknown: bool = False
     """Whether nobody knows what its last attempt did."""
-    attempts: int = 0
-    """How many attempts there were, if its end says that."""
+    number: int = 0
+    """The number of the attempt that completed."""
     defaulted: bool = False
     """For an activity that failed: whether its call got its default. `answer` is then the event that has it."""
     asked: ev.LogEvent | None = None
@@ -104,8 +104,8 @@ class Step:
     @property
     def last_attempt(self) -> int:
         """The number of the last attempt, or of the next one. Attempts that were lost with their workers count."""
-        if self.attempts:
-            return self.attempts
+        if self.number:
+            return self.number
         failed, due = (self.failures[-1].number, self.failures[-1].next_at) if self.failures else (0, self.began_at)
         return failed + 1 + sum(due < taken for taken in self.taken_up)
 
@@ -229,13 +229,13 @@ class Timeline:
         queued: int = 0,
         *,
         unknown: bool = False,
-        attempts: int = 0,
+        number: int = 0,
     ) -> None:
         step = self._open.pop((kind, id), None)
         if step is not None:
             step.ended_at, step.outcome, step.error, step.due = self._at, outcome, error, None
             step.end_place, step.answer, step.queued, step.unknown = self._place, self._event, queued, unknown
-            step.attempts = attempts
+            step.number = number
             if kind == "activity" and outcome == "failed":
                 self._failed[id] = step
 
@@ -307,9 +307,9 @@ def _ended(role: ev.Ends) -> Rule:
 
     def end(timeline: Timeline, event: Any) -> None:
         error, queued, unknown = (getattr(event, name, None) for name in ("error", "queued", "unknown"))
-        attempts = getattr(event, "attempts", 0) or getattr(event, "attempt", 0)
+        number = getattr(event, "attempt", 0)
         for kind in STEPS[role.part]:
-            timeline.end(kind, event.id, outcome, error, queued or 0, unknown=bool(unknown), attempts=attempts)
+            timeline.end(kind, event.id, outcome, error, queued or 0, unknown=bool(unknown), number=number)
 
     return end
 

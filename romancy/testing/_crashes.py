@@ -16,7 +16,7 @@ from romancy.testing._processes import MOST_COMMITS, Processes
 from romancy.workflow import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable
 
     from romancy.handle import Handle
     from romancy.testing._calls import Calls
@@ -69,6 +69,9 @@ async def crash_at_every_commit(call: Any, /, *args: Any, **kwargs: Any) -> list
     commit. Fails with an AssertionError unless each run ends as the first one did, makes the same calls of activities
     and has the same effects. An attempt that a crash interrupts is made again, so its effect happens twice unless the
     activity uses its idempotency key. Arguments of calls are not compared.
+
+    An activity declared with `at_most_once=True` is not attempted again: its call raises ActivityUnknownError, and the
+    workflow has to end in the same way all the same. Its attempts are not compared; what it did may be absent.
 
     All runs begin at the same time, and have the same ids, keys and random values. With options, give the call as
     `workflow.bind(…)`:
@@ -125,6 +128,11 @@ class _MortalApp(TestApp):
     def next_life(self, instance_id: str) -> int:
         """The number of the next life of an id. It is another than that of the present one."""
         return derived_life(instance_id, _at_once(self._life_of(instance_id)))
+
+    @property
+    def begun_once(self) -> set[str]:
+        """The names of the activities that are declared at most once."""
+        return {one.name for one in self._registry.activities.values() if one.at_most_once}
 
     async def _life_of(self, instance_id: str) -> int:
         await self._kept.open()
@@ -197,7 +205,7 @@ class _Test:
             await app.crash()
             again = app.dies_at(0, most=MOST_COMMITS)
             ended = await self._until(app, await self._begun(app, again), again)
-        return _Run(death.where, ended, _counted(app.calls), await self._looked())
+        return _Run(death.where, ended, _counted(app.calls, app.begun_once), await self._looked())
 
     async def _begun(self, app: TestApp, death: Death) -> Handle[Any]:
         """Start it. The worker may die meanwhile: then it is started again."""
@@ -272,8 +280,9 @@ async def _end_of(handle: Handle[Any]) -> Any:
         return f"{type(error).__name__}: {error}"
 
 
-def _counted(calls: Calls) -> Counter[str]:
-    return Counter(f"{call.activity} ({call.activity_id})" for call in calls)
+def _counted(calls: Calls, begun_once: Container[str]) -> Counter[str]:
+    """How often each call was attempted, without the activities that a crash may keep from being attempted."""
+    return Counter(f"{call.activity} ({call.activity_id})" for call in calls if call.activity not in begun_once)
 
 
 def _endless(name: str) -> str:

@@ -369,4 +369,4 @@ async def test_the_number_counts_attempts_that_may_have_begun_and_the_policy_cou
     assert [number for _, number in begun("often")] == [1, 2, 3]
     log = await handle.history()
     assert [event.attempt for event in log if isinstance(event, ActivityAttemptFailed)] == [2]
-    assert [event.attempts for event in log if isinstance(event, ActivityFailed)] == [3]
+    assert [event.attempts for event in log if isinstance(event, ActivityFailed)] == [2]

@@ -30,17 +30,15 @@ def unanswered(name: str, cause: BaseException) -> ActivityUnknownError:
     return error
 
 
-def unknown_end(effect: StartActivity, *, now: int, here: bool) -> ActivityFailed:
-    """The input that ends a call of which an attempt may have begun, `here` or at a former owner."""
+def unknown_end(effect: StartActivity, *, now: int) -> ActivityFailed:
+    """The input that ends a call of which an attempt may have begun."""
     error = ActivityUnknownError(
         f"an attempt at activity {effect.name} ({effect.activity_id}) may have begun, and how it ended is not in the "
         "log: its worker died, or dropped it. The activity is declared at_most_once, so it is not begun again: find "
         "out what it did"
     )
-    attempts = effect.attempt if here else max(1, effect.attempt - 1)
-    return ActivityFailed(
-        at=now, id=effect.activity_id, error=describe_exception(error), attempts=attempts, unknown=True
-    )
+    described = describe_exception(error)
+    return ActivityFailed(at=now, id=effect.activity_id, error=described, attempts=effect.failed + 1, unknown=True)
 
 
 class BegunOnce:

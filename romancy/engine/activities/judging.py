@@ -126,6 +126,6 @@ def failed_for_good(
     """The input that ends the call: no attempt follows."""
     if isinstance(effect, StartCompensation):
         id = effect.compensation_id
-        return CompensationFailed(at=now, id=id, error=info, attempts=effect.attempt, queued=queued)
+        return CompensationFailed(at=now, id=id, error=info, attempts=effect.failed + 1, queued=queued)
     id = effect.activity_id
-    return ActivityFailed(at=now, id=id, error=info, attempts=effect.attempt, queued=queued, unknown=unknown)
+    return ActivityFailed(at=now, id=id, error=info, attempts=effect.failed + 1, queued=queued, unknown=unknown)

@@ -142,11 +142,10 @@ class Attempts:
 
     def _may_have_begun(self, live: Live, effect: StartActivity) -> bool:
         """Whether an attempt at this activity, which begins at most once, may have begun. Then its call ends here."""
-        here = self.begun_once.has(live, effect)
-        if not (here or effect.lost):
+        if not (effect.lost or self.begun_once.has(live, effect)):
             return False
         say_unknown(live, effect)
-        self._driver.feed(live, unknown_end(effect, now=self._clock.now(), here=here))
+        self._driver.feed(live, unknown_end(effect, now=self._clock.now()))
         return True
 
     def may_have_begun(self, instance_id: str) -> bool:
