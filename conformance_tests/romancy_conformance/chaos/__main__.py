@@ -13,10 +13,21 @@ from pathlib import Path
 from romancy_conformance.chaos.faults import FAULTS, File, Served
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL
 from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
+from romancy_conformance.chaos.shapes.catalogue import SHAPES
 from romancy_conformance.chaos.workers import ByTurns, Makes, Nursery, put_tree
 from romancy_conformance.proxy import Proxy
 
 _ALL = FEATURES | FAULTS | WAYS
+
+
+def shapes(text: str) -> frozenset[str]:
+    """Return the shapes in a comma-separated list."""
+    names = frozenset(filter(None, text.split(",")))
+    if unknown := names - SHAPES.keys():
+        raise argparse.ArgumentTypeError(
+            f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(SHAPES))}"
+        )
+    return names
 
 
 def features(text: str) -> frozenset[str]:
@@ -57,6 +68,8 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
                 patience=options.patience,
                 kills=options.kills,
                 without=options.without | (UNUSUAL - options.unusual),
+                shapes=options.shapes,
+                instances=options.instances,
             )
             one = await asyncio.to_thread(
                 Round, asked, url, place, nursery, database
@@ -80,6 +93,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="the number of the first round")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--programs", type=int, default=30, help="in each round")
+    parser.add_argument("--shapes", type=shapes, default=frozenset(SHAPES), help="of: " + ", ".join(SHAPES))
+    parser.add_argument("--instances", type=int, default=120, help="of the shapes, in each round")
     parser.add_argument("--seconds", type=float, default=12.0, help="how long the faults of a round last")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--lease", type=float, default=3.0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from romancy_conformance.chaos.shapes.acts import Stood
 from romancy_conformance.proxy import Direction, Proxy
 from romancy_conformance.proxy import Fault as ProxyFault
 
@@ -122,6 +123,10 @@ class Crew:
         self.counts: Counter[str] = Counter()
         self.ended: list[str] = []
         """Workers that ended by themselves although no fault had hit the server."""
+        self.struck: list[Stood] = []
+        """When which worker, or the database, was hit."""
+        self.died: set[int] = set()
+        """The workers that were killed or told to stop, or ended by themselves."""
         self._nursery = nursery
         self._jobs = jobs
         self._database = database
@@ -143,6 +148,11 @@ class Crew:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def roll_over(self) -> None:
+        """Replace all workers, one after another, as a rolling deploy does."""
+        for place in range(len(self._places)):
+            await self._do(Fault(0.0, "drain", place, 0.0))
+
     async def settle(self) -> None:
         """Wait until every fault is over."""
         while self._tasks:
@@ -158,6 +168,8 @@ class Crew:
                 if (status := await worker.status()) is not None:
                     if status != os.EX_TEMPFAIL and not self._was_hurt:
                         self.ended.append(f"a worker ended by itself with {status}")
+                    self.died.add(worker.pid)
+                    self.struck.append(Stood(worker.pid, 0.0, time.monotonic()))
                     self._places[place] = await self._nursery.make(self._jobs())
 
     async def end(self) -> None:
@@ -167,6 +179,14 @@ class Crew:
                 await worker.kill()
 
     async def _do(self, fault: Fault) -> None:
+        worker, begin = self._places[fault.place], time.monotonic()
+        await self._strike(fault)
+        hit = worker.pid if fault.kind in _ON_WORKERS and worker is not None else 0
+        self.struck.append(Stood(hit, begin, time.monotonic()))
+        if fault.kind in {"kill", "drain"}:
+            self.died.add(hit)
+
+    async def _strike(self, fault: Fault) -> None:
         if fault.kind == "drain-stall":
             assert self._database is not None
             self.counts[fault.kind] += 1

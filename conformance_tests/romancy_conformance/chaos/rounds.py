@@ -28,6 +28,9 @@ from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.plain import OUTSIDE
 from romancy_conformance.chaos.programs import RETRIED, UNUSUAL, Program, every, generate
 from romancy_conformance.chaos.relaying import arrivals
+from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
+from romancy_conformance.chaos.shapes.sealed import Sealing
+from romancy_conformance.chaos.shapes.throng import Throng
 from romancy_conformance.chaos.starting import Renewal, start_by_name
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
@@ -69,6 +72,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     kills: int | None = None
     """Most workers to kill; after five owners in a row died, an instance is suspected of killing them."""
     without: frozenset[str] = UNUSUAL
+    shapes: frozenset[str] = frozenset()
+    instances: int = 0
+    """Instances of these shapes, besides the programs."""
 
 
 class Told(Struct):
@@ -116,6 +122,8 @@ class Round:
         self._for_workers = {"worker": self._those("worker"), "crowded": self._those("crowded")}
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
+        self._old = "changed" in told.shapes and bool(told.instances)
+        self._throng = Throng(told.seed, told.shapes, told.instances, folder)
         self._renewed = {program.path: asyncio.Event() for program in self._those("anew")}
         self._to_retry = {program.path for program in self.programs if program.ending in RETRIED}
         self._to_cancel = {program.path for program in self.programs if program.ending in {"cancelled", "recalled"}}
@@ -128,7 +136,11 @@ class Round:
             await self._store.open()
             stack.push_async_callback(self._store.close)
             await ledger.begin(self._store)
-            self._app = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=WORKFLOWS))
+            workflows = (*WORKFLOWS, *workflows_of(sealed=False))
+            self._app = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=workflows))
+            workflows = workflows_of(sealed=True)
+            sealing = Romancy(self._url, worker=False, workflows=workflows, codecs=[Sealing()])
+            apps = {False: self._app, True: await stack.enter_async_context(sealing)}
             self._stranger = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=[]))
             faults = plan(
                 self._chance,
@@ -144,27 +156,35 @@ class Round:
             stack.push_async_callback(crew.end)
             self._from_outside()
             stack.push_async_callback(self._stop_outside)
-            await asyncio.gather(crew.strike(faults), self._start_all())
+            patience = self._plan.patience
+            throng = asyncio.create_task(self._throng.play(apps, self._store, patience))
+            await asyncio.gather(crew.strike(faults), self._start_all(), self._deploy(crew))
             await crew.settle()
             await self._start_missing()
             await self._until_over(crew)
+            while not throng.done():
+                await crew.look()
+                await asyncio.wait([throng], timeout=0.5)
+            await throng
             instances = await self._instances()
             await self._until_relayed(crew)
             judge = Judge(self._store, self.expected, self._starters, self._acted_outside())
             findings = await judge.judge({id: status for id, (status, _) in instances.items()})
             judge_arrivals(self.expected, arrivals(self._outbox), judge.find)
-            for instance_id in {finding.instance for finding in findings} & instances.keys():
+            findings += await self._throng.judge(crew.struck, crew.died, lease=self._plan.lease, patience=patience)
+            for instance_id in {finding.instance for finding in findings}:
                 await self._keep_log(instance_id)
             findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
         seconds = time.monotonic() - begun
-        return Told(self._plan.seed, len(self.programs), len(instances), crew.counts, seconds, findings)
+        count = len(instances) + len(self._throng.cast)
+        return Told(self._plan.seed, len(self.programs), count, crew.counts, seconds, findings)
 
     def describe(self, instance: str) -> str:
         """Describe the program of a finding, and how it was started."""
         for program, way in zip(self.programs, self.ways, strict=True):
             if instance in {each.path for each in every(program)} | {f"{program.path}.s"}:
                 return f"started by {way}: {program}"
-        return "no program"
+        return self._throng.describe(instance) or "no program"
 
     # ── workers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -187,7 +207,16 @@ class Round:
             sticky=self._chance.choice((0, 2, 1000, 1000)),
             drain=self._chance.choice((0.1, 0.5, 2.0)),
             starts=starts,
+            seals=any(SHAPES[name].sealed for name in self._plan.shapes) and bool(self._plan.instances),
+            old=self._old,
         )
+
+    async def _deploy(self, crew: Crew) -> None:
+        """Replace the code of the workers, one after another, in the middle of the round."""
+        await asyncio.sleep(self._plan.seconds / 2)
+        if self._old:
+            self._old = False
+            await crew.roll_over()
 
     # ── calls from outside ──────────────────────────────────────────────────────────────────────────────────────
 

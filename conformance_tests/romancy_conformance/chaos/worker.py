@@ -13,8 +13,9 @@ import asyncio
 import os
 import signal
 import sys
+import time
 import traceback
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,9 @@ from romancy.storage.backends import create_store
 from romancy_conformance.chaos.plain import OUTSIDE, outside
 from romancy_conformance.chaos.programs import Program
 from romancy_conformance.chaos.relaying import relay_to
+from romancy_conformance.chaos.shapes.acts import stood
+from romancy_conformance.chaos.shapes.catalogue import workflows_of
+from romancy_conformance.chaos.shapes.sealed import APPS, Sealing
 from romancy_conformance.chaos.workflows import WORKFLOWS, app_here, call_of
 
 __all__ = ["Job"]
@@ -44,13 +48,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The file for what its relay sends."""
     starts: tuple[Program, ...] = ()
     """Programs that it starts itself."""
+    seals: bool = False
+    """Whether it has an app with a codec besides."""
+    old: bool = False
+    """Whether it runs the code of before the rolling deploy."""
 
 
 async def work(job: Job) -> None:
     """Work until told to stop."""
     app = Romancy(
         job.url,
-        workflows=WORKFLOWS,
+        workflows=(*WORKFLOWS, *workflows_of(sealed=False, old=job.old)),
         lease=job.lease,
         max_live=job.max_live,
         sticky=job.sticky,
@@ -59,13 +67,28 @@ async def work(job: Job) -> None:
         retry=RetryPolicy.fixed(12, 0.01),
         relay=relay_to(job.outbox) if job.outbox else None,
     )
-    async with app:
+    async with AsyncExitStack() as stack:
+        if job.seals:
+            sealing = Romancy(job.url, workflows=workflows_of(sealed=True), codecs=[Sealing()], lease=job.lease)
+            APPS[True] = await stack.enter_async_context(sealing)
+        APPS[False] = await stack.enter_async_context(app)
         app_here[:] = [app]
         outside[:] = [Path(job.log).with_name(OUTSIDE)]
+        watch = asyncio.create_task(_watch(job.lease / 3))
         if job.starts:
             with suppress(StorageUnavailableError):  # the round starts what is missing
                 await app.start_many([call_of(program) for program in job.starts])
         await app.serve(drain_timeout=job.drain)
+        watch.cancel()
+
+
+async def _watch(longest: float) -> None:
+    """Note when this process did not run for so long that it can have lost its lease."""
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(0.1)
+        if (now := time.monotonic()) - before > longest:
+            stood(before, now)
 
 
 def fork(job: Job) -> int:

@@ -1,0 +1,34 @@
+"""All shapes by their names, and the workflows of their two apps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
+from romancy_conformance.chaos.shapes.heavy import Heavy
+from romancy_conformance.chaos.shapes.retried import Retried
+from romancy_conformance.chaos.shapes.stopped import Stopped
+from romancy_conformance.chaos.shapes.told import Told
+
+if TYPE_CHECKING:
+    from romancy import Workflow
+    from romancy_conformance.chaos.shapes.shape import Shape
+
+__all__ = ["SHAPES", "workflows_of"]
+
+_ALL: tuple[Shape, ...] = (
+    *(Stopped(how) for how in ("cancel", "terminate", "limit", "deadline", "sibling", "gather")),
+    Retried(),
+    Told(sealed=False),
+    Told(sealed=True),
+    Heavy(sealed=False),
+    Heavy(sealed=True),
+    Changed(),
+)
+SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
+
+
+def workflows_of(*, sealed: bool, old: bool = False) -> tuple[Workflow[..., Any], ...]:
+    """Return the workflows of the app that seals, or of the other one; `old`: as before the rolling deploy."""
+    found = dict.fromkeys(one for each in _ALL if each.sealed is sealed for one in each.workflows)
+    return tuple(OLD_CODE.get(one, one) if old else one for one in found)

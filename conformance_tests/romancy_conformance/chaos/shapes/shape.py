@@ -1,0 +1,85 @@
+"""What a shape is, and what it gets to play one instance."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from romancy import InstanceEndedError, RomancyError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from romancy import Romancy
+    from romancy.storage.protocol import Store
+
+__all__ = ["Scene", "Shape"]
+
+T = TypeVar("T")
+
+
+class Scene:
+    """One instance of a shape: its own chance, an app without a worker, and a place for findings."""
+
+    def __init__(
+        self,
+        path: str,
+        chance: random.Random,
+        app: Romancy,
+        store: Store,
+        folder: Path,
+        find: Callable[[str, str], None],
+    ) -> None:
+        self.path = path
+        self.chance = chance
+        self.app = app
+        self.store = store
+        self.folder = folder
+        self._find = find
+
+    def find(self, kind: str, text: str) -> None:
+        """Note what is not as it must be."""
+        self._find(kind, text)
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that may be repeated, until the database has answered."""
+        while True:
+            try:
+                return await call()
+            except StorageUnavailableError:
+                await asyncio.sleep(0.1)
+
+    async def start(self, call: Any) -> None:
+        """Start an instance."""
+        await self.insist(lambda: self.app.start_many([call]))
+
+    async def stop(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make a call to an instance that may have ended by now."""
+        with suppress(InstanceEndedError):
+            await self.insist(call)
+
+    async def outcome(self, path: str) -> Any:
+        """Wait for the end of an instance. Returns its result, or the error that it ended with."""
+        while True:
+            try:
+                return await self.app.handle(path).result()
+            except StorageUnavailableError:
+                await asyncio.sleep(0.1)
+            except RomancyError as error:
+                return error
+
+
+class Shape(Protocol):
+    """Workflows, and how one instance is started, met by something at a random moment, and awaited."""
+
+    name: str
+    sealed: bool
+    """Whether its workflows belong to the app with a codec."""
+    workflows: tuple[Any, ...]
+
+    async def play(self, scene: Scene) -> None:
+        """Play one instance to its end."""
+        ...

@@ -1,0 +1,117 @@
+"""Plays many instances of each shape beside the programs of a round, and judges them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from romancy import StorageUnavailableError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy_conformance.chaos.judge import Finding
+from romancy_conformance.chaos.shapes.acts import Act, Stood, read_acts
+from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
+from romancy_conformance.chaos.shapes.honesty import compare, doubled, kept
+from romancy_conformance.chaos.shapes.shape import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from romancy import Romancy
+    from romancy.storage.protocol import Store
+
+__all__ = ["Throng"]
+
+T = TypeVar("T")
+
+_AT_ONCE = 40
+
+
+class Throng:
+    """The instances of the shapes in one round: which ones there are, and when they are met, follows from the seed."""
+
+    def __init__(self, seed: str, shapes: Iterable[str], instances: int, folder: Path) -> None:
+        self._seed = seed
+        self._folder = folder
+        names = sorted(shapes)
+        self.findings: list[Finding] = []
+        shown = [names[at % len(names)] for at in range(instances if names else 0)]
+        self.cast = [(f"{seed}-{name}-{at}", name) for at, name in enumerate(shown)]
+        self._places = asyncio.Semaphore(_AT_ONCE)
+
+    def describe(self, instance: str) -> str:
+        """Describe the instance of a finding, or return nothing for another one."""
+        return next((f"shape {name}: {path}" for path, name in self.cast if f"{instance}.".startswith(f"{path}.")), "")
+
+    async def play(self, apps: Mapping[bool, Romancy], store: Store, patience: float) -> None:
+        """Play all instances to their ends, many at once. `apps`: the one that seals (True), and the other."""
+        self._apps = apps
+
+        async def one(path: str, name: str) -> None:
+            async with self._places:
+                chance = random.Random(f"{self._seed} {path}")
+                find = lambda kind, text: self.findings.append(Finding(kind, path, text))  # noqa: E731 - of this path
+                try:
+                    async with asyncio.timeout(patience):
+                        shape = SHAPES[name]
+                        await shape.play(Scene(path, chance, apps[shape.sealed], store, self._folder, find))
+                except TimeoutError:
+                    find("stranded", f"it did not end within {patience:.0f} s")
+
+        await asyncio.gather(*(one(path, name) for path, name in self.cast))
+
+    async def judge(
+        self, struck: Iterable[Stood], died: Iterable[int], *, lease: float, patience: float
+    ) -> list[Finding]:
+        """Wait until all have ended, also those that others started, and compare each with what it did."""
+        if not self.cast:
+            return []
+        there = await self._until_over(patience)
+        acts, stood = read_acts(self._folder)
+        by_instance: defaultdict[str, list[Act]] = defaultdict(list)
+        for act in acts:
+            by_instance[act.instance].append(act)
+        for instance, text in doubled(acts, [*stood, *struck], lease):
+            self.findings.append(Finding("doubled", instance, text))
+        for stranger in sorted(by_instance.keys() - there.keys()):
+            self.findings.append(Finding("phantom", stranger, "it has acted, and is not there"))
+        for instance, (status, sealed) in there.items():
+            if status is Status.STUCK:
+                self.findings.append(Finding("parked", instance, "it is stuck"))
+            events = await _insist(partial(self._apps[sealed].history, instance))
+            found = compare(events, by_instance[instance], frozenset(died))
+            self.findings += [Finding(kind, instance, text) for kind, text in found]
+        for instance in {finding.instance for finding in self.findings}:
+            lines = [kept(act) for act in sorted(by_instance[instance], key=lambda act: act.at)]
+            (self._folder / f"{instance}.acts").write_text("\n".join(lines), encoding="utf-8")
+        return self.findings
+
+    async def _until_over(self, patience: float) -> dict[str, tuple[Status, bool]]:
+        """Wait for the ends of all instances; return their ends, and whether they are sealed."""
+        last = time.monotonic() + patience
+        while True:
+            there = await _insist(self._instances)
+            left = [id for id, (status, _) in there.items() if status not in (*TERMINAL_STATUSES, Status.STUCK)]
+            if not left:
+                return there
+            if time.monotonic() > last:
+                self.findings += [Finding("stranded", id, f"it is {there[id][0]}") for id in left]
+                return there
+            await asyncio.sleep(0.2)
+
+    async def _instances(self) -> dict[str, tuple[Status, bool]]:
+        sealed = {each.name for each in workflows_of(sealed=True)}
+        found = self._apps[False].iter_instances({}, workflow_name="shape_")
+        return {one.instance_id: (one.status, one.workflow_name in sealed) async for one in found}
+
+
+async def _insist(call: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await call()
+        except StorageUnavailableError:
+            await asyncio.sleep(0.1)
