@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from romancy_conformance.chaos.ailing import CLOCK, FULL
 from romancy_conformance.chaos.shapes.acts import Stood
 from romancy_conformance.proxy import Direction, Proxy
 from romancy_conformance.proxy import Fault as ProxyFault
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "Crew", "Fault", "File", "Served", "plan"]
 
-_ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2}
+_ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2, "clock": 2}
+_ON_FILES = {"full": 1}
 _ON_DATABASES = {"stall": 1, "drain-stall": 2}
 _ON_SERVERS = {"server-kill": 1}
 _ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
-_WEIGHTS = _ON_WORKERS | _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE
+_WEIGHTS = _ON_WORKERS | _ON_FILES | _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE
 FAULTS = frozenset(_WEIGHTS)
+_AILING = {"clock": CLOCK, "full": FULL}
+"""The signal that brings on a fault inside of a worker."""
 _SLOWEST_END = 120.0
 
 
@@ -103,7 +107,7 @@ class File(Struct, frozen=True):
     @property
     def faults(self) -> frozenset[str]:
         """The faults that it supports."""
-        return frozenset(_ON_DATABASES)
+        return frozenset(_ON_DATABASES | _ON_FILES)
 
     async def stall(self, seconds: float) -> None:
         """Hold the write lock, so that no other process writes."""
@@ -181,7 +185,7 @@ class Crew:
     async def _do(self, fault: Fault) -> None:
         worker, begin = self._places[fault.place], time.monotonic()
         await self._strike(fault)
-        hit = worker.pid if fault.kind in _ON_WORKERS and worker is not None else 0
+        hit = worker.pid if fault.kind in _ON_WORKERS | _ON_FILES and worker is not None else 0
         self.struck.append(Stood(hit, begin, time.monotonic()))
         if fault.kind in {"kill", "drain"}:
             self.died.add(hit)
@@ -194,7 +198,7 @@ class Crew:
             await asyncio.sleep(0.2)
             await self._do(Fault(0.0, "drain", fault.place, 0.0))
             await stalled
-        elif fault.kind not in _ON_WORKERS:
+        elif fault.kind not in _ON_WORKERS | _ON_FILES:
             await self._hurt_the_database(fault)
         else:
             await self._hurt_a_worker(fault)
@@ -209,6 +213,9 @@ class Crew:
                 await worker.kill()
                 await asyncio.sleep(fault.seconds)
                 self._places[fault.place] = await self._nursery.make(self._jobs())
+            elif fault.kind in _AILING:
+                await worker.send(_AILING[fault.kind])
+                await asyncio.sleep(fault.seconds)
             elif fault.kind == "drain":
                 self._places[fault.place] = await self._nursery.make(self._jobs())  # as a rolling deploy does
                 await self._drain(worker)
@@ -231,7 +238,7 @@ class Crew:
 
     @property
     def _was_hurt(self) -> bool:
-        return any(self.counts[kind] for kind in _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
+        return any(self.counts[kind] for kind in _ON_FILES | _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
 
     async def _hurt_the_database(self, fault: Fault) -> None:
         """Apply one fault to the database at a time."""

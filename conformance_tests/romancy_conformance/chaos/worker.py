@@ -23,6 +23,7 @@ import msgspec
 import romancy
 from romancy import RetryPolicy, Romancy, StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy_conformance.chaos.ailing import CLOCK, FULL, ail
 from romancy_conformance.chaos.plain import OUTSIDE, outside
 from romancy_conformance.chaos.programs import Program
 from romancy_conformance.chaos.relaying import relay_to
@@ -70,8 +71,10 @@ async def work(job: Job) -> None:
     async with AsyncExitStack() as stack:
         if job.seals:
             sealing = Romancy(job.url, workflows=workflows_of(sealed=True), codecs=[Sealing()], lease=job.lease)
-            APPS[True] = await stack.enter_async_context(sealing)
-        APPS[False] = await stack.enter_async_context(app)
+            APPS[True] = sealing
+            await stack.enter_async_context(sealing)
+        APPS[False] = app
+        await stack.enter_async_context(app)
         app_here[:] = [app]
         outside[:] = [Path(job.log).with_name(OUTSIDE)]
         watch = asyncio.create_task(_watch(job.lease / 3))
@@ -102,6 +105,7 @@ def fork(job: Job) -> int:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (out, 1), (out, 2)):
             os.dup2(source, target)
+        ail(job.url)
         asyncio.run(work(job))
         status = 0
     except StorageUnavailableError:
@@ -116,6 +120,8 @@ def fork(job: Job) -> int:
 
 def main() -> None:
     children: set[int] = set()
+    for number in (CLOCK, FULL):
+        signal.signal(number, signal.SIG_IGN)  # until a fork has its own handlers
     with suppress(Exception):
         for scheme in ("sqlite:///x", "postgresql://x/x", "mysql://x/x", "mariadb://x/x"):
             create_store(scheme)  # so that their drivers are imported once

@@ -162,7 +162,7 @@ def _not_undone(log: _Log, did: dict[str, list[Act]], undid: dict[str, list[Act]
         return
     undone = {log.undos[id] for id in undid.keys() & log.undos.keys()}
     for id in did:
-        if log.scheduled.get(id) != _LAZY and id not in undone | log.named:
+        if not id.startswith(_LAZY) and id not in undone | log.named:
             yield "undone", f"{id} was carried out, and is neither undone nor named by the end"
     per_activity: defaultdict[str, list[str]] = defaultdict(list)
     for id in undid.keys() & log.undos.keys():

@@ -16,6 +16,7 @@ from romancy import (
     InstanceEndedError,
     RetryPolicy,
     StorageUnavailableError,
+    UsageError,
     WorkflowContext,
     activity,
     activity_context,
@@ -24,6 +25,7 @@ from romancy import (
 from romancy_conformance.chaos.shapes.sealed import APPS
 
 if TYPE_CHECKING:
+    from romancy import Session
     from romancy_conformance.chaos.shapes.shape import Scene
 
 __all__ = ["Told"]
@@ -45,14 +47,22 @@ async def shape_reports(path: str, number: int, sealed: bool) -> int:  # noqa: F
 
     The first attempt fails after that, so that its transaction is rolled back.
     """
-    ctx, app = activity_context(), APPS[sealed]
+    ctx = activity_context()
     session, first = await ctx.session(), ctx.attempt == 1
-    await app.send(_report(path), _LOST if first else number, session=session)
-    started = _STARTED[sealed].options(instance_id=f"{path}.{'lost' if first else 'kept'}{number}")
-    await app.start_many([started.bind(number)], session=session)
+    try:
+        await _report_and_start(ctx.instance_id, number, session, sealed=sealed, first=first)
+    except UsageError as error:
+        raise ConnectionError("the app closes while its activities end") from error
     if first:
         raise ConnectionError("the first attempt")
     return number
+
+
+async def _report_and_start(path: str, number: int, session: Session, *, sealed: bool, first: bool) -> None:
+    app = APPS[sealed]
+    await app.send(_report(path), _LOST if first else number, session=session)
+    started = _STARTED[sealed].options(instance_id=f"{path}.{'lost' if first else 'kept'}{number}")
+    await app.start_many([started.bind(number)], session=session)
 
 
 async def _started(ctx: WorkflowContext, number: int) -> int:

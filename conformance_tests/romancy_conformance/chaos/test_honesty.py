@@ -1,0 +1,113 @@
+"""The judge of the shapes names each planted lie, of the log and of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec import Raw
+
+from romancy.core import (
+    ActivityCancelled,
+    ActivityCancelRequested,
+    ActivityCompleted,
+    ActivityScheduled,
+    CancelRequested,
+    CompensationCompleted,
+    CompensationScheduled,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+)
+from romancy.serialization import ErrorInfo
+from romancy_conformance.chaos.shapes.acts import DO, UNDO, Act, Stood
+from romancy_conformance.chaos.shapes.honesty import TERMINATED, compare, doubled
+
+if TYPE_CHECKING:
+    from romancy.core import LogEvent
+
+PUT, UNPUT = "put:1", "compensate:put:1"
+SCHEDULED = ActivityScheduled(PUT, "put", Raw(b"{}"))
+COMPLETED = ActivityCompleted(1, PUT)
+ASKED = CancelRequested(1)
+UNDOES = CompensationScheduled(UNPUT, PUT, "put", "take_back", Raw(b"{}"))
+UNDONE = CompensationCompleted(1, UNPUT)
+DID = Act(DO, "i", PUT, "a", 1, 7, 10.0)
+UNDID = Act(UNDO, "i", UNPUT, "b", 1, 7, 11.0)
+FAILED = WorkflowFailed(ErrorInfo("E", "no"))
+
+
+@pytest.mark.parametrize(
+    ("events", "acts", "found"),
+    [
+        pytest.param([SCHEDULED, COMPLETED, WorkflowCompleted()], [DID], [], id="completed"),
+        pytest.param([SCHEDULED, COMPLETED, ASKED, UNDOES, UNDONE, WorkflowCancelled()], [DID, UNDID], [], id="undone"),
+        pytest.param([SCHEDULED, ActivityCancelled(1, PUT), WorkflowCancelled()], [], [], id="cancelled"),
+        pytest.param(
+            [SCHEDULED, ActivityCancelled(1, PUT, unknown=True), WorkflowCancelled(unknown=(PUT,))],
+            [DID],
+            [],
+            id="unknown, and named",
+        ),
+        pytest.param([SCHEDULED, WorkflowCancelled(TERMINATED)], [DID], [], id="terminated amid it"),
+        pytest.param(
+            [SCHEDULED, ActivityCancelled(1, PUT), WorkflowCancelled()], [DID], ["undone", "unheard"], id="unheard"
+        ),
+        pytest.param(
+            [SCHEDULED, ActivityCancelRequested(PUT, never_started=True), WorkflowCompleted()],
+            [DID],
+            ["unheard"],
+            id="never started, and done",
+        ),
+        pytest.param([SCHEDULED, FAILED], [DID], ["undone", "unheard"], id="no outcome"),
+        pytest.param([SCHEDULED, COMPLETED, ASKED, WorkflowCancelled()], [DID], ["undone"], id="never undone"),
+        pytest.param([SCHEDULED, COMPLETED, UNDOES, UNDONE, FAILED], [DID], ["lost", "undone"], id="a lost undo"),
+        pytest.param([SCHEDULED, COMPLETED, UNDOES, FAILED], [DID, UNDID], ["lost"], id="an undo without its end"),
+        pytest.param(
+            [SCHEDULED, COMPLETED, WorkflowCompleted()], [DID, UNDID], ["undone", "unheard"], id="undone, and not asked"
+        ),
+        pytest.param([WorkflowCancelled(TERMINATED)], [DID], ["unheard"], id="a terminate that loses an effect"),
+        pytest.param(
+            [SCHEDULED, ActivityCancelled(1, PUT), WorkflowCancelled(TERMINATED)],
+            [DID],
+            ["unheard"],
+            id="a terminate that calls an effect cancelled",
+        ),
+        pytest.param([SCHEDULED, COMPLETED, WorkflowCompleted()], [], ["lost"], id="completed, and never done"),
+        pytest.param(
+            [SCHEDULED, ActivityCancelled(1, PUT, unknown=True), WorkflowCancelled()],
+            [DID],
+            ["undone"],
+            id="unknown, and not named",
+        ),
+    ],
+)
+def test_the_log_and_what_was_done(events: list[LogEvent], acts: list[Act], found: list[str]) -> None:
+    assert found == sorted(kind for kind, _ in compare(events, acts))
+
+
+def test_an_effect_of_a_process_that_died_may_be_missing_only_if_it_is_lazy() -> None:
+    lazy = Act(DO, "i", "put_lazily:1", "a", 1, 7, 10.0)
+
+    assert [] == compare([WorkflowCompleted()], [lazy], frozenset({7}))
+    assert ["unheard"] == [kind for kind, _ in compare([WorkflowCompleted()], [lazy])]
+    assert ["unheard"] == [kind for kind, _ in compare([WorkflowCancelled(TERMINATED)], [DID], frozenset({7}))]
+
+
+@pytest.mark.parametrize(
+    ("stood", "found"),
+    [
+        ([], 1),
+        ([Stood(7, 10.5, 10.6)], 0),
+        ([Stood(0, 10.5, 10.6)], 0),
+        ([Stood(8, 10.5, 10.6)], 1),
+        ([Stood(7, 12.5, 13.0)], 1),
+        ([Stood(7, 5.0, 6.0)], 1),
+        ([Stood(7, 5.0, 8.0)], 0),
+    ],
+    ids=["no death", "a death", "a server that died", "another's", "after both", "long before", "within a lease"],
+)
+def test_an_effect_that_stands_twice(stood: list[Stood], found: int) -> None:
+    again = Act(UNDO, "i", UNPUT, "b", 1, 9, 12.0)
+
+    assert found == len(doubled([DID, UNDID, again], stood, lease=3.0))
