@@ -6,22 +6,24 @@ The process has the handlers from its fork on, so that the signals never end it.
 from __future__ import annotations
 
 import random
-import resource
 import signal
+import sqlite3
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from romancy.engine.clock import DatabaseClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 __all__ = ["CLOCK", "FULL", "ail"]
 
 CLOCK, FULL = signal.SIGUSR1, signal.SIGUSR2
 _LASTS = 1.0
+_MOST_PAGES = 4_294_967_294
 _JUMPS = (-50_000, -5_000, 5_000, 50_000)
 """In microseconds. Programs tell delays apart that are much longer."""
 
@@ -51,12 +53,36 @@ class _JumpingClock:
         self._jumps = 100
 
 
-def _fill(path: Path) -> None:
-    """Let no file of this process grow beyond the database's size. Each write that would do so fails."""
-    sizes = [file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists()]
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes, default=0) + 1, hard))
-    threading.Timer(_LASTS, resource.setrlimit, (resource.RLIMIT_FSIZE, (soft, hard))).start()
+class _Disk:
+    """What the databases of the process lie on: when it is full, none of them grows. Other files do."""
+
+    def __init__(self) -> None:
+        self._connections: list[sqlite3.Connection] = []
+        self._connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def install(self) -> None:
+        """Know every connection that the process opens."""
+
+        def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+            connection = self._connect(*args, **options)
+            self._connections.append(connection)
+            return connection
+
+        sqlite3.connect = connect
+
+    def fill(self, number: int, frame: FrameType | None) -> None:
+        """Be full for a while: each write that needs another page fails with SQLITE_FULL."""
+        threading.Thread(target=self._stand_full, daemon=True).start()
+
+    def _stand_full(self) -> None:
+        self._allow(1)  # SQLite takes the present size instead
+        time.sleep(_LASTS)
+        self._allow(_MOST_PAGES)
+
+    def _allow(self, pages: int) -> None:
+        for connection in tuple(self._connections):
+            with suppress(sqlite3.Error):  # it is closed
+                connection.execute(f"pragma max_page_count = {pages}").close()
 
 
 def ail(url: str) -> None:
@@ -65,6 +91,8 @@ def ail(url: str) -> None:
     clock.install()
     signal.signal(CLOCK, clock.jump)
     if url.startswith("sqlite:"):
-        signal.signal(FULL, lambda number, frame: _fill(Path(urlsplit(url).path.removeprefix("/"))))
+        disk = _Disk()
+        disk.install()
+        signal.signal(FULL, disk.fill)
     else:
         signal.signal(FULL, signal.SIG_IGN)

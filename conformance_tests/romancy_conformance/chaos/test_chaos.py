@@ -33,10 +33,22 @@ def anyio_backend() -> str:
 @pytest.mark.timeout(1800 if SOAK else 600)
 async def test_a_round(shared_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = ("--programs", "200", "--seconds", "120") if SOAK else ("--programs", "12", "--seconds", "4", "--kills", "4")
-    options = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300", *size)
+    options = ("--with", "retry,retries,recalled,child_late", "--instances", "0", *size)
+    await _play(shared_url, tmp_path / "kept", capsys, *options)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800 if SOAK else 600)
+async def test_a_round_of_shapes(shared_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ("--instances", "2400", "--seconds", "120") if SOAK else ("--instances", "48", "--seconds", "3")
+    await _play(shared_url, tmp_path / "kept", capsys, "--programs", "0", *size)
+
+
+async def _play(url: str, kept: Path, capsys: pytest.CaptureFixture[str], *options: str) -> None:
+    always = ("--seed", "little", "--rounds", "1", "--workers", "2", "--lease", "10", "--patience", "300")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "romancy_conformance.chaos", "--url", shared_url, "--keep", str(tmp_path / "kept")),
-        *("--without", LEFT_OUT, "--with", "retry,retries,recalled,child_late", *options),
+        *(sys.executable, "-m", "romancy_conformance.chaos", "--url", url, "--keep", str(kept)),
+        *("--without", LEFT_OUT, *always, *options),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=asyncio.subprocess.PIPE,
     )

@@ -56,12 +56,15 @@ class Changed:
         while isinstance(outcome, RomancyError) and await self._is_stuck(scene):
             await asyncio.sleep(0.5)
             outcome = await scene.outcome(scene.path)
-        if not isinstance(outcome, list) or [number for number in outcome if number < _NEW] != list(range(count)):
+        if isinstance(outcome, RomancyError):
             scene.find("wrong", f"it ended with {outcome}"[:300])
             return
+        numbers: list[int] = outcome
+        if [number for number in numbers if number < _NEW] != list(range(count)):
+            scene.find("wrong", f"it returned {numbers}")
         did = {act.number for act in read_acts(scene.folder)[0] if act.instance == scene.path and act.what == DO}
-        if did != set(outcome):
-            scene.find("wrong", f"it did {sorted(did)}, and returned {outcome}"[:300])
+        if did != set(numbers):
+            scene.find("wrong", f"it did {sorted(did)}, and returned {numbers}"[:300])
 
     @staticmethod
     async def _is_stuck(scene: Scene) -> bool:

@@ -51,8 +51,8 @@ class Heavy:
         """Play one instance, and compare every byte."""
         load = _next(f"{scene.chance.random():<{_SIZE}}")
         await scene.start(_HEAVY[self.sealed].options(instance_id=scene.path).bind(load))
+        sent = _next(load)
         try:
-            sent = _next(load)
             await scene.insist(partial(scene.app.send, _LOAD, sent, to=scene.path, id=f"{scene.path}-load"))
         except InstanceEndedError:
             scene.find("wrong", "it had ended before it was sent its load")

@@ -54,7 +54,10 @@ class Throng:
         async def one(path: str, name: str) -> None:
             async with self._places:
                 chance = random.Random(f"{self._seed} {path}")
-                find = lambda kind, text: self.findings.append(Finding(kind, path, text))  # noqa: E731 - of this path
+
+                def find(kind: str, text: str) -> None:
+                    self.findings.append(Finding(kind, path, text))
+
                 try:
                     async with asyncio.timeout(patience):
                         shape = SHAPES[name]
