@@ -46,7 +46,7 @@ class _JumpingClock:
                 now += self._chance.choice(_JUMPS)
             observe(clock, now)
 
-        DatabaseClock.observe = jumping  # type: ignore[method-assign]  # pyright: ignore[reportAttributeAccessIssue]
+        DatabaseClock.observe = jumping  # type: ignore[method-assign, assignment]  # pyright: ignore[reportAttributeAccessIssue]
 
     def jump(self, number: int, frame: FrameType | None) -> None:
         """Let the next hundred observations jump."""
@@ -68,7 +68,7 @@ class _Disk:
             self._connections.append(connection)
             return connection
 
-        sqlite3.connect = connect
+        sqlite3.connect = connect  # type: ignore[assignment]
 
     def fill(self, number: int, frame: FrameType | None) -> None:
         """Be full for a while: each write that needs another page fails with SQLITE_FULL."""

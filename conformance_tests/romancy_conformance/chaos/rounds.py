@@ -136,7 +136,7 @@ class Round:
             await self._store.open()
             stack.push_async_callback(self._store.close)
             await ledger.begin(self._store)
-            workflows = (*WORKFLOWS, *workflows_of(sealed=False))
+            workflows: tuple[Any, ...] = (*WORKFLOWS, *workflows_of(sealed=False))
             self._app = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=workflows))
             workflows = workflows_of(sealed=True)
             sealing = Romancy(self._url, worker=False, workflows=workflows, codecs=[Sealing()])
