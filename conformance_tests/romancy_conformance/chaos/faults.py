@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from romancy_conformance.chaos.ailing import CLOCK, FULL
+from romancy_conformance.chaos.crowding import crowded
 from romancy_conformance.chaos.shapes.acts import Stood
 from romancy_conformance.proxy import Direction, Proxy
 from romancy_conformance.proxy import Fault as ProxyFault
@@ -33,12 +34,15 @@ _ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2, "clock": 2}
 _ON_FILES = {"full": 1}
 _ON_DATABASES = {"stall": 1, "drain-stall": 2}
 _ON_SERVERS = {"server-kill": 1}
+_ON_CONNECTIONS = {"crowded": 1}
 _ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
-_WEIGHTS = _ON_WORKERS | _ON_FILES | _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE
+_WEIGHTS = _ON_WORKERS | _ON_FILES | _ON_DATABASES | _ON_SERVERS | _ON_CONNECTIONS | _ON_THE_WIRE
 FAULTS = frozenset(_WEIGHTS)
 _AILING = {"clock": CLOCK, "full": FULL}
 """The signal that brings on a fault inside of a worker."""
 _SLOWEST_END = 120.0
+_LIMITED = frozenset({"postgres", "mysql", "mariadb"})
+"""The servers whose limit of connections can be reached from here."""
 
 
 class Fault(Struct, frozen=True):
@@ -90,7 +94,8 @@ class Served:
     def faults(self) -> frozenset[str]:
         """The faults that it supports. The TiDB that was built here keeps its locks in memory: nobody kills it."""
         kills = {} if self.server.kind == "tidb" else _ON_SERVERS
-        return frozenset(_ON_DATABASES | kills | _ON_THE_WIRE)
+        crowds = _ON_CONNECTIONS if self.server.kind in _LIMITED else {}
+        return frozenset(_ON_DATABASES | kills | crowds | _ON_THE_WIRE)
 
     async def stall(self, seconds: float) -> None:
         """Let it answer nothing for a while."""
@@ -238,7 +243,7 @@ class Crew:
 
     @property
     def _was_hurt(self) -> bool:
-        return any(self.counts[kind] for kind in _ON_FILES | _ON_DATABASES | _ON_SERVERS | _ON_THE_WIRE)
+        return any(self.counts[kind] for kind in _WEIGHTS.keys() - _ON_WORKERS.keys())
 
     async def _hurt_the_database(self, fault: Fault) -> None:
         """Apply one fault to the database at a time."""
@@ -255,6 +260,10 @@ class Crew:
                     await asyncio.to_thread(server.kill)
                     await asyncio.sleep(fault.seconds)
                     await asyncio.to_thread(server.start)
+                case "crowded":
+                    async with crowded(server.url("postgres" if server.kind == "postgres" else "mysql")):
+                        await asyncio.to_thread(wire.cut)  # so that all have to connect again
+                        await asyncio.sleep(fault.seconds)
                 case "wire-slow":
                     wire.delay = fault.seconds / 3
                     await asyncio.sleep(fault.seconds * 3)
