@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from romancy._moments import at_of, moment_of
 from romancy.core import WorkflowCompleted, WorkflowStarted, decode_commit
 from romancy.errors import HistoryCorruptError, UsageError
-from romancy.serialization import loads, refuse_sealed
+from romancy.serialization import cause_first, loads, refuse_sealed
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Instance:
             status=row.status,
             created_at=moment_of(row.created_at),
             updated_at=moment_of(row.updated_at),
-            error=row.error,
+            error=None if row.error is None else cause_first(row.error),
             parent_id=row.parent,
             wakes_at=None if row.wake_at is None else moment_of(row.wake_at),
             raw_input=row.input,

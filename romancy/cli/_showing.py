@@ -217,7 +217,8 @@ def _error(error: ErrorInfo | None, indent: str) -> Iterator[str]:
     """The error, its members and its causes."""
     if error is None:
         return
-    yield wrapped(f"{error.type}: {error.message}" if error.message else error.type, indent)
+    yield wrapped(error.line, indent)
+    error = error.told
     for member in error.members:
         yield from _error(member, indent + "  | ")
     if error.cause is not None:

@@ -106,8 +106,8 @@ def version_of_rows(rows: Sequence[InstanceRow]) -> str:
 
 def _line(row: InstanceRow) -> Line:
     instance = Instance.of(row)
-    if row.error:
-        return Line(instance, row.error[:_PREVIEW], sealed=False, cut=len(row.error) > _PREVIEW)
+    if instance.error:
+        return Line(instance, instance.error[:_PREVIEW], sealed=False, cut=len(instance.error) > _PREVIEW)
     if is_sealed(row.input, "input"):
         return Line(instance, "", sealed=True, cut=False)
     text = row.input[: 4 * _PREVIEW].decode("utf-8", "replace")

@@ -109,10 +109,11 @@ def say_end(live: Live, outcome: RunEnd) -> None:
         if logger.isEnabledFor(DEBUG):
             logger.debug("instance %s: completed", live.instance_id, extra=about(live))
     elif outcome.error is not None:
-        error = outcome.error
-        frames = "" if error.report == error.summary else f"\n{error.report}"
-        said = Said(f": {error.message}{frames}")
-        logger.warning("instance %s: failed with %s%s", live.instance_id, error.type, said, extra=about(live))
+        name, summary, report = outcome.error.raised.type, outcome.error.summary, outcome.error.report
+        told = report if report.startswith(summary) else f"{summary}\n{report}"
+        begun = name if told.startswith(name) else outcome.error.type  # a type that may be shown without texts
+        said = Said(told.removeprefix(begun))
+        logger.warning("instance %s: failed with %s%s", live.instance_id, begun, said, extra=about(live))
     else:
         logger.info("instance %s: %s", live.instance_id, outcome.status, extra=about(live))
 

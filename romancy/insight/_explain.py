@@ -9,6 +9,7 @@ from romancy.insight._numbers import many
 from romancy.insight._requests import alive, silent, untaken_sentences
 from romancy.insight._slots import slots_kept
 from romancy.insight._suspicion import Suspicion, suspicion_of
+from romancy.serialization import cause_first
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from romancy.insight._slots import Known
     from romancy.insight._timeline import Step, Timeline
     from romancy.instance import Untaken
-    from romancy.serialization import ErrorInfo
     from romancy.storage.records import Census, InstanceRow
 
 __all__ = ["explain"]
@@ -57,7 +57,7 @@ def explain(
 
 
 def _ended(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
-    error = f": {row.error}" if row.error else ""
+    error = f": {cause_first(row.error)}" if row.error else ""
     yield _sentence(f"It has ended ({row.status}){error}")
     if timeline.unknown:
         yield f"It is unknown whether these took effect, and they were not undone: {', '.join(timeline.unknown)}."
@@ -130,7 +130,7 @@ def _attempted(step: Step, now: int, suspicion: Suspicion | None, *, held: bool)
         return f"Its {what} {does} for {span(now - began_at)}{_told_to_stop(step, now)}."
     last = step.failures[-1]
     number = step.last_attempt
-    error = f"attempt {last.number} failed {ago(last.at, now)} with {_error(last.error)}"
+    error = f"attempt {last.number} failed {ago(last.at, now)} with {last.error.line}"
     if step.due is not None and step.due > now:
         return _sentence(f"Its {what} waits for attempt {number}, due {_when(step.due, now)}: {error}")
     return _sentence(f"Its {what} {'is at' if held else 'waits for a worker to make'} attempt {number}: {error}")
@@ -144,10 +144,6 @@ def _told_to_stop(step: Step, now: int) -> str:
 def _sentence(text: str) -> str:
     """The text with a full stop, unless it ends with a mark of its own."""
     return text if text.endswith((".", "?", "!", "…", "\n")) else f"{text}."
-
-
-def _error(error: ErrorInfo) -> str:
-    return f"{error.type}: {error.message}" if error.message else error.type
 
 
 def _when(at: int | None, now: int) -> str:

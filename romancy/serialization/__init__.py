@@ -22,6 +22,7 @@ Live and replayed code must see the same value: pass the workflow what was read 
 
 from __future__ import annotations
 
+from romancy.serialization._cause_first import cause_first
 from romancy.serialization._codec import (
     NO_CODECS,
     Codecs,
@@ -54,6 +55,7 @@ __all__ = [
     "Signature",
     "Where",
     "ZlibCodec",
+    "cause_first",
     "describe_exception",
     "dumps",
     "exception_name",

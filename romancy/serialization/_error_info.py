@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Raw
 
 from romancy.errors import ActivityError, TerminalError, WorkflowFailedError
+from romancy.serialization._cause_first import around, one_line
 from romancy.serialization._plan import dumps
 
 if TYPE_CHECKING:
@@ -75,19 +76,35 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         return info
 
     @property
+    def line(self) -> str:
+        """Type and message in one line, without members. Of our own error about another, the other one's first."""
+        told = self.told
+        return ", ".join([one_line(told.type, told.message, told.trace), *self.added])
+
+    @property
     def summary(self) -> str:
-        """Type and message in one line. For a group, also those of its first members."""
-        own = f"{self.type}: {self.message}"
-        if not self.members:
-            return own
-        told = [_shortened(member.summary) for member in self.members[:_MEMBERS_TOLD]]
-        more = len(self.members) - len(told)
-        return f"{own} ({'; '.join(told)}{f'; and {more} more' if more else ''})"
+        """The line of the exception. For a group, also those of its first members."""
+        members = self.told.members
+        if not members:
+            return self.line
+        told = [_shortened(member.summary) for member in members[:_MEMBERS_TOLD]]
+        more = len(members) - len(told)
+        return f"{self.line} ({'; '.join(told)}{f'; and {more} more' if more else ''})"
+
+    @property
+    def added(self) -> list[str]:
+        """What our own errors about what was raised add to it."""
+        return around(f"{self.type}: {self.message}")[1] if self.raised is not self else []
+
+    @property
+    def told(self) -> ErrorInfo:
+        """The exception to name first: what was raised, unless our own error says something else about it."""
+        return self.raised if self.added else self
 
     @property
     def report(self) -> str:
         """Trace and message in some lines, with the cause and, for a group, the members."""
-        lines = [self.trace or f"{self.type}: {self.message}"]
+        lines = [self.line, *filter(None, [self.trace])] if self.added else [self.trace or self.line]
         for number, member in enumerate(self.members, 1):
             lines += [f"  member {number} of {len(self.members)}:", indent(member.report, "    ")]
         if self.cause is not None:

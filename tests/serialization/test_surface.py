@@ -19,6 +19,7 @@ def test_the_public_names() -> None:
         "Signature",
         "Where",
         "ZlibCodec",
+        "cause_first",
         "describe_exception",
         "dumps",
         "exception_name",

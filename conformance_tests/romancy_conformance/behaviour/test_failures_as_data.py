@@ -154,7 +154,7 @@ async def test_behind_retries_there_is_what_was_raised_last(app: Romancy) -> Non
     assert cause is not None
     assert (ValueError, ("bad", 3), "ValueError") == (type(cause), cause.args, error.error_type)
     assert "in fails_as_built_in" in error.trace
-    assert "failed after 2 attempt(s)" in str(error)
+    assert "after 2 attempts of fails_as_built_in:1" in str(error)
 
 
 @pytest.mark.parametrize("how", ["loop", "thread", "process"])

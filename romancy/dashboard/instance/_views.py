@@ -20,6 +20,7 @@ from romancy.dashboard.instance._zoom import milliseconds, zoom
 from romancy.errors import InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline
 from romancy.log import fields_of
+from romancy.serialization import cause_first
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -228,7 +229,7 @@ async def comparison(request: Request, store: Store, row: InstanceRow) -> dict[s
         "inputs": lines_of(row.input, other.instance.input),
         "sides": compare(*sides),
         "lasted": [offset(each.updated_at, each.created_at)[1:] for each in rows],
-        "errors": [each.error or "" for each in rows],
+        "errors": [cause_first(each.error or "") for each in rows],
         "most": SIDE,
     }
 
