@@ -26,7 +26,7 @@ from typing import (
 from msgspec import Raw
 
 from romancy._sizes import check_large, fitting
-from romancy.context import ActivityContext
+from romancy.context import ActivityContext, entered_activity
 from romancy.core import current_commands
 from romancy.declaring.callables import (
     check_context,
@@ -40,6 +40,7 @@ from romancy.declaring.callables import (
 )
 from romancy.declaring.compensation import Compensation
 from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
+from romancy.declaring.inner_calls import say_called_by_an_activity
 from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
@@ -204,6 +205,8 @@ class Activity(Generic[P, R_co]):
             """Return a coroutine under the activity's name, so that Python reports a forgotten `await` by that name."""
             commands = current_commands()
             if commands is None:
+                if (outer := entered_activity()) is not None:
+                    say_called_by_an_activity(self.name, outer)
                 call = self._plainly(args, kwargs)
             else:
                 calls = commands.calls

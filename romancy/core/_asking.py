@@ -11,6 +11,8 @@ from romancy.core._ids import Ids
 from romancy.core._kinds import FOLDS
 from romancy.core._loop import WAKES_A_SLEEPER, DeterministicLoop, RunDropped, Timer, cancellation
 from romancy.core._shared_empty import NO_DICT, NO_LIST
+from romancy.core._thread_state import threads
+from romancy.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,12 +114,18 @@ class Asking:
         self.contexts[id] = context
 
     def _require_open(self) -> None:
-        if self.loop.dead or self.over:
+        if self.loop.dead or self.over or threads.state.running is not self.loop:
             self._refuse()
 
     def _refuse(self) -> None:
         if self.loop.dead:
             self.loop.drop()
+        if threads.state.running is not self.loop:
+            raise UsageError(
+                f"the ctx of workflow {self.started.workflow} was used outside of its body, as in an activity that got "
+                "it from there. Call ctx in the body, and give activities what they need as arguments; what an "
+                "activity has of its own (session, heartbeats, messages) is in activity_context()"
+            )
         if self.over:
             self.refusals += 1
             if self.refusals > _REFUSED:
