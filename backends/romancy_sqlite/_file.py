@@ -214,17 +214,19 @@ def _identity(path: Path) -> tuple[int, int]:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         pass
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.parent.is_dir():  # as in /proc, whose file system says so of every new name
+            raise _cannot_be_created(path, error) from error
         raise StorageConfigurationError(
             f"SQLite file {path}: the folder {path.parent} does not exist; create it, or correct the storage URL "
             "(three slashes before a relative path, four before an absolute one)"
         ) from None
     except OSError as error:
-        raise StorageConfigurationError(
-            f"SQLite file {path}: cannot be created ({error.strerror}); Romancy must be able to write to the folder"
-        ) from error
+        raise _cannot_be_created(path, error) from error
     if path.is_dir():
         raise StorageConfigurationError(f"SQLite file {path}: this is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise StorageConfigurationError(f"SQLite file {path}: this is a device, a pipe or a socket; name a file")
     if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):
         raise StorageConfigurationError(
             f"SQLite file {path}: this user may not write to the file or its folder; Romancy needs both. A file that "
@@ -232,6 +234,13 @@ def _identity(path: Path) -> tuple[int, int]:
         )
     status = path.stat()
     return status.st_dev, status.st_ino
+
+
+def _cannot_be_created(path: Path, error: OSError) -> StorageConfigurationError:
+    why = "its file system takes no new files" if isinstance(error, FileNotFoundError) else error.strerror
+    return StorageConfigurationError(
+        f"SQLite file {path}: cannot be created ({why}); Romancy must be able to write to the folder"
+    )
 
 
 def _enter_wal(path: Path, lock_timeout: float) -> None:

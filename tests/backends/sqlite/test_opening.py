@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from romancy import Romancy
 from romancy.errors import InternalError, SchemaVersionError, StorageConfigurationError
 from romancy.storage.records import Outcome
 from romancy.storage.url import parse_url
@@ -75,6 +76,20 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 async def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(StorageConfigurationError, match="name a file in it"):
         await create_store(parse_url(f"sqlite:///{tmp_path}")).open()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux has /proc, which takes no files")
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sqlite:////proc/x.db", r"SQLite file /proc/x\.db: cannot be created \(its file system takes no new files\)"),
+        ("sqlite:////dev/null", r"SQLite file /dev/null: this is a device, a pipe or a socket; name a file"),
+    ],
+)
+@pytest.mark.parametrize("worker", [True, False])
+async def test_a_place_where_no_file_can_be_made_is_named_at_once(url: str, why: str, *, worker: bool) -> None:
+    with pytest.raises(StorageConfigurationError, match=why):
+        await Romancy(url, workflows=[], worker=worker).__aenter__()
 
 
 def test_another_kind_of_file_is_refused_and_left_alone(path: Path) -> None:
