@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from romancy.errors import UsageError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.passwords import PasswordSource
 
-__all__ = ["hooks_of", "label", "password_source", "some_time", "whole_number", "yes_or_no"]
+__all__ = ["hooks_of", "label", "password_source", "some_time", "some_time_or_ever", "whole_number", "yes_or_no"]
 
 
 def some_time(value: Duration, what: str) -> float:
@@ -23,6 +24,11 @@ def some_time(value: Duration, what: str) -> float:
     if not given:
         raise UsageError(f"{what} must be more than 0 seconds")
     return given
+
+
+def some_time_or_ever(value: Duration | None, what: str) -> float | None:
+    """A duration in seconds, more than 0, or `math.inf` for no limit. None stays None."""
+    return value if value is None or value == math.inf else some_time(value, what)  # type: ignore[return-value]
 
 
 def whole_number(value: Any, what: str, least: int = 1) -> int:

@@ -11,7 +11,7 @@ from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._named_workflows import workflow_named
-from romancy._options import hooks_of, label, password_source, some_time, whole_number, yes_or_no
+from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, whole_number, yes_or_no
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
@@ -108,7 +108,7 @@ class Romancy(Instances, Senders):
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
         self._migrates = yes_or_no(migrate, "migrate")
-        self._connect_timeout = None if connect_timeout is None else some_time(connect_timeout, "connect_timeout")
+        self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
@@ -145,6 +145,11 @@ class Romancy(Instances, Senders):
     def read_url(self) -> str | None:
         """The URL of the standby from which lists are read, if there is one. It may hold a password."""
         return self._read_url
+
+    @property
+    def connect_timeout(self) -> float | None:
+        """How many seconds opening waits for the database. None: a worker waits for 60, and others do not wait."""
+        return self._connect_timeout
 
     @property
     def codecs(self) -> Codecs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -13,9 +14,10 @@ from romancy._desk import Desk
 from romancy._lists import lists_of
 from romancy.cli._apps import load_app
 from romancy.cli._private import refuse_private
-from romancy.engine import coded
+from romancy.engine import coded, opened
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
+from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -54,8 +56,9 @@ async def desk(url: str | None, app: str | Romancy | None, *, lists: bool = Fals
         raise click.UsageError("which database? Give --url URL, set ROMANCY_URL, or give --app MODULE:APP")
     refuse_private(url)
     read_url = None if loaded is None or url != loaded.url else loaded.read_url
-    store = coded(create_store(url, password=password), codecs)
-    await store.open(migrate=False)
+    new, where = functools.partial(create_store, url, password=password), str(parse_url(url))
+    within = None if loaded is None or loaded.connect_timeout == math.inf else loaded.connect_timeout
+    store = await opened(lambda: coded(new(), codecs), where, patient=False, within=within, migrate=False)
     open_desk = Desk(store, await lists_of(store, read_url, password, codecs) if lists else None)
     try:
         yield open_desk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
 import sys
@@ -64,7 +65,8 @@ async def _relay(target: str, grace: float) -> None:
         raise click.UsageError(f"{target} has no relay: make it with Romancy(url, relay=Relay(sender))")
     refuse_private(app.url)
     where = str(parse_url(app.url))
-    store = await opened(lambda: coded(create_store(app.url, password=app.password), app.codecs), where, patient=True)
+    new = functools.partial(create_store, app.url, password=app.password)
+    store = await opened(lambda: coded(new(), app.codecs), where, patient=True, within=app.connect_timeout)
     try:
         relaying = Relaying(app.relay, store.rooms.outbox)
         at_work = asyncio.create_task(relaying.run(lambda: grace))

@@ -15,12 +15,14 @@ from romancy.cli._endings import FAILED
 from romancy.cli._printing import as_json, json_option, line, say, wrapped
 from romancy.cli._private import refuse_private
 from romancy.cli._workers import state_of
+from romancy.engine import opened
 from romancy.errors import SchemaVersionError
 from romancy.insight import ago, many, span, suspects_of
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
 from romancy.storage.rooms import Room
 from romancy.storage.upkeep import Setting
+from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -56,7 +58,7 @@ async def migrate(url: str, plan: bool, sql: bool, json_lines: bool) -> None:  #
             raise click.UsageError("give --plan or --sql, not both")
         _print_plan(await _planned(store), as_sql=sql, json_lines=json_lines)
         return
-    await store.open(migrate=True)
+    await opened(lambda: store, str(parse_url(url)), patient=False)
     try:
         say(f"{store.capabilities.name}: {_fitting(await _plan_of(store))}")
     finally:
@@ -121,7 +123,7 @@ async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click giv
     refuse_private(url)
     store = create_store(url)
     problems = 0
-    async for found in _examined(store):
+    async for found in _examined(store, str(parse_url(url))):
         problems += found.verdict == "problem"
         if json_lines:
             as_json(
@@ -133,10 +135,10 @@ async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click giv
     return FAILED if problems else 0
 
 
-async def _examined(store: Store) -> AsyncIterator[Setting]:
+async def _examined(store: Store, where: str) -> AsyncIterator[Setting]:
     yield Setting(name="romancy", value=f"{version('romancy')} on Python {platform.python_version()}")
     try:
-        await store.open(migrate=False)
+        await opened(lambda: store, where, patient=False, migrate=False)
     except SchemaVersionError as error:
         yield await _misfit(store, error)
         return

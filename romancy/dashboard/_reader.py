@@ -9,7 +9,7 @@ from romancy._access import check_place
 from romancy._desk import Desk
 from romancy._lists import lists_of
 from romancy.app import Romancy
-from romancy.engine import coded, uncoded
+from romancy.engine import coded, opened, uncoded
 from romancy.errors import UsageError
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
@@ -72,8 +72,8 @@ class Source:
             if self._desk is None:
                 self._loop = asyncio.get_running_loop()
                 password = None if self.app is None else self.app.password
-                store = coded(create_store(self.url, password=password), self.codecs)
-                await store.open(migrate=False)
+                made = coded(create_store(self.url, password=password), self.codecs)
+                store = await opened(lambda: made, str(parse_url(self.url)), patient=False, migrate=False)
                 read_url = None if self.app is None else self.app.read_url
                 self._desk = Desk(store, await lists_of(store, read_url, password, self.codecs))
         check_place(self._loop)

@@ -119,6 +119,12 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         return result
 
     @property
+    def connect_timeout(self) -> float | None:
+        """How many seconds opening waits for the database. None: a worker waits for 60, and others do not wait."""
+        result: float | None = self._target.connect_timeout
+        return result
+
+    @property
     def codecs(self) -> Codecs:
         """The codecs around what the app stores."""
         result: Codecs = self._target.codecs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from romancy import Romancy, WorkflowContext, workflow
 from romancy.engine.worker import opening
 from romancy.errors import StorageConfigurationError, StorageUnavailableError, UsageError
 from romancy.storage.backends import create_store
+from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
     from romancy_conformance.servers import Server
@@ -105,6 +107,44 @@ async def test_a_database_that_does_not_answer_at_all_is_told_as_well(
         await Romancy(storage_url, workflows=[greets], connect_timeout=0.5).__aenter__()
     (line,) = said(caplog)
     assert line.endswith("it has not answered yet")
+
+
+@pytest.mark.parametrize("worker", [True, False])
+async def test_a_first_open_gives_up_after_a_minute_unless_the_user_says_otherwise(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch, *, worker: bool
+) -> None:
+    assert opening._WITHIN == 60  # pyright: ignore[reportPrivateUsage] - what the documentation promises
+    monkeypatch.setattr(opening, "_WITHIN", 0.05)
+    answers = asyncio.Event()
+
+    def create(url: str, **options: Any) -> Any:
+        store = create_store(url, **options)
+        is_there = store.open
+
+        async def open_(**options: Any) -> None:
+            await answers.wait()
+            await is_there(**options)
+
+        store.open = open_  # type: ignore[method-assign]
+        return store
+
+    monkeypatch.setattr(romancy.app, "create_store", create)
+    with pytest.raises(StorageUnavailableError) as gave_up:
+        await Romancy(storage_url, workflows=[greets], worker=worker).__aenter__()
+    told = str(gave_up.value)
+    assert told.startswith(
+        f"{parse_url(storage_url)}: not reached within 0.05 s (connect_timeout): it has not answered"
+    )
+    assert "Start the database or correct the URL" in told
+    assert (password := urlsplit(storage_url).password) is None or f":{password}@" not in told
+    for_ever = Romancy(storage_url, workflows=[greets], worker=worker, connect_timeout=math.inf)
+    waits = asyncio.create_task(for_ever.__aenter__())
+    with pytest.raises(StorageUnavailableError):  # a whole limit passes while it waits
+        await Romancy(storage_url, workflows=[greets], worker=worker).__aenter__()
+    assert not waits.done()
+    answers.set()
+    await asyncio.wait_for(waits, 60)
+    await for_ever.__aexit__(None, None, None)
 
 
 async def test_a_timeout_is_a_time() -> None:
