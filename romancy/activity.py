@@ -25,13 +25,13 @@ from typing import (
 
 from msgspec import Raw
 
+from romancy._expected_options import OF_ACTIVITY, OF_ACTIVITY_CALLS, answer_options, refuse_unknown
 from romancy._sizes import check_large, fitting
 from romancy.context import ActivityContext, entered_activity
 from romancy.core import current_commands
 from romancy.declaring.callables import (
     check_context,
     check_function,
-    check_options,
     declared_at,
     is_async,
     is_method,
@@ -355,6 +355,7 @@ class Activity(Generic[P, R_co]):
 
 
 answer_names(Activity, OF_ACTIVITIES, "__name__")
+answer_options(Activity, OF_ACTIVITY_CALLS, method="options", called="options(…) of an activity")
 
 _OPTIONS: Final = ("compensation", *(name for name in options_of(Activity) if name != "undo"))
 
@@ -517,7 +518,7 @@ def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = 
 
     Raises RegistrationError if the function cannot be an activity.
     """
-    check_options(options, _OPTIONS, "activity")
+    refuse_unknown("@activity", options, _OPTIONS, OF_ACTIVITY)
 
     def decorate(fn: Any) -> Activity[..., Any]:
         return declare(Activity(fn, undo=compensation, **options))
@@ -537,7 +538,7 @@ def compensation(
 def compensation(*, name: str | None = None, retry: RetryPolicy | None = None) -> _CompensationDecorator: ...
 def compensation(fn: Any = None, /, **options: Any) -> Any:
     """Declare a function, or a method, that undoes an activity, to be named in `@activity(compensation=…)`."""
-    check_options(options, ("name", "retry"), "compensation")
+    refuse_unknown("@compensation", options, ("name", "retry"), OF_ACTIVITY)
 
     def decorate(fn: Any) -> Compensation:
         return declare(Compensation(fn, **options))

@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from romancy._access import Access
+from romancy._expected_options import OF_APPS, answer_options
 from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
@@ -467,3 +468,4 @@ class Romancy(Instances, Senders):
 
 
 refuse_with(Romancy)
+answer_options(Romancy, OF_APPS)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Self, TypeAlias, cast
 
+from romancy._expected_options import OF_POLICIES, answer_options
 from romancy.errors import (
     ChannelModeConflictError,
     InstanceConflictError,
@@ -191,6 +192,8 @@ def _are_errors(value: object) -> bool:
     kinds = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     return all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds)
 
+
+answer_options(RetryPolicy, OF_POLICIES)
 
 FRAMEWORK_DEFAULT: Final = RetryPolicy()
 

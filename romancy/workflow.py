@@ -21,6 +21,7 @@ from typing import (
 
 from msgspec import Raw
 
+from romancy._expected_options import OF_STARTS, OF_WORKFLOW, answer_options, refuse_unknown
 from romancy._headers import headers_of
 from romancy._sizes import check_large
 from romancy.child import ChildHandle
@@ -29,7 +30,6 @@ from romancy.core import ContinueAsNew, current_commands
 from romancy.declaring.callables import (
     check_context,
     check_function,
-    check_options,
     is_async,
     label_of,
     name_of,
@@ -278,6 +278,7 @@ class Workflow(Generic[P, R_co]):
 
 
 answer_names(Workflow, OF_WORKFLOWS, "__name__")
+answer_options(Workflow, OF_STARTS, method="options", called="options(…) of a workflow")
 
 
 class _WorkflowDecorator(Protocol):
@@ -299,7 +300,7 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
 
     Raises RegistrationError if the function cannot be a workflow.
     """
-    check_options(options, options_of(Workflow), "workflow")
+    refuse_unknown("@workflow", options, options_of(Workflow), OF_WORKFLOW)
 
     def decorate(fn: Any) -> Workflow[..., Any]:
         return declare(Workflow(fn, **options))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
@@ -13,14 +12,13 @@ from romancy.errors import RegistrationError, UsageError
 from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from romancy.serialization import Signature
 
 __all__ = [
     "check_context",
     "check_function",
-    "check_options",
     "declared_at",
     "is_async",
     "is_method",
@@ -98,15 +96,6 @@ def options_of(kind: type) -> tuple[str, ...]:
     """The names of the options that a declaration takes beside its function."""
     parameters = inspect.signature(kind).parameters.values()
     return tuple(its.name for its in parameters if its.kind is its.KEYWORD_ONLY)
-
-
-def check_options(given: Iterable[str], known: Sequence[str], decorator: str) -> None:
-    """Raise RegistrationError for an option that the decorator does not have."""
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            meant = f", perhaps {close[0]!r} is meant" if close else ""
-            raise RegistrationError(f"@{decorator} has no option {name!r}{meant}; its options are {', '.join(known)}")
 
 
 def _takes_itself(fn: Callable[..., Any]) -> bool:

@@ -5,6 +5,7 @@ The classes are written by `python -m tools.make_sync` from those with `await`.
 
 from __future__ import annotations
 
+from romancy._expected_options import OF_APPS, answer_options
 from romancy.declaring.expected_names import refuse_async_with
 from romancy.sync._app import SyncRomancy
 from romancy.sync._channel import SyncChannel
@@ -14,3 +15,4 @@ from romancy.sync._subscription import SyncSubscription
 __all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncSubscription"]
 
 refuse_async_with(SyncRomancy)
+answer_options(SyncRomancy, OF_APPS)

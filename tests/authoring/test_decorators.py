@@ -319,11 +319,11 @@ def test_a_refusal_says_what_to_do() -> None:
         (lambda: activity(cast("Any", "charge")), "as in @activity(name='charge')"),
         (lambda: activity(cast("Any", workflow(declared))), "declared as workflow already; use one decorator"),
         (lambda: activity(takes_a_context), "activity takes_a_context takes a WorkflowContext as 'ctx'"),
-        (lambda: with_option(retries=3), "@activity has no option 'retries', perhaps 'retry' is meant"),
-        (lambda: cast("Any", workflow)(versoin="2"), "@workflow has no option 'versoin', perhaps 'version' is meant"),
+        (lambda: with_option(retries=3), "did you mean retry=RetryPolicy(max_attempts=…), which counts"),
+        (lambda: cast("Any", workflow)(versoin="2"), "@workflow has no option 'versoin'; did you mean 'version'?"),
         (
-            lambda: cast("Any", compensation)(timeout=2),
-            "@compensation has no option 'timeout'; its options are name, retry",
+            lambda: cast("Any", compensation)(commit="lazy"),
+            "@compensation has no option 'commit'; its options are name, retry",
         ),
     ]
     for declare, text in refusals:
