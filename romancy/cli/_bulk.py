@@ -104,8 +104,8 @@ async def act_on(action: Action, request: Request) -> None:
     wanted = _wanted(action, chosen.statuses)
     async with desk(request.url, request.app) as open_desk:
         if instance_id is not None:
-            await _one(open_desk, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
-            await _warn(open_desk, action, dry_run=request.dry_run)
+            asked = await _one(open_desk, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
+            await _warn(open_desk, action, requested=asked)
             return
         now = (await open_desk.store.rooms.reading.census()).now
 
@@ -126,7 +126,7 @@ async def act_on(action: Action, request: Request) -> None:
                 confirm(f"{action.verb} {many(len(run.asked), 'instance')}?")
         if run.asked is None or run.asked:
             await run.act(found())
-            await _warn(open_desk, action, dry_run=request.dry_run)
+            await _warn(open_desk, action, requested=run.requested)
         run.sum_up()
 
 
@@ -155,14 +155,17 @@ def _is_in(keys: array[int], one: Instance) -> bool:
     return place < len(keys) and keys[place] == key
 
 
-async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> None:
+async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> bool:
+    """Act on one instance. Returns whether that has asked anything of it: of an ended one, nothing can be asked."""
     if not dry_run:
-        _said(instance_id, action.verb, await _acted(open_desk, action, instance_id), json_lines=json_lines)
-        return
+        done = await _acted(open_desk, action, instance_id)
+        _said(instance_id, action.verb, done, json_lines=json_lines)
+        return done is not False
     found = await open_desk.get_instance(instance_id)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     _preview(found, action.verb, json_lines=json_lines)
+    return False
 
 
 async def _acted(open_desk: Desk, action: Action, instance_id: str) -> object:
@@ -176,9 +179,9 @@ async def _acted(open_desk: Desk, action: Action, instance_id: str) -> object:
         raise InstanceConflictError(str(error), conflicts=[instance_id]) from None
 
 
-async def _warn(open_desk: Desk, action: Action, *, dry_run: bool) -> None:
+async def _warn(open_desk: Desk, action: Action, *, requested: bool) -> None:
     """Say so if nobody takes up what was requested."""
-    if action.verb in _DONE and not dry_run and not alive(await open_desk.store.rooms.reading.census()):
+    if requested and action.verb in _DONE and not alive(await open_desk.store.rooms.reading.census()):
         say("no worker has taken it: none is alive; start one with `romancy run MODULE:APP`")
 
 
@@ -195,6 +198,8 @@ class _Run:
         self._asked_at = asked_at
         self._only = only
         self._json_lines = json_lines
+        self.requested = False
+        """Whether something was asked of an instance that had not ended."""
         self._met = self._failed = self._late = 0
 
     async def preview(self, found: AsyncIterator[Instance]) -> None:
@@ -246,6 +251,7 @@ class _Run:
                 self._failed += 1
                 say(f"{one.instance_id}: {answer}")
             else:
+                self.requested |= answer is not False
                 _said(one.instance_id, self._action.verb, answer, json_lines=self._json_lines)
             if self._met % _EACH == 0:
                 say(f"{self._met}{'' if self.asked is None else f' of {len(self.asked)}'} so far")

@@ -106,3 +106,12 @@ def test_a_live_worker_is_named(url: str, romancy: Command) -> None:
             assert NOBODY not in answer.err
 
     asyncio.run(wait())
+
+
+def test_of_an_ended_instance_nobody_is_missed(url: str, romancy: Command) -> None:
+    prepared(url, purchase.options(instance_id="p-1").bind("lamp"), until=standing("p-1", Status.FAILED))
+
+    asked, tried = romancy("cancel", "p-1"), romancy("cancel", "p-1", "--dry-run")
+
+    assert (0, "p-1  cancel: it had ended already\n", "") == (asked.code, asked.out, asked.err)
+    assert (0, "") == (tried.code, tried.err)
