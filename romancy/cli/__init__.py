@@ -19,6 +19,7 @@ from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
 from romancy.cli._developing import dev
 from romancy.cli._endings import ended
+from romancy.cli._first_argument import Commands
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
 from romancy.cli._printing import accept_every_character
@@ -39,13 +40,14 @@ if TYPE_CHECKING:
 __all__ = ["cli", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.version_option(package_name="romancy", message="romancy %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Durable workflows in your database.
 
-    The database is given by --url or ROMANCY_URL, as in sqlite:///app.db or postgresql://localhost/shop.
+    The database is given as the first argument, by --url or by ROMANCY_URL, as in sqlite:///app.db or
+    postgresql://localhost/shop.
 
     Exit codes: 0 done, 1 failed (also the awaited workflow), 2 wrong usage, 3 not found, 4 conflict, 5 database, 6 code
     and history disagree, 130 interrupted.

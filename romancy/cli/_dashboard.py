@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from romancy.app import Romancy
 from romancy.cli._apps import load
@@ -28,11 +29,13 @@ _GRACE = 3.0
 
 
 @click.command()
-@click.argument("target", metavar="URL|MODULE:APP", envvar="ROMANCY_URL")
+@click.argument("target", metavar="URL|MODULE:APP", envvar="ROMANCY_URL", required=False)
+@click.option("--url", metavar="URL", help="The same as URL.")
+@click.option("--app", metavar="MODULE:APP", help="The same as MODULE:APP.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--read-only", is_flag=True, help="Show everything and change nothing.")
-def ui(target: str, host: str, port: int, read_only: bool) -> None:  # noqa: FBT001 - click gives it by name
+def ui(*, target: str | None, url: str | None, app: str | None, host: str, port: int, read_only: bool) -> None:
     """Show a database in the browser, until Ctrl-C.
 
     It prints a link. The link opens the dashboard once, in one browser of this machine. With a URL alone, no code of
@@ -41,7 +44,7 @@ def ui(target: str, host: str, port: int, read_only: bool) -> None:  # noqa: FBT
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    dashboard, token = _made(target, read_only=read_only)
+    dashboard, token = _made(_chosen(target, url, app), read_only=read_only)
     if token is not None and not is_loopback(host):
         raise click.UsageError(
             f"{host} can be reached from other machines, and a token that is printed here is no protection there: "
@@ -49,6 +52,19 @@ def ui(target: str, host: str, port: int, read_only: bool) -> None:  # noqa: FBT
         )
     with listener_at(host, port) as listener:
         asyncio.run(_serve(dashboard, token, listener))
+
+
+def _chosen(target: str | None, url: str | None, app: str | None) -> str:
+    """The database that was named: in the command, else by ROMANCY_URL, else by the default of `--app`."""
+    source = click.get_current_context().get_parameter_source
+    given = {"target": target, "url": url, "app": app}
+    written = [one for name, one in given.items() if one and source(name) is ParameterSource.COMMANDLINE]
+    if len(written) > 1:
+        raise click.UsageError("name one database: URL, MODULE:APP, --url or --app")
+    chosen = [*written, *filter(None, (target, app))]
+    if not chosen:
+        raise click.UsageError("which database? Give URL or MODULE:APP, or set ROMANCY_URL")
+    return chosen[0]
 
 
 def _made(target: str, *, read_only: bool) -> tuple[Dashboard, OneTimeToken | None]:

@@ -93,6 +93,12 @@ def is_url(text: str) -> bool:
     return "://" in text or slashes or _FILE.fullmatch(text) is not None
 
 
+def names_a_database(text: str) -> bool:
+    """Whether a text is meant to be a URL of a known scheme, which an id of the user's hardly is."""
+    scheme = _scheme_of(text)
+    return scheme is not None and text[len(scheme) :].startswith((":/", "//"))
+
+
 def _scheme_of(text: str) -> str | None:
     """The known scheme that a text begins with, also if it is no URL otherwise: `sqlite:/x.db`, `postgres//host/x`."""
     word = _WORD.match(text)
