@@ -7,13 +7,16 @@ import itertools
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
+from romancy._logs import get_logger
 from romancy.context import entered_activity
 from romancy.core import TERMINAL, State
 from romancy.engine import Absence, history, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
+from romancy.insight import alive
 from romancy.log import commits_of
 from romancy.managing.reasons import in_time, stuck_error
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EndWaits"]
 
+logger = get_logger("romancy")
+
 _PAUSE: Final = 0.5
+_SILENT_FOR: Final = 5.0
+"""Seconds of a wait after which a warning says that no worker knows the workflow. Shorter waits cost nothing."""
 
 
 class EndWaits:
@@ -36,6 +43,8 @@ class EndWaits:
         self._access = access
         self._lease = lease / 1_000_000
         self._absence = Absence(lease)
+        self._told: set[str] = set()
+        """The workflows of which a warning has said that no worker knows them."""
 
     async def end_within(self, instance_id: str, watch: Watch, timeout: float) -> RunEnd:
         """As `end_of`. Raises TimeoutError after so many seconds."""
@@ -59,8 +68,7 @@ class EndWaits:
                 continue
             news = watch.news()
             try:
-                patient = moment() - since >= self._lease
-                life = await self._look(store, instance_id, life, watch, news, inside=inside, patient=patient)
+                life = await self._look(store, instance_id, life, watch, news, inside=inside, since=since)
             except StorageUnavailableError:
                 self._access.opened()
                 await asyncio.wait([news], timeout=_PAUSE)
@@ -79,9 +87,11 @@ class EndWaits:
         news: asyncio.Future[None],
         *,
         inside: bool,
-        patient: bool,
+        since: float,
     ) -> int:
         """Read the instance's state and wait for news. After a whole lease, check that a worker knows the workflow.
+
+        `since`: when the wait began.
 
         Returns the instance's life, for the next look. `inside`: an activity asks.
         """
@@ -100,13 +110,43 @@ class EndWaits:
             refuse_to_wait(store, "result")
         if row.status is Status.STUCK and not await others_may_try(store, row):
             raise await stuck_error(store, row)
-        if patient and not self._is_known_here(row.workflow_name) and await self._absence.is_over(store, row):
+        known = self._is_known_here(row.workflow_name)
+        if not known and moment() - since >= self._lease and await self._absence.is_over(store, row):
             raise self._nobody_knows(row)
         if not news.done():
-            await asyncio.wait([news], timeout=self._lease / 2)
+            await self._hear(store, row, news, known=known, since=since)
         if self._access.worker is not None:
             await self._access.worker.caught_up(instance_id, row.life)
         return row.life
+
+    async def _hear(
+        self, store: Store, row: InstanceRow, news: asyncio.Future[None], *, known: bool, since: float
+    ) -> None:
+        """Wait for news, for half a lease. Where the wait becomes long, warn if no worker knows the workflow."""
+        rest, silent = self._lease / 2, since + _SILENT_FOR - moment()
+        if not known and 0 < silent <= rest and row.workflow_name not in self._told:
+            await asyncio.wait([news], timeout=silent)
+            if news.done():
+                return
+            await self._say_if_nobody_knows(store, row)
+            rest -= silent
+        await asyncio.wait([news], timeout=rest)
+
+    async def _say_if_nobody_knows(self, store: Store, row: InstanceRow) -> None:
+        name, worker = row.workflow_name, self._access.worker
+        if Room.READING not in store.rooms.offered or alive(await store.rooms.reading.census(), name):
+            return
+        if name in self._told:
+            return  # another caller was told meanwhile
+        self._told.add(name)
+        remedy = "start one with `romancy run MODULE:APP`, or open this app without worker=False"
+        if worker is not None:
+            remedy = "this app's own does not: give it the workflow in workflows=[…], declared before the app is opened"
+        logger.warning(
+            "instance %s: its result has been awaited for %g s, and no live worker knows workflow %s; %s. "
+            "The wait goes on, and this is said once",
+            row.instance_id, _SILENT_FOR, name, remedy,
+        )  # fmt: skip
 
     def _life_here(self, instance_id: str) -> int:
         """The life of the instance that this app's worker holds; 0 if it holds none."""
