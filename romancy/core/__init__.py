@@ -126,6 +126,7 @@ from romancy.core._kinds import (
     Fails,
     Part,
 )
+from romancy.core._left_behind import place_of_body
 from romancy.core._loop import (
     not_in_a_workflow,
 )
@@ -287,6 +288,7 @@ __all__ = [
     "mode_of_wait",
     "not_in_a_workflow",
     "own_classes",
+    "place_of_body",
     "replay",
     "run_of_child",
     "threads",

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from romancy.core._commands import Commands
+    from romancy.core._run import Run
     from romancy.core._stable import StableTask
 
-__all__ = ["left_behind", "without_waits"]
+__all__ = ["left_behind", "place_of_body", "without_waits"]
 
 _OWN_FOLDER: Final = __file__.rpartition("core")[0]
 _CLOSES: Final = DeterministicLoop.closing.__code__
@@ -70,6 +71,12 @@ def _name(task: StableTask[Any]) -> str:
     place, named = _place(coro), "" if task.get_name().startswith("task-") else f" {task.get_name()!r}"
     where = "" if place is None else f" ({place})"
     return f"task{named} {getattr(coro, '__qualname__', type(coro).__name__)}{where}"
+
+
+def place_of_body(run: Run) -> str | None:
+    """The line of the user's code at which the body waits, in the innermost function; None where there is no body."""
+    body = run._body  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this package
+    return None if body is None or body.done() else _place(body.get_coro())
 
 
 def _place(coro: Any) -> str | None:

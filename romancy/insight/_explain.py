@@ -48,6 +48,7 @@ def explain(
         *_cancelling(timeline),
         *_limited(timeline),
         *([] if suspicion is None else [suspicion.sentence]),
+        *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now, suspicion) for step in timeline.open),
         *kept,
@@ -86,6 +87,18 @@ def _limited(timeline: Timeline) -> Iterator[str]:
         yield f"It has reached its limit of {span(timeline.limit)} and was told to stop."
     elif timeline.limit and timeline.cancelling is None:
         yield f"It is stopped if it has not ended {span(timeline.limit)} after its body began."
+
+
+def _caught(timeline: Timeline, now: int, known: Known | None) -> Iterator[str]:
+    """That the body goes on although it was told to stop. A cleanup that awaits something does so too."""
+    if steps := timeline.goes_on:
+        begun = ", ".join(f"{one.kind} {one.name} ({one.id})" if one.name != one.kind else one.id for one in steps)
+        place = "" if known is None or known.place is None else f", at {known.place}"
+        yield (
+            f"It was told to stop at {_when(timeline.stopped_at, now)}, but its body caught CancelledError and goes "
+            f"on{place}: it has begun {begun} since. It is cancelled, and undone, only if the body raises that error "
+            "again; a body that ends otherwise was not cancelled."
+        )
 
 
 def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None) -> str:

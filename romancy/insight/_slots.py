@@ -31,6 +31,8 @@ class Known(NamedTuple):
     token: str
     """The worker."""
     still_runs: Sequence[StillRuns]
+    place: str | None = None
+    """The line at which the body waits, if this worker holds the instance."""
 
 
 def slots_kept(timeline: Timeline, census: Census, known: Known | None) -> Iterator[str]:

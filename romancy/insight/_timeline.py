@@ -150,6 +150,8 @@ class Timeline:
         self.departure: ev.Departure | None = None
         """Where the code left the log, if the log ends with a divergence."""
         self.cancelling: str | None = None
+        self.stopped_at: int | None = None
+        """When the run was told to stop: by a cancellation, or at its limit."""
         self.limit = 0
         """For how many microseconds the instance may go on, from when its body begins; 0: as long as it takes."""
         self.late = False
@@ -167,6 +169,8 @@ class Timeline:
         """Activities that failed, by their ids. Their calls may get a default."""
         self._at = 0
         self._detailed = detailed
+        self._entries_before = 0
+        """How many entries there were when the run was told to stop."""
         self._place: Place = (0, 0)
         self._event: ev.LogEvent | None = None
 
@@ -266,7 +270,7 @@ class Timeline:
     def run_begins(self, event: ev.WorkflowStarted) -> None:
         self._leave_open()
         self.put_aside.clear()
-        self.cancelling, self.unknown, self.limit, self.late = None, (), event.limit, False
+        self.cancelling, self.unknown, self.limit, self.late, self.stopped_at = None, (), event.limit, False, None
         begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
         self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
 
@@ -285,7 +289,19 @@ class Timeline:
             step.taken_up.append(self._at)
         self.note("taken up by another worker")
 
+    @property
+    def goes_on(self) -> list[Step]:
+        """What the body has begun after it was told to stop, and waits for: it caught that, and does not undo yet."""
+        if self.stopped_at is None:
+            return []
+        since = [one for one in self.entries[self._entries_before :] if isinstance(one, Step)]
+        if any(one.undoes for one in since):
+            return []
+        return [one for one in since if one.is_open and one.stopped_at is None]
+
     def cancel(self, event: ev.CancelRequested) -> None:
+        if self.stopped_at is None:
+            self.stopped_at, self._entries_before = self._at, len(self.entries)
         if event.limit:
             self.late = True
             self.note(f"stopped: its limit of {span(event.limit)} was reached")

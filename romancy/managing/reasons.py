@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from romancy.core import place_of_body
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
 from romancy.managing.waits import timeline_of, untaken_by
@@ -40,7 +41,9 @@ async def reasons_of(store: Store, instance_id: str, worker: Worker | None = Non
         for one in worker.driver.attempts.given_up
         if one.live.instance_id == row.instance_id and one.live.life == row.life
     ]
-    return explain(row, timeline, census, untaken, Known(worker.leases.token, here))
+    live = worker.driver.live.get(row.instance_id)
+    place = None if live is None or live.life != row.life else place_of_body(live.run)
+    return explain(row, timeline, census, untaken, Known(worker.leases.token, here, place))
 
 
 async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,22 @@ async def explained_failure(ctx: WorkflowContext) -> None:
     await explained_refusal()
 
 
+@workflow
+async def explained_catching_sleeper(ctx: WorkflowContext) -> None:
+    try:
+        await ctx.wait_event("never")
+    except asyncio.CancelledError:
+        await explained_hesitation()
+
+
+@workflow
+async def explained_catcher(ctx: WorkflowContext) -> None:
+    try:
+        await ctx.wait_event("never")
+    except asyncio.CancelledError:
+        await ctx.wait_event(Approved)
+
+
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow 60 s for the reason: on a busy machine it may take long to arrive."""
@@ -93,6 +110,42 @@ async def test_a_time_out_says_which_instance_and_what_it_waits_for(app: Romancy
         "instance a-1 of workflow explained_approval has not ended within 0.001 s. Its status is waiting. "
         "It waits for the event 'approved', without a time limit"
     )
+
+
+async def test_a_body_that_caught_its_cancellation_and_goes_on_is_named(app: Romancy, open_app: Open) -> None:
+    handle = await app.start(explained_catcher.options(instance_id="c-1"))
+    await status_is(app, "c-1", Status.WAITING)
+    assert "caught" not in " ".join(await handle.explain())
+    await handle.cancel("no longer wanted")
+    async for entry in handle.entries(follow=True):
+        if getattr(entry.event, "id", "").startswith("approved"):
+            break
+
+    said = " ".join(await handle.explain())
+
+    assert "Its cancellation was requested (no longer wanted). It was told to stop at " in said
+    assert "its body caught CancelledError and goes on" in said
+    assert "it has begun event approved (" in said
+    other = await open_app(worker=False)
+    assert "its body caught CancelledError and goes on: it has begun" in " ".join(await other.explain("c-1"))
+    await handle.signal(Approved, "yes")
+    await handle.result(timeout=60)
+    assert "caught" not in " ".join(await handle.explain())
+
+
+async def test_the_line_of_a_body_that_goes_on_is_told_by_its_worker(app: Romancy) -> None:
+    handle = await app.start(explained_catching_sleeper.options(instance_id="c-2"))
+    await status_is(app, "c-2", Status.WAITING)
+    await handle.cancel()
+    async for entry in handle.entries(follow=True):
+        if type(entry.event).__name__ == "ActivityScheduled":
+            break
+
+    (said,) = [one for one in await handle.explain() if "caught CancelledError" in one]
+
+    assert "goes on, at test_explaining.py, line " in said
+    assert "it has begun activity explained_hesitation (explained_hesitation:1) since" in said
+    await app.terminate("c-2")
 
 
 async def test_a_time_out_names_the_child_that_is_waited_for(app: Romancy) -> None:
