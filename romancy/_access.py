@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._lists import Lists
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.engine import Dispatcher, Worker
     from romancy.storage.protocol import Store
 
-__all__ = ["Access", "check_place"]
+__all__ = ["Access", "check_place", "instead_of"]
 
 
 class Access:
@@ -50,22 +50,22 @@ class Access:
         store = self.opened()
         return self._lists if self._lists.elsewhere else Lists(store)
 
-    def opened(self) -> Store:
+    def opened(self, call: str = "") -> Store:
         """The store. Raises UsageError if the app is not open or belongs to another loop, and why its worker failed.
 
-        Raises NonDeterminismError in a workflow.
+        Raises NonDeterminismError in a workflow, with what a body does in place of this `call` of the app.
         """
         if self.store is None:
             raise UsageError("this app is not open: use it inside `async with app:`")
         if self._home is not None and asyncio._get_running_loop() is not self._home:  # noqa: SLF001 - None without a loop
-            check_place(self._home)
+            check_place(self._home, call)
         if self.worker is not None and self.worker.failed is not None:
             raise self.worker.failed
         return self.store
 
     def to_write(self, what: str, *instance_ids: str) -> Store:
         """The store, for a call that writes. Raises UsageError if the write would wait for the caller's own session."""
-        store = self.opened()
+        store = self.opened(what)
         refuse_to_wait(store, what, instance_ids)
         return store
 
@@ -133,7 +133,19 @@ class Access:
             self.worker.claiming.look()
 
 
-def check_place(home: asyncio.AbstractEventLoop | None) -> None:
+_INSTEAD: Final = {
+    **dict.fromkeys(("start", "run"), "begin a child with `await ctx.start(workflow, …)`"),
+    **dict.fromkeys(("send", "signal"), "send it with `await ctx.send(name, data, …)`"),
+    "publish": "publish it with `await ctx.channel(name).publish(data)`",
+}
+
+
+def instead_of(call: str) -> str:
+    """What a body does in place of this call of an app."""
+    return _INSTEAD.get(call, "move it into an activity")
+
+
+def check_place(home: asyncio.AbstractEventLoop | None, call: str = "") -> None:
     """Raise NonDeterminismError in a workflow, and UsageError on another loop than the app's."""
     try:
         here = asyncio.get_running_loop()
@@ -141,7 +153,7 @@ def check_place(home: asyncio.AbstractEventLoop | None) -> None:
         here = None
     if here is home is not None:
         return  # a workflow runs on a loop of its own
-    not_in_a_workflow("a method of the app (children are begun by ctx.start)")
+    not_in_a_workflow(f"app.{call}" if call else "a method of the app", instead_of(call))
     if here is not None:
         raise UsageError(
             "this app was opened on another event loop: from a thread use "

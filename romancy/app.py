@@ -375,7 +375,7 @@ class Romancy(Instances, Senders):
                 (handle,) = await self.start_many((wf.bind(*args, **kwargs),), **ours)
                 return handle
             check_if_exists(if_exists := ours.get("if_exists", "return"))
-        self._access.opened()
+        self._access.opened("start")
         return await self._starter.start(wf, args, kwargs, if_exists)
 
     async def start_many(
@@ -389,7 +389,7 @@ class Romancy(Instances, Senders):
         Repeating the call with a corrected list is safe if the ids are yours. Arguments that do not fit start nothing.
         """
         check_if_exists(if_exists)
-        store = self._access.opened()
+        store = self._access.opened("start")
         return await self._starter.start_many(store, calls, session, if_exists)
 
     @overload
@@ -423,7 +423,7 @@ class Romancy(Instances, Senders):
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
         """
         check_if_exists(if_exists)
-        store = self._access.opened()
+        store = self._access.opened("start")
         return await self._starter.start_or_signal(store, call, event, data, key=key, id=id, if_exists=if_exists)
 
     @overload

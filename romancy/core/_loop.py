@@ -268,9 +268,9 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             self.patience -= 1
             raise RunDropped
 
-    def refuse(self, call: str) -> NonDeterminismError:
+    def refuse(self, call: str, instead: str = "") -> NonDeterminismError:
         """Record that the run tried to leave the loop, even if user code swallows the error."""
-        return self._violate(leaves_the_loop(call))
+        return self._violate(leaves_the_loop(call, instead))
 
     def forbid(self, reason: str) -> NonDeterminismError:
         """Record a call whose outcome would differ on replay, even if user code swallows the error."""
@@ -489,11 +489,11 @@ def running_loop() -> DeterministicLoop | None:
     return threads.state.running
 
 
-def not_in_a_workflow(call: str) -> None:
-    """Raise NonDeterminismError if the code of a workflow makes this call."""
+def not_in_a_workflow(call: str, instead: str = "") -> None:
+    """Raise NonDeterminismError if the code of a workflow makes this call, with what it should do `instead`."""
     loop = running_loop()
     if loop is not None:
-        raise loop.refuse(call)
+        raise loop.refuse(call, instead)
 
 
 def _refusal(name: str) -> Callable[..., Any]:

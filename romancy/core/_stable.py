@@ -97,9 +97,10 @@ def whereabouts(task: StableTask[Any]) -> str:
     return f"{task.get_name()} in {place}, awaiting {type(awaited).__name__}"
 
 
-def leaves_the_loop(call: str) -> NonDeterminismError:
+def leaves_the_loop(call: str, instead: str = "") -> NonDeterminismError:
     return NonDeterminismError(
-        f"{call} was called in a workflow. It would give another answer on replay: move it into an activity."
+        f"{call} was called in a workflow. It would give another answer on replay: "
+        f"{instead or 'move it into an activity'}."
     )
 
 

@@ -46,7 +46,7 @@ class Mailer:
         Every message of a program goes this way. Raises InstanceNotFoundError and InstanceEndedError.
         """
         access, ids, joined = self.access, [] if to is None else [to], session is not None
-        store = access.opened() if joined else access.to_write(what, *ids)
+        store = access.opened(what) if joined else access.to_write(what, *ids)
         chosen, stamp = bool(message.id), access.stamp()
         message, sending = self.announced(message if chosen else replace(message, id=stamp), to)
         with access.deadlines.call(what, ids, message_id=message.id if chosen else None, joined=joined):

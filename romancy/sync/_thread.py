@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor  # its handler is registered b
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from romancy._access import instead_of
+from romancy.core import is_in_a_workflow
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ def refuse_loop(what: str) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
+    if is_in_a_workflow():
+        remedy = instead_of(what.rpartition(".")[2].removesuffix("()"))
+        raise UsageError(f"{what} was called in a workflow, whose replay would repeat it: {remedy}")
     raise UsageError(
         f"{what} blocks, and an event loop is running in this thread; use `romancy.Romancy` and await it, or leave the "
         "call to a thread: `await asyncio.to_thread(…)`"

@@ -240,7 +240,10 @@ async def test_an_app_in_a_workflow(app: Romancy, how: str) -> None:
 
     instance = await app.get_instance(handle.instance_id)
     assert instance is not None
-    assert "a method of the app (children are begun by ctx.start) was called in a workflow" in str(instance.error)
+    call, remedy = ("signal", "ctx.send(name") if how == "signal" else ("start", "ctx.start(workflow")
+    assert str(instance.error).startswith(f"app.{call} was called in a workflow")
+    assert f"on replay: {'send it' if how == 'signal' else 'begin a child'} with `await {remedy}" in str(instance.error)
+    assert "activity" not in str(instance.error)
     assert [handle.instance_id] == [each.instance_id async for each in app.iter_instances()]
 
 
