@@ -26,7 +26,7 @@ class Compensation:
 
     kind = "compensation"
     lazy: Final = False
-    at_most_once: Final = False
+    at_most_once: bool = False
     timeout: Final = None
 
     def __init__(self, fn: Callable[..., object], name: str | None = None, retry: RetryPolicy | None = None) -> None:

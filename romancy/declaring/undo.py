@@ -37,7 +37,7 @@ class UndoByActivity:
 
     kind: Final = "compensation"
     lazy: Final = False
-    at_most_once: Final = False
+    at_most_once: bool = False
 
     def __init__(self, activity: Activity[..., Any]) -> None:
         self.takes_result = False

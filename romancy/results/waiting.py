@@ -43,6 +43,8 @@ class EndWaits:
         self._access = access
         self._lease = lease / 1_000_000
         self._absence = Absence(lease)
+        self._looked: dict[str, float] = {}
+        """For each workflow, when a long wait has looked last whether a worker knows it. It looked for all waits."""
         self._told: set[str] = set()
         """The workflows of which a warning has said that no worker knows them."""
 
@@ -123,21 +125,23 @@ class EndWaits:
         self, store: Store, row: InstanceRow, news: asyncio.Future[None], *, known: bool, since: float
     ) -> None:
         """Wait for news, for half a lease. Where the wait becomes long, warn if no worker knows the workflow."""
-        rest, silent = self._lease / 2, since + _SILENT_FOR - moment()
-        if not known and 0 < silent <= rest and row.workflow_name not in self._told:
+        rest, long = self._lease / 2, since + _SILENT_FOR
+        silent = max(long - moment(), 0.0)
+        if not known and silent <= rest and self._looked.get(row.workflow_name, 0.0) < long:
             await asyncio.wait([news], timeout=silent)
             if news.done():
                 return
+            self._looked[row.workflow_name] = moment()
             await self._say_if_nobody_knows(store, row)
             rest -= silent
         await asyncio.wait([news], timeout=rest)
 
     async def _say_if_nobody_knows(self, store: Store, row: InstanceRow) -> None:
         name, worker = row.workflow_name, self._access.worker
-        if Room.READING not in store.rooms.offered or alive(await store.rooms.reading.census(), name):
+        if name in self._told or Room.READING not in store.rooms.offered:
             return
-        if name in self._told:
-            return  # another caller was told meanwhile
+        if alive(await store.rooms.reading.census(), name) or name in self._told:
+            return  # or another caller was told meanwhile
         self._told.add(name)
         remedy = "start one with `romancy run MODULE:APP`, or open this app without worker=False"
         if worker is not None:

@@ -166,7 +166,7 @@ def test_a_plain_activity_uses_the_app_that_it_runs_in(app: SyncRomancy) -> None
 
 def test_a_workflow_that_calls_the_app_it_runs_in_fails(app: SyncRomancy) -> None:
     apps[:] = [app]
-    with pytest.raises(WorkflowFailedError, match="was called in a workflow, whose replay would repeat it: move it into an activity"):
+    with pytest.raises(WorkflowFailedError, match="in a workflow, whose replay would repeat it: move it into an act"):
         app.run(calls_the_app)
 
 

@@ -31,7 +31,8 @@ async def calls_inside(number: int) -> int:
 
 @activity
 async def calls_as_function(number: int) -> int:
-    return await called_inside.fn(number)
+    inner: int = await called_inside.fn(number)
+    return inner
 
 
 @workflow
@@ -68,7 +69,7 @@ async def lends_its_ctx(ctx: WorkflowContext, use: str, *, thread: bool = False)
 async def test_an_activity_that_calls_another_is_told_once_that_it_is_no_step(
     open_app: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("romancy.declaring.inner_calls._said", set())
+    monkeypatch.setattr("romancy.declaring.inner_calls._said", set[str]())
     app = await open_app(workflows=[inner_caller])
     handle = await app.start(inner_caller, 1)
 

@@ -94,7 +94,11 @@ def clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
         return reported
 
     monkeypatch.setattr(Live, "ends", told)
-    monkeypatch.setattr(DatabaseClock, "now", lambda clock: now(clock) - (1_000_000 if ended else 0))
+
+    def earlier(clock: DatabaseClock) -> int:
+        return now(clock) - (1_000_000 if ended else 0)
+
+    monkeypatch.setattr(DatabaseClock, "now", earlier)
 
 
 @compensation

@@ -47,7 +47,7 @@ class Part:
     kind: Literal["put", "breaks", "nap", "child", "children", "beside"]
     number: int
     seconds: float = 0.0
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list["Node"])
 
 
 @dataclass

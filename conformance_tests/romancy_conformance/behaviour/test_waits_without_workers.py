@@ -35,7 +35,7 @@ async def other_lonely(ctx: WorkflowContext) -> None: ...
 def looks(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """An event that is set when a wait has looked for workers, which it does soon here."""
     assert waiting._SILENT_FOR == 5  # pyright: ignore[reportPrivateUsage] - what the guide promises
-    monkeypatch.setattr(waiting, "_SILENT_FOR", 0.05)
+    monkeypatch.setattr(waiting, "_SILENT_FOR", 0.001)
     looked = threading.Event()
 
     def noted(*args: Any) -> Any:
@@ -62,7 +62,7 @@ async def test_a_wait_without_a_worker_says_so_once(
 
     assert await asyncio.wait_for(asyncio.gather(*waits), 60) == ["went"] * 3
     (line,) = said(caplog)
-    assert line.startswith(f"instance {handle.instance_id}: its result has been awaited for 0.05 s")
+    assert line.startswith(f"instance {handle.instance_id}: its result has been awaited for 0.001 s")
     assert "workflow lonely; start one with `romancy run MODULE:APP`, or open this app without worker=False" in line
 
 
