@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SOAK = os.environ.get("ROMANCY_SOAK") == "1"
-AT_ONCE = 20
-ROUNDS = 100 if SOAK else 2
+AT_ONCE = 40
+ROUNDS = 100 if SOAK else 1
 _DEEPEST = 2
 _TURNS = 8
 
@@ -154,10 +154,12 @@ async def _retried(app: Romancy, tree: str) -> list[str]:
 
 
 @pytest.mark.long
-async def test_what_retried_trees_have_done_stands_once(open_app: Open) -> None:
+@pytest.mark.parametrize("room", [1000, 2], ids=["much room", "little room"])
+async def test_what_retried_trees_have_done_stands_once(open_app: Open, room: int) -> None:
+    """With little room, a parent that only waits for its retried children has to make room for them."""
     stands.clear()
     broken.clear()
-    app = await open_app()
+    app = await open_app(max_live=room)
     wrong: list[str] = []
     for turn in range(ROUNDS):
         for found in await asyncio.gather(*(_retried(app, f"{turn}-{number}") for number in range(AT_ONCE))):

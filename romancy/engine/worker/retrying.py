@@ -32,7 +32,7 @@ from romancy.engine.messages import (
     encode_message,
 )
 from romancy.engine.replay import rows
-from romancy.engine.slot import GONE
+from romancy.engine.slot import GONE, TAKEN
 from romancy.engine.topics import registered_at_once
 from romancy.engine.worker.orphans import is_child_of, make_way
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
@@ -188,9 +188,22 @@ class Revivals:
             await self._until_done(driver, live, child)
         finally:
             live.has_revived(mark)
+        if not live.reviving:
+            await self._let_rest(driver, live)
+        self._next_claim.look()
+
+    async def _let_rest(self, driver: Drives, live: Live) -> None:
+        """Release the parent if it has nothing else to do, once its last append is settled.
+
+        Otherwise parents that only wait would take the room that their children need (`max_live`).
+        """
+        while live.slot is TAKEN:
+            if live.moves is None or live.moves.is_set():
+                live.watch_moves()
+            assert live.moves is not None  # noqa: S101 - it has just been made
+            await live.moves.wait()
         if live.slot is not GONE and driver.live.get(live.instance_id) is live:
             driver.release(live)
-        self._next_claim.look()
 
     async def _until_done(self, driver: Drives, live: Live, child: StartChild) -> None:
         pause = _PAUSE
