@@ -194,6 +194,10 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         the default does. `"replace"` also replaces an open instance: it is terminated first, with its open children,
         and nothing is undone. It cannot be given with `session=`.
 
+        If the call is cancelled, or the database does not answer in time, the start is withdrawn: it does not happen
+        later. Only one that was sent, and whose answer is missing, may have happened; `app.handle(instance_id)` finds
+        it by an id of yours.
+
         With `session=`, a connection or session in a transaction of your own, your commit makes the start durable. A
         workflow with a parameter named `session` or `if_exists` gets it as an argument. For such a workflow use
         `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.

@@ -274,8 +274,8 @@ async def test_a_stuck_instance_shows_both_sides_of_its_divergence(
         told = ["activity ship", "by car as ship", "by car:1"]
         park = Recovery.park
 
-        def wordy(recovery: Recovery, claimed: Claimed, reason: str, misfit: object = None) -> None:
-            park(recovery, claimed, reason)
+        def wordy(recovery: Recovery, claimed: Claimed, reason: str, misfit: object = None, **how: Any) -> None:
+            park(recovery, claimed, reason, **how)
 
         monkeypatch.setattr(Recovery, "park", wordy)
 

@@ -119,7 +119,7 @@ async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
 async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     counting = CountingStore(app._access.opened())
     calls = counting.calls
-    monkeypatch.setattr(app._access, "opened", lambda: counting)
+    monkeypatch.setattr(app._access, "opened", lambda *_: counting)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
     dashboard = asgi(app, auth="local")
@@ -152,7 +152,7 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
 
     slow = PassingStore(store)
     slow.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=find))
-    monkeypatch.setattr(app._access, "opened", lambda: slow)
+    monkeypatch.setattr(app._access, "opened", lambda *_: slow)
     dashboard = asgi(app, auth="local")
 
     page = await Browser(dashboard).get("/")
@@ -170,7 +170,7 @@ async def test_suspects_are_counted(app: Romancy, storage_url: str) -> None:
     await store.open()
     try:
         mine = Worker(token="other", worker_id="other", lease=600_000_000, codes=("c", "suspects=7", "tried=order-1"))
-        browser = Browser(asgi(app))
+        browser = Browser(asgi(app, auth="local"))
         before = await browser.get("/")
         await store.heartbeat(mine)
         page = await browser.get("/")

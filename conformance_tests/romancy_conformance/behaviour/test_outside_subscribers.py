@@ -41,7 +41,7 @@ class Outage:
         mailer: Any = copy(self.channel._mailer)  # pyright: ignore[reportPrivateUsage]
         self._router = mailer.access.opened().rooms.router
         mailer.access = copy(mailer.access)
-        mailer.access.opened = lambda: SimpleNamespace(rooms=SimpleNamespace(router=self))
+        mailer.access.opened = lambda *_: SimpleNamespace(rooms=SimpleNamespace(router=self))
         self.channel._mailer = mailer  # pyright: ignore[reportPrivateUsage]
         self._left: dict[str, int] = {}
         self.failed = 0

@@ -324,7 +324,10 @@ async def fails_in_a_group(ctx: WorkflowContext) -> None:
 async def test_a_failure_in_a_group_says_what_failed(app: Romancy) -> None:
     handle = await app.start(fails_in_a_group)
 
-    with pytest.raises(WorkflowFailedError, match=r"unhandled errors in a TaskGroup \(.*the disk 1 is full\)$"):
+    with pytest.raises(
+        WorkflowFailedError,
+        match=r"unhandled errors in a TaskGroup \(.*the disk 1 is full, after 1 attempt of running_refuse:1\)$",
+    ):
         await handle.result(timeout=60)
     instance = await app.get_instance(handle.instance_id)
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOCK", "FULL", "ail"]
 
-CLOCK, FULL = signal.SIGUSR1, signal.SIGUSR2
+CLOCK: int = getattr(signal, "SIGUSR1", 0)
+FULL: int = getattr(signal, "SIGUSR2", 0)
+"""Windows has none, and no chaos."""
 _LASTS = 1.0
 _MOST_PAGES = 4_294_967_294
 _JUMPS = (-50_000, -5_000, 5_000, 50_000)

@@ -64,8 +64,8 @@ def _runs(task: asyncio.Task[Any] | None) -> bool:
 
 
 def _chance(attempt: Attempt) -> float:
-    """A number from 0 to 1 for the jitter of a pause: the same whenever this attempt fails, another for any other."""
-    path = ("jitter", attempt.id, attempt.effect.attempt)
+    """A number from 0 to 1 for the jitter of a pause: the same whenever this work has failed so often."""
+    path = ("jitter", attempt.id, attempt.effect.failed + 1)
     return int.from_bytes(derive(attempt.live.instance_id, attempt.nonce, *path)[:7]) / 2**56
 
 
