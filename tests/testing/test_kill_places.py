@@ -67,7 +67,8 @@ async def undoable(what: str) -> str:
 @activity(retry=RetryPolicy(3, 60, jitter=1.0))
 async def flaky() -> str:
     """It fails twice, as the log counts: the number of an attempt counts those that a crash has cut off, too."""
-    failed = int(activity_context().heartbeat_details or 0)
+    details = activity_context().heartbeat_details
+    failed = int(details[0]) if details else 0
     key = f"{activity_context().idempotency_key} {failed}"
     if key not in effects:
         add(key)

@@ -128,7 +128,7 @@ class Worker:
                 self._status = await self._nursery.ended(self.pid)
             return self._status
 
-    async def send(self, number: signal.Signals) -> None:
+    async def send(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if await self.status() is None:
             os.kill(self.pid, number)
