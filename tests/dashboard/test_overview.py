@@ -119,7 +119,11 @@ async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
 async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     counting = CountingStore(app._access.opened())
     calls = counting.calls
-    monkeypatch.setattr(app._access, "opened", lambda *_: counting)
+
+    def opened(*_: object) -> object:
+        return counting
+
+    monkeypatch.setattr(app._access, "opened", opened)
     with pytest.raises(WorkflowFailedError):
         await app.run(fail, 1)
     dashboard = asgi(app, auth="local")
@@ -152,7 +156,11 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
 
     slow = PassingStore(store)
     slow.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=find))
-    monkeypatch.setattr(app._access, "opened", lambda *_: slow)
+
+    def opened(*_: object) -> object:
+        return slow
+
+    monkeypatch.setattr(app._access, "opened", opened)
     dashboard = asgi(app, auth="local")
 
     page = await Browser(dashboard).get("/")

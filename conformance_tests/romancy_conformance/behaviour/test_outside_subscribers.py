@@ -41,10 +41,13 @@ class Outage:
         mailer: Any = copy(self.channel._mailer)  # pyright: ignore[reportPrivateUsage]
         self._router = mailer.access.opened().rooms.router
         mailer.access = copy(mailer.access)
-        mailer.access.opened = lambda *_: SimpleNamespace(rooms=SimpleNamespace(router=self))
+        mailer.access.opened = self._opened
         self.channel._mailer = mailer  # pyright: ignore[reportPrivateUsage]
         self._left: dict[str, int] = {}
         self.failed = 0
+
+    def _opened(self, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(rooms=SimpleNamespace(router=self))
 
     def of(self, method: str, times: int) -> None:
         """Let the next calls of this method fail."""
