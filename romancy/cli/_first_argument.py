@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Commands"]
 
+_OF_A_DATABASE = frozenset({"given", "target", "url"})
+"""Arguments of commands that take the database there by themselves."""
+
 
 class Commands(click.Group):
     """The commands. `romancy show sqlite:///app.db ID` is `romancy show --url sqlite:///app.db ID`."""
@@ -36,7 +39,7 @@ def _with_options(command: click.Command, args: list[str]) -> list[str]:
     options = {word for one in command.params if isinstance(one, click.Option) for word in one.opts}
     takes = {one.name for one in command.params if isinstance(one, click.Argument)}
     first, *rest = args
-    if "--url" not in options or "target" in takes or "url" in takes:
+    if "--url" not in options or takes & _OF_A_DATABASE:
         return args
     if names_a_database(first) or (not takes and is_url(first)):
         return ["--url", first, *rest]
