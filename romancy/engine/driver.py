@@ -555,7 +555,7 @@ class Driver:
             self.advance((live,))  # they are nowhere else; the instance is released after that
         elif unfinished:
             self.attempts.stop_all(live)
-            interrupted = self.attempts.interrupted.of(live) or any(isinstance(event, ENDS) for event, _ in live.inputs)
+            interrupted = self.attempts.interrupted.of(live)
             not_begun = self.attempts.begun_once.not_begun(live) if interrupted else ()
             self.write(live, handing_back(live, now, writer, interrupted=interrupted, not_begun=not_begun))
         elif not live.inputs and (item := idle_release(live, now, writer)) is not None:

@@ -10,11 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from romancy._logs import about, get_logger, working
-from romancy.core import NO_DICT, CancelRequested, Message, Parent, Run, WorkflowResumed
+from romancy.core import NO_DICT, Message, Parent, Run
 from romancy.engine.ends import ENDS
 from romancy.engine.family import is_for, is_of_another_run
 from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.incarnation import RUNTIME
+from romancy.engine.input_order import in_order
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
 from romancy.engine.messages import CancelMessage, ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
@@ -364,28 +365,10 @@ class Live:
         """Queue an input, with the message it was made from."""
         self.inputs.append((event, mail))
 
-    def give_all(self, inputs: Iterable[Given]) -> None:
-        """Queue these inputs."""
-        self.inputs += inputs
-
     def sort_inputs(self) -> None:
-        """Put the waiting inputs in the order of their times, and leave messages in the order in which they came.
-
-        The clock of a database may go back. A run that acts late first gets what has it act (`Run.acts_late`).
-        """
-        inputs = self.inputs
-        if len(inputs) < 2:  # noqa: PLR2004 - one is in order
-            return
-        latest, places = 0, list[tuple[int, int]]()
-        for place, (event, mail) in enumerate(inputs):
-            at = event.at
-            if mail is not None:
-                latest = at = max(at, latest)
-            places.append((at, place))
-        places.sort()
-        if self.run.deferred and self.run.acts_late:
-            places.sort(key=lambda one: _has_it_act(inputs[one[1]][0]))
-        self.inputs = [inputs[place] for _, place in places]
+        """Put the waiting inputs in the order in which they are fed."""
+        if len(self.inputs) > 1:
+            self.inputs = in_order(self.inputs, acts_late=bool(self.run.deferred) and self.run.acts_late)
 
     def take_inputs(self, first: int = 0, end: int | None = None) -> list[Given]:
         """Take waiting inputs, from the `first` to the one before `end`."""
@@ -594,13 +577,6 @@ class Live:
             self.slot = GONE
             return True
         return False
-
-
-def _has_it_act(event: Input) -> int:
-    """The rank of an input for a run that acts late: first a request to cancel, then what resumes it, then all else."""
-    if type(event) is CancelRequested and not event.limit:
-        return 0
-    return 1 if type(event) is WorkflowResumed else 2
 
 
 def _new_run(

@@ -174,7 +174,7 @@ class Observer:
         if activation.outcome is not None:
             self._waits.forget(live.instance_id)
             # The run of a terminated instance has no event of its end, and so gives no time.
-            at = live.run.last_time if activation.events else self._clock.now()
+            at = self._clock.now() if live.run.state.terminal is None else live.run.last_time
             self._tell(self._ended(live, activation.outcome, moment_of(at)))
         elif activation.parked is not None:
             self._tell(WorkflowStuck(**self._about(live), reason=activation.parked))

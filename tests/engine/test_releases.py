@@ -8,9 +8,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import Raw
 
 from romancy import Romancy, WorkflowContext, activity, workflow
-from romancy.core import OwnerChanged
+from romancy.core import ActivityCompleted, OwnerChanged
 from romancy.engine.slot import FREE, GONE, TAKEN, Slot
 from romancy_conformance.behaviour.waiting import until
 
@@ -79,6 +80,18 @@ async def test_an_instance_with_something_to_do_is_released_only_unfinished(app:
     assert await handle.result(timeout=20) == "done"
     assert [event.interrupted for event in await app.history(handle.instance_id) if isinstance(event, OwnerChanged)]
     assert slot_of(live) is GONE
+
+
+async def test_an_end_that_waits_to_be_fed_is_written_before_a_release(app: Romancy) -> None:
+    """It is nowhere else: the next owner would make the attempt again."""
+    handle, driver, live = await at_work(app)
+    driver.attempts.stop_all(live)
+    live.give(ActivityCompleted(at=live.run.last_time, id="hangs_at_first:1", result=Raw(b'"done before"')))
+
+    driver.release(live, unfinished=True)
+
+    assert await handle.result(timeout=20) == "done before"
+    assert begun == [1]
 
 
 async def test_an_instance_whose_slot_is_taken_is_not_released(app: Romancy) -> None:
