@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from romancy.engine.clock import DatabaseClock
@@ -59,6 +60,7 @@ class _Disk:
     """What the databases of the process lie on: when it is full, none of them grows. Other files do."""
 
     def __init__(self) -> None:
+        self._told: SimpleQueue[None] = SimpleQueue()
         self._connections: list[sqlite3.Connection] = []
         self._connect: Callable[..., sqlite3.Connection] = sqlite3.connect
 
@@ -71,15 +73,19 @@ class _Disk:
             return connection
 
         sqlite3.connect = connect  # type: ignore[assignment]
+        # The signal may come in the middle of a workflow's code, which begins no thread.
+        threading.Thread(target=self._fill_when_told, daemon=True).start()
 
     def fill(self, number: int, frame: FrameType | None) -> None:
         """Be full for a while: each write that needs another page fails with SQLITE_FULL."""
-        threading.Thread(target=self._stand_full, daemon=True).start()
+        self._told.put(None)
 
-    def _stand_full(self) -> None:
-        self._allow(1)  # SQLite takes the present size instead
-        time.sleep(_LASTS)
-        self._allow(_MOST_PAGES)
+    def _fill_when_told(self) -> None:
+        while True:
+            self._told.get()
+            self._allow(1)  # SQLite takes the present size instead
+            time.sleep(_LASTS)
+            self._allow(_MOST_PAGES)
 
     def _allow(self, pages: int) -> None:
         for connection in tuple(self._connections):

@@ -10,6 +10,7 @@ workers.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -77,12 +78,26 @@ async def work(job: Job) -> None:
         await stack.enter_async_context(app)
         app_here[:] = [app]
         outside[:] = [Path(job.log).with_name(OUTSIDE)]
+        logging.getLogger("romancy.engine").addFilter(_Lapses(job.lease))
         watch = asyncio.create_task(_watch(job.lease / 3))
         if job.starts:
             with suppress(StorageUnavailableError):  # the round starts what is missing
                 await app.start_many([call_of(program) for program in job.starts])
         await app.serve(drain_timeout=job.drain)
         watch.cancel()
+
+
+class _Lapses(logging.Filter):
+    """Notes when the worker of this process says that its lease has expired: the database may have been slow."""
+
+    def __init__(self, lease: float) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "the lease has expired" in str(record.msg):
+            stood((now := time.monotonic()) - self._lease, now)
+        return True
 
 
 async def _watch(longest: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -58,14 +59,27 @@ class Throng:
                 def find(kind: str, text: str) -> None:
                     self.findings.append(Finding(kind, path, text))
 
-                try:
-                    async with asyncio.timeout(patience):
-                        shape = SHAPES[name]
-                        await shape.play(Scene(path, chance, apps[shape.sealed], store, self._folder, find))
-                except TimeoutError:
-                    find("stranded", f"it did not end within {patience:.0f} s")
+                shape = SHAPES[name]
+                scene = Scene(path, chance, apps[shape.sealed], store, self._folder, find)
+                task = asyncio.create_task(shape.play(scene))
+                rows = -1
+                while not (await asyncio.wait({task}, timeout=patience))[0]:
+                    if rows == (rows := await self._rows_of(path, store)):
+                        find("stranded", f"it has made no progress for {patience:.0f} s")
+                        task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
         await asyncio.gather(*(one(path, name) for path, name in self.cast))
+
+    async def _rows_of(self, path: str, store: Store) -> int:
+        """Count the rows in the logs of an instance and of what it has started."""
+        rows = 0
+        for instance in await _insist(self._instances):
+            if f"{instance}.".startswith(f"{path}."):
+                page = await _insist(partial(store.read, instance, after=0, limit=100_000))
+                rows += 0 if page is None else len(page.rows)
+        return rows
 
     async def judge(
         self, struck: Iterable[Stood], died: Iterable[int], *, lease: float, patience: float
