@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._lists import Lists
 from romancy.core import not_in_a_workflow
 from romancy.engine import ActingWorker, hides, refuse_to_wait, stored_size, what_blocks
+from romancy.engine.surroundings import here
 from romancy.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Access:
         self._lists: Lists
         self._acting = ActingWorker()
         self._numbers = itertools.count(1)
-        self._token = secrets.token_hex(8)
+        self._token = here().token()
 
     def open(self, store: Store, home: asyncio.AbstractEventLoop | None, lists: Lists | None = None) -> None:
         """From now on, calls may be made on this loop; on any loop if it is None."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
+from romancy.engine.surroundings import here
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Deadlines:
 
     def begin(self, call: Timed) -> None:
         """Count the call's time from now."""
-        self.began[call] = monotonic()
+        self.began[call] = here().seconds()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self.seconds, self._look)
 
@@ -65,7 +65,7 @@ class Deadlines:
         """End the calls whose time is over, and look again when that of the next one is."""
         self._timer = None
         loop = asyncio.get_running_loop()
-        now = monotonic()
+        now = here().seconds()
         oldest = next(iter(self.began.values()), now)
         if now - oldest - self.seconds > _BLOCKED:  # this process was blocked, and could not take the answers
             least = now - self.seconds + _GRACE

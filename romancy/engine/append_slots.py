@@ -8,11 +8,11 @@ wait for the slot. The rule costs nothing: whatever waits for the slot could not
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from romancy._logs import about, get_logger
 from romancy.engine.open_sessions import session_begins, session_ends
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ class Slots:
     def _look(self) -> None:
         """Log each session that has been open for long, once."""
         self._timer = None
-        now = time.monotonic()
+        now = here().seconds()
         for holder, (live, session) in list(self._open.items()):
             if now - session.since >= _LONG:
                 del self._open[holder]

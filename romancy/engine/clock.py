@@ -7,10 +7,9 @@ depend on it.
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,20 +18,10 @@ __all__ = ["DatabaseClock", "Timer", "boot_time"]
 
 _LONGEST: Final = 3600.0
 
-# Time since boot, which includes the time during which the machine was suspended.
-if sys.platform == "win32":  # where `time.monotonic` has steps of 15.6 ms before Python 3.13
-    _nanoseconds: Final[Callable[[], int]] = time.perf_counter_ns
-elif sys.platform == "darwin":  # where `time.monotonic` reads another clock, which stops meanwhile
-    _nanoseconds: Final[Callable[[], int]] = partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
-else:
-    _nanoseconds: Final[Callable[[], int]] = partial(
-        time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    )
-
 
 def boot_time() -> int:
     """Time since boot, in microseconds."""
-    return _nanoseconds() // 1000
+    return here().since_boot() // 1000
 
 
 class Timer(Protocol):
@@ -48,10 +37,10 @@ class DatabaseClock:
 
     __slots__ = ("_last", "_local", "_offset")
 
-    def __init__(self, local: Callable[[], int] = _nanoseconds) -> None:
+    def __init__(self, local: Callable[[], int] | None = None) -> None:
         """`local` returns the machine's own time in nanoseconds."""
-        self._local = local
-        self._offset = (time.time_ns() - local()) // 1000
+        self._local = local = local or here().since_boot
+        self._offset = (here().wall() - local()) // 1000
         self._last = 0
 
     def observe(self, now: int) -> None:

@@ -10,13 +10,13 @@ failed dispatch are halved until the failing address is alone.
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
 from romancy.engine.aftermath import look_after
+from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
 from romancy.storage.rooms import Room
 
@@ -88,12 +88,12 @@ class _Sweep(_Job):
 
     async def _expire(self, store: Store) -> bool:
         """From time to time, remove kept messages that have expired. Return whether there are more."""
-        if self._keep is None or time.monotonic() < self._expires_at or Room.READING not in store.rooms.offered:
+        if self._keep is None or here().seconds() < self._expires_at or Room.READING not in store.rooms.offered:
             return False
         before = (await store.rooms.reading.census()).now - round(self._keep * 1_000_000)
         gone = await store.rooms.router.expire(before, limit=_EXPIRED_AT_ONCE)
         if gone < _EXPIRED_AT_ONCE:
-            self._expires_at = time.monotonic() + _EXPIRE_EVERY
+            self._expires_at = here().seconds() + _EXPIRE_EVERY
         return gone >= _EXPIRED_AT_ONCE
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from contextvars import ContextVar
-from os import urandom
 from typing import TYPE_CHECKING
+
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -19,7 +20,7 @@ _chosen: ContextVar[Callable[[str], int] | None] = ContextVar("romancy_lives", d
 def new_life(instance_id: str) -> int:
     """A number that tells this life of an id from all others. It is random unless a test chooses it."""
     choose = _chosen.get()
-    return int.from_bytes(urandom(7)) >> 3 | 1 if choose is None else choose(instance_id)
+    return int.from_bytes(here().octets(7)) >> 3 | 1 if choose is None else choose(instance_id)
 
 
 @contextmanager

@@ -9,10 +9,8 @@ store recognises each item by its nonce.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from operator import attrgetter
-from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
@@ -22,6 +20,7 @@ from romancy.core import driving
 from romancy.engine.gc_pause import GcPause
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.outage import Outage
+from romancy.engine.surroundings import here
 from romancy.errors import RomancyError, StorageUnavailableError, UsageError
 from romancy.storage.records import Append, Item, Outcome, Step
 
@@ -130,8 +129,8 @@ class LogWriter:
         """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
         """Tasks that each wait for another transaction on behalf of one item."""
-        self._locked: set[int] = set()
-        """The identities of these items."""
+        self._locked: dict[int, Item] = {}
+        """These items, by their identities."""
         self._batch: list[Item] = []
         """The items in flight, or of the batch that waits for the database."""
         self._sent_ids: set[int] | None = None
@@ -144,13 +143,19 @@ class LogWriter:
     @property
     def load(self) -> int:
         """How many items are queued or in flight, or were so a moment ago; about as many will follow."""
-        recent = self._busy or monotonic() - self._written_at < _A_MOMENT
+        recent = self._busy or here().seconds() - self._written_at < _A_MOMENT
         return len(self._queue) + self._under_way * recent
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued or in flight."""
         return not (self._queue or self._busy or self._apart)
+
+    def under_way(self) -> set[str]:
+        """The instances with an item that is queued or in flight: their logs may grow without another call."""
+        if self.idle:
+            return set()
+        return {item.instance_id for item in (*map(_ITEM, self._queue), *self._batch, *self._locked.values())}
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item. `done` is called with its outcome, on the event loop.
@@ -250,7 +255,7 @@ class LogWriter:
             except Exception as error:  # noqa: BLE001 - the submitter is told
                 outcomes = await self._insist([item], entry.worker, error)
             self.written += 1
-            self._written_at = monotonic()
+            self._written_at = here().seconds()
             self._settle([entry], outcomes)
         finally:
             self._busy, self._guest = False, None
@@ -314,7 +319,7 @@ class LogWriter:
         try:
             outcomes = await self._commit(self._batch, batch[0].worker)
             self.written += len(batch)
-            self._written_at = monotonic()
+            self._written_at = here().seconds()
             if len(batch) == 1:
                 self._settle(batch, outcomes)
             else:
@@ -347,6 +352,7 @@ class LogWriter:
                     raise
             with driving():
                 self._settle(batch[first : first + step], outcomes[first : first + step])
+            del self._batch[:step]
 
     def _settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):
@@ -365,7 +371,7 @@ class LogWriter:
     def _wait_apart(self, entry: Entry) -> None:
         """Send a locked item again by itself, so that no other item waits for the transaction that blocks it."""
         item = entry.item
-        self._locked.add(id(item))
+        self._locked[id(item)] = item
         logger.warning(
             "instance %s: another transaction blocks its commit; sent again", item.instance_id, extra=about(item)
         )
@@ -380,13 +386,13 @@ class LogWriter:
     async def _write_apart(self, entry: Entry) -> None:
         outcome, pause = Outcome.LOCKED, _FIRST_PAUSE
         while outcome is Outcome.LOCKED:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(pause * here().uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
             if id(entry.item) in self._unwanted:
                 outcome = Outcome.INVALID  # it was refused, and so is not in the log
             else:
                 (outcome,) = await self._commit([entry.item], entry.worker)
-        self._locked.discard(id(entry.item))
+        self._locked.pop(id(entry.item), None)
         self._unwanted.pop(id(entry.item), None)
         self._settle([entry], [outcome])
 
@@ -438,10 +444,10 @@ class LogWriter:
             return await self._insist(items, worker, error)
 
     async def _measured(self, items: Sequence[Item], *, worker: str | None) -> list[Outcome]:
-        began = perf_counter()
+        began = here().seconds()
         outcomes = await self._store.commit(items, worker=worker)
         if self._timed is not None:
-            self._timed(perf_counter() - began, len(items))
+            self._timed(here().seconds() - began, len(items))
         return outcomes
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:
@@ -450,7 +456,7 @@ class LogWriter:
         while isinstance(error, StorageUnavailableError):
             self.outage.failed("commits wait", error)
             sent = sent or error.maybe_written
-            wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            wait = pause * here().uniform(0.5, 1.0)
             if await self._pause(items, wait, sent=sent):
                 return await self._without_withdrawn(items, worker)
             pause = min(pause * 2, _LONGEST_PAUSE)

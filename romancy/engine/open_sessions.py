@@ -6,8 +6,9 @@ the place of the database.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -27,12 +28,12 @@ class OpenSession(NamedTuple):
     @property
     def told(self) -> str:
         """Who holds it and for how long, and what to do."""
-        return f"{self.what} has had its session open for {time.monotonic() - self.since:.1f} s. {_ADVICE}"
+        return f"{self.what} has had its session open for {here().seconds() - self.since:.1f} s. {_ADVICE}"
 
 
 def session_begins(place: str, holder: object, what: str) -> OpenSession:
     """Record that an attempt has begun its session."""
-    session = _open[place, holder] = OpenSession(what, time.monotonic())
+    session = _open[place, holder] = OpenSession(what, here().seconds())
     return session
 
 

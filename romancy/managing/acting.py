@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, Literal
 
 from romancy.engine import descent_of, purge, resume, retry, terminate
 from romancy.engine.messages import CancelMessage
+from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
 from romancy.status import Status
@@ -117,13 +117,13 @@ class Acting:
 
     async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
-        forget = time.monotonic() >= self._forgets_at
+        forget = here().seconds() >= self._forgets_at
         store, gone = self._access.to_write("purge", *ids), 0
         for first in range(0, len(ids), _PURGED_AT_ONCE):
             portion = ids[first : first + _PURGED_AT_ONCE]
             with self._access.deadlines.call("purge", portion):
                 gone += await purge(store, portion, until=until, forget=forget and not first)
         if forget:
-            self._forgets_at = time.monotonic() + _FORGET_EVERY
+            self._forgets_at = here().seconds() + _FORGET_EVERY
         self._watches.removed(ids)
         return gone

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
+from romancy.engine.surroundings import here
 from romancy.errors import UsageError
 from romancy.outbox._relay import Relay
 from romancy.outbox.running import Relaying
@@ -73,14 +73,14 @@ class Beside:
         """Relay, and begin again after an error: a broker may come later than the app."""
         pause = _FIRST_PAUSE
         while not self._ending.is_set():
-            self._relaying, begun = Relaying(relay, outbox), time.monotonic()
+            self._relaying, begun = Relaying(relay, outbox), here().seconds()
             try:
                 await self._relaying.run(lambda: self._grace)
             except UsageError:
                 logger.exception("the relay has ended and is not restarted; the app continues without it")
                 return
             except Exception:
-                pause = _FIRST_PAUSE if time.monotonic() - begun > _LONGEST_PAUSE else pause
+                pause = _FIRST_PAUSE if here().seconds() - begun > _LONGEST_PAUSE else pause
                 then = "another relay sends the events that it had claimed"
                 if not self._ending.is_set():
                     then = f"it is restarted in {pause:g} s"

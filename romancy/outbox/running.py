@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-import random
-import time
 from contextlib import AsyncExitStack
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
+from romancy.engine.surroundings import here
 from romancy.errors import CodecError, HistoryVersionError, StorageError, UsageError
 from romancy.outbox._event import event_of
 from romancy.outbox._sender import Reject, Retry, refused
@@ -55,7 +53,7 @@ class Relaying:
     def __init__(self, relay: Relay, outbox: Outbox) -> None:
         self._relay = relay
         self._outbox = outbox
-        self._token = token_hex(8)
+        self._token = here().token()
         self._claims = 0
         self._sending: set[asyncio.Task[None]] = set()
         self._settled: list[Settled] = []
@@ -140,10 +138,10 @@ class Relaying:
             try:
                 given = await self._claim()
                 if not given.more:
-                    await self._wait(_SHORTEST_WAIT if self._purge_at <= time.monotonic() else _until(given))
+                    await self._wait(_SHORTEST_WAIT if self._purge_at <= here().seconds() else _until(given))
             except StorageError as error:
                 self._say_once(error)
-                await self._unless_stopping(asyncio.sleep(pause * random.uniform(0.5, 1)))  # noqa: S311 - jitter
+                await self._unless_stopping(asyncio.sleep(pause * here().uniform(0.5, 1)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 pause, self._failed_before = _FIRST_PAUSE, False
@@ -151,7 +149,7 @@ class Relaying:
     async def _wait(self, seconds: float) -> None:
         """Wait until there may be something to claim."""
         self._look.clear()
-        soonest = min(seconds, max(self._own_due - time.monotonic(), _SHORTEST_WAIT))
+        soonest = min(seconds, max(self._own_due - here().seconds(), _SHORTEST_WAIT))
         await self._unless_stopping(self._outbox.wait(soonest), self._look.wait())
 
     async def _unless_stopping(self, *works: Coroutine[Any, Any, object]) -> None:
@@ -169,17 +167,17 @@ class Relaying:
 
     async def _claim(self) -> Consignment:
         self._claims += 1
-        if time.monotonic() >= self._sweep_at:
+        if here().seconds() >= self._sweep_at:
             await self._sweep()
         lease, free = round(self._relay.lease * _SECOND), self._relay.concurrency - self._held
-        begun, self._own_due = time.monotonic(), math.inf
+        begun, self._own_due = here().seconds(), math.inf
         given = await self._outbox.claim(f"{self._token}-{self._claims}", lease=lease, limit=free)
         for entry in given.entries:
             self._held += 1
             task = asyncio.create_task(self._handle(entry, given.now, begun))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
-        if time.monotonic() >= self._purge_at:
+        if here().seconds() >= self._purge_at:
             await self._purge(given.now)
         return given
 
@@ -244,9 +242,9 @@ class Relaying:
         relay = self._relay
         if relay.max_age is not None and now - entry.queued_at > relay.max_age * _SECOND:
             return self._ended(entry, OutboxState.EXPIRED, f"older than {relay.max_age:g} s", counted=False)
-        if time.monotonic() - begun > relay.lease - relay.timeout:
+        if here().seconds() - begun > relay.lease - relay.timeout:
             return _given_back(entry)  # it waited so long that another relay may send it before this one ends
-        latest = begun + relay.lease - (relay.lease - relay.timeout) / 2 - time.monotonic()
+        latest = begun + relay.lease - (relay.lease - relay.timeout) / 2 - here().seconds()
         patience = max(latest, relay.timeout + _TO_HEAR)
         giving_up = asyncio.get_running_loop().call_later(patience, self._go_on_without, entry, task)
         try:
@@ -276,7 +274,7 @@ class Relaying:
 
     def _again(self, entry: OutboxEntry, error: BaseException, said: str) -> Settled:
         try:
-            decision = self._relay.retry.decide(entry.attempts + 1, error, random.random())  # noqa: S311 - jitter
+            decision = self._relay.retry.decide(entry.attempts + 1, error, here().uniform(0, 1))
         except BaseException as raised:  # noqa: BLE001 - a filter of the user's
             return self._ended(entry, OutboxState.FAILED, f"{said}; then retry_on= raised {_said(raised)}")
         if not isinstance(decision, Again):
@@ -314,7 +312,7 @@ class Relaying:
 
     async def _settle(self, batch: list[Settled]) -> None:
         """Write a batch. If the database is away for longer than the claims last, the events are sent again."""
-        until = time.monotonic() + self._relay.lease
+        until = here().seconds() + self._relay.lease
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -322,7 +320,7 @@ class Relaying:
             except StorageError as error:
                 self._say_once(error)
                 self._sweep_at = 0.0  # it may have ended events without making the next ones of their keys due
-                if time.monotonic() > until:
+                if here().seconds() > until:
                     return
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -331,7 +329,7 @@ class Relaying:
         if not self._sweep_at:
             self._look.set()
         again = [one.delay / _SECOND for one in batch if one.state is OutboxState.PENDING]
-        due = time.monotonic() + min(again, default=math.inf)
+        due = here().seconds() + min(again, default=math.inf)
         if due < self._own_due:
             self._own_due = due
             self._look.set()
@@ -372,7 +370,7 @@ def _given_back(entry: OutboxEntry) -> Settled:
 
 def _soon(seconds: float) -> float:
     """A moment in about that time (`time.monotonic`), so that relays do not do the same at the same time."""
-    return time.monotonic() + seconds * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+    return here().seconds() + seconds * here().uniform(0.8, 1.2)
 
 
 def _said(error: BaseException) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import time
-from os import urandom
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from romancy._logs import get_logger
+from romancy.engine.surroundings import here
 from romancy.errors import InstanceConflictError, UsageError
 from romancy.workflow import Call, Workflow
 
@@ -77,4 +76,4 @@ def warn_of_unknown(name: str, said: set[str]) -> None:
 
 def new_id() -> str:
     """A new unique id. Ids sort by time, so that instances of the same time are neighbours in the database."""
-    return f"{time.time_ns() // 1_000_000:012x}{urandom(8).hex()}"
+    return f"{here().wall() // 1_000_000:012x}{here().token()}"

@@ -6,10 +6,10 @@ An open instance that is to be replaced is terminated first, by a commit of its 
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine import start_alone, terminate_with_children
+from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Former, Outcome
@@ -59,7 +59,7 @@ async def renew(store: Store, start: Append, statuses: frozenset[Status]) -> boo
                 return True
         except StorageUnavailableError as error:
             problem = error
-        await asyncio.sleep(_PAUSE * tries * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+        await asyncio.sleep(_PAUSE * tries * here().uniform(0.5, 1.5))
     raise problem or StorageUnavailableError(f"instance {start.instance_id!r} could not be replaced; try again")
 
 

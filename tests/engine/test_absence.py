@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from msgspec.structs import replace
 
+from romancy.engine.host import this_host
 from romancy.engine.outside import absence
 from romancy.engine.outside.absence import Absence, others_may_try
-from romancy.engine.worker.host import this_host
 from romancy.status import Status
 from romancy.storage.records import Capabilities, Census, History, Host, InstanceRow, LogRow, Peer
 from romancy.storage.rooms import Room

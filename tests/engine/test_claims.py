@@ -13,6 +13,7 @@ from romancy.engine.activities.places import Kind
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.inbox import ConsumedMail
 from romancy.engine.outage import Outage
+from romancy.engine.surroundings import Surroundings
 from romancy.engine.worker import next_claim
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
@@ -230,7 +231,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The turn of one of many comes later than a test takes."""
     monkeypatch.setattr("romancy.engine.worker.claims._TURN_PER_PEER", 3600.0)
     monkeypatch.setattr("romancy.engine.worker.claims._LONGEST_TURN", 3600.0)
-    monkeypatch.setattr("random.uniform", max)
+    monkeypatch.setattr(Surroundings, "uniform", staticmethod(max))
 
 
 @pytest.mark.usefixtures("turns")
@@ -273,7 +274,7 @@ async def test_one_of_many_claims_nothing_that_others_have_taken(
     monkeypatch: pytest.MonkeyPatch, news: str, claims: int
 ) -> None:
     """With a minus before it, an instance was taken by another worker. All this happens before the turn."""
-    monkeypatch.setattr("random.uniform", min)
+    monkeypatch.setattr(Surroundings, "uniform", staticmethod(min))
     async with at_work(has_peers=True) as worker:
         worker.peers *= MANY
         for one in news.split():

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from romancy.engine.worker import host
-from romancy.engine.worker.host import certainly_gone, same_machine, started, this_host
-from romancy.engine.worker.systems import macos
+from romancy.engine import host
+from romancy.engine.host import certainly_gone, same_machine, started, this_host
+from romancy.engine.systems import macos
 from romancy.storage.records import Host
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from unittest import mock
 import msgspec
 import pytest
 
+from romancy.engine import host
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.worker import lease, lease_keeper
 from romancy.engine.worker.lease import Leases
@@ -206,7 +207,7 @@ async def test_a_process_of_this_machine_that_is_gone_is_taken_over_at_once(
     def is_gone(*_: object) -> bool:
         return gone
 
-    monkeypatch.setattr(lease, "certainly_gone", is_gone)
+    monkeypatch.setattr(host, "certainly_gone", is_gone)
 
     assert ([1.0] * 4, beats) == (await ticks_of(holder.keeper, 4), verdict.beats)
 

@@ -10,6 +10,7 @@ import pytest
 
 from romancy.engine.activities.places import Kind, Places
 from romancy.engine.slot import FREE, TAKEN
+from romancy.engine.surroundings import Surroundings
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.stock import Stock
 
@@ -51,7 +52,7 @@ class World:
         self, monkeypatch: pytest.MonkeyPatch, slots: Slots, *, peers: bool = False, **named: list[Any]
     ) -> None:
         self.now = 100.0
-        monkeypatch.setattr("romancy.engine.worker.stock.time.monotonic", lambda: self.now)
+        monkeypatch.setattr(Surroundings, "seconds", staticmethod(lambda: self.now))
         self.live: dict[str, Any] = {}
         self.attempts = slots
         own = {name: {str(each): each for each in definitions} for name, definitions in named.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.engine.activities import threads
+from romancy.engine import surroundings
 from romancy.engine.activities.threads import Caller, Threads
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def call(
 
 
 def test_the_time_before_a_function_begins_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "ThreadPoolExecutor", Late)
+    monkeypatch.setattr(surroundings, "ThreadPoolExecutor", Late)
 
     assert asyncio.run(call(Threads(1), str, 0.1, 5)) == "5"
 
@@ -117,7 +117,7 @@ class Kept(ThreadPoolExecutor):
 
 
 def test_a_function_that_ends_as_its_task_is_cancelled_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "ThreadPoolExecutor", Kept)
+    monkeypatch.setattr(surroundings, "ThreadPoolExecutor", Kept)
 
     async def main() -> object:
         task = asyncio.create_task(call(Threads(1), str, None, "done"))

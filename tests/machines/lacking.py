@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SYSTEMS", "strip"]
 
 NOT_IMPORTED: Final = ("__main__", "migrations")
-OF_WINDOWS: Final = "romancy.engine.worker.systems.windows"
+OF_WINDOWS: Final = "romancy.engine.systems.windows"
 
 
 @dataclass(frozen=True)

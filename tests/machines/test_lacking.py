@@ -32,7 +32,7 @@ import os
 import sys
 
 from romancy import EventType, RetryPolicy, Romancy, Status, WorkflowContext, activity, workflow
-from romancy.engine.worker.host import this_host
+from romancy.engine.host import this_host
 
 Paid = EventType("paid", int)
 LEASE = 3.0

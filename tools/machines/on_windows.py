@@ -171,7 +171,7 @@ def a_reloader_that_is_killed_leaves_no_worker(folder: Path) -> None:
     worker = int(command.says("worker ").split()[1])
     command.says("worker runs 1 workflow")
     command.process.kill()
-    from romancy.engine.worker.host import started  # noqa: PLC0415 - this scenario alone looks at processes
+    from romancy.engine.host import started  # noqa: PLC0415 - this scenario alone looks at processes
 
     until = time.monotonic() + _PATIENCE
     while started(worker) is not None:

@@ -26,7 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed
-from romancy.engine.worker.host import started
+from romancy.engine.host import started
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
-import time
 from typing import TYPE_CHECKING, Final
+
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ class Backoff:
     retries.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or here().seconds
         self._lost_since: float | None = None
 
     def lost(self) -> float:
@@ -32,7 +32,7 @@ class Backoff:
         if self._lost_since is None:
             self._lost_since = now
         pause = min(max(now - self._lost_since, _SHORTEST), _LONGEST)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        return pause * here().uniform(0.5, 1.0)
 
     def succeeded(self) -> None:
         """Record that the database works."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
+
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,10 +31,10 @@ async def watched(port: Port, limit: Limit, silence: float) -> AsyncGenerator[No
 
     def look_in(left: float) -> None:
         nonlocal timer
-        timer = loop.call_later(left, look, time.monotonic() + left)
+        timer = loop.call_later(left, look, here().seconds() + left)
 
     def look(planned: float) -> None:
-        now, heard = time.monotonic(), port.heard_at
+        now, heard = here().seconds(), port.heard_at
         stood_still = now - planned > silence * _LATE
         left = silence if heard is None or stood_still else heard + silence - now
         if left > 0:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import time
 from asyncio import CancelledError, Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -17,6 +16,7 @@ from romancy._logs import about, get_logger
 from romancy.engine.announcing import kind_of_sending
 from romancy.engine.messages import outgoing
 from romancy.engine.sending import delivery_of, posting_of
+from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session
 
@@ -210,7 +210,7 @@ class Port:
         Raises CancelledError, to stop its thread, if the attempt was given up.
         """
         self._go_on()
-        self.heard_at = time.monotonic()
+        self.heard_at = here().seconds()
         if details is not None:
             self.details = details
 

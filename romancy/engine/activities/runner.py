@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +28,7 @@ from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.activities.tasks import maker_of_tasks
 from romancy.engine.append_slots import Slots
 from romancy.engine.log_lines import say_came_back, say_gone_on, say_unknown
+from romancy.engine.surroundings import here
 from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
 
@@ -329,7 +329,7 @@ class Attempts:
             self._enqueue(attempt)
 
     def _enqueue(self, attempt: Attempt) -> None:
-        attempt.waits_since = time.monotonic()
+        attempt.waits_since = here().seconds()
         self._queue.append(attempt)
         self._launch()
 
@@ -348,12 +348,12 @@ class Attempts:
         """
         loop, fresh = asyncio.get_running_loop(), self._keeper.leases.fresh()
         task_of = maker_of_tasks(loop)
-        end = time.monotonic() + _TURN if self._observer is None else 0.0
+        end = here().seconds() + _TURN if self._observer is None else 0.0
         self._begins, waiting = True, len(self._to_begin)
         thread = threads.state
         thread.stays = True  # what the first drive exchanges serves those of the steps that follow
         try:
-            while self._to_begin and (waiting > 0 or time.monotonic() < end):
+            while self._to_begin and (waiting > 0 or here().seconds() < end):
                 waiting -= 1
                 attempt = self._to_begin.popleft()
                 if attempt.live.attempts.get(attempt.id) is not attempt:
@@ -368,7 +368,7 @@ class Attempts:
                     if not attempt.began:
                         attempt.task = task
                 else:
-                    attempt.waits_since = attempt.waits_since or time.monotonic()
+                    attempt.waits_since = attempt.waits_since or here().seconds()
                     self._queue.append(attempt)
                     self._one_free()
         finally:
@@ -387,7 +387,7 @@ class Attempts:
             if not self._keeper.leases.fresh():
                 self._queue.appendleft(attempt)
                 break
-            attempt.queued = _longer_than_a_moment(time.monotonic() - attempt.waits_since)
+            attempt.queued = _longer_than_a_moment(here().seconds() - attempt.waits_since)
             self._begin(attempt)
 
     def hold(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from romancy.engine.instance import Live
@@ -21,7 +22,7 @@ class Stop:
     __slots__ = ("cancelled", "error", "fresh", "gone_on_at", "on_thread", "since", "unknown")
 
     def __init__(self) -> None:
-        self.since = time.monotonic()
+        self.since = here().seconds()
         self.cancelled = False
         """Whether its workflow asked, and not a limit or the engine."""
         self.error: Exception | None = None
@@ -43,7 +44,7 @@ class Stop:
     @property
     def late(self) -> float:
         """The seconds since it was asked."""
-        return time.monotonic() - self.since
+        return here().seconds() - self.since
 
 
 class Interrupted:

@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from romancy._logs import get_logger
 from romancy.engine.activities.places import Places
+from romancy.engine.surroundings import here
 from romancy.errors import ActivityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 __all__ = ["Caller", "Threads", "exit_refused"]
 
@@ -47,7 +48,7 @@ class Threads:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.places = Places(limit)
-        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="romancy-activity")
+        self._pool = here().threads(limit, "romancy-activity")
         self._alone: set[Future[Any]] = set()
         """Functions that still run although nobody waits for them any more."""
 

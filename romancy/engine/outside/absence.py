@@ -9,7 +9,8 @@ import asyncio
 from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
-from romancy.engine.worker.host import certainly_gone, same_machine, this_host
+from romancy.engine.host import same_machine
+from romancy.engine.surroundings import here
 from romancy.engine.worker.known_workflows import names_in
 from romancy.errors import CodecError
 from romancy.storage.rooms import Room
@@ -58,7 +59,7 @@ class Absence:
 
     def __init__(self, lease: int) -> None:
         self._lease = lease
-        self._here = this_host()
+        self._own = here().host()
         self._looking = asyncio.Lock()
         self._looked_at = 0.0
         self._excludes = False
@@ -107,9 +108,9 @@ class Absence:
 
         On a database where a session excludes other writers, an open session can delay a live worker's heartbeats.
         """
-        if peer.dead or certainly_gone(peer.host, self._here):
+        if peer.dead or here().certainly_gone(peer.host, self._own):
             return False
-        return peer.beat_at + peer.lease >= now or (self._excludes and same_machine(peer.host, self._here))
+        return peer.beat_at + peer.lease >= now or (self._excludes and same_machine(peer.host, self._own))
 
 
 def _knows(peer: Peer, name: str) -> bool:

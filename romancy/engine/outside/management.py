@@ -7,13 +7,13 @@ token of a live worker: the app's own, or one that is registered for the call.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
 from romancy.engine.clock import boot_time
 from romancy.engine.decide import owner_changed
 from romancy.engine.outside.signal_ids import REMEMBERED
+from romancy.engine.surroundings import here
 from romancy.engine.worker.retrying import RETRIED, opening_of_retry, runs_so_far
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -79,7 +79,7 @@ class ActingWorker:
 
 
 def _manager() -> Worker:
-    return Worker(token=secrets.token_hex(8), worker_id=MANAGEMENT, lease=_LEASE)
+    return Worker(token=here().token(), worker_id=MANAGEMENT, lease=_LEASE)
 
 
 async def row_of(store: Store, instance_id: str) -> InstanceRow:
@@ -138,7 +138,7 @@ async def resume(store: Store, worker: str | ActingWorker | None, instance_id: s
         instance_id=instance_id,
         life=row.life,
         seq=seq + 1,
-        writer=f"{secrets.token_hex(8)}.resume",
+        writer=f"{here().token()}.resume",
         body=owner_changed(at, "", ""),
         after=after,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),

@@ -8,7 +8,6 @@ number that the worker would write next, so that it can write nothing more.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine.outside.descendants import children_of
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
 from romancy.engine.replay import history
+from romancy.engine.surroundings import here
 from romancy.engine.worker.orphans import is_child_of
 from romancy.errors import (
     CodecError,
@@ -145,7 +145,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
         instance_id=row.instance_id,
         life=row.life,
         seq=seq + 1,
-        writer=as_end(f"{secrets.token_hex(8)}.terminate"),
+        writer=as_end(f"{here().token()}.terminate"),
         body=terminated(max(now, at) if now else at, reason),
         after=after,
         change=Change(status=Status.CANCELLED, seen=row.signals, error=reason, release=row.owner is not None),
@@ -195,4 +195,4 @@ async def _parent_by_its_log(store: Store, row: InstanceRow) -> Parent | None:
 
 
 def _message(instance_id: str, message: Mailed) -> Delivery:
-    return Delivery(instance_id=instance_id, delivery_id=f"m-{secrets.token_hex(8)}", body=encode_message(message))
+    return Delivery(instance_id=instance_id, delivery_id=f"m-{here().token()}", body=encode_message(message))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from romancy._logs import get_logger
+from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
 from romancy.storage.marks import TAKEN_NEWS, WORKER_NEWS, marks_in
 from romancy.storage.records import LATEST, ClaimRequest
@@ -174,7 +174,7 @@ class Claiming:
     def _turn(self) -> float:
         """Seconds until this worker's turn to react to news: at random, the more the more peers it has."""
         many = len(self._keeper.leases.peers) - _FEW_PEERS if self._tells else 0
-        return random.uniform(0, min(many * _TURN_PER_PEER, _LONGEST_TURN)) if many > 0 else 0.0  # noqa: S311 - jitter
+        return here().uniform(0, min(many * _TURN_PER_PEER, _LONGEST_TURN)) if many > 0 else 0.0
 
     def _has_enough(self) -> bool:
         """Whether a worker with peers has so much at hand that it leaves the rest to them."""

@@ -7,13 +7,13 @@ therefore kills no worker. A process of this machine that is certainly gone is t
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
 from romancy.engine.clock import boot_time
-from romancy.engine.worker.host import certainly_gone, same_machine, this_host
+from romancy.engine.host import same_machine
+from romancy.engine.surroundings import here
 from romancy.storage.records import Worker
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class Leases:
         `room` and `suspects` are what each heartbeat tells peers, beside the versions of the code: how much this worker
         could take, and which instances it tries.
         """
-        here = this_host()
+        own = here().host()
         self._store = store
         self._clock = clock
-        self._here = here
+        self._own = own
         self.worker = Worker(
-            token=secrets.token_hex(8), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=here
+            token=here().token(), worker_id=worker_id, lease=lease, codes=tuple(sorted(codes)), host=own
         )
         self.token = self.worker.token
         """The token of this incarnation."""
@@ -103,7 +103,7 @@ class Leases:
         first of them to look sees a silence about as soon as one that looks often.
         """
         longest = min(self.worker.lease / 3_000_000, _LONGEST_INTERVAL)
-        if any(not same_machine(peer.host, self._here) for peer in self.peers):
+        if any(not same_machine(peer.host, self._own) for peer in self.peers):
             return min(longest, max(_BEAT_AMONG_OTHERS, _PER_PEER * len(self.peers)))
         return longest
 
@@ -214,8 +214,8 @@ class Leases:
 
     def lost(self) -> list[Peer]:
         """The peers that may be taken over now."""
-        here = self._here
-        return [peer for peer in self.peers if peer.dead or certainly_gone(peer.host, here) or self._expired(peer)]
+        gone, own = here().certainly_gone, self._own
+        return [peer for peer in self.peers if peer.dead or gone(peer.host, own) or self._expired(peer)]
 
     def rival(self) -> Peer | None:
         """A live worker with the same chosen id that registered before this one."""
@@ -224,7 +224,7 @@ class Leases:
         for peer in self.peers:
             if peer.worker_id == self.worker.worker_id and not peer.dead and peer.token in self._elders:
                 beats = peer.beat != self._elders[peer.token]
-                if not certainly_gone(peer.host, self._here) and (beats or same_machine(peer.host, self._here)):
+                if not here().certainly_gone(peer.host, self._own) and (beats or same_machine(peer.host, self._own)):
                     return peer
         return None
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
+from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def _once_it_answers(make: Callable[[], Store], waiting: _Waiting, *, migr
             if not again:
                 raise
             waiting.failed(error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(pause * here().uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:
             waiting.over()

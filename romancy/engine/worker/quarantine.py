@@ -19,7 +19,6 @@ trial was not fatal. After enough fatal trials, the instance is parked, with thi
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +28,7 @@ from romancy._logs import about, get_logger
 from romancy.core import decode_commit
 from romancy.engine.decide import owner_changed, step_behind
 from romancy.engine.slot import FREE
+from romancy.engine.surroundings import here
 from romancy.engine.worker.evidence import FIRST_BEAT, TAIL, Evidence, evidence_in, others_tried
 from romancy.engine.worker.known_workflows import suspects_told
 from romancy.engine.worker.stock import waits_for_slot
@@ -87,7 +87,7 @@ class Quarantine:
         next_claim: NextClaim,
         *,
         patience: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """No trial lasts longer than `patience` seconds, unless the suspect cannot run."""
         self._store = store
@@ -96,7 +96,7 @@ class Quarantine:
         self._keeper = keeper
         self._next_claim = next_claim
         self._patience = patience
-        self._clock = clock
+        self._clock = clock = clock or here().seconds
         self._since = clock()
         """The time since when this worker lives without the suspects that it holds back."""
         self._tried_by: set[str] = set()

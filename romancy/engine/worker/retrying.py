@@ -7,7 +7,6 @@ the log. This module decides whether a retry is allowed, and makes its first eve
 from __future__ import annotations
 
 import asyncio
-import secrets
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -33,6 +32,7 @@ from romancy.engine.messages import (
 )
 from romancy.engine.replay import rows
 from romancy.engine.slot import GONE, TAKEN
+from romancy.engine.surroundings import here
 from romancy.engine.topics import registered_at_once
 from romancy.engine.worker.orphans import is_child_of, make_way
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
@@ -97,7 +97,7 @@ async def opening_of_retry(
         instance_id=row.instance_id,
         life=row.life,
         seq=last.seq + 1,
-        writer=f"{secrets.token_hex(8)}.retry",
+        writer=f"{here().token()}.retry",
         body=encode_commit([retried]),
         after=last.writer,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),

@@ -11,13 +11,13 @@ that were seen. An instance that has shown no activity needs no slot.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict, deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.engine.activities.places import Kind, kind_of
 from romancy.engine.slot import TAKEN
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -122,7 +122,7 @@ class Stock:
 
     def look(self, *, anew: bool = False) -> None:
         """Count what is at hand, unless this was done a moment ago."""
-        now = time.monotonic()
+        now = here().seconds()
         if now < self._next_look and not anew:
             return
         at_hand = [self._beside()] * len(Kind)
@@ -138,13 +138,13 @@ class Stock:
         leases = self._keeper.leases
         self._seconds = _AMONG_PEERS if leases.peers and leases.has_peers() else _ALONE
         self._measure(now)
-        after = time.monotonic()
+        after = here().seconds()
         self._next_look = after + max(_SHORTEST, _TURNS * (after - now))
 
     @property
     def next_look(self) -> float:
         """Seconds until it is worth counting again."""
-        return max(_SHORTEST, self._next_look - time.monotonic())
+        return max(_SHORTEST, self._next_look - here().seconds())
 
     def look_again(self) -> None:
         """Count anew at the next look: much has changed."""

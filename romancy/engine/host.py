@@ -12,11 +12,11 @@ import sys
 from romancy.storage.records import Host
 
 if sys.platform == "win32":
-    from romancy.engine.worker.systems.windows import machine, started
+    from romancy.engine.systems.windows import machine, started
 elif sys.platform == "darwin":
-    from romancy.engine.worker.systems.macos import machine, started
+    from romancy.engine.systems.macos import machine, started
 else:
-    from romancy.engine.worker.systems.linux import machine, started
+    from romancy.engine.systems.linux import machine, started
 
 __all__ = ["certainly_gone", "same_machine", "started", "this_host"]
 
