@@ -32,7 +32,7 @@ class World:
         self.received: list[tuple[Any, list[str]]] = []
         self.taken_up: list[tuple[str, Mailbox | None]] = []
         world = cast("Any", self)
-        self.intake = Intake(world, world, world, world, starting=frozenset(), bereft={})
+        self.intake = Intake(world, world, world, world, starting=frozenset(), appending=frozenset, bereft={})
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
         """Begin another run of the instance, which keeps so many messages."""

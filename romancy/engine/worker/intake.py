@@ -16,7 +16,7 @@ from romancy.errors import StorageError, StorageUnavailableError
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from romancy.engine.driver import Driver
@@ -46,9 +46,13 @@ class Intake:
         next_claim: NextClaim,
         *,
         starting: AbstractSet[str],
+        appending: Callable[[], AbstractSet[str]],
         bereft: dict[str, int],
     ) -> None:
-        """`starting` holds the instances whose start is in flight. A claim's answer may contain them.
+        """`starting` holds the instances whose start is in flight, `appending` tells those with an append in flight.
+
+        A claim's answer may contain them: they are taken up once the append is settled. Else what it records, and the
+        log does not have yet, would be done again.
 
         `bereft` gets the instances whose last owner died, with the ends of their logs.
         """
@@ -61,6 +65,7 @@ class Intake:
         self._unread: dict[str, Claimed] = {}
         """Claimed instances whose mail did not come with the claim. Their mail may be older than anything due now."""
         self.starting = starting
+        self._appending = appending
         self._bereft = bereft
 
     @property
@@ -150,12 +155,13 @@ class Intake:
 
     def _note(self, work: Work) -> None:
         """Mark claimed instances to be taken up, unless the same life is loaded already."""
+        appending = self._appending() if work.claimed else frozenset[str]()
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
             if mine is not None and mine.life != claimed.life and mine.slot is FREE:
                 self._driver.drop(mine)  # its id has a new life, so this one has ended
                 mine = None
-            if mine is None and claimed.instance_id not in self.starting:
+            if mine is None and claimed.instance_id not in self.starting and claimed.instance_id not in appending:
                 self._unread[claimed.instance_id] = claimed
             elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
                 # Claimed between our own commit and its acknowledgement: ask again after it.

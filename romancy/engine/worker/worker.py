@@ -116,6 +116,7 @@ class Worker:
             self._quarantine,
             self._next_claim,
             starting=self.starts.under_way,
+            appending=self._appending,
             bereft=bereft,
         )
         self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, bereft)
@@ -124,6 +125,8 @@ class Worker:
         self._another, self.draining = another, False
         self._watchdog: Watchdog | None = None
         self._committing: set[asyncio.Task[None]] = set()
+        self._in_sessions: set[str] = set()
+        """The instances of which a session commits an append."""
         self.failed: RomancyError | None = None
         """The error for which this worker stopped for good."""
 
@@ -139,6 +142,10 @@ class Worker:
         """
         if self._resting.life_of(instance_id) == life:
             await self.claiming.answered()
+
+    def _appending(self) -> set[str]:
+        """The instances with an append under way. One that was dropped may still get it into its log."""
+        return self.writer.under_way() | self._in_sessions
 
     def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
         return Driver(
@@ -425,6 +432,7 @@ class Worker:
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item
+        self._in_sessions.add(item.instance_id)
         try:
             outcome, instead = await commit_session(
                 self.store, self.writer, port, item, event, worker=self.leases.token, incarnation=self._incarnation
@@ -432,6 +440,8 @@ class Worker:
         except Exception:
             logger.exception("instance %s: its session's commit failed", item.instance_id, extra=about(prepared.live))
             outcome, instead = None, None
+        finally:
+            self._in_sessions.discard(item.instance_id)
         if outcome is not None:
             self.driver.attempts.patience.succeeded()
             self.driver.settle(prepared, outcome)

@@ -80,6 +80,36 @@ class Deaf(WrappedStore):
         return pulse
 
 
+@activity
+async def notes(number: int) -> None:
+    seen.append(f"noted {number}")
+
+
+@workflow
+async def notes_two(ctx: WorkflowContext) -> None:
+    await notes(1)
+    await notes(2)
+
+
+class Slow(Deaf):
+    """A store that keeps the appends back that follow an effect, as long as its gate is closed."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.gate = asyncio.Event()
+
+    async def commit(self, *args: Any, **kwargs: Any) -> Any:
+        if seen:
+            await self.gate.wait()
+        return await self._store.commit(*args, **kwargs)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
+    """The stores of the apps opened from here on."""
+    return wrap_stores(monkeypatch, Slow)
+
+
 @pytest.fixture
 def deaf(monkeypatch: pytest.MonkeyPatch) -> list[Deaf]:
     """The stores of the apps opened from here on."""
@@ -105,6 +135,25 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     assert [1, 1] == [await handle.result(timeout=60), await other.result(timeout=60)]
     log = [event for event in await handle.history() if isinstance(event, Input)]
     assert [ActivityCompleted] == [type(event) for event in log[1:] if not isinstance(event, OwnerChanged)]
+
+
+async def test_what_was_done_is_not_done_again_while_its_append_is_under_way(
+    slow: list[Slow], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await open_app(lease=LEASE)
+    handle = await app.start(notes_two)
+    await until(lambda: seen == ["noted 1"])
+
+    slow[0].deaf = True
+    await until(lambda: "the lease has expired" in caplog.text)
+    slow[0].deaf = False
+    await asyncio.sleep(3 * LEASE)  # the worker may claim what it owns, and its append is still under way
+    assert seen == ["noted 1"]
+
+    slow[0].gate.set()
+    await handle.result(timeout=60)
+    assert seen == ["noted 1", "noted 2"]
+    assert "another worker has it" not in caplog.text
 
 
 async def test_the_activity_that_blocks_the_loop_is_named(
