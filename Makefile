@@ -143,6 +143,11 @@ test-windows: $(READY) ## the wheel on Windows' CPython under Wine: programs, co
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
+# A printed seed repeats its slice, byte for byte: `make simulate ARGS='--seed last --first 10 --slices 1 --story FILE'`
+.PHONY: simulate
+simulate: $(READY) ## a cluster in one thread, in simulated time: random programs, dying processes, a bad wire, one seed
+	$(BIN)/python -m romancy_conformance.simulation $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+
 # A printed seed repeats its round: `make chaos ARGS='--backend postgres --seed last1 --first 10 --rounds 1'`
 .PHONY: chaos
 chaos: $(READY) ## random programs under killed, frozen and drained workers and killed servers, compared with an oracle

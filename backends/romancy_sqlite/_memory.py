@@ -78,13 +78,13 @@ class MemoryStore(SqliteStore):
         if self._watch is None:
             check_version()
             self._watch = _PushedWatch()
-            self.database.watches.add(self._watch)
+            self.database.watches[self._watch] = None
 
     async def close(self) -> None:
         watch, self._watch = self._watch, None
         if watch is None:
             return
-        self.database.watches.discard(watch)
+        self.database.watches.pop(watch, None)
         watch.end()
         self._sessions.finish(Reason(UsageError, "memory store: the store was closed during the call"))
 

@@ -55,7 +55,8 @@ class MemoryDatabase:
         self._now = self._clock()
         self._lock = threading.RLock()
         self.floor = Floor(self._lock)
-        self.watches: set[Watch] = set()
+        self.watches: dict[Watch, None] = {}
+        """In the order in which their stores were opened, in which they are told."""
         self.identity = f"memory:{next(_numbers)}"
         self._lent = False
         """Whether a session has a transaction open on the connection."""

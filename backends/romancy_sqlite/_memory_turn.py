@@ -6,7 +6,6 @@ A statement of the session that does not end stops that loop, and nothing can in
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy.errors import UsageError
@@ -63,7 +62,8 @@ class MemoryTurn(SessionTurn):
             raise
         self._database = database
         self.excluding = True
-        self._started = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
         self._set_alarm()
 
     async def ask(self, action: Callable[[], Result], *, commits: bool = False) -> Result:  # noqa: ARG002 - a commit does not wait
@@ -86,7 +86,7 @@ class MemoryTurn(SessionTurn):
         connection.over = over  # no thread of the user's begins another statement
         connection.interrupt()
         try:
-            renewed = connection.end(over, self._parting(time.monotonic() - self._started))
+            renewed = connection.end(over, self._parting(self._loop.time() - self._started))
             self.renewed = self.renewed or renewed
         except sqlite3.Error:
             pass  # the database goes on without this connection

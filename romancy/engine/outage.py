@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
+from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ _SAY_EVERY: Final = 30.0
 class Outage:
     """What of one app does not reach the database at present. All parts of a worker share one."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or here().seconds
         self._failing: set[str] = set()
         self._since = 0.0
         self._said = 0.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ from msgspec import Struct
 
 from romancy._logs import Speaker
 from romancy.engine.clock import DatabaseClock
+from romancy.engine.surroundings import here
 from romancy.hooks import Hook
 from romancy.retry import RetryPolicy
 from romancy.storage.protocol import Store
@@ -64,7 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         codecs: Codecs,
     ) -> Settings:
         """Return the settings for these options of an app. The worker's id defaults to host and process."""
-        name = worker_id or f"{socket.gethostname()}:{os.getpid()}"
+        name = worker_id or here().name()
         return cls(
             worker_id=name,
             named=worker_id is not None,

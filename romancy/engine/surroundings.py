@@ -10,8 +10,10 @@ Chance is for pauses, ids and tokens. Workflows have their own, which is the sam
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
+import socket
 import sys
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -58,6 +60,10 @@ class Surroundings:
     def token(self) -> str:
         """A name that nobody else has."""
         return secrets.token_hex(8)
+
+    def name(self) -> str:
+        """The name of this process for people: host and process id."""
+        return f"{socket.gethostname()}:{os.getpid()}"
 
     def host(self) -> Host:
         """The description of this process, for the processes beside it."""

@@ -10,7 +10,6 @@ alive or dead, with the same code.
 from __future__ import annotations
 
 import asyncio
-from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from romancy._logs import get_logger
 from romancy.checking import misfit_of
 from romancy.engine import known_in
+from romancy.engine.surroundings import here
 from romancy.errors import InstanceNotFoundError, RomancyError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import Position, build_query
@@ -59,12 +59,12 @@ async def tell_misfits(store: Store, worker: Worker) -> None:
     misfits: list[Misfit] = []
     try:
         async for row in _sample(store, worker):
-            began = moment()
+            began = here().seconds()
             misfit = await _replayed(store, worker, row)
             looked_at += 1
             if misfit is not None:
                 misfits.append(misfit)
-            await asyncio.sleep((moment() - began) * _REST)
+            await asyncio.sleep((here().seconds() - began) * _REST)
     except RomancyError as error:
         logger.info("cannot check whether this code fits open instances: %s", error)
     except Exception:

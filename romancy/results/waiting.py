@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
 from romancy.context import entered_activity
 from romancy.core import TERMINAL, State
 from romancy.engine import Absence, history, others_may_try, refuse_to_wait, waits_in_vain
+from romancy.engine.surroundings import here
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, WorkflowStuckError, WorkflowUnknownError
 from romancy.insight import alive
 from romancy.log import commits_of
@@ -59,13 +59,13 @@ class EndWaits:
         The first life of the id that is seen is awaited. Raises InstanceNotFoundError once the id belongs to another
         life.
         """
-        since, life = moment(), 0
+        since, life = here().seconds(), 0
         inside = entered_activity() is not None
         while watch.outcome is None:
-            store, here = self._access.opened(), self._life_here(instance_id)
+            store, loaded = self._access.opened(), self._life_here(instance_id)
             held = inside and waits_in_vain(store)
-            if not held and here and life in (0, here) and watch.is_current(here):
-                life = here
+            if not held and loaded and life in (0, loaded) and watch.is_current(loaded):
+                life = loaded
                 await watch.news()
                 continue
             news = watch.news()
@@ -113,7 +113,7 @@ class EndWaits:
         if row.status is Status.STUCK and not await others_may_try(store, row):
             raise await stuck_error(store, row)
         known = self._is_known_here(row.workflow_name)
-        if not known and moment() - since >= self._lease and await self._absence.is_over(store, row):
+        if not known and here().seconds() - since >= self._lease and await self._absence.is_over(store, row):
             raise self._nobody_knows(row)
         if not news.done():
             await self._hear(store, row, news, known=known, since=since)
@@ -126,12 +126,12 @@ class EndWaits:
     ) -> None:
         """Wait for news, for half a lease. Where the wait becomes long, warn if no worker knows the workflow."""
         rest, long = self._lease / 2, since + _SILENT_FOR
-        silent = max(long - moment(), 0.0)
+        silent = max(long - here().seconds(), 0.0)
         if not known and silent <= rest and self._looked.get(row.workflow_name, 0.0) < long:
             await asyncio.wait([news], timeout=silent)
             if news.done():
                 return
-            self._looked[row.workflow_name] = moment()
+            self._looked[row.workflow_name] = here().seconds()
             await self._say_if_nobody_knows(store, row)
             rest -= silent
         await asyncio.wait([news], timeout=rest)

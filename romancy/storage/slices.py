@@ -6,7 +6,7 @@ then asked for within it. A caller that stops waiting stops the search at the st
 
 from __future__ import annotations
 
-import time
+import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -62,9 +62,10 @@ async def find_in_slices(
         page = await store.rooms.reading.find(query)
         return Found(page.rows, page.next_token, None, [], sliced=False)
     rows: list[InstanceRow] = []
-    deadline, size, part = time.monotonic() + within, first, query
+    clock = asyncio.get_running_loop().time
+    deadline, size, part = clock() + within, first, query
     while True:
-        began = time.monotonic()
+        began = clock()
         end = await lookups.place_behind(part.after, size)
         if end is not None and query.since is not None and end.created_at <= query.since:
             end = None
@@ -75,9 +76,9 @@ async def find_in_slices(
         token = query.token_after(end.created_at, _LOWEST)
         if len(rows) == query.limit:
             return Found(rows, token, None, undeclared, sliced=True)
-        if time.monotonic() >= deadline:
+        if clock() >= deadline:
             return Found(rows, token, end.created_at, undeclared, sliced=True)
-        size = _next_size(size, time.monotonic() - began, largest)
+        size = _next_size(size, clock() - began, largest)
         part = replace(query, after=Position(end.created_at, _LOWEST), limit=query.limit - len(rows))
 
 

@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from romancy_conformance.chaos.ailing import CLOCK, FULL
 from romancy_conformance.chaos.crowding import crowded
 from romancy_conformance.chaos.shapes.acts import Stood
+from romancy_conformance.chaos.stage import stage
 from romancy_conformance.proxy import Direction, Proxy
 from romancy_conformance.proxy import Fault as ProxyFault
 
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy_conformance.chaos.worker import Job
-    from romancy_conformance.chaos.workers import Makes, Worker
+    from romancy_conformance.chaos.workers import Makes, Works
     from romancy_conformance.servers import Server
 
-__all__ = ["FAULTS", "Crew", "Fault", "File", "Served", "plan"]
+__all__ = ["FAULTS", "ON_DATABASES", "ON_THE_WIRE", "Crew", "Database", "Fault", "File", "Served", "plan"]
 
 _ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2, "clock": 2}
 _ON_FILES = {"full": 1}
-_ON_DATABASES = {"stall": 1, "drain-stall": 2}
+ON_DATABASES = {"stall": 1, "drain-stall": 2}
 _ON_SERVERS = {"server-kill": 1}
 _ON_CONNECTIONS = {"crowded": 1}
-_ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
-_WEIGHTS = _ON_WORKERS | _ON_FILES | _ON_DATABASES | _ON_SERVERS | _ON_CONNECTIONS | _ON_THE_WIRE
+ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
+_WEIGHTS = _ON_WORKERS | _ON_FILES | ON_DATABASES | _ON_SERVERS | _ON_CONNECTIONS | ON_THE_WIRE
 FAULTS = frozenset(_WEIGHTS)
 _AILING = {"clock": CLOCK, "full": FULL}
 """The signal that brings on a fault inside of a worker."""
@@ -83,6 +84,23 @@ def plan(
     return found
 
 
+class Database(Protocol):
+    """What a round can do to its database."""
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """The faults that it supports."""
+        ...
+
+    async def stall(self, seconds: float) -> None:
+        """Let it write, or answer, nothing for a while."""
+        ...
+
+    async def hurt(self, fault: Fault) -> None:
+        """Bring on another fault, for a while."""
+        ...
+
+
 class Served:
     """A server of this run, and the proxy before it."""
 
@@ -95,13 +113,58 @@ class Served:
         """The faults that it supports. The TiDB that was built here keeps its locks in memory: nobody kills it."""
         kills = {} if self.server.kind == "tidb" else _ON_SERVERS
         crowds = _ON_CONNECTIONS if self.server.kind in _LIMITED else {}
-        return frozenset(_ON_DATABASES | kills | crowds | _ON_THE_WIRE)
+        return frozenset(ON_DATABASES | kills | crowds | ON_THE_WIRE)
 
     async def stall(self, seconds: float) -> None:
         """Let it answer nothing for a while."""
         await asyncio.to_thread(self.server.freeze)
         await asyncio.sleep(seconds)
         await asyncio.to_thread(self.server.thaw)
+
+    async def hurt(self, fault: Fault) -> None:
+        """Bring on a fault of the server or of the wire, for a while."""
+        server, wire = self.server, self.wire
+        match fault.kind:
+            case "server-kill":
+                await asyncio.to_thread(server.kill)
+                await asyncio.sleep(fault.seconds)
+                await asyncio.to_thread(server.start)
+            case "crowded":
+                async with crowded(server.url("postgres" if server.kind == "postgres" else "mysql")):
+                    await asyncio.to_thread(wire.cut)  # so that all have to connect again
+                    await asyncio.sleep(fault.seconds)
+            case "wire-slow":
+                wire.delay = fault.seconds / 3
+                await asyncio.sleep(fault.seconds * 3)
+                wire.delay = 0.0
+            case "wire-hole":
+                await asyncio.to_thread(wire.black_hole)
+                await asyncio.sleep(fault.seconds)
+                await asyncio.to_thread(wire.heal)
+            case "wire-cut-all":
+                await asyncio.to_thread(wire.cut)
+            case _:
+                await self._cut(wire, fault)
+
+    async def _cut(self, wire: Proxy, fault: Fault) -> None:
+        """Cut some connections for a while, each at some chunk, before it arrives or before it is answered.
+
+        The proxy also delays the traffic, so that answers arrive when they no longer hold.
+        """
+        chance = random.Random(fault.seconds)
+        wire.delay = chance.choice((0.0, 0.02, 0.1, 0.3))
+        for _ in range(5):
+            how = chance.choice((ProxyFault.CUT, ProxyFault.CUT_ANSWER))
+            left = chance.randint(1, 40)
+
+            def counts_down(direction: Direction, data: bytes) -> bool:
+                nonlocal left
+                left -= direction is Direction.TO_SERVER
+                return left <= 0
+
+            await asyncio.to_thread(wire.when, counts_down, how)
+            await asyncio.sleep(fault.seconds / 5)
+        wire.delay = 0.0
 
 
 class File(Struct, frozen=True):
@@ -112,11 +175,15 @@ class File(Struct, frozen=True):
     @property
     def faults(self) -> frozenset[str]:
         """The faults that it supports."""
-        return frozenset(_ON_DATABASES | _ON_FILES)
+        return frozenset(ON_DATABASES | _ON_FILES)
 
     async def stall(self, seconds: float) -> None:
         """Hold the write lock, so that no other process writes."""
         await asyncio.to_thread(self._hold, seconds)
+
+    async def hurt(self, fault: Fault) -> None:
+        """A file has no other faults."""
+        raise NotImplementedError(fault.kind)
 
     def _hold(self, seconds: float) -> None:
         with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as holder:
@@ -128,7 +195,7 @@ class File(Struct, frozen=True):
 class Crew:
     """The workers of a round, each in its place; a new worker replaces one that ended."""
 
-    def __init__(self, nursery: Makes, jobs: Callable[[], Job], places: int, database: Served | File | None) -> None:
+    def __init__(self, nursery: Makes, jobs: Callable[[], Job], places: int, database: Database | None) -> None:
         self.counts: Counter[str] = Counter()
         self.ended: list[str] = []
         """Workers that ended by themselves although no fault had hit the server."""
@@ -139,7 +206,7 @@ class Crew:
         self._nursery = nursery
         self._jobs = jobs
         self._database = database
-        self._places: list[Worker | None] = [None] * places
+        self._places: list[Works | None] = [None] * places
         self._busy = [asyncio.Lock() for _ in range(places)]
         self._hurting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,7 +245,7 @@ class Crew:
                     if status != os.EX_TEMPFAIL and not self._was_hurt:
                         self.ended.append(f"a worker ended by itself with {status}")
                     self.died.add(worker.pid)
-                    self.struck.append(Stood(worker.pid, 0.0, time.monotonic()))
+                    self.struck.append(Stood(worker.pid, 0.0, stage.moment()))
                     self._places[place] = await self._nursery.make(self._jobs())
 
     async def end(self) -> None:
@@ -188,10 +255,10 @@ class Crew:
                 await worker.kill()
 
     async def _do(self, fault: Fault) -> None:
-        worker, begin = self._places[fault.place], time.monotonic()
+        worker, begin = self._places[fault.place], stage.moment()
         await self._strike(fault)
         hit = worker.pid if fault.kind in _ON_WORKERS | _ON_FILES and worker is not None else 0
-        self.struck.append(Stood(hit, begin, time.monotonic()))
+        self.struck.append(Stood(hit, begin, stage.moment()))
         if fault.kind in {"kill", "drain"}:
             self.died.add(hit)
 
@@ -229,7 +296,7 @@ class Crew:
                 await asyncio.sleep(fault.seconds)
                 await worker.send(signal.SIGCONT)
 
-    async def _drain(self, worker: Worker) -> None:
+    async def _drain(self, worker: Works) -> None:
         try:
             async with asyncio.timeout(_SLOWEST_END):
                 status = await worker.stop(signal.SIGTERM)
@@ -253,46 +320,4 @@ class Crew:
             if fault.kind == "stall":
                 await self._database.stall(fault.seconds)
                 return
-            assert isinstance(self._database, Served)
-            server, wire = self._database.server, self._database.wire
-            match fault.kind:
-                case "server-kill":
-                    await asyncio.to_thread(server.kill)
-                    await asyncio.sleep(fault.seconds)
-                    await asyncio.to_thread(server.start)
-                case "crowded":
-                    async with crowded(server.url("postgres" if server.kind == "postgres" else "mysql")):
-                        await asyncio.to_thread(wire.cut)  # so that all have to connect again
-                        await asyncio.sleep(fault.seconds)
-                case "wire-slow":
-                    wire.delay = fault.seconds / 3
-                    await asyncio.sleep(fault.seconds * 3)
-                    wire.delay = 0.0
-                case "wire-hole":
-                    await asyncio.to_thread(wire.black_hole)
-                    await asyncio.sleep(fault.seconds)
-                    await asyncio.to_thread(wire.heal)
-                case "wire-cut-all":
-                    await asyncio.to_thread(wire.cut)
-                case _:
-                    await self._cut(wire, fault)
-
-    async def _cut(self, wire: Proxy, fault: Fault) -> None:
-        """Cut some connections for a while, each at some chunk, before it arrives or before it is answered.
-
-        The proxy also delays the traffic, so that answers arrive when they no longer hold.
-        """
-        chance = random.Random(fault.seconds)
-        wire.delay = chance.choice((0.0, 0.02, 0.1, 0.3))
-        for _ in range(5):
-            how = chance.choice((ProxyFault.CUT, ProxyFault.CUT_ANSWER))
-            left = chance.randint(1, 40)
-
-            def counts_down(direction: Direction, data: bytes) -> bool:
-                nonlocal left
-                left -= direction is Direction.TO_SERVER
-                return left <= 0
-
-            await asyncio.to_thread(wire.when, counts_down, how)
-            await asyncio.sleep(fault.seconds / 5)
-        wire.delay = 0.0
+            await self._database.hurt(fault)

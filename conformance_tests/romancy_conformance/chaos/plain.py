@@ -14,6 +14,7 @@ from zlib import crc32
 
 from romancy import RetryPolicy, TerminalError, activity, activity_context, compensation
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert_now, times_now
+from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ _WAITS = RetryPolicy.fixed(10_000, 0.1)
 
 def is_plain(instance_id: str, key: str) -> bool:
     """Whether the activity of this key is a plain function: about half of them are, the same ones on each worker."""
-    return crc32(f"{instance_id}/{key}".encode()) % 2 == 0
+    return stage.threads and crc32(f"{instance_id}/{key}".encode()) % 2 == 0
 
 
 def act_outside() -> None:

@@ -8,16 +8,15 @@ from romancy import EventType, RetryPolicy, activity, activity_context
 from romancy.query import gte
 from romancy_conformance.chaos.ledger import DONE, insert
 from romancy_conformance.chaos.messaging import receiver_of
+from romancy_conformance.chaos.stage import APPS
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    from romancy import Romancy, WorkflowContext
+    from romancy import WorkflowContext
 
-__all__ = ["ANNOUNCED", "SENDING", "TOLD", "UNSENT", "DurablePost", "app_here"]
+__all__ = ["ANNOUNCED", "SENDING", "TOLD", "UNSENT", "DurablePost"]
 
-app_here: list[Romancy] = []
-"""The app of this process, for activities that use it."""
 TOLD = EventType("chaos-told", dict[str, int])
 ANNOUNCED = "chaos-announced"
 UNSENT = -1
@@ -58,7 +57,7 @@ async def chaos_tells_joined(key: str, count: int) -> str:
     context = activity_context()
     session = await context.session()
     await insert(session, context, key, DONE)
-    await app_here[-1].send(TOLD, {"number": _number(count)}, key=key, session=session)
+    await APPS.get()[False].send(TOLD, {"number": _number(count)}, key=key, session=session)
     _fail_first()
     return key
 
@@ -107,7 +106,7 @@ async def chaos_announces_joined(key: str, count: int) -> str:
     context = activity_context()
     session = await context.session()
     await insert(session, context, key, DONE)
-    await app_here[-1].publish(ANNOUNCED, _number(count), key=key, session=session)
+    await APPS.get()[False].publish(ANNOUNCED, _number(count), key=key, session=session)
     _fail_first()
     return key
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +20,7 @@ from romancy.storage.outbox import OutboxState
 from romancy_conformance.chaos import ledger
 from romancy_conformance.chaos.announced import judge_arrivals
 from romancy_conformance.chaos.echoing import echo_cancellations
-from romancy_conformance.chaos.faults import Crew, File, Served, plan
+from romancy_conformance.chaos.faults import Crew, Database, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
 from romancy_conformance.chaos.mailing import send_mail
 from romancy_conformance.chaos.oracle import Expected, foretell
@@ -31,6 +30,7 @@ from romancy_conformance.chaos.relaying import arrivals
 from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
 from romancy_conformance.chaos.shapes.sealed import Sealing
 from romancy_conformance.chaos.shapes.throng import Throng
+from romancy_conformance.chaos.stage import stage
 from romancy_conformance.chaos.starting import Renewal, start_by_name
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
@@ -101,9 +101,7 @@ class Told(Struct):
 class Round:
     """One round on a fresh database."""
 
-    def __init__(
-        self, told: Plan, url: str, folder: Path, nursery: Makes, database: Served | File | None = None
-    ) -> None:
+    def __init__(self, told: Plan, url: str, folder: Path, nursery: Makes, database: Database | None = None) -> None:
         self._plan = told
         self._url = url
         self._folder = folder
@@ -130,7 +128,7 @@ class Round:
 
     async def play(self) -> Told:
         """Play the round, and judge it."""
-        begun = time.monotonic()
+        begun = stage.moment()
         async with AsyncExitStack() as stack:
             self._store = create_store(self._url)
             await self._store.open()
@@ -175,7 +173,7 @@ class Round:
             for instance_id in {finding.instance for finding in findings}:
                 await self._keep_log(instance_id)
             findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
-        seconds = time.monotonic() - begun
+        seconds = stage.moment() - begun
         count = len(instances) + len(self._throng.cast)
         return Told(self._plan.seed, len(self.programs), count, crew.counts, seconds, findings)
 
@@ -348,8 +346,8 @@ class Round:
         """Wait until everything has ended, as long as anything makes progress."""
         must = {path for path, each in self.expected.items() if not each.program.undetermined} | set(self._starters)
         before: object = None
-        moved = time.monotonic()
-        while time.monotonic() - moved < self._plan.patience:
+        moved = stage.moment()
+        while stage.moment() - moved < self._plan.patience:
             await crew.look()
             there = await self._insist(self._instances)
             if not self._to_retry and must <= there.keys() and all(status in _OVER for status, _ in there.values()):
@@ -357,20 +355,20 @@ class Round:
             steps = [await self._steps(id) for id, (status, _) in there.items() if status not in _OVER]
             now = (sorted(there.items()), steps)
             if now != before:
-                before, moved = now, time.monotonic()
+                before, moved = now, stage.moment()
             await asyncio.sleep(0.3)
 
     async def _until_relayed(self, crew: Crew) -> None:
         """Wait until the relays have sent everything, as long as anything is sent."""
-        before, moved = -1, time.monotonic()
-        while time.monotonic() - moved < self._plan.patience:
+        before, moved = -1, stage.moment()
+        while stage.moment() - moved < self._plan.patience:
             await crew.look()
             counts = await self._insist(lambda: self._store.rooms.outbox.counts(most=1_000_000))
             pending = counts.states.get(OutboxState.PENDING, 0)
             if not pending:
                 return
             if pending != before:
-                before, moved = pending, time.monotonic()
+                before, moved = pending, stage.moment()
             await asyncio.sleep(0.1)
 
     def _acted_outside(self) -> set[str]:

@@ -14,8 +14,9 @@ from romancy_conformance.chaos.plain import OUTSIDE, outside
 from romancy_conformance.chaos.shapes import acts
 from romancy_conformance.chaos.shapes.acts import UNDO
 from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
-from romancy_conformance.chaos.shapes.sealed import APPS, Sealing
+from romancy_conformance.chaos.shapes.sealed import Sealing
 from romancy_conformance.chaos.shapes.throng import Throng
+from romancy_conformance.chaos.stage import APPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,8 +45,8 @@ async def play(url: str, folder: Path, shapes: Iterable[str], instances: int) ->
     await store.open()
     sealing = Romancy(url, workflows=workflows_of(sealed=True), codecs=[Sealing()])
     async with Romancy(url, workflows=workflows_of(sealed=False)) as app, sealing:
-        APPS.update({False: app, True: sealing})
-        await throng.play(APPS, store, patience=120)
+        APPS.set(apps := {False: app, True: sealing})
+        await throng.play(apps, store, patience=120)
         found = await throng.judge((), (), lease=30, patience=120)
     await store.close()
     return found

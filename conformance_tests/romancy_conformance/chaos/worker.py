@@ -14,7 +14,6 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -30,10 +29,11 @@ from romancy_conformance.chaos.programs import Program
 from romancy_conformance.chaos.relaying import relay_to
 from romancy_conformance.chaos.shapes.acts import stood
 from romancy_conformance.chaos.shapes.catalogue import workflows_of
-from romancy_conformance.chaos.shapes.sealed import APPS, Sealing
-from romancy_conformance.chaos.workflows import WORKFLOWS, app_here, call_of
+from romancy_conformance.chaos.shapes.sealed import Sealing
+from romancy_conformance.chaos.stage import APPS, stage
+from romancy_conformance.chaos.workflows import WORKFLOWS, call_of
 
-__all__ = ["Job"]
+__all__ = ["Job", "note_lapses", "work"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +56,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it runs the code of before the rolling deploy."""
 
 
-async def work(job: Job) -> None:
-    """Work until told to stop."""
+async def work(job: Job, told: asyncio.Event | None = None) -> None:
+    """Work until told to stop: by a signal, or by the event in a process that gets no signals."""
+    watched = 1.0 if told is None else None
     app = Romancy(
         job.url,
         workflows=(*WORKFLOWS, *workflows_of(sealed=False, old=job.old)),
@@ -68,23 +69,38 @@ async def work(job: Job) -> None:
         max_threads=200,  # many functions hold their threads until they are asked to stop
         retry=RetryPolicy.fixed(12, 0.01),
         relay=relay_to(job.outbox) if job.outbox else None,
+        warn_when_blocked=watched,
     )
+    apps = {False: app}
+    APPS.set(apps)
     async with AsyncExitStack() as stack:
         if job.seals:
-            sealing = Romancy(job.url, workflows=workflows_of(sealed=True), codecs=[Sealing()], lease=job.lease)
-            APPS[True] = sealing
+            sealing = Romancy(
+                job.url,
+                workflows=workflows_of(sealed=True),
+                codecs=[Sealing()],
+                lease=job.lease,
+                warn_when_blocked=watched,
+            )
+            apps[True] = sealing
             await stack.enter_async_context(sealing)
-        APPS[False] = app
         await stack.enter_async_context(app)
-        app_here[:] = [app]
         outside[:] = [Path(job.log).with_name(OUTSIDE)]
-        logging.getLogger("romancy.engine").addFilter(_Lapses(job.lease))
         watch = asyncio.create_task(_watch(job.lease / 3))
         if job.starts:
             with suppress(StorageUnavailableError):  # the round starts what is missing
                 await app.start_many([call_of(program) for program in job.starts])
-        await app.serve(drain_timeout=job.drain)
+        if told is None:
+            await app.serve(drain_timeout=job.drain)
+        else:
+            await told.wait()
+            await app.drain(job.drain)
         watch.cancel()
+
+
+def note_lapses(lease: float) -> None:
+    """Note whenever the worker of this process says that its lease has expired: the database may have been slow."""
+    logging.getLogger("romancy.engine").addFilter(_Lapses(lease))
 
 
 class _Lapses(logging.Filter):
@@ -96,16 +112,16 @@ class _Lapses(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if "the lease has expired" in str(record.msg):
-            stood((now := time.monotonic()) - self._lease, now)
+            stood((now := stage.moment()) - self._lease, now)
         return True
 
 
 async def _watch(longest: float) -> None:
     """Note when this process did not run for so long that it can have lost its lease."""
     while True:
-        before = time.monotonic()
+        before = stage.moment()
         await asyncio.sleep(0.1)
-        if (now := time.monotonic()) - before > longest:
+        if (now := stage.moment()) - before > longest:
             stood(before, now)
 
 
@@ -121,6 +137,7 @@ def fork(job: Job) -> int:
         for source, target in ((nothing, 0), (out, 1), (out, 2)):
             os.dup2(source, target)
         ail(job.url)
+        note_lapses(job.lease)
         asyncio.run(work(job))
         status = 0
     except StorageUnavailableError:

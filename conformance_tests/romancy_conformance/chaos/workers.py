@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from romancy_conformance.chaos.worker import Job
 
-__all__ = ["ByTurns", "Makes", "Nursery", "Worker", "put_tree"]
+__all__ = ["ByTurns", "Makes", "Nursery", "Worker", "Works", "put_tree"]
 
 _MODULE = "romancy_conformance.chaos.worker"
 
@@ -39,10 +39,32 @@ def put_tree(tree: str, folder: Path) -> Path:
     return folder.resolve()
 
 
+class Works(Protocol):
+    """One worker process."""
+
+    pid: int
+
+    async def status(self) -> int | None:
+        """Return how it ended, or None while it runs."""
+        ...
+
+    async def send(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        ...
+
+    async def stop(self, number: signal.Signals) -> int:
+        """Send it a signal that ends it; return how it ended."""
+        ...
+
+    async def kill(self) -> None:
+        """End it at once, even when frozen."""
+        ...
+
+
 class Makes(Protocol):
     """A source of workers."""
 
-    async def make(self, job: Job) -> Worker:
+    async def make(self, job: Job) -> Works:
         """Make one more worker."""
         ...
 
@@ -53,7 +75,7 @@ class ByTurns:
     def __init__(self, nurseries: Sequence[Makes]) -> None:
         self._nurseries = cycle(nurseries)
 
-    async def make(self, job: Job) -> Worker:
+    async def make(self, job: Job) -> Works:
         """Make one more worker, from the next nursery."""
         return await next(self._nurseries).make(job)
 

@@ -23,13 +23,14 @@ from romancy import (
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, insert, times, undone_before
 from romancy_conformance.chaos.performing import perform
 from romancy_conformance.chaos.plain import GUESSED, PLAIN, act_outside, is_plain
-from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost, app_here
+from romancy_conformance.chaos.posting import ANNOUNCED, SENDING, UNSENT, DurablePost
 from romancy_conformance.chaos.programs import Program
+from romancy_conformance.chaos.stage import APPS
 
 if TYPE_CHECKING:
     from romancy_conformance.chaos.interpreting import Launched, Registered
 
-__all__ = ["ACTIVITIES", "UNDOS", "WORKFLOWS", "app_here", "call_of", "chaos_program", "chaos_starter"]
+__all__ = ["ACTIVITIES", "UNDOS", "WORKFLOWS", "call_of", "chaos_program", "chaos_starter"]
 
 _PATIENT = RetryPolicy.fixed(12, 0.01)
 _WAITS = RetryPolicy.fixed(10_000, 0.1)
@@ -229,7 +230,7 @@ async def chaos_spawn(key: str, program: Any) -> str:
     context = activity_context()
     session = await context.session()
     await insert(session, context, key, DONE)
-    await app_here[-1].start_many([call_of(msgspec.convert(program, Program))], session=session)
+    await APPS.get()[False].start_many([call_of(msgspec.convert(program, Program))], session=session)
     return key
 
 

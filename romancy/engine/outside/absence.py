@@ -6,7 +6,6 @@ The database's clock decides. This process's own clock only schedules the next l
 from __future__ import annotations
 
 import asyncio
-from time import monotonic as moment
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine.host import same_machine
@@ -83,7 +82,7 @@ class Absence:
 
     async def _look(self, store: Store) -> Census:
         async with self._looking:
-            now, before = moment(), self._census
+            now, before = here().seconds(), self._census
             if before is not None and round((now - self._looked_at) * 1_000_000) < self._lease:
                 return before
             census = await store.rooms.reading.census()

@@ -6,7 +6,6 @@ The effects take no time and await nothing, so that an end, a cancellation and t
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,7 @@ from msgspec import Struct
 
 from romancy import RetryPolicy, activity, activity_context, compensation
 from romancy_conformance.chaos.plain import outside
+from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,13 +57,13 @@ def _add(name: str, line: Act | Stood) -> None:
 
 def _act(what: str, number: int) -> None:
     ctx = activity_context()
-    act = Act(what, ctx.instance_id, ctx.activity_id, ctx.idempotency_key, number, os.getpid(), time.monotonic())
+    act = Act(what, ctx.instance_id, ctx.activity_id, ctx.idempotency_key, number, stage.process(), stage.moment())
     _add(_ACTS, act)
 
 
 def stood(begin: float, end: float) -> None:
     """Note that this process stood still."""
-    _add(_STOOD, Stood(os.getpid(), begin, end))
+    _add(_STOOD, Stood(stage.process(), begin, end))
 
 
 def read_acts(folder: Path) -> tuple[list[Act], list[Stood]]:

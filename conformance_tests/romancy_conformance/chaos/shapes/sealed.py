@@ -9,13 +9,10 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from romancy import Romancy
     from romancy.serialization import PayloadContext
 
-__all__ = ["APPS", "Sealing"]
+__all__ = ["Sealing"]
 
-APPS: dict[bool, Romancy] = {}
-"""The app of this process for workflows that are sealed (True), and for the others."""
 _SEAL = 16
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import defaultdict
 from contextlib import suppress
 from functools import partial
@@ -17,6 +16,7 @@ from romancy_conformance.chaos.shapes.acts import Act, Stood, read_acts
 from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
 from romancy_conformance.chaos.shapes.honesty import compare, doubled, kept
 from romancy_conformance.chaos.shapes.shape import Scene
+from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -109,13 +109,13 @@ class Throng:
 
     async def _until_over(self, patience: float) -> dict[str, tuple[Status, bool]]:
         """Wait for the ends of all instances; return their ends, and whether they are sealed."""
-        last = time.monotonic() + patience
+        last = stage.moment() + patience
         while True:
             there = await _insist(self._instances)
             left = [id for id, (status, _) in there.items() if status not in (*TERMINAL_STATUSES, Status.STUCK)]
             if not left:
                 return there
-            if time.monotonic() > last:
+            if stage.moment() > last:
                 self.findings += [Finding("stranded", id, f"it is {there[id][0]}") for id in left]
                 return there
             await asyncio.sleep(0.2)

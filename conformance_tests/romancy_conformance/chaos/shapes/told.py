@@ -22,7 +22,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy_conformance.chaos.shapes.sealed import APPS
+from romancy_conformance.chaos.stage import APPS
 
 if TYPE_CHECKING:
     from romancy import Session
@@ -59,7 +59,7 @@ async def shape_reports(path: str, number: int, sealed: bool) -> int:  # noqa: F
 
 
 async def _report_and_start(path: str, number: int, session: Session, *, sealed: bool, first: bool) -> None:
-    app = APPS[sealed]
+    app = APPS.get()[sealed]
     await app.send(_report(path), _LOST if first else number, session=session)
     started = _STARTED[sealed].options(instance_id=f"{path}.{'lost' if first else 'kept'}{number}")
     await app.start_many([started.bind(number)], session=session)

@@ -1,0 +1,34 @@
+"""Where a round plays: its clock, and the process and the apps in which an activity runs.
+
+Real processes have those of the operating system. A simulation puts others in their places.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy import Romancy
+
+__all__ = ["APPS", "Stage", "stage"]
+
+
+class Stage:
+    """What all processes of a round share."""
+
+    def __init__(self) -> None:
+        self.moment: Callable[[], float] = time.monotonic
+        """A clock, in seconds, that is the same in all processes."""
+        self.process: Callable[[], int] = os.getpid
+        self.threads = True
+        """Whether plain functions run on threads, where they may wait."""
+
+
+stage = Stage()
+APPS: ContextVar[dict[bool, Romancy]] = ContextVar("APPS")
+"""The apps of this process, for its activities: the one that seals (True), and the other."""

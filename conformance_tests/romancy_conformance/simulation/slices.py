@@ -1,0 +1,167 @@
+"""One round of chaos in simulated time, in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from contextlib import ExitStack
+from contextvars import Context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+import msgspec
+from msgspec import Struct, field
+
+from romancy.testing.simulating.cluster import Cluster
+from romancy.testing.simulating.wire import Weather
+from romancy.testing.simulating.world import SECOND
+from romancy_conformance.chaos.plain import OUTSIDE, outside
+from romancy_conformance.chaos.rounds import Plan, Round
+from romancy_conformance.chaos.stage import stage
+from romancy_conformance.chaos.worker import note_lapses
+from romancy_conformance.simulation.nursery import SimulatedDatabase, SimulatedNursery
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+
+__all__ = ["IMPOSSIBLE", "Forked", "Outcome", "play", "summed"]
+
+_LONGEST: Final = 2 * 3600 * SECOND
+"""The time of the simulation after which a round that has not ended never will."""
+_URL: Final = "memory://simulated"
+IMPOSSIBLE: Final = frozenset({"sync"})
+"""What needs a thread that waits."""
+_DEATHS: Final = ("died",)
+_ON_THE_WIRE: Final = ("lost", "unanswered", "hung", "late", "cut", "away", "posthumous")
+
+
+class Outcome(Struct, kw_only=True):
+    """The result of a slice."""
+
+    seed: str
+    digest: str = ""
+    findings: list[str] = field(default_factory=list[str])
+    programs: int = 0
+    instances: int = 0
+    deaths: int = 0
+    wire: int = 0
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    virtual: float = 0.0
+    seconds: float = 0.0
+    turns: int = 0
+    story: list[str] = field(default_factory=list[str])
+
+
+def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
+    """Play the round of this plan. `keep`: how many lines of the trace are kept; -1: all."""
+    begun = time.monotonic()
+    cluster = Cluster(plan.seed, keep=keep)
+    world = cluster.world
+    round_ = Round(plan, _URL, folder, SimulatedNursery(cluster), SimulatedDatabase(cluster))
+    driver = cluster.process("driver")
+    calm = Weather()
+
+    def create_store(url: str, **options: Any) -> Store:
+        assert world.turning is not None
+        return cluster.store(world.turning, calm if world.turning is driver else None)
+
+    cluster.weather.lost = cluster.weather.unanswered = 0.004
+    cluster.weather.hung, cluster.weather.late = 0.001, 0.02
+    stage.moment, stage.threads = lambda: world.now / SECOND, False
+    stage.process = lambda: world.turning.pid if world.turning is not None else 0
+    outside[:] = [folder / OUTSIDE]
+    with ExitStack() as stack:
+        for where in ("romancy.app", "romancy_conformance.chaos.rounds"):
+            stack.enter_context(patch(f"{where}.create_store", create_store))
+        driver.begin(round_.play(), Context())
+        world.run(lambda: driver.is_dead, world.now + _LONGEST)
+    outcome = Outcome(seed=plan.seed, digest=world.trace.digest(), counts=world.trace.counts, turns=world.turns)
+    outcome.virtual, outcome.seconds = (world.now - world.began) / SECOND, time.monotonic() - begun
+    outcome.deaths = sum(world.trace.counts.get(what, 0) for what in _DEATHS)
+    outcome.wire = sum(world.trace.counts.get(what, 0) for what in _ON_THE_WIRE)
+    outcome.story = world.trace.lines
+    outcome.findings += [f"UNCAUGHT {name}: {_described(error)}" for name, error in cluster.processes.errors]
+    if driver.error is not None:
+        told = "".join(traceback.format_exception(driver.error))
+        outcome.findings.append(f"BROKEN {plan.seed}: {told}")
+    elif driver.result is None:
+        outcome.findings.append(f"ENDLESS {plan.seed}: the round did not end in two hours of its time")
+    else:
+        outcome.programs, outcome.instances = driver.result.programs, driver.result.instances
+        outcome.findings += [str(finding) for finding in driver.result.findings]
+    return outcome
+
+
+def _described(error: dict[str, Any]) -> str:
+    raised = error.get("exception")
+    return f"{error.get('message')}: {type(raised).__name__}: {raised}"
+
+
+class Forked:
+    """A slice that is played in a fork of this process."""
+
+    def __init__(self, plan: Plan, *, keep: int = 0, kept: Path | None = None) -> None:
+        """`keep`: how many lines of the trace are kept; -1: all. `kept`: a folder for what activities write."""
+        self._seed = plan.seed
+        self.file, write = os.pipe()
+        """Can be read once the outcome is there."""
+        self._child = os.fork()
+        if self._child:
+            os.close(write)
+            return
+        status = 1
+        try:
+            os.close(self.file)
+            with os.fdopen(write, "wb") as file, tempfile.TemporaryDirectory() as folder:
+                file.write(msgspec.json.encode(_alone(plan, kept or Path(folder), keep)))
+            status = 0
+        except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def outcome(self) -> Outcome:
+        """Wait for the outcome."""
+        with os.fdopen(self.file, "rb") as file:
+            said = file.read()
+        _, status = os.waitpid(self._child, 0)
+        if status or not said:
+            return Outcome(seed=self._seed, findings=[f"CRASHED {self._seed}: its process ended with {status}"])
+        return msgspec.json.decode(said, type=Outcome)
+
+
+def _alone(plan: Plan, folder: Path, keep: int) -> Outcome:
+    """Play in this process, which ends after that: nothing is collected, and nothing is logged."""
+    gc.disable()
+    logger = logging.getLogger("romancy")
+    logger.handlers[:], logger.propagate = [logging.NullHandler()], False
+    logger.setLevel(logging.ERROR)
+    note_lapses(plan.lease)
+    return play(plan, folder, keep=keep)
+
+
+def summed(outcomes: list[Outcome]) -> Outcome:
+    """All of them as one."""
+    total: Counter[str] = Counter()
+    for each in outcomes:
+        total.update(each.counts)
+    return Outcome(
+        seed="",
+        findings=[finding for each in outcomes for finding in each.findings],
+        programs=sum(each.programs for each in outcomes),
+        instances=sum(each.instances for each in outcomes),
+        deaths=sum(each.deaths for each in outcomes),
+        wire=sum(each.wire for each in outcomes),
+        counts=dict(total),
+        virtual=sum(each.virtual for each in outcomes),
+        seconds=sum(each.seconds for each in outcomes),
+        turns=sum(each.turns for each in outcomes),
+    )

@@ -1,0 +1,48 @@
+"""A database in memory, and the simulated processes that use it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from romancy.storage.backends import create_store
+from romancy.testing.simulating.process import Process, Processes
+from romancy.testing.simulating.wire import Weather, Wire, WiredStore
+from romancy.testing.simulating.world import SECOND, World
+
+if TYPE_CHECKING:
+    from romancy.storage.protocol import Store
+
+__all__ = ["Cluster"]
+
+_START: Final = 1_800_000_000 * SECOND
+
+
+class Cluster:
+    """One simulation. `world` and `chance` decide everything, and follow from the seed."""
+
+    def __init__(self, seed: str, *, keep: int = 0) -> None:
+        """`keep`: how many lines of the trace are kept for people; -1: all."""
+        self.world = World(seed, start=_START, keep=keep)
+        self.processes = Processes()
+        self.weather = Weather()
+        self.database_ahead = 0
+        """By how many microseconds the database's clock is wrong."""
+        self._url = f"memory://simulated-{seed}"
+        self.server = Process(self.world, self.processes, "database", machine=-1)
+        self._kept = create_store(self._url, clock=self._time_of_database)
+        self.wires: dict[int, list[Wire]] = {}
+
+    def _time_of_database(self) -> int:
+        return self.world.now + self.database_ahead
+
+    def process(self, name: str, *, machine: int = 0, wrong: int = 0) -> Process:
+        """Make a process. It does nothing until it `begin`s. Its time of day may be `wrong` by these microseconds."""
+        return Process(self.world, self.processes, name, machine=machine, wrong=wrong)
+
+    def store(self, process: Process, weather: Weather | None = None) -> Store:
+        """The database, as this process reaches it: in this weather, or in that of all."""
+        chance = random.Random(f"{self.world.seed} wire {process.pid}")  # noqa: S311 - a simulation
+        wire = Wire(process, self.server, weather or self.weather, chance)
+        self.wires.setdefault(process.pid, []).append(wire)
+        return WiredStore(create_store(self._url), wire)

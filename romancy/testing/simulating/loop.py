@@ -1,0 +1,117 @@
+"""The event loop of a simulated process: asyncio's own, which somebody else turns, and whose time is simulated."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.engine.surroundings import Surroundings
+
+__all__ = ["SimulatedLoop"]
+
+_NOTHING: Final[list[Any]] = []
+_REFUSED: Final = (
+    "create_connection", "create_server", "create_unix_connection", "create_unix_server", "create_datagram_endpoint",
+    "subprocess_exec", "subprocess_shell", "connect_read_pipe", "connect_write_pipe", "sendfile", "start_tls",
+    "sock_recv", "sock_sendall", "sock_connect", "sock_accept", "add_reader", "add_writer", "getaddrinfo",
+)  # fmt: skip
+
+
+class _NoFiles:
+    """A selector that has nothing to select."""
+
+    def select(self, timeout: float | None) -> list[Any]:  # noqa: ARG002 - nobody waits here: time is simulated
+        return _NOTHING
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Its turns are asyncio's. Between two of them, any time may pass, or it is never turned again.
+
+    `moved` is called when another loop, or the world, has given it something to do.
+    """
+
+    def __init__(self, surroundings: Surroundings, moved: Callable[[], None]) -> None:
+        super().__init__()
+        self.surroundings = surroundings
+        self.errors: list[dict[str, Any]] = []
+        """What nobody has caught."""
+        self._moved = moved
+        self._selector = _NoFiles()
+        self._is_turned = False
+        self.set_exception_handler(lambda _, context: self.errors.append(context))
+
+    def time(self) -> float:
+        return self.surroundings.seconds()
+
+    def turn(self) -> None:
+        """Run what is ready now, as one turn of asyncio."""
+        before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)  # type: ignore[attr-defined]
+        asyncio._set_running_loop(self)  # noqa: SLF001 - what an event loop does
+        self._is_turned = True
+        try:
+            self._run_once()  # type: ignore[attr-defined]
+        finally:
+            self._is_turned = False
+            asyncio._set_running_loop(None)  # noqa: SLF001
+            sys.set_asyncgen_hooks(*before)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next turn has something to do at once."""
+        return bool(self._ready)  # type: ignore[attr-defined]
+
+    @property
+    def next_timer(self) -> float | None:
+        """When the next timer is due, by this loop's time."""
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        return scheduled[0].when() if scheduled else None
+
+    def _write_to_self(self) -> None:
+        if not self._is_turned:
+            self._moved()
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        pass
+
+    def run_in_executor(  # type: ignore[override]
+        self,
+        executor: Any,  # noqa: ARG002 - there is one thread
+        func: Callable[..., Any],
+        *args: Any,
+    ) -> asyncio.Future[Any]:
+        """Run the function now."""
+        future: asyncio.Future[Any] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as an executor does
+            future.set_exception(error)
+        return future
+
+    def __del__(self) -> None:
+        """It was never closed: what belongs to a dead process is not cleaned up."""
+
+
+def _refusing(name: str) -> Any:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise UsageError(
+            f"{name}: a simulation has no sockets, files and subprocesses, because the same seed has to give the same "
+            "run; give the activity an object that stands for the other side"
+        )
+
+    return refused
+
+
+for _name in _REFUSED:
+    setattr(SimulatedLoop, _name, _refusing(_name))

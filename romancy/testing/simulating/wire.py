@@ -1,0 +1,367 @@
+"""The wire between a simulated process and the database: calls are late, get lost, hang, and are cut.
+
+A call is carried out by the database, on the database's own event loop, whatever becomes of its caller meanwhile: it
+may have died, given the call up, or sent it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from romancy.errors import StorageUnavailableError
+from romancy.storage.passing import PassingSession, PassingStore
+from romancy.testing.simulating.world import SECOND
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from romancy.storage.isolation import IsolationLevel
+    from romancy.storage.protocol import Store
+    from romancy.storage.rooms import Rooms
+    from romancy.storage.sessions import Sessions, StoreSession
+    from romancy.testing.simulating.process import Process
+
+__all__ = ["Weather", "Wire", "WiredStore"]
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 5 * SECOND
+"""How long a caller waits for an answer before it takes the connection for broken. (Adapters have such a limit.)"""
+_WAITING: Final = frozenset({"wait_for_work", "outbox.wait"})
+"""Calls whose answer is awaited for as long as the caller says."""
+_HERE: Final = frozenset({"form"})
+"""Members of rooms that ask no database."""
+
+
+class Weather:
+    """How reliable the wires are, in shares of all calls. The same for all; each wire has troubles of its own too."""
+
+    def __init__(self, *, lost: float = 0.0, unanswered: float = 0.0, hung: float = 0.0, late: float = 0.0) -> None:
+        """`lost`: before the database gets them. `unanswered`: after it has carried them out."""
+        self.lost = lost
+        self.unanswered = unanswered
+        self.hung = hung
+        self.late = late
+        self.slow = 1.0
+        """By how much every call takes longer."""
+        self.away = False
+        """Whether nobody reaches the database."""
+        self.latency = 300
+        """In microseconds, one way, on average."""
+
+    def calm(self) -> None:
+        """All calls arrive and are answered."""
+        self.lost = self.unanswered = self.hung = self.late = 0.0
+        self.slow, self.away = 1.0, False
+
+
+class Wire:
+    """The connection of one process to the database."""
+
+    def __init__(self, process: Process, server: Process, weather: Weather, chance: random.Random) -> None:
+        self.process = process
+        self._server = server
+        self.weather = weather
+        self._chance = chance
+        self._world = process.world
+        self._open: dict[asyncio.Future[Any], str] = {}
+        self._closers: dict[object, Callable[[], Awaitable[object]]] = {}
+        """What the database does when the connection is lost: it rolls open transactions back."""
+        self._closing: set[asyncio.Task[object]] = set()
+        self.is_cut_off = False
+        process.ended.append(self._hang_up)
+
+    async def call(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Let the database carry this out, and return its answer."""
+        answer: asyncio.Future[T] = self.process.loop.create_future()
+        self._open[answer] = what
+        world, weather, chance = self._world, self.weather, self._chance
+        fate = chance.random()
+        if self.is_cut_off or weather.away:
+            self._fail_in(chance.choice((self._latency(), _PATIENCE)), answer, what, "away", maybe_written=False)
+        elif fate < weather.lost:
+            self._fail_in(chance.choice((self._latency(), _PATIENCE)), answer, what, "lost")
+        else:
+            fate -= weather.lost
+            wait = self._latency()
+            if fate < weather.hung:
+                world.note(self.process.name, "hung", what)
+                wait += chance.randrange(SECOND, 2 * _PATIENCE)
+            elif fate < weather.hung + weather.late:
+                world.note(self.process.name, "late", what)
+                wait += chance.randrange(1000, SECOND)
+            answered = chance.random() >= weather.unanswered
+            world.at(world.now + wait, partial(self._arrive, answer, what, work, answered))
+            if what not in _WAITING:
+                world.at(world.now + _PATIENCE, partial(self._fail, answer, "no answer in time"))
+        try:
+            return await answer
+        finally:
+            self._open.pop(answer, None)
+
+    def _latency(self) -> int:
+        return 1 + int(self._chance.expovariate(1 / self.weather.latency) * self.weather.slow)
+
+    def _arrive(
+        self,
+        answer: asyncio.Future[T],
+        what: str,
+        work: Callable[[], Awaitable[T]],
+        answered: bool,  # noqa: FBT001
+    ) -> None:
+        loop = self._server.loop
+
+        def begin() -> None:
+            task = loop.create_task(_carried_out(work))
+            task.add_done_callback(partial(self._carried_out, answer, what, answered))
+
+        loop.call_soon_threadsafe(begin)
+
+    def _carried_out(self, answer: asyncio.Future[T], what: str, answered: bool, task: asyncio.Task[T]) -> None:  # noqa: FBT001
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._world.note(self.process.name, what, "" if error is None else type(error).__name__)
+        if self.process.is_dead:
+            self._world.note(self.process.name, "posthumous", what)
+            return
+        if not answered or self.is_cut_off or self.weather.away:
+            self._fail_in(self._chance.choice((self._latency(), _PATIENCE)), answer, what, "unanswered")
+            return
+        world = self._world
+        world.at(world.now + self._latency(), partial(self._answer, answer, error, None if error else task.result()))
+
+    def _answer(self, answer: asyncio.Future[T], error: BaseException | None, result: Any) -> None:
+        def tell() -> None:
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(result)
+
+        if not self.process.is_dead:
+            self.process.loop.call_soon_threadsafe(tell)
+
+    def _fail_in(
+        self, wait: int, answer: asyncio.Future[Any], what: str, how: str, *, maybe_written: bool = True
+    ) -> None:
+        self._world.note(self.process.name, how, what)
+        fail = partial(self._fail, answer, how, maybe_written=maybe_written)
+        self._world.at(self._world.now + wait, fail)
+
+    def _fail(self, answer: asyncio.Future[Any], why: str, *, maybe_written: bool = True) -> None:
+        if answer.done() or self.process.is_dead:
+            return
+        error = StorageUnavailableError(f"the simulated database: {why}")
+        error.maybe_written = maybe_written
+        self._answer(answer, error, None)
+
+    # ── the connection ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def cut(self) -> None:
+        """Break the connection: calls under way fail, and open transactions are rolled back."""
+        self._world.note(self.process.name, "cut")
+        for answer in list(self._open):
+            self._fail(answer, "the connection was cut")
+        self._roll_back()
+
+    def closes_with(self, key: object, close: Callable[[], Awaitable[object]]) -> None:
+        """Have the database do this when the connection is lost, unless `stays` comes first."""
+        self._closers[key] = close
+
+    def stays(self, key: object) -> None:
+        """Forget what `closes_with` has asked for."""
+        self._closers.pop(key, None)
+
+    def lost_with(self, key: object) -> None:
+        """Have the database do now what it does when the connection is lost."""
+        close = self._closers.pop(key, None)
+        if close is not None:
+            self._server.loop.call_soon_threadsafe(partial(self._begin_close, close))
+
+    def _roll_back(self) -> None:
+        closers, self._closers = self._closers, {}
+        for close in closers.values():
+            self._server.loop.call_soon_threadsafe(partial(self._begin_close, close))
+
+    def _begin_close(self, close: Callable[[], Awaitable[object]]) -> None:
+        task = self._server.loop.create_task(_carried_out(close))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _hang_up(self) -> None:
+        """The process has ended: the database notices a moment later."""
+        self._world.at(self._world.now + self._latency(), self._roll_back)
+
+
+async def _carried_out(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()
+
+
+def _as_sent(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments as they are now: their lists may change before the call arrives."""
+    return tuple(list(each) if isinstance(each, list) else each for each in values)
+
+
+class WiredStore(PassingStore):
+    """A store at the other end of a wire."""
+
+    def __init__(self, store: Store, wire: Wire) -> None:
+        super().__init__(store)
+        self._wire = wire
+        self._store = store
+        self.open = self._open
+        self.close = self._close
+        for name in ("commit", "read", "claim", "heartbeat", "leave", "takeover", "deliver", "wait_for_work"):
+            setattr(self, name, _remote(wire, name, getattr(store, name)))
+        self.rooms = _wired_rooms(store.rooms, wire)
+
+    async def _open(self, *, migrate: bool = True) -> None:
+        await self._wire.call("open", partial(self._store.open, migrate=migrate))
+        self._wire.closes_with(self, self._store.close)
+
+    async def _close(self) -> None:
+        try:
+            await self._wire.call("close", self._store.close)
+        except StorageUnavailableError:
+            self._wire.cut()
+        else:
+            self._wire.stays(self)
+
+
+def _remote(wire: Wire, name: str, member: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+        return wire.call(name, partial(member, *_as_sent(args), **kwargs))
+
+    return call
+
+
+class _Room:
+    """A room at the other end of the wire."""
+
+    def __init__(self, wire: Wire, name: str, room: Any) -> None:
+        self._wire = wire
+        self._name = name
+        self._room = room
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._room, name)
+        if name in _HERE or not callable(member):
+            return member
+        remote = _remote(self._wire, f"{self._name}.{name}", member)
+        setattr(self, name, remote)
+        return remote
+
+
+def _wired_rooms(rooms: Rooms, wire: Wire) -> Rooms:
+    def room(name: str) -> Callable[[Any], Any]:
+        return lambda there: _Room(wire, name, there)
+
+    return rooms.wrapped(
+        sessions=lambda sessions: _Sessions(sessions, wire),
+        router=room("router"),
+        outbox=room("outbox"),
+        reading=room("reading"),
+        lookups=room("lookups"),
+        figures=room("figures"),
+        upkeep=room("upkeep"),
+        rebuilding=room("rebuilding"),
+    )
+
+
+class _Sessions:
+    def __init__(self, sessions: Sessions, wire: Wire) -> None:
+        self._sessions = sessions
+        self._wire = wire
+
+    @asynccontextmanager
+    async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
+        there = self._sessions.begin(isolation=isolation)
+        async with _entered(self._wire, "session", there) as session:
+            yield _Session(session, self._wire)
+
+    @asynccontextmanager
+    async def join(self, transaction: object, /) -> AsyncGenerator[Any]:
+        there = self._sessions.join(getattr(transaction, "there", transaction))
+        async with _entered(self._wire, "join", there) as joined:
+            yield _Joined(joined, self._wire)
+
+
+@asynccontextmanager
+async def _entered(wire: Wire, what: str, there: AbstractAsyncContextManager[T]) -> AsyncGenerator[T]:
+    """The other end enters the block and leaves it, once, whatever gets lost on the way."""
+    block = _Block(there)
+    wire.closes_with(there, block.leave)
+    try:
+        yield await wire.call(f"{what} begin", block.enter)
+    finally:
+        try:
+            await wire.call(f"{what} end", block.leave)
+        except StorageUnavailableError:
+            wire.lost_with(there)
+        else:
+            wire.stays(there)
+
+
+class _Block(Generic[T]):
+    """A block that is entered and left once, in whatever order the calls arrive."""
+
+    def __init__(self, there: AbstractAsyncContextManager[T]) -> None:
+        self._there = there
+        self._entered = self._left = False
+
+    async def enter(self) -> T:
+        if self._left:
+            raise StorageUnavailableError("the simulated database: the connection is gone")
+        value = await self._there.__aenter__()
+        self._entered = True
+        if self._is_given_up():
+            await self._there.__aexit__(None, None, None)
+        return value
+
+    def _is_given_up(self) -> bool:
+        return self._left
+
+    async def leave(self) -> None:
+        if not self._left:
+            self._left = True
+            if self._entered:
+                await self._there.__aexit__(None, None, None)
+
+
+class _Session(PassingSession):
+    """A session at the other end of the wire."""
+
+    def __init__(self, session: StoreSession, wire: Wire) -> None:
+        super().__init__(session)
+        self.there = session
+        self._wire = wire
+        for name in ("execute", "fetch_all", "commit"):
+            setattr(self, name, _remote(wire, f"session {name}", getattr(session, name)))
+        self.savepoint = self._savepoint
+
+    def _savepoint(self) -> AbstractAsyncContextManager[None]:
+        return _part(self._wire, self.there.savepoint())
+
+
+@asynccontextmanager
+async def _part(wire: Wire, there: AbstractAsyncContextManager[None]) -> AsyncGenerator[None]:
+    await wire.call("savepoint", there.__aenter__)
+    try:
+        yield
+    except BaseException as error:
+        await wire.call("savepoint undone", partial(there.__aexit__, type(error), error, None))
+        raise
+    await wire.call("savepoint kept", partial(there.__aexit__, None, None, None))
+
+
+class _Joined(_Session):
+    """A part in a caller's transaction, at the other end of the wire."""
+
+    def __init__(self, session: Any, wire: Wire) -> None:
+        super().__init__(session, wire)
+        self.send: Callable[[Sequence[Any]], Awaitable[Any]] = _remote(wire, "join send", session.send)
