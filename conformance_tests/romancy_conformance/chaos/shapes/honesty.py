@@ -117,8 +117,9 @@ def compare(
 ) -> list[tuple[str, str]]:
     """Return what the log of an instance and its effects disagree about, as kinds and texts.
 
-    The log of a retry repeats what it remembers, and is not compared. `died` names the processes that died: what a lazy
-    activity did there may be missing in the log, and is done again if its workflow still asks for it.
+    The log of a retry repeats what it remembers, and is not compared. `died` names the processes that died, or may have
+    lost their lease: what a lazy activity did there may be missing in the log, and is done again if its workflow still
+    asks for it. The same goes for what it did when its workflow was terminated.
     """
     if any(isinstance(event, WorkflowRetried) for event in events):
         return []
@@ -137,8 +138,9 @@ def _not_in_the_log(
     log: _Log, did: dict[str, list[Act]], undid: dict[str, list[Act]], died: frozenset[int]
 ) -> Iterable[tuple[str, str]]:
     for id, acts in did.items():
-        if id.startswith(_LAZY) and all(act.process in died for act in acts) and id not in log.completed:
-            continue  # another process began it again, or not: of this one the log has nothing
+        lost = log.is_cut or all(act.process in died for act in acts)
+        if id.startswith(_LAZY) and lost and id not in log.completed:
+            continue  # its append came too late: another process began it again, or nobody
         if id in log.nothing:
             yield "unheard", f"{id} was carried out, and the log says that it had no effect"
         elif id not in log.scheduled:

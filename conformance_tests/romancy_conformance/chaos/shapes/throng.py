@@ -92,6 +92,7 @@ class Throng:
         by_instance: defaultdict[str, list[Act]] = defaultdict(list)
         for act in acts:
             by_instance[act.instance].append(act)
+        lost = frozenset({*died, *(each.process for each in (*stood, *struck))})
         for instance, text in doubled(acts, [*stood, *struck], lease):
             self.findings.append(Finding("doubled", instance, text))
         for stranger in sorted(by_instance.keys() - there.keys()):
@@ -100,7 +101,7 @@ class Throng:
             if status is Status.STUCK:
                 self.findings.append(Finding("parked", instance, "it is stuck"))
             events = await _insist(partial(self._apps[sealed].history, instance))
-            found = compare(events, by_instance[instance], frozenset(died))
+            found = compare(events, by_instance[instance], lost)
             self.findings += [Finding(kind, instance, text) for kind, text in found]
         for instance in {finding.instance for finding in self.findings}:
             lines = [kept(act) for act in sorted(by_instance[instance], key=lambda act: act.at)]
