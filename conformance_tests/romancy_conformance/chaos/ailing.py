@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import threading
 import time
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ CLOCK: int = getattr(signal, "SIGUSR1", 0)
 FULL: int = getattr(signal, "SIGUSR2", 0)
 """Windows has none, and no chaos."""
 _LASTS = 1.0
+_TRIES, _PAUSE = 200, 0.02
 _MOST_PAGES = 4_294_967_294
 _JUMPS = (-50_000, -5_000, 5_000, 50_000)
 """In microseconds. Programs tell delays apart that are much longer."""
@@ -88,9 +88,16 @@ class _Disk:
             self._allow(_MOST_PAGES)
 
     def _allow(self, pages: int) -> None:
+        """Set the limit of each connection, also of one that is in use, until it has taken it."""
         for connection in tuple(self._connections):
-            with suppress(sqlite3.Error):  # it is closed
-                connection.execute(f"pragma max_page_count = {pages}").close()
+            for _ in range(_TRIES):
+                try:
+                    sqlite3.Cursor(connection).execute(f"pragma max_page_count = {pages}").close()
+                    break
+                except sqlite3.ProgrammingError:
+                    break  # it is closed
+                except sqlite3.Error:
+                    time.sleep(_PAUSE)
 
 
 def ail(url: str) -> None:
