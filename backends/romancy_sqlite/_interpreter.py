@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._store import SqliteStore
 
-__all__ = ["SqliteInterpreter"]
+__all__ = ["SqliteInterpreter", "carry_out"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class SqliteInterpreter:
         self._heads = heads
 
     def read(self, begin: Callable[[], Operation[T]], /) -> Coroutine[Any, Any, T]:
-        return self._store.run_read(partial(_carry_out, heads=self._heads, begin=begin))
+        return self._store.run_read(partial(carry_out, heads=self._heads, begin=begin))
 
     def in_turn(
         self,
@@ -51,7 +51,7 @@ class SqliteInterpreter:
         weight: int = 3,
         lock_waits: int | None = None,  # noqa: ARG002 - of servers
     ) -> Coroutine[Any, Any, T]:
-        return self._store.run_write(partial(_carry_out, heads=self._heads, begin=begin), weight=weight)
+        return self._store.run_write(partial(carry_out, heads=self._heads, begin=begin), weight=weight)
 
     def together(
         self,
@@ -66,7 +66,8 @@ class SqliteInterpreter:
         return self.in_turn(begin, weight=weight)
 
 
-def _carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:
+def carry_out(tx: Tx, heads: Mapping[str, Head], begin: Callable[[], Operation[T]]) -> T:
+    """Carry out an operation in this transaction."""
     with closing(Running(begin(), _OWN)) as running:
         while (request := running.request) is not None:
             running.answer([_answer(tx, heads, ask) for ask in (*request.asks, *request.then)])

@@ -21,6 +21,8 @@ from romancy_sqlite._joined import JoinedSession
 from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._memory_database import MemoryDatabase
 from romancy_sqlite._memory_turn import MemoryTurn
+from romancy_sqlite._paced import PacedInterpreter
+from romancy_sqlite._scripts import heads
 from romancy_sqlite._settings import Settings
 from romancy_sqlite._store import SqliteStore
 from romancy_sqlite._transactions import SqliteSessions
@@ -28,7 +30,7 @@ from romancy_sqlite._upkeep import SqliteUpkeep
 from romancy_sqlite._watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from romancy.storage.joining import Joined
     from romancy.storage.url import StorageURL
@@ -47,11 +49,18 @@ _shared_lock: Final = threading.Lock()
 class MemoryStore(SqliteStore):
     """A store over a `MemoryDatabase`. Several stores may share one, as several processes share a file."""
 
-    def __init__(self, database: MemoryDatabase | None = None) -> None:
+    def __init__(
+        self, database: MemoryDatabase | None = None, *, pace: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`pace` is awaited before each request of an operation, as on a server. Without it, operations are atomic."""
         self.database = MemoryDatabase() if database is None else database
+        self._pace, self._at_once = pace, pace is None
         super().__init__(Settings(path=MemoryDatabase.path))
         self._lone = _NobodyElse()
         self._watch: Watch | None = None
+
+    def _make_interpreter(self) -> SqliteInterpreter:
+        return super()._make_interpreter() if self._pace is None else PacedInterpreter(self, heads(), self._pace)
 
     def _make_sessions(self) -> SqliteSessions:
         return _MemorySessions(self, self._sql, self._settings.session_limit)
@@ -171,14 +180,18 @@ class _JoinedInMemory(JoinedSession):
             )
 
 
-def memory_store(url: StorageURL, clock: Callable[[], int] | None = None) -> MemoryStore:
+def memory_store(
+    url: StorageURL,
+    clock: Callable[[], int] | None = None,
+    pace: Callable[[], Awaitable[None]] | None = None,
+) -> MemoryStore:
     """The store for a `memory://` URL. `clock` tells a new database the time in microseconds."""
     url.take_options({})
     name = f"{url.host or ''}{url.path}"
     if not name:
-        return MemoryStore(MemoryDatabase(clock))
+        return MemoryStore(MemoryDatabase(clock), pace=pace)
     with _shared_lock:
         database = _shared.get(name)
         if database is None:
             database = _shared[name] = MemoryDatabase(clock)
-    return MemoryStore(database)
+    return MemoryStore(database, pace=pace)

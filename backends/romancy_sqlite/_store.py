@@ -66,13 +66,16 @@ _ACCEPTED: Final = Outcome.ACCEPTED
 class SqliteStore:
     """A store on one SQLite file. Several stores, in one process or in many, may share the file."""
 
+    _at_once = True
+    """Whether a takeover is one transaction."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sql = texts(settings.prefix)
         self._sessions = self._make_sessions()
-        self._interpreter = interpreter = SqliteInterpreter(self, heads())
+        self._interpreter = interpreter = self._make_interpreter()
         self._leases = Leases(interpreter)
-        self._takeovers = Takeovers(interpreter, at_once=True)
+        self._takeovers = Takeovers(interpreter, at_once=self._at_once)
         self.rooms = Rooms(
             sessions=self._sessions,
             router=SqliteRouter(self, interpreter),
@@ -86,6 +89,9 @@ class SqliteStore:
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()
         self._in_flight: set[asyncio.Future[object]] = set()
+
+    def _make_interpreter(self) -> SqliteInterpreter:
+        return SqliteInterpreter(self, heads())
 
     def _make_sessions(self) -> SqliteSessions:
         return SqliteSessions(self, self._sql, self._settings.session_limit)

@@ -15,7 +15,7 @@ from romancy.errors import StorageConfigurationError
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from importlib.metadata import EntryPoint
 
     from romancy.storage.passwords import PasswordSource
@@ -27,11 +27,18 @@ __all__ = ["GROUP", "create_store"]
 GROUP = "romancy.backends"
 
 
-def create_store(url: str, *, clock: Callable[[], int] | None = None, password: PasswordSource | None = None) -> Store:
+def create_store(
+    url: str,
+    *,
+    clock: Callable[[], int] | None = None,
+    pace: Callable[[], Awaitable[None]] | None = None,
+    password: PasswordSource | None = None,
+) -> Store:
     """The unopened store for this URL. Nothing is connected yet.
 
-    `clock` tells the database the time in microseconds. Only `memory://` can do without a clock of its own. `password`
-    gives the password for each new connection to a server.
+    `clock` tells the database the time in microseconds. Only `memory://` can do without a clock of its own, and only it
+    awaits `pace` before each request of an operation, for tests. `password` gives the password for each new connection
+    to a server.
     """
     parsed = parse_url(url) if password is None else parse_url(url).with_password_of(password)
     try:
@@ -46,7 +53,8 @@ def create_store(url: str, *, clock: Callable[[], int] | None = None, password: 
             f"storage URL {parsed}: the backend {point.value!r} cannot be imported ({error}); "
             f"install it, for our own with: pip install 'romancy[{parsed.scheme}]'"
         ) from error
-    return factory(parsed) if clock is None else factory(parsed, clock=clock)
+    given = {name: one for name, one in (("clock", clock), ("pace", pace)) if one is not None}
+    return factory(parsed, **given)
 
 
 def _known(parsed: StorageURL) -> EntryPoint:

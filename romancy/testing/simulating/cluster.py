@@ -45,4 +45,4 @@ class Cluster:
         chance = random.Random(f"{self.world.seed} wire {process.pid}")  # noqa: S311 - a simulation
         wire = Wire(process, self.server, weather or self.weather, chance)
         self.wires.setdefault(process.pid, []).append(wire)
-        return WiredStore(create_store(self._url), wire)
+        return WiredStore(create_store(self._url, pace=wire.pace), wire)

@@ -74,6 +74,7 @@ class Wire:
         """What the database does when the connection is lost: it rolls open transactions back."""
         self._closing: set[asyncio.Task[object]] = set()
         self.is_cut_off = False
+        self._cuts = 0
         process.ended.append(self._hang_up)
 
     async def call(self, what: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -95,8 +96,11 @@ class Wire:
             elif fate < weather.hung + weather.late:
                 world.note(self.process.name, "late", what)
                 wait += chance.randrange(1000, SECOND)
-            answered = chance.random() >= weather.unanswered
-            world.at(world.now + wait, partial(self._arrive, answer, what, work, answered))
+            back = 0
+            if chance.random() < 0.5:  # noqa: PLR2004 - its answer is late instead
+                wait, back = self._latency(), wait
+            way = None if chance.random() < weather.unanswered else back
+            world.at(world.now + wait, partial(self._arrive, answer, what, work, way))
             if what not in _WAITING:
                 world.at(world.now + _PATIENCE, partial(self._fail, answer, "no answer in time"))
         try:
@@ -112,27 +116,29 @@ class Wire:
         answer: asyncio.Future[T],
         what: str,
         work: Callable[[], Awaitable[T]],
-        answered: bool,  # noqa: FBT001
+        back: int | None,
     ) -> None:
+        """`back`: how much longer than usual the answer takes; None: it gets lost."""
         loop = self._server.loop
 
         def begin() -> None:
             task = loop.create_task(_carried_out(work))
-            task.add_done_callback(partial(self._carried_out, answer, what, answered))
+            task.add_done_callback(partial(self._carried_out, answer, what, back))
 
         loop.call_soon_threadsafe(begin)
 
-    def _carried_out(self, answer: asyncio.Future[T], what: str, answered: bool, task: asyncio.Task[T]) -> None:  # noqa: FBT001
+    def _carried_out(self, answer: asyncio.Future[T], what: str, back: int | None, task: asyncio.Task[T]) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._world.note(self.process.name, what, "" if error is None else type(error).__name__)
         if self.process.is_dead:
             self._world.note(self.process.name, "posthumous", what)
             return
-        if not answered or self.is_cut_off or self.weather.away:
+        if back is None or self.is_cut_off or self.weather.away:
             self._fail_in(self._chance.choice((self._latency(), _PATIENCE)), answer, what, "unanswered")
             return
         world = self._world
-        world.at(world.now + self._latency(), partial(self._answer, answer, error, None if error else task.result()))
+        result = None if error is not None else task.result()
+        world.at(world.now + self._latency() + back, partial(self._answer, answer, error, result))
 
     def _answer(self, answer: asyncio.Future[T], error: BaseException | None, result: Any) -> None:
         def tell() -> None:
@@ -160,11 +166,23 @@ class Wire:
         error.maybe_written = maybe_written
         self._answer(answer, error, None)
 
+    async def pace(self) -> None:
+        """Let time pass between two requests of an operation, on the database's event loop.
+
+        Raises StorageUnavailableError if the connection is lost meanwhile: the caller asks for nothing more.
+        """
+        cuts = self._cuts
+        await asyncio.sleep(self._latency() / SECOND)
+        if self.process.is_dead or cuts != self._cuts or self.is_cut_off or self.weather.away:
+            self._world.note(self.process.name, "given up")
+            raise StorageUnavailableError("the simulated database: the connection was lost within an operation")
+
     # ── the connection ──────────────────────────────────────────────────────────────────────────────────────────
 
     def cut(self) -> None:
         """Break the connection: calls under way fail, and open transactions are rolled back."""
         self._world.note(self.process.name, "cut")
+        self._cuts += 1
         for answer in list(self._open):
             self._fail(answer, "the connection was cut")
         self._roll_back()
