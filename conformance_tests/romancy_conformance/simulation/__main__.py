@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import secrets
 import select
 import sys
@@ -26,12 +27,14 @@ _HEAVY = frozenset({"heavy", "heavy-sealed"})
 
 def plan_of(options: argparse.Namespace, number: int) -> Plan:
     """Return the plan of one slice."""
+    seed = f"{options.seed}-{number}"
+    chance = random.Random(f"plan {seed}")
     return Plan(
-        seed=f"{options.seed}-{number}",
+        seed=seed,
         programs=options.programs,
         seconds=options.seconds,
-        workers=options.workers,
-        lease=options.lease,
+        workers=options.workers or chance.choice((1, 2, 3, 3, 5, 8)),
+        lease=options.lease or chance.choice((1.0, 3.0, 3.0, 10.0)),
         patience=600.0,
         without=options.without | UNUSUAL | IMPOSSIBLE,
         shapes=options.shapes,
@@ -61,12 +64,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--until-found", action="store_true", help="end with the first slice that has a finding")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--workers", type=int, default=5)
+    parser.add_argument("--workers", type=int, help="without it, the seed chooses; the same for the lease")
     parser.add_argument("--programs", type=int, default=30, help="in each slice")
     parser.add_argument("--shapes", type=shapes, default=frozenset(SHAPES) - _HEAVY, help="of: " + ", ".join(SHAPES))
     parser.add_argument("--instances", type=int, default=60, help="of the shapes, in each slice")
     parser.add_argument("--seconds", type=float, default=20.0, help="of virtual time, in which faults happen")
-    parser.add_argument("--lease", type=float, default=3.0)
+    parser.add_argument("--lease", type=float)
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
     parser.add_argument("--keep", type=Path, help="a folder for what the activities write (with --slices 1)")
     parser.add_argument("--story", type=Path, help="a file for the trace (with --slices 1)")

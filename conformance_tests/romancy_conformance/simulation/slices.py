@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import random
 import sys
 import tempfile
 import time
@@ -72,8 +73,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
         assert world.turning is not None
         return cluster.store(world.turning, calm if world.turning is driver else None)
 
-    cluster.weather.lost = cluster.weather.unanswered = 0.004
-    cluster.weather.hung, cluster.weather.late = 0.001, 0.02
+    draw_weather(cluster)
     stage.moment, stage.threads = lambda: world.now / SECOND, False
     stage.process = lambda: world.turning.pid if world.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
@@ -97,6 +97,14 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
         outcome.programs, outcome.instances = driver.result.programs, driver.result.instances
         outcome.findings += [str(finding) for finding in driver.result.findings]
     return outcome
+
+
+def draw_weather(cluster: Cluster) -> None:
+    """Choose how bad the wires are in this slice. Some faults need many of one kind and none of the others."""
+    chance, weather = random.Random(f"weather {cluster.world.seed}"), cluster.weather
+    weather.latency = chance.choice((100, 300, 300, 2000, 20_000))
+    weather.lost, weather.unanswered = chance.choice((0.0, 0.004, 0.03)), chance.choice((0.0, 0.004, 0.03))
+    weather.hung, weather.late = chance.choice((0.0, 0.002, 0.02)), chance.choice((0.0, 0.02, 0.1))
 
 
 def _described(error: dict[str, Any]) -> str:

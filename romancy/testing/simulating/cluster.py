@@ -46,3 +46,11 @@ class Cluster:
         wire = Wire(process, self.server, weather or self.weather, chance)
         self.wires.setdefault(process.pid, []).append(wire)
         return WiredStore(create_store(self._url, pace=wire.pace), wire)
+
+    def has_under_way(self, process: Process, call: str) -> bool:
+        """Whether this process waits for the answer to such a call."""
+        return any(call in wire.under_way for wire in self.wires.get(process.pid, ()))
+
+    def kill_all(self) -> None:
+        """End the simulation: nothing of it runs any more."""
+        self.processes.kill_all()

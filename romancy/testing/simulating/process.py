@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "Process", "Processes"]
 
+_GRAVEYARD: Final[list[Process]] = []
+"""The processes that were killed. If their coroutines were collected, Python would run every `finally` of theirs."""
 _USUAL_TURN: Final = 60
 """Microseconds that a turn of an event loop takes on average."""
 
@@ -140,6 +142,8 @@ class Process:
 
     def kill(self) -> None:
         """It runs no further line of its code."""
+        if not self.is_dead:
+            _GRAVEYARD.append(self)
         self._end(-9)
 
     def _end(self, status: int) -> None:
@@ -195,7 +199,7 @@ class Process:
 
 
 class Processes:
-    """All processes of a simulation, also the dead: what belongs to them stays referenced, so nothing is finalized."""
+    """All processes of a simulation, also the dead."""
 
     def __init__(self) -> None:
         self._all: dict[int, Process] = {}
@@ -209,6 +213,10 @@ class Processes:
     def is_gone(self, pid: int) -> bool:
         found = self._all.get(pid)
         return found is None or found.is_dead
+
+    def kill_all(self) -> None:
+        for process in self._all.values():
+            process.kill()
 
     @property
     def errors(self) -> list[tuple[str, dict[str, Any]]]:

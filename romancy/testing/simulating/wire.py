@@ -73,6 +73,8 @@ class Wire:
         self._closers: dict[object, Callable[[], Awaitable[object]]] = {}
         """What the database does when the connection is lost: it rolls open transactions back."""
         self._closing: set[asyncio.Task[object]] = set()
+        self._fresh: set[asyncio.Task[Any] | None] = set()
+        """The database's tasks whose first request has not been made: it has arrived with the call."""
         self.is_cut_off = False
         self._cuts = 0
         process.ended.append(self._hang_up)
@@ -123,6 +125,8 @@ class Wire:
 
         def begin() -> None:
             task = loop.create_task(_carried_out(work))
+            self._fresh.add(task)
+            task.add_done_callback(self._fresh.discard)
             task.add_done_callback(partial(self._carried_out, answer, what, back))
 
         loop.call_soon_threadsafe(begin)
@@ -166,12 +170,20 @@ class Wire:
         error.maybe_written = maybe_written
         self._answer(answer, error, None)
 
+    @property
+    def under_way(self) -> list[str]:
+        """The calls that wait for an answer."""
+        return list(self._open.values())
+
     async def pace(self) -> None:
         """Let time pass between two requests of an operation, on the database's event loop.
 
         Raises StorageUnavailableError if the connection is lost meanwhile: the caller asks for nothing more.
         """
-        cuts = self._cuts
+        task, cuts = asyncio.current_task(), self._cuts
+        if task in self._fresh:
+            self._fresh.discard(task)
+            return
         await asyncio.sleep(self._latency() / SECOND)
         if self.process.is_dead or cuts != self._cuts or self.is_cut_off or self.weather.away:
             self._world.note(self.process.name, "given up")
