@@ -67,19 +67,25 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
     world = cluster.world
     round_ = Round(plan, _URL, folder, SimulatedNursery(cluster), SimulatedDatabase(cluster))
     driver = cluster.process("driver")
-    calm = Weather()
+    abroad, calm = Weather(), Weather()
 
-    def create_store(url: str, **options: Any) -> Store:
+    def for_apps(url: str, **options: Any) -> Store:
+        """The database as an app of this process reaches it. Callers outside only meet bad wires."""
         assert world.turning is not None
-        return cluster.store(world.turning, calm if world.turning is driver else None)
+        return cluster.store(world.turning, abroad if world.turning is driver else None)
 
-    draw_weather(cluster)
+    def for_the_judge(url: str, **options: Any) -> Store:
+        return cluster.store(driver, calm)
+
+    chance = random.Random(f"weather {plan.seed}")
+    for weather in (cluster.weather, abroad):
+        draw(weather, chance)
     stage.moment, stage.threads = lambda: world.now / SECOND, False
     stage.process = lambda: world.turning.pid if world.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
     with ExitStack() as stack:
-        for where in ("romancy.app", "romancy_conformance.chaos.rounds"):
-            stack.enter_context(patch(f"{where}.create_store", create_store))
+        stack.enter_context(patch("romancy.app.create_store", for_apps))
+        stack.enter_context(patch("romancy_conformance.chaos.rounds.create_store", for_the_judge))
         driver.begin(round_.play(), Context())
         world.run(lambda: driver.is_dead, world.now + _LONGEST)
     outcome = Outcome(seed=plan.seed, digest=world.trace.digest(), counts=world.trace.counts, turns=world.turns)
@@ -99,9 +105,8 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
     return outcome
 
 
-def draw_weather(cluster: Cluster) -> None:
+def draw(weather: Weather, chance: random.Random) -> None:
     """Choose how bad the wires are in this slice. Some faults need many of one kind and none of the others."""
-    chance, weather = random.Random(f"weather {cluster.world.seed}"), cluster.weather
     weather.latency = chance.choice((100, 300, 300, 2000, 20_000))
     weather.lost, weather.unanswered = chance.choice((0.0, 0.004, 0.03)), chance.choice((0.0, 0.004, 0.03))
     weather.hung, weather.late = chance.choice((0.0, 0.002, 0.02)), chance.choice((0.0, 0.02, 0.1))
