@@ -27,6 +27,8 @@ class Stage:
         self.process: Callable[[], int] = os.getpid
         self.threads = True
         """Whether plain functions run on threads, where they may wait."""
+        self.most = 40
+        """The most activities of an instance of a shape. It is stopped after a time in proportion."""
 
 
 stage = Stage()

@@ -37,6 +37,8 @@ __all__ = ["IMPOSSIBLE", "Forked", "Outcome", "play", "summed"]
 _LONGEST: Final = 2 * 3600 * SECOND
 """The time of the simulation after which a round that has not ended never will."""
 _URL: Final = "memory://simulated"
+_MOST: Final = 12
+"""Activities of an instance of a shape: rather more instances than long ones."""
 IMPOSSIBLE: Final = frozenset({"sync"})
 """What needs a thread that waits."""
 _DEATHS: Final = ("died",)
@@ -80,7 +82,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
     chance = random.Random(f"weather {plan.seed}")
     for weather in (cluster.weather, abroad):
         draw(weather, chance)
-    stage.moment, stage.threads = lambda: world.now / SECOND, False
+    stage.moment, stage.threads, stage.most = lambda: world.now / SECOND, False, _MOST
     stage.process = lambda: world.turning.pid if world.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
     with ExitStack() as stack:

@@ -30,6 +30,7 @@ class Cluster:
         """By how many microseconds the database's clock is wrong."""
         self._url = f"memory://simulated-{seed}"
         self.server = Process(self.world, self.processes, "database", machine=-1)
+        self.server.is_eager = True
         self._kept = create_store(self._url, clock=self._time_of_database)
         self.wires: dict[int, list[Wire]] = {}
 

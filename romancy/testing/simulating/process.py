@@ -117,6 +117,8 @@ class Process:
         self.status: int | None = None
         """How it ended. None: it has not."""
         self.slow = 1.0
+        self.is_eager = False
+        """Whether nothing comes between two of its turns."""
         self._task: asyncio.Task[Any] | None = None
         self._planned: int | None = None
         """When the next turn is due."""
@@ -191,6 +193,8 @@ class Process:
         self.world.turns += 1
         self.world.turning = self
         self.loop.turn()
+        while self.is_eager and self.loop.is_ready:
+            self.loop.turn()
         self._busy_until = self.world.now + 1 + int(self.chance.expovariate(1 / _USUAL_TURN) * self.slow)
         if self.loop.is_ready:
             self._plan(self._busy_until)

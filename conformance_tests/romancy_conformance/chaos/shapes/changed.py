@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from romancy import RomancyError, Status, WorkflowContext, workflow
 from romancy_conformance.chaos.shapes.acts import DO, put, read_acts
+from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
     from romancy_conformance.chaos.shapes.shape import Scene
@@ -49,7 +50,7 @@ class Changed:
 
     async def play(self, scene: Scene) -> None:
         """Play one instance: each step of the old code is there, those of the new one once the code is new."""
-        count = scene.chance.randint(5, 60)
+        count = scene.chance.randint(5, stage.most * 3 // 2)
         await scene.start(self.workflows[0].options(instance_id=scene.path).bind(count))
         outcome = await scene.outcome(scene.path)
         # Until a worker with the new code comes.

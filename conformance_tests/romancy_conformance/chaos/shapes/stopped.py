@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from romancy import RetryPolicy, TerminalError, WorkflowContext, activity, workflow
 from romancy_conformance.chaos.shapes.acts import FORMS
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
+from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
     from romancy_conformance.chaos.shapes.shape import Scene
@@ -74,8 +75,9 @@ class Stopped:
     async def play(self, scene: Scene) -> None:
         """Start an instance, and stop it after some of its activities."""
         chance, path, app = scene.chance, scene.path, scene.app
-        count, naps, form = chance.randint(10, 40), chance.random() < 0.4, chance.choice([*FORMS, "coroutine"])
-        seconds = chance.uniform(0.02, 0.6)
+        count, naps = chance.randint(stage.most // 4, stage.most), chance.random() < 0.4
+        form = chance.choice([*FORMS, "coroutine"])
+        seconds = chance.uniform(0.02, 0.6) * stage.most / 40
         of = {"limit": shape_in_time, "sibling": shape_beside, "gather": shape_gathers}.get(self.name)
         if of is not None:
             await scene.start(of.options(instance_id=path).bind(count, naps, form, seconds))
