@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, UsageError
 from romancy.query import one_of
+from romancy.serialization import Codecs
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
@@ -34,6 +35,7 @@ from romancy_conformance.chaos.stage import stage
 from romancy_conformance.chaos.starting import Renewal, start_by_name
 from romancy_conformance.chaos.worker import Job
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of, chaos_starter
+from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -170,6 +172,7 @@ class Round:
             findings = await judge.judge({id: status for id, (status, _) in instances.items()})
             judge_arrivals(self.expected, arrivals(self._outbox), judge.find)
             findings += await self._throng.judge(crew.struck, crew.died, lease=self._plan.lease, patience=patience)
+            findings += await self._violations()
             for instance_id in {finding.instance for finding in findings}:
                 await self._keep_log(instance_id)
             findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
@@ -375,6 +378,13 @@ class Round:
         """Return the keys of the activities that have acted outside of the database."""
         file = self._folder / OUTSIDE
         return set(file.read_text("utf-8").split()) if file.exists() else set()
+
+    async def _violations(self) -> list[Finding]:
+        """Return what contradicts itself in the tables; those of the shapes' workflows are replayed."""
+        workflows = {each.name: each for sealed in (False, True) for each in workflows_of(sealed=sealed)}
+        complaints = await self._insist(lambda: sweep(self._store, workflows, codecs=Codecs.of([Sealing()])))
+        ours = [each for each in complaints if each.instance_id.startswith(self._plan.seed)]  # not the ledger's own
+        return [Finding("invariant", each.instance_id, each.what) for each in ours]
 
     async def _keep_log(self, instance_id: str) -> None:
         """Keep the log of an instance with a finding, for people to read."""
