@@ -1,0 +1,46 @@
+"""Slices of a cluster in simulated time: what they find, and that the same seed gives the same run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CORPUS = [
+    line for line in Path(__file__).with_name("corpus.txt").read_text("utf-8").splitlines() if not line.startswith("#")
+]
+SMALL = ("--programs", "6", "--instances", "12", "--seconds", "8")
+
+
+def simulate(*options: str, hash_seed: str = "random") -> tuple[int, str]:
+    """Return how the tool ended, and what it said."""
+    command = [sys.executable, "-m", "romancy_conformance.simulation", *options]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", ["one", "two"])
+def test_the_same_seed_gives_the_same_run(seed: str, tmp_path: Path) -> None:
+    runs = []
+    for number in ("1", "2"):
+        told = tmp_path / f"{number}.txt"
+        code, said = simulate("--seed", seed, "--slices", "1", *SMALL, "--story", str(told), hash_seed=number)
+        digest = re.search(r"digest (\w+)", said)
+        assert digest is not None, said
+        runs.append((code, digest[1], told.read_text("utf-8")))
+
+    assert runs[0] == runs[1]
+    assert (0, True) == (runs[0][0], len(runs[0][2].splitlines()) > 500)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", CORPUS)
+def test_what_once_found_a_fault_finds_none(line: str) -> None:
+    code, said = simulate(*line.partition("#")[0].split())
+
+    assert code == 0, said
