@@ -107,6 +107,7 @@ class LogWriter:
         """`timed` is called with the seconds that each commit took and the number of its items."""
         self.outage = Outage() if outage is None else outage
         self._store = store
+        self._seconds = here().seconds
         self._timed = timed
         self._incarnation = incarnation or Incarnation()
         self._queue: list[Entry] = []
@@ -143,7 +144,7 @@ class LogWriter:
     @property
     def load(self) -> int:
         """How many items are queued or in flight, or were so a moment ago; about as many will follow."""
-        recent = self._busy or here().seconds() - self._written_at < _A_MOMENT
+        recent = self._busy or self._seconds() - self._written_at < _A_MOMENT
         return len(self._queue) + self._under_way * recent
 
     @property
@@ -255,7 +256,7 @@ class LogWriter:
             except Exception as error:  # noqa: BLE001 - the submitter is told
                 outcomes = await self._insist([item], entry.worker, error)
             self.written += 1
-            self._written_at = here().seconds()
+            self._written_at = self._seconds()
             self._settle([entry], outcomes)
         finally:
             self._busy, self._guest = False, None
@@ -319,7 +320,7 @@ class LogWriter:
         try:
             outcomes = await self._commit(self._batch, batch[0].worker)
             self.written += len(batch)
-            self._written_at = here().seconds()
+            self._written_at = self._seconds()
             if len(batch) == 1:
                 self._settle(batch, outcomes)
             else:
@@ -444,10 +445,10 @@ class LogWriter:
             return await self._insist(items, worker, error)
 
     async def _measured(self, items: Sequence[Item], *, worker: str | None) -> list[Outcome]:
-        began = here().seconds()
+        began = self._seconds()
         outcomes = await self._store.commit(items, worker=worker)
         if self._timed is not None:
-            self._timed(here().seconds() - began, len(items))
+            self._timed(self._seconds() - began, len(items))
         return outcomes
 
     async def _insist(self, items: list[Item], worker: str | None, error: Exception) -> list[Outcome]:

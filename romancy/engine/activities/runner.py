@@ -78,6 +78,7 @@ class Attempts:
         """Each attempt begins in a copy of it, with the variables that the body has set for the call."""
         self._driver = driver
         self._clock = driver.clock
+        self._seconds = here().seconds
         self._calling = Calling(
             self, max_threads=settings.max_threads, errors=errors, dependencies=dependencies, context=self._context,
             clock=driver.clock, completed=self._completed,
@@ -329,7 +330,7 @@ class Attempts:
             self._enqueue(attempt)
 
     def _enqueue(self, attempt: Attempt) -> None:
-        attempt.waits_since = here().seconds()
+        attempt.waits_since = self._seconds()
         self._queue.append(attempt)
         self._launch()
 
@@ -348,12 +349,12 @@ class Attempts:
         """
         loop, fresh = asyncio.get_running_loop(), self._keeper.leases.fresh()
         task_of = maker_of_tasks(loop)
-        end = here().seconds() + _TURN if self._observer is None else 0.0
+        end = self._seconds() + _TURN if self._observer is None else 0.0
         self._begins, waiting = True, len(self._to_begin)
         thread = threads.state
         thread.stays = True  # what the first drive exchanges serves those of the steps that follow
         try:
-            while self._to_begin and (waiting > 0 or here().seconds() < end):
+            while self._to_begin and (waiting > 0 or self._seconds() < end):
                 waiting -= 1
                 attempt = self._to_begin.popleft()
                 if attempt.live.attempts.get(attempt.id) is not attempt:
@@ -368,7 +369,7 @@ class Attempts:
                     if not attempt.began:
                         attempt.task = task
                 else:
-                    attempt.waits_since = attempt.waits_since or here().seconds()
+                    attempt.waits_since = attempt.waits_since or self._seconds()
                     self._queue.append(attempt)
                     self._one_free()
         finally:
@@ -387,7 +388,7 @@ class Attempts:
             if not self._keeper.leases.fresh():
                 self._queue.appendleft(attempt)
                 break
-            attempt.queued = _longer_than_a_moment(here().seconds() - attempt.waits_since)
+            attempt.queued = _longer_than_a_moment(self._seconds() - attempt.waits_since)
             self._begin(attempt)
 
     def hold(self) -> None:
