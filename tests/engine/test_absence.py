@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.engine.host import this_host
-from romancy.engine.outside import absence
 from romancy.engine.outside.absence import Absence, others_may_try
+from romancy.engine.surroundings import Surroundings
 from romancy.status import Status
 from romancy.storage.records import Capabilities, Census, History, Host, InstanceRow, LogRow, Peer
 from romancy.storage.rooms import Room
@@ -68,7 +68,7 @@ class World:
         self.store = Registered()
         self.absence = Absence(LEASE)
         self.row = ROW
-        monkeypatch.setattr(absence, "moment", lambda: self.store.now / 1_000_000)
+        monkeypatch.setattr(Surroundings, "seconds", staticmethod(lambda: self.store.now / 1_000_000))
 
     async def at(self, now: int, *workers: Peer) -> bool:
         self.store.now, self.store.workers = now, list(workers)

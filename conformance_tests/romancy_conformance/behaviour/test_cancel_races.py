@@ -141,7 +141,7 @@ async def _faults(app: Romancy, instance_id: str, how: str) -> list[str]:
     instance = await app.get_instance(instance_id)
     assert instance is not None
     history = await app.history(instance_id)
-    done = {id: count for (where, id, _), count in effects.items() if where == instance_id}
+    done = {id: count for (where, id, _), count in effects.copy().items() if where == instance_id}
     completed = {event.id for event in history if isinstance(event, ActivityCompleted | CompensationCompleted)}
     faults = [f"{id} was carried out {count} times" for id, count in done.items() if count > 1]
     faults += [
@@ -153,7 +153,7 @@ async def _faults(app: Romancy, instance_id: str, how: str) -> list[str]:
         if isinstance(event, ActivityCancelled) and not event.unknown and done.get(event.id)
     ]
     if how != "terminate" and instance.status in ("cancelled", "failed"):
-        faults += [f"{number} stands {left}" for (where, number), left in net.items() if where == instance_id and left]
+        faults += [f"{number} stands {left}" for (where, number), left in net.copy().items() if where == instance_id and left]
     return faults
 
 
