@@ -525,7 +525,8 @@ class Attempts:
             await self._unwanted(attempt, error)
             raise error
         if attempt.stop is not None and attempt.stop.cancelled:
-            return ActivityCancelled(at=self._clock.now(), id=attempt.id, unknown=attempt.stop.unknown)
+            unknown = attempt.stop.unknown or self._may_have_run(attempt)
+            return ActivityCancelled(at=self._clock.now(), id=attempt.id, unknown=unknown)
         name = attempt.effect.definition.name
         cause = ActivityError(f"{name} raised CancelledError, but it had not been cancelled")
         cause.__cause__ = error
