@@ -72,6 +72,8 @@ class Wire:
         self._open: dict[asyncio.Future[Any], str] = {}
         self._closers: dict[object, Callable[[], Awaitable[object]]] = {}
         """What the database does when the connection is lost: it rolls open transactions back."""
+        self._ends: dict[object, Callable[[], Awaitable[object]]] = {}
+        """What the database does when the process is gone. A lost connection is made anew: its store stays open."""
         self._closing: set[asyncio.Task[object]] = set()
         self._fresh: set[asyncio.Task[Any] | None] = set()
         """The database's tasks whose first request has not been made: it has arrived with the call."""
@@ -203,13 +205,18 @@ class Wire:
         """Have the database do this when the connection is lost, unless `stays` comes first."""
         self._closers[key] = close
 
+    def ends_with(self, key: object, end: Callable[[], Awaitable[object]]) -> None:
+        """Have the database do this when the process is gone, unless `stays` comes first."""
+        self._ends[key] = end
+
     def stays(self, key: object) -> None:
-        """Forget what `closes_with` has asked for."""
+        """Forget what `closes_with` or `ends_with` has asked for."""
         self._closers.pop(key, None)
+        self._ends.pop(key, None)
 
     def lost_with(self, key: object) -> None:
         """Have the database do now what it does when the connection is lost."""
-        close = self._closers.pop(key, None)
+        close = self._closers.pop(key, None) or self._ends.pop(key, None)
         if close is not None:
             self._server.loop.call_soon_threadsafe(partial(self._begin_close, close))
 
@@ -225,7 +232,12 @@ class Wire:
 
     def _hang_up(self) -> None:
         """The process has ended: the database notices a moment later."""
-        self._world.at(self._world.now + self._latency(), self._roll_back)
+        self._world.at(self._world.now + self._latency(), self._end)
+
+    def _end(self) -> None:
+        self._roll_back()
+        for key in list(self._ends):
+            self.lost_with(key)
 
 
 async def _carried_out(work: Callable[[], Awaitable[T]]) -> T:
@@ -252,13 +264,14 @@ class WiredStore(PassingStore):
 
     async def _open(self, *, migrate: bool = True) -> None:
         await self._wire.call("open", partial(self._store.open, migrate=migrate))
-        self._wire.closes_with(self, self._store.close)
+        self._wire.ends_with(self, self._store.close)
 
     async def _close(self) -> None:
         try:
             await self._wire.call("close", self._store.close)
         except StorageUnavailableError:
             self._wire.cut()
+            self._wire.lost_with(self)
         else:
             self._wire.stays(self)
 
