@@ -272,9 +272,12 @@ class SessionOpening(Generic[Awaited_co, Entered_co]):
 def refuse_loop(what: str, instead: str) -> None:
     """Raise UsageError in code that an event loop runs, which would stand still while it waits for itself."""
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         return
+    refusal = getattr(loop, "refuses_to_wait", None)
+    if refusal is not None:
+        raise refusal(what)  # a simulation, where the loop itself runs plain functions
     raise UsageError(
         f"{what} is for activities that are plain functions, and this code runs on an event loop; {instead}"
     )

@@ -13,6 +13,7 @@ from romancy.engine.lives import derived_life, lives_from
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.testing._app import TestApp
 from romancy.testing._processes import MOST_COMMITS, Processes
+from romancy.testing._takes import check_takes
 from romancy.workflow import Call
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ class _Test:
         effects: Callable[[], object] | None = None,
         url: str | None = None,
     ) -> None:
-        _check_takes("prepare", prepare, "app")
-        _check_takes("drive", drive, "app", "handle")
-        _check_takes("effects", effects)
+        check_takes("prepare", prepare, "app")
+        check_takes("drive", drive, "app", "handle")
+        check_takes("effects", effects)
         self.call = call
         self._workflows = [call.workflow] if workflows is None else list(workflows)
         self._now = datetime.now(UTC) if now is None else now
@@ -234,19 +235,6 @@ class _Test:
 
     async def _looked(self) -> Any:
         return None if self._effects is None else await _awaited(self._effects())
-
-
-def _check_takes(option: str, given: Callable[..., Any] | None, *arguments: str) -> None:
-    if given is None:
-        return
-    try:
-        inspect.signature(given).bind(*arguments)
-    except TypeError as error:
-        raise UsageError(
-            f"{option}= takes a function that is called as {option}({', '.join(arguments)}): {error}"
-        ) from None
-    except ValueError:
-        return  # a function written in C may have no signature
 
 
 async def _awaited(answer: Any) -> Any:

@@ -18,7 +18,7 @@ from romancy.engine.messages import outgoing
 from romancy.engine.sending import delivery_of, posting_of
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError, UsageError
-from romancy.session import Session
+from romancy.session import Session, refuse_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -183,6 +183,7 @@ class Port:
         Raises CancelledError, to stop the thread, if the attempt was given up.
         """
         self._go_on()
+        refuse_loop("a session that is entered", "await it: `db = await session()`")
         call = self._counted(work)
         try:
             answer = asyncio.run_coroutine_threadsafe(call, loop)

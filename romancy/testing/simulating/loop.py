@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.errors import UsageError
@@ -20,6 +23,9 @@ _REFUSED: Final = (
     "create_connection", "create_server", "create_unix_connection", "create_unix_server", "create_datagram_endpoint",
     "subprocess_exec", "subprocess_shell", "connect_read_pipe", "connect_write_pipe", "sendfile", "start_tls",
     "sock_recv", "sock_sendall", "sock_connect", "sock_accept", "add_reader", "add_writer", "getaddrinfo",
+)  # fmt: skip
+_NOT_OF_USERS: Final = (
+    str(Path(__file__).parents[2]), *(sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib")), "<",
 )  # fmt: skip
 
 
@@ -44,6 +50,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.surroundings = surroundings
         self.errors: list[dict[str, Any]] = []
         """What nobody has caught."""
+        self.refused: list[str] = []
+        """What its code has asked for and a simulation does not have."""
+        self.is_watched = False
+        """Whether its code is that of a user, which may ask for anything."""
         self._moved = moved
         self._selector = _NoFiles()
         self._is_turned = False
@@ -99,16 +109,34 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
+    def refusal(self, asked: str, instead: str) -> UsageError:
+        """The error for code that asks for something that a simulation does not have."""
+        told = f"{asked}{_asking()}: a simulation does not have it, because the same seed has to give the same run"
+        self.refused.append(f"{told}; {instead}")
+        return UsageError(self.refused[-1])
+
+    def refuses_to_wait(self, what: str) -> UsageError:
+        """The error for a plain function that would wait for this loop, which runs it."""
+        return self.refusal(what, "there is one thread, and a plain function cannot wait in it: use an `async def`")
+
     def __del__(self) -> None:
         """It was never closed: what belongs to a dead process is not cleaned up."""
 
 
+def _asking() -> str:
+    """Where the code of a user asks."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(_NOT_OF_USERS):
+            return f" in {code.co_name} ({Path(code.co_filename).name}, line {frame.f_lineno})"
+        frame = frame.f_back
+    return ""
+
+
 def _refusing(name: str) -> Any:
-    def refused(*_: Any, **__: Any) -> Any:
-        raise UsageError(
-            f"{name}: a simulation has no sockets, files and subprocesses, because the same seed has to give the same "
-            "run; give the activity an object that stands for the other side"
-        )
+    def refused(self: SimulatedLoop, *_: Any, **__: Any) -> Any:
+        raise self.refusal(name, "give the activity an object that stands for the other side")
 
     return refused
 

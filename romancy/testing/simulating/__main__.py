@@ -1,0 +1,91 @@
+"""`python -m romancy.testing.simulating`: plays cases for `simulate`, each in a fork of this interpreter.
+
+It reads an order and then cases, one on each line, and answers each with one line. It has imported the test's modules
+before the first case. Where no process can be forked, it plays one case and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from romancy.testing.simulating.cases import Case
+from romancy.testing.simulating.cluster import Cluster
+from romancy.testing.simulating.nurseries import Order, Ready
+from romancy.testing.simulating.places import found
+from romancy.testing.simulating.playing import Given, play
+from romancy.testing.simulating.refusals import install
+
+if TYPE_CHECKING:
+    from romancy.testing.simulating.places import Place
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Carry out the order from stdin."""
+    orders, answers = _channels()
+    order = msgspec.json.decode(orders.readline(), type=Order)
+    sys.path[:] = order.path
+    install()
+    try:
+        given = Given(
+            [found(place) for place in order.workflows],
+            found(order.client),
+            _found(order.check),
+            _found(order.prepare),
+            order.faults,
+            order.patience,
+        )
+    except BaseException as error:  # noqa: BLE001 - the other process tells it
+        _say(answers, Ready(f"{type(error).__name__}: {error}"))
+        return
+    Cluster("none")  # so that the database is imported once
+    _say(answers, Ready())
+    for line in orders:
+        case = msgspec.json.decode(line, type=Case)
+        if not hasattr(os, "fork"):
+            _play(given, case, answers)
+        child = os.fork()
+        if not child:
+            _play(given, case, answers)
+        if os.waitpid(child, 0)[1]:
+            return  # the other process reads that nothing more comes
+
+
+def _channels() -> tuple[BinaryIO, BinaryIO]:
+    """Stdin and stdout, of which the code under test gets neither."""
+    orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return orders, answers
+
+
+def _found(place: Place | None) -> Any:
+    return None if place is None else found(place)
+
+
+def _play(given: Given, case: Case, answers: BinaryIO) -> None:
+    """Play the case, and end this process."""
+    status = 1
+    try:
+        _say(answers, play(given, case))
+        status = 0
+    except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _say(answers: BinaryIO, what: msgspec.Struct) -> None:
+    answers.write(msgspec.json.encode(what) + b"\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()
