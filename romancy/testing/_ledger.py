@@ -65,8 +65,8 @@ class Ledger(Sequence[Effect]):
     An activity calls `ledger.did("charge", order)` where it has its effect.
     """
 
-    def __init__(self, effects: list[Effect] | None = None) -> None:
-        self._effects: list[Effect] = [] if effects is None else effects
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
 
     def did(self, what: str, *details: Any) -> None:
         """Record an effect of the activity that runs. Raises UsageError outside of activities."""
@@ -115,17 +115,23 @@ class Ledger(Sequence[Effect]):
         self._effects.clear()
 
     def _those(self, are: Callable[[Effect], bool]) -> Ledger:
-        return Ledger([each for each in self._effects if are(each)])
+        return _ledger_of([each for each in self._effects if are(each)])
 
     @overload
     def __getitem__(self, index: int) -> Effect: ...
     @overload
     def __getitem__(self, index: slice) -> Ledger: ...
     def __getitem__(self, index: int | slice) -> Effect | Ledger:
-        return Ledger(self._effects[index]) if isinstance(index, slice) else self._effects[index]
+        return _ledger_of(self._effects[index]) if isinstance(index, slice) else self._effects[index]
 
     def __len__(self) -> int:
         return len(self._effects)
 
     def __repr__(self) -> str:
         return f"<ledger: {', '.join(str(each) for each in self._effects) or 'nothing'}>"
+
+
+def _ledger_of(effects: list[Effect]) -> Ledger:
+    found = Ledger()
+    found._effects = effects  # noqa: SLF001 - of the same file
+    return found

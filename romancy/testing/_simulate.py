@@ -28,10 +28,10 @@ from romancy.retry import Duration, seconds
 from romancy.testing._takes import check_takes
 from romancy.testing.simulating.cases import Case, Outcome
 from romancy.testing.simulating.faults import Faults
-from romancy.testing.simulating.nurseries import INSIDE, Nursery, Order
+from romancy.testing.simulating.nurseries import INSIDE, Order
 from romancy.testing.simulating.places import place_of, places_of_modules
 from romancy.testing.simulating.report import report
-from romancy.testing.simulating.searching import Search, smallest
+from romancy.testing.simulating.searching import Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -105,17 +105,14 @@ def simulate(
         )
     order = _order(workflows, client, check, prepare, faults, seconds(patience, "patience"))
     limit, places = seconds(budget, "budget"), whole_number(workers, "workers")
-    if seed is not None:
-        case = Case.read(seed, places)
-        with Nursery(order) as nursery:
-            played = {case: nursery.play(case)}
-    else:
-        played = Search(order, limit).play([Case(each, places) for each in _numbers(seeds)])
-    for case, outcome in played.items():
-        _check(case, outcome)
-        if outcome.findings:
-            least, how = (case, outcome) if seed is not None else smallest(order, case, outcome, limit)
-            raise AssertionError(report(case, outcome, least, how))
+    cases = [Case(each, places) for each in _numbers(seeds)] if seed is None else [Case.read(seed, places)]
+    with Search(order, limit) as search:
+        played = search.play(cases)
+        for case, outcome in played.items():
+            _check(case, outcome)
+            if outcome.findings:
+                least, how = search.smallest(case, outcome) if seed is None else (case, outcome)
+                raise AssertionError(report(case, outcome, least, how))
     return _summed(list(played.values()))
 
 

@@ -6,6 +6,7 @@ Module state stands for the world outside. It survives the deaths of the simulat
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import threading
 import time
@@ -159,9 +160,9 @@ async def starts_nothing(app: Romancy, chance: Random) -> None:
     pass
 
 
-@activity
-def spins() -> None:
-    raise SystemExit(3)
+async def fails(app: Romancy, chance: Random) -> None:
+    await app.start(order.options(instance_id="o1"), "o1")
+    raise ValueError("the shop is closed")
 
 
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,12 +199,23 @@ def threads() -> None:
 
 
 @activity
+def exits() -> None:
+    os._exit(3)
+
+
+@activity
+def blocks() -> None:
+    while True:
+        pass
+
+
+@activity
 def writes_a_row() -> None:
     with activity_context().session() as db:
         db.execute("select 1")
 
 
-ASKING = {each.name: each for each in (sleeps, connects, writes, runs, threads, writes_a_row, reads)}
+ASKING = {each.name: each for each in (sleeps, connects, writes, runs, threads, writes_a_row, reads, exits, blocks)}
 
 
 @workflow
@@ -237,6 +249,14 @@ async def starts_threads(app: Romancy, chance: Random) -> None:
 
 async def starts_writes_a_row(app: Romancy, chance: Random) -> None:
     await app.run(asks, "writes_a_row")
+
+
+async def starts_exits(app: Romancy, chance: Random) -> None:
+    await app.run(asks, "exits")
+
+
+async def starts_blocks(app: Romancy, chance: Random) -> None:
+    await app.run(asks, "blocks")
 
 
 # ── fakes ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,17 +6,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
-from romancy import Depends, Handle, WorkflowContext, activity, compensation, workflow
+from romancy import Depends, Handle, Romancy, WorkflowContext, activity, compensation, workflow
 from romancy.testing import (
     ActivityCall,
     ActivityEnvironment,
     Crash,
+    Faults,
+    Ledger,
+    Simulated,
+    SimulatedApp,
     TestApp,
     assert_replays,
     crash_at_every_commit,
+    simulate,
 )
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 @dataclass
@@ -137,6 +145,25 @@ async def crashes() -> None:
     assert_type(await crash_at_every_commit(subscription, "alice", months=2), list[Crash])
     assert_type(await crash_at_every_commit(subscription.bind("alice"), prepare=prepare, drive=drive), list[Crash])
     assert_replays(subscription, "history.jsonl")
+
+
+async def client(app: Romancy, chance: Random) -> None:
+    assert_type(Ledger().of("charge")[0].what, str)
+
+
+def prepare_worker(app: SimulatedApp) -> None:
+    app.mock(charge, Receipt("1"))
+
+
+async def check(app: Romancy) -> None: ...
+
+
+def simulations() -> None:
+    assert_type(simulate([subscription], client, seeds=range(3), faults=Faults(deaths=1)), Simulated)
+    simulate([subscription], client, seed="17/1/2", check=check, prepare=prepare_worker)
+    simulate([subscription], check)  # type: ignore[arg-type]
+    simulate([charge], client)  # type: ignore[list-item]
+    Faults(deaths="two")  # type: ignore[arg-type]
 
 
 async def mistakes(app: TestApp) -> None:

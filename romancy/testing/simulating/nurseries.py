@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -20,14 +20,14 @@ from romancy.testing.simulating.faults import Faults
 from romancy.testing.simulating.places import Place
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from romancy.testing.simulating.cases import Case
 
 __all__ = ["Nursery", "Order", "Ready"]
 
 _LONGEST: Final = 120.0
 """Seconds of real time after which a case is taken for one that never ends."""
+_LONGEST_IMPORT: Final = 120.0
+"""Seconds that the modules of a test may take to be imported."""
 _TAIL: Final = 4000
 _FORKS: Final = hasattr(os, "fork")
 INSIDE: Final = "ROMANCY_SIMULATES"
@@ -59,21 +59,17 @@ class Nursery:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    def close(self) -> None:
+        """End it, and what it plays."""
         self._end()
         self._errors.close()
 
     def play(self, case: Case) -> Outcome:
         """Play this case. Raises UsageError if the interpreter cannot import the modules of the test."""
         process = self._process or self._begun()
-        said = self._asked(process, case)
+        said = self._asked(process, case, _LONGEST)
         if not said or not _FORKS:
             self._end()
         if not said:
@@ -91,18 +87,18 @@ class Nursery:
             start_new_session=True,  # so that a case that is being played ends with it
             env={**os.environ, "PYTHONHASHSEED": "0", INSIDE: "1"},
         )
-        said = self._asked(process, self._order)
+        said = self._asked(process, self._order, _LONGEST_IMPORT)
         ready = msgspec.json.decode(said, type=Ready) if said else Ready(self._told())
         if ready.error:
             modules = ", ".join(sorted({place.file for place in (*self._order.workflows, self._order.client)}))
             raise UsageError(f"simulate: another interpreter cannot import the test ({modules}): {ready.error}")
         return process
 
-    def _asked(self, process: subprocess.Popen[bytes], what: Any) -> bytes:
+    def _asked(self, process: subprocess.Popen[bytes], what: Any, most: float) -> bytes:
         """The line that answers this; none if the process has ended."""
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
-        timer = threading.Timer(_LONGEST, _kill, [process])
+        timer = threading.Timer(most, _kill, [process])
         timer.daemon = True
         timer.start()
         try:
