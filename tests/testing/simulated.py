@@ -165,6 +165,10 @@ async def fails(app: Romancy, chance: Random) -> None:
     raise ValueError("the shop is closed")
 
 
+def fails_to_prepare(app: SimulatedApp) -> None:
+    raise ValueError("there is no key for the till")
+
+
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -95,6 +95,12 @@ def test_what_the_client_raises_is_found_with_its_line() -> None:
     assert "client: ValueError: the shop is closed\n      simulated.py, line " in text
 
 
+def test_a_worker_that_ends_with_an_error_is_found() -> None:
+    text = told([simulated.order], simulated.shop, seed="0/1/none", prepare=simulated.fails_to_prepare)
+
+    assert "worker: worker1 has ended with ValueError: there is no key for the till" in text
+
+
 def test_a_case_that_ends_its_process_is_a_finding() -> None:
     text = told([simulated.asks], simulated.starts_exits, seed=0)
 

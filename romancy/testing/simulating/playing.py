@@ -111,7 +111,7 @@ class _Play:
         observers[:] = [self]
         with patch("romancy.app.create_store", create_store):
             test.begin(self._judged(), Context())
-            world.run(lambda: test.is_dead or bool(self._refused), world.now + _LONGEST)
+            world.run(lambda: test.is_dead or bool(self._refused or self._crew.broken), world.now + _LONGEST)
         outcome.refusal = next(iter(self._refused), "")
         self._find_what_nobody_caught()
         outcome.virtual, outcome.effects = (world.now - world.began) / SECOND, len(self._effects)
@@ -198,7 +198,7 @@ class _Play:
     def _find_what_nobody_caught(self) -> None:
         if self._test.error is not None:
             self._find("broken", "".join(traceback.format_exception(self._test.error)))
-        elif not self._test.is_dead and not self.outcome.refusal:
+        elif not (self._test.is_dead or self.outcome.refusal or self._crew.broken):
             self._find("broken", "the simulation did not end within a day of its time")
         for text in self._crew.broken:
             self._find("worker", text)
