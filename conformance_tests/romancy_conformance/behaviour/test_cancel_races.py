@@ -153,7 +153,9 @@ async def _faults(app: Romancy, instance_id: str, how: str) -> list[str]:
         if isinstance(event, ActivityCancelled) and not event.unknown and done.get(event.id)
     ]
     if how != "terminate" and instance.status in ("cancelled", "failed"):
-        faults += [f"{number} stands {left}" for (where, number), left in net.copy().items() if where == instance_id and left]
+        faults += [
+            f"{number} stands {left}" for (where, number), left in net.copy().items() if where == instance_id and left
+        ]
     return faults
 
 
