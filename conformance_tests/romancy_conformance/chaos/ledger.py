@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from romancy.status import Status
+from romancy.storage.records import as_end
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ async def begin(store: Store) -> None:
     async with store.rooms.sessions.begin() as session:
         await session.execute(_CREATE)
         if store.capabilities.transactional_ddl:
-            await session.commit(start(status=Status.COMPLETED, delay=None))
+            named = {"life": 1, "writer": as_end("ledger")}  # the same in each run of a simulation
+            await session.commit(start("ledger", status=Status.COMPLETED, delay=None, **named))
 
 
 async def insert(session: Session, context: ActivityContext, key: str, what: str, number: int = 0) -> None:

@@ -78,10 +78,11 @@ class SimulatedWorker:
         elif number == signal.SIGCONT:
             process.thaw()
         elif number == signal.SIGTERM:
+            process.world.note(process.name, "told to stop")
             process.loop.call_soon_threadsafe(self._told.set)
         elif number == CLOCK:
             process.clock.ahead = process.chance.randint(-_WRONG, _WRONG)
-            process.world.note(process.name, "clock set", str(process.clock.ahead))
+            process.world.note(process.name, "clock set", f"{process.clock.ahead / SECOND:+.3f} s")
 
     async def stop(self, number: signal.Signals) -> int:
         """Send it a signal that ends it; return how it ended."""
@@ -118,6 +119,7 @@ class SimulatedDatabase:
     async def hurt(self, fault: Fault) -> None:
         """Bring on a fault of the wires, for a while."""
         weather = self._cluster.weather
+        self._cluster.world.note("wire", fault.kind, f"{fault.seconds:.3f} s")
         match fault.kind:
             case "wire-slow":
                 await self._while(fault.seconds * 3, slow=fault.seconds * 1000)

@@ -134,6 +134,7 @@ class Process:
         """Run this as the process. It ends when this ends."""
         self._task = self.loop.create_task(main, context=context)
         self._task.add_done_callback(self._has_ended)
+        self.world.note(self.name, "begun", f"pid {self.pid} on {self.host.boot_id}")
         self.wake()
 
     def _has_ended(self, task: asyncio.Task[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.passing import PassingSession, PassingStore
+from romancy.testing.simulating.telling import asked, told
 from romancy.testing.simulating.world import SECOND
 
 if TYPE_CHECKING:
@@ -88,17 +89,19 @@ class Wire:
         world, weather, chance = self._world, self.weather, self._chance
         fate = chance.random()
         if self.is_cut_off or weather.away:
-            self._fail_in(chance.choice((self._latency(), _PATIENCE)), answer, what, "away", maybe_written=False)
+            wait = chance.choice((self._latency(), _PATIENCE))
+            self._fail_in(wait, answer, asked(what, work), "away", maybe_written=False)
         elif fate < weather.lost:
-            self._fail_in(chance.choice((self._latency(), _PATIENCE)), answer, what, "lost")
+            wait = chance.choice((self._latency(), _PATIENCE))
+            self._fail_in(wait, answer, asked(what, work), "lost")
         else:
             fate -= weather.lost
             wait = self._latency()
             if fate < weather.hung:
-                world.note(self.process.name, "hung", what)
+                world.note(self.process.name, "hung", asked(what, work))
                 wait += chance.randrange(SECOND, 2 * _PATIENCE)
             elif fate < weather.hung + weather.late:
-                world.note(self.process.name, "late", what)
+                world.note(self.process.name, "late", asked(what, work))
                 wait += chance.randrange(1000, SECOND)
             back = 0
             if chance.random() < 0.5:  # noqa: PLR2004 - its answer is late instead
@@ -129,18 +132,27 @@ class Wire:
             task = loop.create_task(_carried_out(work))
             self._fresh.add(task)
             task.add_done_callback(self._fresh.discard)
-            task.add_done_callback(partial(self._carried_out, answer, what, back))
+            task.add_done_callback(partial(self._carried_out, answer, what, work, back))
 
         loop.call_soon_threadsafe(begin)
 
-    def _carried_out(self, answer: asyncio.Future[T], what: str, back: int | None, task: asyncio.Task[T]) -> None:
+    def _carried_out(
+        self,
+        answer: asyncio.Future[T],
+        what: str,
+        work: Callable[[], Awaitable[T]],
+        back: int | None,
+        task: asyncio.Task[T],
+    ) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self._world.note(self.process.name, what, "" if error is None else type(error).__name__)
+        of = told(what, work, task.result()) if error is None else f"{told(what, work)} {type(error).__name__}".lstrip()
+        self._world.note(self.process.name, what, of)
         if self.process.is_dead:
-            self._world.note(self.process.name, "posthumous", what)
+            self._world.note(self.process.name, "posthumous", asked(what, work))
             return
         if back is None or self.is_cut_off or self.weather.away:
-            self._fail_in(self._chance.choice((self._latency(), _PATIENCE)), answer, what, "unanswered")
+            wait = self._chance.choice((self._latency(), _PATIENCE))
+            self._fail_in(wait, answer, asked(what, work), "unanswered")
             return
         world = self._world
         result = None if error is not None else task.result()

@@ -30,8 +30,8 @@ class Trace:
         self.counts: dict[str, int] = {}
 
     def note(self, at: int, who: str, what: str, of: str = "") -> None:
-        """Add a line. `what` is counted."""
-        line = f"{at} {who} {what} {of}\n"
+        """Add a line. `what` is counted. Tabs separate the four."""
+        line = f"{at}\t{who}\t{what}\t{of}\n"
         self._digest.update(line.encode("utf-8", "surrogatepass"))
         self.counts[what] = self.counts.get(what, 0) + 1
         if self._keep:
