@@ -23,6 +23,7 @@ from romancy_conformance.chaos.announced import judge_arrivals
 from romancy_conformance.chaos.echoing import echo_cancellations
 from romancy_conformance.chaos.faults import Crew, Database, Served, plan
 from romancy_conformance.chaos.judge import Finding, Judge, read_log
+from romancy_conformance.chaos.kept import Kept
 from romancy_conformance.chaos.mailing import send_mail
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.plain import OUTSIDE
@@ -77,6 +78,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     shapes: frozenset[str] = frozenset()
     instances: int = 0
     """Instances of these shapes, besides the programs."""
+    kept: Kept = Kept()
+    """What of all this is played. What follows from the seed is the same for what is left."""
 
 
 class Told(Struct):
@@ -108,22 +111,34 @@ class Round:
         self._url = url
         self._folder = folder
         self._outbox = folder / "outbox.jsonl"
-        self._chance = random.Random(f"round {told.seed}")
+        chance = random.Random(f"round {told.seed}")
+        self._jobs = 0
         self._nursery = nursery
         self._database = database
-        self.programs = [
-            generate(f"{told.seed}-{number}", f"{told.seed}-{number}", told.without) for number in range(told.programs)
-        ]
         ways = [way for way in _WEIGHTS if way not in told.without]
-        self.ways = self._chance.choices(ways, [_WEIGHTS[way] for way in ways], k=len(self.programs))
+        self._ways = chance.choices(ways, [_WEIGHTS[way] for way in ways], k=told.programs)
+        self._numbers = told.kept.programs_of(range(told.programs))
+        self.programs = [
+            generate(f"{told.seed}-{number}", f"{told.seed}-{number}", told.without) for number in self._numbers
+        ]
+        self.ways = [self._ways[number] for number in self._numbers]
+        self.faults = plan(
+            chance,
+            told.seconds,
+            told.workers,
+            lease=told.lease,
+            databases=frozenset() if database is None else database.faults,
+            without=told.without,
+            kills=told.kills,
+        )
         self.expected: dict[str, Expected] = {}
         for program in self.programs:
             self.expected |= foretell(program)
         self._for_workers = {"worker": self._those("worker"), "crowded": self._those("crowded")}
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
-        self._old = "changed" in told.shapes and bool(told.instances)
-        self._throng = Throng(told.seed, told.shapes, told.instances, folder)
+        self._throng = Throng(told.seed, told.shapes, told.instances, folder, told.kept.instances)
+        self._old = "changed" in self._throng.shapes
         self._renewed = {program.path: asyncio.Event() for program in self._those("anew")}
         self._to_retry = {program.path for program in self.programs if program.ending in RETRIED}
         self._to_cancel = {program.path for program in self.programs if program.ending in {"cancelled", "recalled"}}
@@ -142,16 +157,9 @@ class Round:
             sealing = Romancy(self._url, worker=False, workflows=workflows, codecs=[Sealing()])
             apps = {False: self._app, True: await stack.enter_async_context(sealing)}
             self._stranger = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=[]))
-            faults = plan(
-                self._chance,
-                self._plan.seconds,
-                self._plan.workers,
-                lease=self._plan.lease,
-                databases=frozenset() if self._database is None else self._database.faults,
-                without=self._plan.without,
-                kills=self._plan.kills,
-            )
-            crew = Crew(self._nursery, self._job, self._plan.workers, self._database)
+            workers = self._plan.kept.workers or self._plan.workers
+            faults = self._plan.kept.faults_of(self.faults, workers)
+            crew = Crew(self._nursery, self._job, workers, self._database)
             await crew.begin()
             stack.push_async_callback(crew.end)
             self._from_outside()
@@ -194,21 +202,23 @@ class Round:
 
     def _job(self) -> Job:
         """Return the job of the next worker: some start programs, some hold few of them."""
+        self._jobs += 1
+        chance = random.Random(f"job {self._jobs} {self._plan.seed}")
         left = self._for_workers
-        way = "crowded" if left["crowded"] and self._chance.random() < 0.5 else "worker"
+        way = "crowded" if chance.random() < 0.5 and left["crowded"] else "worker"
         starts = tuple(left[way][:6])
         del left[way][:6]
-        few = self._chance.random() < 0.2
+        few = chance.random() < 0.2
         return Job(
             url=self._database.wire.url(self._url) if isinstance(self._database, Served) else self._url,
             log=str(self._folder / "workers.log"),
             lease=self._plan.lease,
             outbox=str(self._outbox),
             max_live=2 if starts and way == "crowded" else 4 if few else 10_000,
-            sticky=self._chance.choice((0, 2, 1000, 1000)),
-            drain=self._chance.choice((0.1, 0.5, 2.0)),
+            sticky=chance.choice((0, 2, 1000, 1000)),
+            drain=chance.choice((0.1, 0.5, 2.0)),
             starts=starts,
-            seals=any(SHAPES[name].sealed for name in self._plan.shapes) and bool(self._plan.instances),
+            seals=any(SHAPES[name].sealed for name in self._throng.shapes),
             old=self._old,
         )
 
@@ -233,31 +243,38 @@ class Round:
         await self._insist(lambda: self._app.start_many(calls))
 
     async def _start_all(self) -> None:
-        """Start all programs over the first two thirds of the time."""
-        pause = self._plan.seconds / max(len(self.programs), 1) * 2 / 3
-        many: list[Any] = []
-        for program, way in zip(self.programs, self.ways, strict=True):
+        """Start all programs over the first two thirds of the time, each at its own time."""
+        pause = self._plan.seconds / max(len(self._ways), 1) * 2 / 3
+        programs, many, passed = dict(zip(self._numbers, self.programs, strict=True)), list[Any](), 0
+        for number, way in enumerate(self._ways):
             await asyncio.sleep(pause)
-            if way == "client":
-                await self._start([call_of(program)])
-            elif way == "delay":
-                await self._start([call_of(program, delay=self._chance.uniform(0.2, 2.0))])
-            elif way == "session":
-                starter = chaos_starter.options(instance_id=f"{program.path}.s")
-                await self._start([starter.bind(msgspec.to_builtins(program))])
-            elif way == "named":
-                await self._insist(functools.partial(start_by_name, self._stranger, program))
-            elif way == "signal" and not program.signals:
-                await self._start([call_of(program)])
-            elif way == "anew":
-                await self._insist(Renewal(self._app, self._store, program))
-                self._renewed[program.path].set()
-            elif way == "many":
-                many.append(call_of(program))
-            if len(many) == 4:
+            program = programs.get(number)
+            if way == "many":
+                passed += 1
+                many += [] if program is None else [call_of(program)]
+            elif program is not None:
+                await self._start_one(program, way)
+            if many and passed % 4 == 0:
                 await self._start(many)
                 many = []
         await self._start(many)
+
+    async def _start_one(self, program: Program, way: str) -> None:
+        if way == "client":
+            await self._start([call_of(program)])
+        elif way == "delay":
+            delay = random.Random(f"delay {program.path}").uniform(0.2, 2.0)
+            await self._start([call_of(program, delay=delay)])
+        elif way == "session":
+            starter = chaos_starter.options(instance_id=f"{program.path}.s")
+            await self._start([starter.bind(msgspec.to_builtins(program))])
+        elif way == "named":
+            await self._insist(functools.partial(start_by_name, self._stranger, program))
+        elif way == "signal" and not program.signals:
+            await self._start([call_of(program)])
+        elif way == "anew":
+            await self._insist(Renewal(self._app, self._store, program))
+            self._renewed[program.path].set()
 
     async def _start_missing(self) -> None:
         """Start the programs whose workers died before they started them."""

@@ -19,7 +19,7 @@ from romancy_conformance.chaos.shapes.shape import Scene
 from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
     from pathlib import Path
 
     from romancy import Romancy
@@ -35,13 +35,17 @@ _AT_ONCE = 40
 class Throng:
     """The instances of the shapes in one round: which ones there are, and when they are met, follows from the seed."""
 
-    def __init__(self, seed: str, shapes: Iterable[str], instances: int, folder: Path) -> None:
+    def __init__(
+        self, seed: str, shapes: Iterable[str], instances: int, folder: Path, only: Container[int] | None = None
+    ) -> None:
+        """`only`: the numbers of those that are played; None: all."""
         self._seed = seed
         self._folder = folder
         names = sorted(shapes)
         self.findings: list[Finding] = []
         shown = [names[at % len(names)] for at in range(instances if names else 0)]
-        self.cast = [(f"{seed}-{name}-{at}", name) for at, name in enumerate(shown)]
+        self.cast = [(f"{seed}-{name}-{at}", name) for at, name in enumerate(shown) if only is None or at in only]
+        self.shapes = {name for _, name in self.cast}
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     def describe(self, instance: str) -> str:
