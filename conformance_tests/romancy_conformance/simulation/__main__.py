@@ -10,19 +10,26 @@ import select
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from romancy_conformance.chaos.__main__ import features, shapes
+from romancy_conformance.chaos.kept import Kept
 from romancy_conformance.chaos.programs import UNUSUAL
 from romancy_conformance.chaos.rounds import Plan
 from romancy_conformance.chaos.shapes.catalogue import SHAPES
-from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, summed
+from romancy_conformance.simulation.repeating import add_options, command, kept_of
+from romancy_conformance.simulation.shrinking import Shrinking
+from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, play_here, summed
+from romancy_conformance.simulation.story import in_columns, tell, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _HEAVY = frozenset({"heavy", "heavy-sealed"})
 """Shapes whose payloads would take most of the time."""
+_LINES = 60
+"""How much of the story of a smaller case is printed."""
 
 
 def plan_of(options: argparse.Namespace, number: int) -> Plan:
@@ -39,6 +46,7 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
         without=options.without | UNUSUAL | IMPOSSIBLE,
         shapes=options.shapes,
         instances=options.instances,
+        kept=kept_of(options),
     )
 
 
@@ -56,7 +64,42 @@ def played(options: argparse.Namespace, more: Callable[[int], bool]) -> Iterator
             yield running.pop(file).outcome()
 
 
-def main() -> None:
+def report(options: argparse.Namespace, outcome: Outcome) -> None:
+    """Print what a slice has found, and write its story."""
+    if outcome.findings or options.slices is not None:
+        print(
+            f"{outcome.seed}: digest {outcome.digest}, {outcome.instances} instances, {outcome.deaths} deaths, "
+            f"{outcome.wire} faults of the wire, {outcome.virtual:.0f} s in {outcome.seconds:.1f} s",
+            flush=True,
+        )
+    for finding in outcome.findings:
+        print(f"  {finding}", flush=True)
+    if options.story:
+        tell(outcome, options.story, options.about)
+
+
+def stop(options: argparse.Namespace) -> None:
+    """Play the first slice in this process, and begin a debugger in it."""
+    with TemporaryDirectory() as folder:
+        outcome = play_here(plan_of(options, options.first), options.keep or Path(folder), stop_at=options.stop_at)
+    print(f"{outcome.seed}: digest {outcome.digest}, {len(outcome.findings)} findings")
+
+
+def shrink(parser: argparse.ArgumentParser, options: argparse.Namespace, found: Outcome) -> None:
+    """Look for a smaller case of this slice, and print the command that repeats it, and the end of its story."""
+    number = int(found.seed.rpartition("-")[2])
+    shrinking = Shrinking(plan_of(options, number), found, cores=options.cores)
+    every = len(shrinking.parts)
+    shrinking.shrink()
+    print(f"{found.seed}: a smaller case has {len(shrinking.parts)} of {every} parts, after {shrinking.tries} tries:")
+    print(f"  {command(parser, options, number, shrinking.plan.kept)}")
+    for finding in shrinking.outcome.findings:
+        print(f"  {finding}")
+    lines = [in_columns(entry) for entry in told(shrinking.outcome) if not entry.is_quiet]
+    print("\n".join(lines[-_LINES:]), flush=True)
+
+
+def options_of_a_run() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="romancy_conformance.simulation", description=__doc__)
     parser.add_argument("--seed", default=secrets.token_hex(3), help="any word; the same word gives the same slices")
     parser.add_argument("--first", type=int, default=1, help="the number of the first slice")
@@ -72,10 +115,22 @@ def main() -> None:
     parser.add_argument("--lease", type=float)
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
     parser.add_argument("--keep", type=Path, help="a folder for what the activities write (with --slices 1)")
-    parser.add_argument("--story", type=Path, help="a file for the trace (with --slices 1)")
+    parser.add_argument("--story", type=Path, help="a file for who did what (with --slices 1); JSON if named *.jsonl")
+    parser.add_argument("--about", help="the instance or process of the story; all; otherwise that of a finding")
+    parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="look for no smaller case")
+    parser.add_argument("--stop-at", type=float, metavar="SECONDS", help="begin a debugger there, in the first slice")
+    add_options(parser)
+    return parser
+
+
+def main() -> None:
+    parser = options_of_a_run()
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
+    if options.stop_at is not None:
+        stop(options)
+        return
     begun, outcomes = time.monotonic(), list[Outcome]()
 
     def more(number: int) -> bool:
@@ -87,16 +142,10 @@ def main() -> None:
 
     for outcome in played(options, more):
         outcomes.append(outcome)
-        if outcome.findings or options.slices is not None:
-            print(
-                f"{outcome.seed}: digest {outcome.digest}, {outcome.instances} instances, {outcome.deaths} deaths, "
-                f"{outcome.wire} faults of the wire, {outcome.virtual:.0f} s in {outcome.seconds:.1f} s",
-                flush=True,
-            )
-        for finding in outcome.findings:
-            print(f"  {finding}", flush=True)
-        if options.story:
-            options.story.write_text("".join(outcome.story), encoding="utf-8")
+        report(options, outcome)
+    found = next((outcome for outcome in outcomes if outcome.findings), None)
+    if found is not None and options.shrink and kept_of(options) == Kept():
+        shrink(parser, options, found)
     total, seconds = summed(outcomes), time.monotonic() - begun
     print(
         f"{len(outcomes)} slices, {total.programs} programs, {total.instances} instances, {total.deaths} deaths, "

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -30,9 +31,11 @@ from romancy_conformance.chaos.worker import note_lapses
 from romancy_conformance.simulation.nursery import SimulatedDatabase, SimulatedNursery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy.storage.protocol import Store
 
-__all__ = ["IMPOSSIBLE", "Forked", "Outcome", "play", "summed"]
+__all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "play", "play_here", "summed"]
 
 _LONGEST: Final = 2 * 3600 * SECOND
 """The time of the simulation after which a round that has not ended never will."""
@@ -41,6 +44,8 @@ _MOST: Final = 12
 """Activities of an instance of a shape: rather more instances than long ones."""
 IMPOSSIBLE: Final = frozenset({"sync"})
 """What needs a thread that waits."""
+WEATHER: Final = ("lost", "unanswered", "hung", "late")
+"""What may happen on a wire at any time."""
 _DEATHS: Final = ("died",)
 _ON_THE_WIRE: Final = ("lost", "unanswered", "hung", "late", "cut", "away", "posthumous")
 
@@ -55,6 +60,8 @@ class Outcome(Struct, kw_only=True):
     instances: int = 0
     deaths: int = 0
     wire: int = 0
+    faults: int = 0
+    """How many were drawn for its workers and its database."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
     virtual: float = 0.0
     seconds: float = 0.0
@@ -62,11 +69,15 @@ class Outcome(Struct, kw_only=True):
     story: list[str] = field(default_factory=list[str])
 
 
-def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
-    """Play the round of this plan. `keep`: how many lines of the trace are kept; -1: all."""
+def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = None) -> Outcome:
+    """Play the round of this plan. `keep`: how many lines of the trace are kept; -1: all.
+
+    `stop_at`: after so many seconds of its time, a debugger begins, before the next thing that is due.
+    """
     begun = time.monotonic()
-    cluster = Cluster(plan.seed, keep=keep)
-    world = cluster.world
+    variation = plan.kept.variation
+    cluster = Cluster(f"{plan.seed}~{variation}" if variation else plan.seed, keep=keep)
+    world, processes = cluster.world, cluster.processes
     round_ = Round(plan, _URL, folder, SimulatedNursery(cluster), SimulatedDatabase(cluster))
     driver = cluster.process("driver")
     abroad, calm = Weather(), Weather()
@@ -81,7 +92,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
 
     chance = random.Random(f"weather {plan.seed}")
     for weather in (cluster.weather, abroad):
-        draw(weather, chance)
+        draw(weather, chance, plan.kept.weather)
     stage.moment, stage.threads, stage.most = lambda: world.now / SECOND, False, _MOST
     stage.process = lambda: world.turning.pid if world.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
@@ -89,13 +100,16 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
         stack.enter_context(patch("romancy.app.create_store", for_apps))
         stack.enter_context(patch("romancy_conformance.chaos.rounds.create_store", for_the_judge))
         driver.begin(round_.play(), Context())
+        if stop_at is not None:
+            world.run(lambda: driver.is_dead, world.began + int(stop_at * SECOND))
+            breakpoint()  # noqa: T100 - `world`, `cluster`, `processes` and `round_` are here
         world.run(lambda: driver.is_dead, world.now + _LONGEST)
     outcome = Outcome(seed=plan.seed, digest=world.trace.digest(), counts=world.trace.counts, turns=world.turns)
     outcome.virtual, outcome.seconds = (world.now - world.began) / SECOND, time.monotonic() - begun
     outcome.deaths = sum(world.trace.counts.get(what, 0) for what in _DEATHS)
     outcome.wire = sum(world.trace.counts.get(what, 0) for what in _ON_THE_WIRE)
-    outcome.story = world.trace.lines
-    outcome.findings += [f"UNCAUGHT {name}: {_described(error)}" for name, error in cluster.processes.errors]
+    outcome.faults, outcome.story = len(round_.faults), world.trace.lines
+    outcome.findings += [f"UNCAUGHT {name}: {_described(error)}" for name, error in processes.errors]
     if driver.error is not None:
         told = "".join(traceback.format_exception(driver.error))
         outcome.findings.append(f"BROKEN {plan.seed}: {told}")
@@ -107,11 +121,17 @@ def play(plan: Plan, folder: Path, *, keep: int = 0) -> Outcome:
     return outcome
 
 
-def draw(weather: Weather, chance: random.Random) -> None:
-    """Choose how bad the wires are in this slice. Some faults need many of one kind and none of the others."""
+def draw(weather: Weather, chance: random.Random, kept: Sequence[str] | None) -> None:
+    """Choose how bad the wires are in this slice. Some faults need many of one kind and none of the others.
+
+    `kept`: the kinds that a smaller case has; None: all.
+    """
     weather.latency = chance.choice((100, 300, 300, 2000, 20_000))
     weather.lost, weather.unanswered = chance.choice((0.0, 0.004, 0.03)), chance.choice((0.0, 0.004, 0.03))
     weather.hung, weather.late = chance.choice((0.0, 0.002, 0.02)), chance.choice((0.0, 0.02, 0.1))
+    for name in WEATHER:
+        if kept is not None and name not in kept:
+            setattr(weather, name, 0.0)
 
 
 def _described(error: dict[str, Any]) -> str:
@@ -135,7 +155,7 @@ class Forked:
         try:
             os.close(self.file)
             with os.fdopen(write, "wb") as file, tempfile.TemporaryDirectory() as folder:
-                file.write(msgspec.json.encode(_alone(plan, kept or Path(folder), keep)))
+                file.write(msgspec.json.encode(play_here(plan, kept or Path(folder), keep=keep)))
             status = 0
         except BaseException:  # noqa: BLE001 - the fork must not go on as its parent
             traceback.print_exc()
@@ -152,15 +172,21 @@ class Forked:
             return Outcome(seed=self._seed, findings=[f"CRASHED {self._seed}: its process ended with {status}"])
         return msgspec.json.decode(said, type=Outcome)
 
+    def stop(self) -> None:
+        """End it. There is no outcome."""
+        os.kill(self._child, signal.SIGKILL)
+        os.close(self.file)
+        os.waitpid(self._child, 0)
 
-def _alone(plan: Plan, folder: Path, keep: int) -> Outcome:
+
+def play_here(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = None) -> Outcome:
     """Play in this process, which ends after that: nothing is collected, and nothing is logged."""
     gc.disable()
     logger = logging.getLogger("romancy")
     logger.handlers[:], logger.propagate = [logging.NullHandler()], False
     logger.setLevel(logging.ERROR)
     note_lapses(plan.lease)
-    return play(plan, folder, keep=keep)
+    return play(plan, folder, keep=keep, stop_at=stop_at)
 
 
 def summed(outcomes: list[Outcome]) -> Outcome:
