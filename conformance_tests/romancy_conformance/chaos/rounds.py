@@ -174,7 +174,7 @@ class Round:
                 await crew.look()
                 await asyncio.wait([throng], timeout=0.5)
             await throng
-            instances = await self._instances()
+            instances = await self._insist(self._instances)
             await self._until_relayed(crew)
             judge = Judge(self._store, self.expected, self._starters, self._acted_outside())
             findings = await judge.judge({id: status for id, (status, _) in instances.items()})
