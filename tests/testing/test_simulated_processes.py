@@ -213,3 +213,17 @@ def test_a_lost_connection_rolls_its_transaction_back(cluster: Cluster, how: str
             return await session.fetch_all("select name from sqlite_master where name = 'held'")
 
     assert run(cluster, looks()) == []
+
+
+def test_a_process_goes_on_after_its_connection_was_cut(cluster: Cluster) -> None:
+    async def asks() -> object:
+        store = await opened(cluster)
+        await asyncio.sleep(10)
+        return await store.read("nothing")
+
+    process = begun(cluster, asks())
+    run(cluster, asyncio.sleep(5))
+    cluster.wires[process.pid][0].cut()
+    run(cluster, asyncio.sleep(60))
+
+    assert (process.status, process.error) == (0, None)
