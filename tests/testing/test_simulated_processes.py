@@ -227,3 +227,21 @@ def test_a_process_goes_on_after_its_connection_was_cut(cluster: Cluster) -> Non
     run(cluster, asyncio.sleep(60))
 
     assert (process.status, process.error) == (0, None)
+
+
+def test_the_wires_of_a_process_have_chance_of_their_own(cluster: Cluster) -> None:
+    """A call that gets lost is not lost again each time that the process tries with another store."""
+    cluster.weather.lost = 0.5
+
+    async def tries() -> int:
+        process = cluster.world.turning
+        assert process is not None
+        lost = 0
+        for _ in range(20):
+            try:
+                await cluster.store(process).open()
+            except StorageUnavailableError:
+                lost += 1
+        return lost
+
+    assert 0 < run(cluster, tries()) < 20

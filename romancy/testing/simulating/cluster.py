@@ -43,7 +43,8 @@ class Cluster:
 
     def store(self, process: Process, weather: Weather | None = None) -> Store:
         """The database, as this process reaches it: in this weather, or in that of all."""
-        chance = random.Random(f"{self.world.seed} wire {process.pid}")  # noqa: S311 - a simulation
+        number = len(self.wires.get(process.pid, ()))
+        chance = random.Random(f"{self.world.seed} wire {process.pid} {number}")  # noqa: S311 - a simulation
         wire = Wire(process, self.server, weather or self.weather, chance)
         self.wires.setdefault(process.pid, []).append(wire)
         return WiredStore(create_store(self._url, pace=wire.pace), wire)
