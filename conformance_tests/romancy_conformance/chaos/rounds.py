@@ -152,11 +152,15 @@ class Round:
             stack.push_async_callback(self._store.close)
             await ledger.begin(self._store)
             workflows: tuple[Any, ...] = (*WORKFLOWS, *workflows_of(sealed=False))
-            self._app = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=workflows))
+            self._app = await stack.enter_async_context(
+                Romancy(self._url, worker=False, workflows=workflows, connect_timeout=60)
+            )
             workflows = workflows_of(sealed=True)
-            sealing = Romancy(self._url, worker=False, workflows=workflows, codecs=[Sealing()])
+            sealing = Romancy(self._url, worker=False, workflows=workflows, codecs=[Sealing()], connect_timeout=60)
             apps = {False: self._app, True: await stack.enter_async_context(sealing)}
-            self._stranger = await stack.enter_async_context(Romancy(self._url, worker=False, workflows=[]))
+            self._stranger = await stack.enter_async_context(
+                Romancy(self._url, worker=False, workflows=[], connect_timeout=60)
+            )
             workers = self._plan.kept.workers or self._plan.workers
             faults = self._plan.kept.faults_of(self.faults, workers)
             crew = Crew(self._nursery, self._job, workers, self._database)
