@@ -115,6 +115,8 @@ class Shrinking:
                 size //= 2
             while self._first(_without_a_chunk(self.parts, 1), variations=_VARIATIONS) is not None:
                 pass
+            if not self.outcome.story:
+                self.outcome = self._begin(self.plan).outcome()  # the very case that was found, with its story
 
     def _delete(self, size: int) -> None:
         """Delete chunks of so many parts, from the first to the last."""

@@ -76,9 +76,10 @@ def test_the_time_is_limited() -> None:
 
     shrinking.shrink()
 
-    assert shrinking.tries <= 2
+    assert shrinking.tries <= 3
     assert shrinking.plan == PLAN
     assert shrinking.parts == parts_of(PLAN, found.faults)
+    assert (shrinking.outcome.digest, bool(shrinking.outcome.story)) == (found.digest, True)
 
 
 def test_what_is_left_is_the_same() -> None:
