@@ -133,5 +133,5 @@ class Ledger(Sequence[Effect]):
 
 def _ledger_of(effects: list[Effect]) -> Ledger:
     found = Ledger()
-    found._effects = effects  # noqa: SLF001 - of the same file
+    found._effects = effects  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of the same file
     return found

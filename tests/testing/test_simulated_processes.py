@@ -42,7 +42,7 @@ def begun(cluster: Cluster, main: Coroutine[Any, Any, Any], name: str = "other")
 
 async def opened(cluster: Cluster) -> Store:
     """Return the database as the process reaches it in which this runs."""
-    process = cluster.world.turning
+    process = cluster.processes.turning
     assert process is not None
     store = cluster.store(process)
     await store.open()
@@ -234,7 +234,7 @@ def test_the_wires_of_a_process_have_chance_of_their_own(cluster: Cluster) -> No
     cluster.weather.lost = 0.5
 
     async def tries() -> int:
-        process = cluster.world.turning
+        process = cluster.processes.turning
         assert process is not None
         lost = 0
         for _ in range(20):

@@ -44,8 +44,9 @@ async def play(url: str, folder: Path, shapes: Iterable[str], instances: int) ->
     store = create_store(url)
     await store.open()
     sealing = Romancy(url, workflows=workflows_of(sealed=True), codecs=[Sealing()])
-    async with Romancy(url, workflows=workflows_of(sealed=False)) as app, sealing:
-        APPS.set(apps := {False: app, True: sealing})
+    apps = {False: Romancy(url, workflows=workflows_of(sealed=False)), True: sealing}
+    APPS.set(apps)  # before the workers begin, whose activities see it
+    async with apps[False], sealing:
         await throng.play(apps, store, patience=120)
         found = await throng.judge((), (), lease=30, patience=120)
     await store.close()

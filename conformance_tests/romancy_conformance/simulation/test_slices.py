@@ -26,7 +26,7 @@ def simulate(*options: str, hash_seed: str = "random") -> tuple[int, str]:
 
 @pytest.mark.parametrize("seed", ["one", "two"])
 def test_the_same_seed_gives_the_same_run(seed: str, tmp_path: Path) -> None:
-    runs = []
+    runs: list[tuple[int, str, str]] = []
     for number in ("1", "2"):
         told = tmp_path / f"{number}.txt"
         code, said = simulate("--seed", seed, "--slices", "1", *SMALL, "--story", str(told), hash_seed=number)

@@ -7,7 +7,7 @@ import inspect
 import sys
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from romancy.errors import UsageError
 
@@ -83,7 +83,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     @property
     def next_timer(self) -> float | None:
         """When the next timer is due, by this loop's time."""
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        scheduled = cast("list[asyncio.TimerHandle]", self._scheduled)  # type: ignore[attr-defined]
         return scheduled[0].when() if scheduled else None
 
     def _write_to_self(self) -> None:

@@ -102,11 +102,12 @@ class _Play:
 
     def run(self) -> None:
         """Play it, and write the outcome."""
-        world, test, calm, outcome = self._cluster.world, self._test, Weather(), self.outcome
+        world, processes = self._cluster.world, self._cluster.processes
+        test, calm, outcome = self._test, Weather(), self.outcome
 
         def create_store(_: str, **__: Any) -> Store:
-            assert world.turning is not None  # noqa: S101 - a store is made by code of a process
-            return self._cluster.store(world.turning, calm if world.turning is test else None)
+            assert processes.turning is not None  # noqa: S101 - a store is made by code of a process
+            return self._cluster.store(processes.turning, calm if processes.turning is test else None)
 
         observers[:] = [self]
         with patch("romancy.app.create_store", create_store):

@@ -192,7 +192,7 @@ class Process:
         if self.is_dead or self.is_frozen:
             return
         self.world.turns += 1
-        self.world.turning = self
+        self._processes.turning = self
         self.loop.turn()
         while self.is_eager and self.loop.is_ready:
             self.loop.turn()
@@ -208,6 +208,8 @@ class Processes:
 
     def __init__(self) -> None:
         self._all: dict[int, Process] = {}
+        self.turning: Process | None = None
+        """The process that was turned last. While code of a process runs, this is that process."""
 
     def next_pid(self) -> int:
         return 100 + len(self._all)

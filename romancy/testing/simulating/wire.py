@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.passing import PassingSession, PassingStore
@@ -258,7 +258,7 @@ async def _carried_out(work: Callable[[], Awaitable[T]]) -> T:
 
 def _as_sent(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments as they are now: their lists may change before the call arrives."""
-    return tuple(list(each) if isinstance(each, list) else each for each in values)
+    return tuple([each[:] if type(each) is list else each for each in values])
 
 
 class WiredStore(PassingStore):
@@ -304,10 +304,10 @@ class _Room:
         self._room = room
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(self._room, name)
+        member: Any = getattr(self._room, name)
         if name in _HERE or not callable(member):
             return member
-        remote = _remote(self._wire, f"{self._name}.{name}", member)
+        remote = _remote(self._wire, f"{self._name}.{name}", cast("Any", member))
         setattr(self, name, remote)
         return remote
 

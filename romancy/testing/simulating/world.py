@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.testing.simulating.process import Process
-
 __all__ = ["SECOND", "Trace", "World"]
 
 SECOND: Final = 1_000_000
@@ -57,8 +55,6 @@ class World:
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self.turns = 0
-        self.turning: Process | None = None
-        """The process that was turned last. While code of a process runs, this is that process."""
 
     def at(self, due: int, action: Callable[[], None]) -> None:
         """Do this when that time has come. Of things that are due together, the first that asked comes first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from romancy.errors import StorageUnavailableError
@@ -9,6 +11,9 @@ from romancy.storage.backends import create_store
 from romancy.storage.records import Worker
 from romancy.storage.sqlkit.statements import Operation, ask
 from romancy_sqlite._memory import MemoryStore
+
+if TYPE_CHECKING:
+    from romancy_sqlite._interpreter import SqliteInterpreter
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +40,10 @@ async def paced(name: str, pace: Pace) -> MemoryStore:
     return store
 
 
+def interpreter_of(store: MemoryStore) -> SqliteInterpreter:
+    return store._interpreter  # pyright: ignore[reportPrivateUsage]
+
+
 def register_two() -> Operation[int]:
     for token in ("a", "b"):
         worker = Worker(token=token, worker_id=token, lease=1_000_000)
@@ -49,7 +58,7 @@ async def test_each_request_is_committed_alone() -> None:
     pace = Pace("alone")
     store = await paced("alone", pace)
 
-    assert await store._interpreter.in_turn(register_two) == 2
+    assert await interpreter_of(store).in_turn(register_two) == 2
     assert pace.seen == [0, 1]
 
 
@@ -57,7 +66,7 @@ async def test_a_transaction_is_still_one() -> None:
     pace = Pace("one")
     store = await paced("one", pace)
 
-    assert await store._interpreter.together(register_two) == 2
+    assert await interpreter_of(store).together(register_two) == 2
     assert pace.seen == [0]
 
 
@@ -66,7 +75,7 @@ async def test_who_loses_the_connection_asks_for_no_more() -> None:
     store = await paced("lost", pace)
 
     with pytest.raises(StorageUnavailableError):
-        await store._interpreter.in_turn(register_two)
+        await interpreter_of(store).in_turn(register_two)
     other = create_store("memory://lost")
     await other.open()
     assert [peer.token for peer in (await other.rooms.reading.census()).workers] == ["a"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from romancy import RomancyError, Status, WorkflowContext, workflow
+from romancy import RomancyError, WorkflowContext, WorkflowStuckError, workflow
 from romancy_conformance.chaos.shapes.acts import DO, put, read_acts
 from romancy_conformance.chaos.stage import stage
 
@@ -53,8 +53,7 @@ class Changed:
         count = scene.chance.randint(5, stage.most * 3 // 2)
         await scene.start(self.workflows[0].options(instance_id=scene.path).bind(count))
         outcome = await scene.outcome(scene.path)
-        # Until a worker with the new code comes.
-        while isinstance(outcome, RomancyError) and await self._is_stuck(scene):
+        while isinstance(outcome, WorkflowStuckError):  # until a worker with the new code comes
             await asyncio.sleep(0.5)
             outcome = await scene.outcome(scene.path)
         if isinstance(outcome, RomancyError):
@@ -66,11 +65,6 @@ class Changed:
         did = {act.number for act in read_acts(scene.folder)[0] if act.instance == scene.path and act.what == DO}
         if did != set(numbers):
             scene.find("wrong", f"it did {sorted(did)}, and returned {numbers}"[:300])
-
-    @staticmethod
-    async def _is_stuck(scene: Scene) -> bool:
-        found = await scene.insist(lambda: scene.app.get_instance(scene.path))
-        return found is not None and found.status is Status.STUCK
 
 
 OLD_CODE[Changed.workflows[0]] = _OLD
