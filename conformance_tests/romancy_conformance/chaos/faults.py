@@ -255,46 +255,50 @@ class Crew:
                 await worker.kill()
 
     async def _do(self, fault: Fault) -> None:
-        worker, begin = self._places[fault.place], stage.moment()
-        await self._strike(fault)
-        hit = worker.pid if fault.kind in _ON_WORKERS | _ON_FILES and worker is not None else 0
-        self.struck.append(Stood(hit, begin, stage.moment()))
-        if fault.kind in {"kill", "drain"}:
-            self.died.add(hit)
-
-    async def _strike(self, fault: Fault) -> None:
-        if fault.kind == "drain-stall":
-            assert self._database is not None
-            self.counts[fault.kind] += 1
-            stalled = asyncio.create_task(self._database.stall(fault.seconds + 1))
-            await asyncio.sleep(0.2)
-            await self._do(Fault(0.0, "drain", fault.place, 0.0))
-            await stalled
-        elif fault.kind not in _ON_WORKERS | _ON_FILES:
-            await self._hurt_the_database(fault)
-        else:
+        if fault.kind in _ON_WORKERS | _ON_FILES:
             await self._hurt_a_worker(fault)
+            return
+        begin = stage.moment()
+        if fault.kind == "drain-stall":
+            await self._drain_in_a_stall(fault)
+        else:
+            await self._hurt_the_database(fault)
+        self.struck.append(Stood(0, begin, stage.moment()))
+
+    async def _drain_in_a_stall(self, fault: Fault) -> None:
+        assert self._database is not None
+        self.counts[fault.kind] += 1
+        stalled = asyncio.create_task(self._database.stall(fault.seconds + 1))
+        await asyncio.sleep(0.2)
+        await self._do(Fault(0.0, "drain", fault.place, 0.0))
+        await stalled
 
     async def _hurt_a_worker(self, fault: Fault) -> None:
         async with self._busy[fault.place]:
-            worker = self._places[fault.place]
+            worker, begin = self._places[fault.place], stage.moment()
             if worker is None or await worker.status() is not None:
                 return
             self.counts[fault.kind] += 1
-            if fault.kind == "kill":
-                await worker.kill()
-                await asyncio.sleep(fault.seconds)
-                self._places[fault.place] = await self._nursery.make(self._jobs())
-            elif fault.kind in _AILING:
-                await worker.send(_AILING[fault.kind])
-                await asyncio.sleep(fault.seconds)
-            elif fault.kind == "drain":
-                self._places[fault.place] = await self._nursery.make(self._jobs())  # as a rolling deploy does
-                await self._drain(worker)
-            else:
-                await worker.send(signal.SIGSTOP)
-                await asyncio.sleep(fault.seconds)
-                await worker.send(signal.SIGCONT)
+            if fault.kind in {"kill", "drain"}:
+                self.died.add(worker.pid)
+            await self._hurt(worker, fault)
+            self.struck.append(Stood(worker.pid, begin, stage.moment()))
+
+    async def _hurt(self, worker: Works, fault: Fault) -> None:
+        if fault.kind == "kill":
+            await worker.kill()
+            await asyncio.sleep(fault.seconds)
+            self._places[fault.place] = await self._nursery.make(self._jobs())
+        elif fault.kind in _AILING:
+            await worker.send(_AILING[fault.kind])
+            await asyncio.sleep(fault.seconds)
+        elif fault.kind == "drain":
+            self._places[fault.place] = await self._nursery.make(self._jobs())  # as a rolling deploy does
+            await self._drain(worker)
+        else:
+            await worker.send(signal.SIGSTOP)
+            await asyncio.sleep(fault.seconds)
+            await worker.send(signal.SIGCONT)
 
     async def _drain(self, worker: Works) -> None:
         try:

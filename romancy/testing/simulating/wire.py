@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from romancy.errors import StorageUnavailableError
+from romancy.errors import OutcomeUnknownError, StorageUnavailableError
 from romancy.storage.passing import PassingSession, PassingStore
 from romancy.testing.simulating.telling import asked, told
 from romancy.testing.simulating.world import SECOND
@@ -35,6 +35,8 @@ _PATIENCE: Final = 5 * SECOND
 """How long a caller waits for an answer before it takes the connection for broken. (Adapters have such a limit.)"""
 _WAITING: Final = frozenset({"wait_for_work", "outbox.wait"})
 """Calls whose answer is awaited for as long as the caller says."""
+_COMMIT: Final = "session commit"
+"""Without its answer, nobody knows whether a transaction was committed."""
 _HERE: Final = frozenset({"form"})
 """Members of rooms that ask no database."""
 
@@ -180,7 +182,9 @@ class Wire:
     def _fail(self, answer: asyncio.Future[Any], why: str, *, maybe_written: bool = True) -> None:
         if answer.done() or self.process.is_dead:
             return
-        error = StorageUnavailableError(f"the simulated database: {why}")
+        unsure = maybe_written and self._open.get(answer) == _COMMIT
+        kind = OutcomeUnknownError if unsure else StorageUnavailableError
+        error = kind(f"the simulated database: {why}")
         error.maybe_written = maybe_written
         self._answer(answer, error, None)
 
@@ -336,23 +340,23 @@ class _Sessions:
     @asynccontextmanager
     async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
         there = self._sessions.begin(isolation=isolation)
-        async with _entered(self._wire, "session", there) as session:
-            yield _Session(session, self._wire)
+        async with _entered(self._wire, "session", there) as (session, block):
+            yield _Session(session, self._wire, block)
 
     @asynccontextmanager
     async def join(self, transaction: object, /) -> AsyncGenerator[Any]:
         there = self._sessions.join(getattr(transaction, "there", transaction))
-        async with _entered(self._wire, "join", there) as joined:
-            yield _Joined(joined, self._wire)
+        async with _entered(self._wire, "join", there) as (joined, block):
+            yield _Joined(joined, self._wire, block)
 
 
 @asynccontextmanager
-async def _entered(wire: Wire, what: str, there: AbstractAsyncContextManager[T]) -> AsyncGenerator[T]:
+async def _entered(wire: Wire, what: str, there: AbstractAsyncContextManager[T]) -> AsyncGenerator[tuple[T, _Block[T]]]:
     """The other end enters the block and leaves it, once, whatever gets lost on the way."""
     block = _Block(there)
     wire.closes_with(there, block.leave)
     try:
-        yield await wire.call(f"{what} begin", block.enter)
+        yield await wire.call(f"{what} begin", block.enter), block
     finally:
         try:
             await wire.call(f"{what} end", block.leave)
@@ -381,6 +385,16 @@ class _Block(Generic[T]):
     def _is_given_up(self) -> bool:
         return self._left
 
+    def guarded(self, member: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """The same, which fails once the connection is lost on which the block was entered."""
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if self._left:
+                raise StorageUnavailableError("the simulated database: the connection of this transaction is gone")
+            return await member(*args, **kwargs)
+
+        return call
+
     async def leave(self) -> None:
         if not self._left:
             self._left = True
@@ -391,12 +405,12 @@ class _Block(Generic[T]):
 class _Session(PassingSession):
     """A session at the other end of the wire."""
 
-    def __init__(self, session: StoreSession, wire: Wire) -> None:
+    def __init__(self, session: StoreSession, wire: Wire, block: _Block[Any]) -> None:
         super().__init__(session)
         self.there = session
         self._wire = wire
         for name in ("execute", "fetch_all", "commit"):
-            setattr(self, name, _remote(wire, f"session {name}", getattr(session, name)))
+            setattr(self, name, _remote(wire, f"session {name}", block.guarded(getattr(session, name))))
         self.savepoint = self._savepoint
 
     def _savepoint(self) -> AbstractAsyncContextManager[None]:
@@ -417,6 +431,6 @@ async def _part(wire: Wire, there: AbstractAsyncContextManager[None]) -> AsyncGe
 class _Joined(_Session):
     """A part in a caller's transaction, at the other end of the wire."""
 
-    def __init__(self, session: Any, wire: Wire) -> None:
-        super().__init__(session, wire)
-        self.send: Callable[[Sequence[Any]], Awaitable[Any]] = _remote(wire, "join send", session.send)
+    def __init__(self, session: Any, wire: Wire, block: _Block[Any]) -> None:
+        super().__init__(session, wire, block)
+        self.send: Callable[[Sequence[Any]], Awaitable[Any]] = _remote(wire, "join send", block.guarded(session.send))
