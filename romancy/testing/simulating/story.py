@@ -26,14 +26,14 @@ def told(lines: Iterable[str]) -> list[str]:
 
 
 def _parts(line: str) -> tuple[int, str, str, str]:
-    at, who, what, *more = line.rstrip("\n").split(" ", 3)
-    return int(at), who, what, "".join(more).strip()
+    at, who, what, of = line.rstrip("\n").split("\t")
+    return int(at), who, what, of
 
 
 def _says_something(who: str, what: str, of: str) -> bool:
     if who == "test":
         return what == "commit"
-    return what in _TOLD and of not in _UPKEEP
+    return what.partition(" ")[0] in _TOLD and of not in _UPKEEP
 
 
 def _line(at: int, who: str, what: str, of: str) -> str:
