@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from romancy.testing.simulating.cluster import Cluster
     from romancy.testing.simulating.process import Process
+    from romancy.testing.simulating.wire import Wire
     from romancy_conformance.chaos.faults import Fault
     from romancy_conformance.chaos.worker import Job
 
@@ -123,6 +124,8 @@ class SimulatedDatabase:
         match fault.kind:
             case "wire-slow":
                 await self._while(fault.seconds * 3, slow=fault.seconds * 1000)
+            case "wire-hole" if self._chance.random() < 0.5:
+                await self._cut_one_off(fault.seconds * 5)
             case "wire-hole":
                 await self._while(fault.seconds, away=True)
             case "wire-cut-all":
@@ -145,8 +148,23 @@ class SimulatedDatabase:
         for name, value in before.items():
             setattr(weather, name, value)
 
+    async def _cut_one_off(self, seconds: float) -> None:
+        """Keep one worker from the database while all others reach it."""
+        living = [wires for wires in self._cluster.wires.values() if self._is_a_worker(wires[0])]
+        if not living:
+            return
+        wires = self._chance.choice(living)
+        for wire in wires:
+            wire.cut_off()
+        await asyncio.sleep(seconds)
+        for wire in wires:
+            wire.is_cut_off = False
+
+    def _is_a_worker(self, wire: Wire) -> bool:
+        return not wire.process.is_dead and wire.weather is self._cluster.weather
+
     def _cut(self, share: float) -> None:
         for wires in self._cluster.wires.values():
             for wire in wires:
-                if not wire.process.is_dead and wire.weather is self._cluster.weather and self._chance.random() < share:
+                if self._is_a_worker(wire) and self._chance.random() < share:
                     wire.cut()

@@ -217,6 +217,12 @@ class Wire:
             self._fail(answer, "the connection was cut")
         self._roll_back()
 
+    def cut_off(self) -> None:
+        """Break the connection, and let no other be made until `is_cut_off` is False again."""
+        self.is_cut_off = True
+        self._world.note(self.process.name, "cut off")
+        self.cut()
+
     def closes_with(self, key: object, close: Callable[[], Awaitable[object]]) -> None:
         """Have the database do this when the connection is lost, unless `stays` comes first."""
         self._closers[key] = close
