@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from romancy.engine.surroundings import here
+from romancy.engine.surroundings import PROCESS, here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from romancy.engine.surroundings import Surroundings
 
 __all__ = ["DatabaseClock", "Timer", "boot_time"]
 
@@ -21,7 +23,9 @@ _LONGEST: Final = 3600.0
 
 def boot_time() -> int:
     """Time since boot, in microseconds."""
-    return here().since_boot() // 1000
+    loop: object = asyncio._get_running_loop()  # noqa: SLF001 - `here`, without a call
+    surroundings: Surroundings = getattr(loop, "surroundings", PROCESS)
+    return surroundings.since_boot() // 1000
 
 
 class Timer(Protocol):

@@ -353,7 +353,7 @@ class LogWriter:
                     raise
             with driving():
                 self._settle(batch[first : first + step], outcomes[first : first + step])
-            del self._batch[:step]
+            self._batch = self._batch[step:]
 
     def _settle(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         for entry, outcome in zip(batch, outcomes, strict=True):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Host
 
-__all__ = ["Surroundings", "here"]
+__all__ = ["PROCESS", "Surroundings", "here"]
 
 # Time since boot, which includes the time during which the machine was suspended.
 if sys.platform == "win32":  # where `time.monotonic` has steps of 15.6 ms before Python 3.13
@@ -78,10 +78,11 @@ class Surroundings:
         return ThreadPoolExecutor(most, thread_name_prefix=name)
 
 
-_PROCESS: Final = Surroundings()
+PROCESS: Final = Surroundings()
+"""Those of a loop that brings no others."""
 
 
 def here() -> Surroundings:
     """Those of the running event loop, or of this process."""
-    found: Surroundings = getattr(asyncio._get_running_loop(), "surroundings", _PROCESS)  # noqa: SLF001 - None without a loop
+    found: Surroundings = getattr(asyncio._get_running_loop(), "surroundings", PROCESS)  # noqa: SLF001 - None without a loop
     return found

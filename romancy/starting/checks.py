@@ -76,4 +76,5 @@ def warn_of_unknown(name: str, said: set[str]) -> None:
 
 def new_id() -> str:
     """A new unique id. Ids sort by time, so that instances of the same time are neighbours in the database."""
-    return f"{here().wall() // 1_000_000:012x}{here().token()}"
+    around = here()
+    return f"{around.wall() // 1_000_000:012x}{around.octets(8).hex()}"
