@@ -20,7 +20,7 @@ async def pay() -> None: ...
 
 
 @activity(commit="lazy")
-async def look() -> None: ...
+async def looks_up_what_is_judged() -> None: ...
 
 
 @workflow
@@ -50,5 +50,5 @@ async def test_what_is_lazy_or_of_another_run_may_be_missing() -> None:
     async with TestApp([pays]) as app:
         await app.run(pays.options(instance_id="p1"))
 
-        assert await found(app, "look:1") == []
+        assert await found(app, "looks_up_what_is_judged:1") == []
         assert await found(app, "pay:2", nonce="of a run before") == []
