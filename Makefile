@@ -143,6 +143,10 @@ test-windows: $(READY) ## the wheel on Windows' CPython under Wine: programs, co
 soak: $(READY) ## the tests marked soak, with large numbers
 	ROMANCY_SOAK=1 $(BIN)/python -m pytest -m soak --timeout=3600 $(ARGS)
 
+.PHONY: planting
+planting: $(READY) ## plant faults into the engine one by one, and count the simulated slices that find each
+	$(BIN)/python -m tools.planting $(ARGS)
+
 # A printed seed repeats its slice, byte for byte: `make simulate ARGS='--seed last --first 10 --slices 1 --story FILE'`
 .PHONY: simulate
 simulate: $(READY) ## a cluster in one thread, in simulated time: random programs, dying processes, a bad wire, one seed
