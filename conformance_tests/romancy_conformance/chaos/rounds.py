@@ -277,7 +277,7 @@ class Round:
         elif way == "signal" and not program.signals:
             await self._start([call_of(program)])
         elif way == "anew":
-            await self._insist(Renewal(self._app, self._store, program))
+            await self._insist(Renewal(self._app, program))
             self._renewed[program.path].set()
 
     async def _start_missing(self) -> None:

@@ -10,7 +10,6 @@ from romancy_conformance.chaos.workflows import call_of, chaos_program
 
 if TYPE_CHECKING:
     from romancy import Romancy
-    from romancy.storage.protocol import Store
     from romancy_conformance.chaos.programs import Program
 
 __all__ = ["Renewal", "start_by_name"]
@@ -25,24 +24,21 @@ async def start_by_name(app: Romancy, program: Program) -> None:
 
 
 class Renewal:
-    """Starts a program for later, ends that instance, and starts it again in its place; call it until it succeeds."""
+    """Starts a program for later, ends that instance, and starts it again in its place; call it until it succeeds.
 
-    def __init__(self, app: Romancy, store: Store, program: Program) -> None:
+    What was done is not done again: a start whose answer was lost may come late, and a second end would end that one.
+    """
+
+    def __init__(self, app: Romancy, program: Program) -> None:
         self._app = app
-        self._store = store
         self._program = program
-        self._former = 0
+        self._begun = self._ended = False
 
     async def __call__(self) -> None:
-        path = self._program.path
-        if not self._former:
+        if not self._begun:
             await self._app.start_many([call_of(self._program, delay=_LATER)])
-            self._former = await self._life()
-        if await self._life() == self._former:
-            await self._app.terminate(path)
-            await self._app.start_many([call_of(self._program)], if_exists="restart_failed")
-
-    async def _life(self) -> int:
-        found = await self._store.read(self._program.path, limit=0)
-        assert found is not None
-        return found.instance.life
+            self._begun = True
+        if not self._ended:
+            await self._app.terminate(self._program.path)
+            self._ended = True
+        await self._app.start_many([call_of(self._program)], if_exists="restart_failed")
