@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,14 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy.core import ActivityAttemptFailed, ActivityFailed, ActivityScheduled, WorkflowFailed
+from romancy.core import (
+    ActivityAttemptFailed,
+    ActivityCancelled,
+    ActivityFailed,
+    ActivityScheduled,
+    WorkflowCancelled,
+    WorkflowFailed,
+)
 from romancy.engine.activities import runner
 from romancy_conformance.behaviour.gates import Gate, logged
 from romancy_conformance.behaviour.waiting import reason_is, until
@@ -100,6 +108,20 @@ async def pay_undoably(what: str) -> str:
     return "never"
 
 
+@activity(compensation=unpay)
+async def pay_and_wait(what: str) -> None:
+    begins(what)
+    await _forever()
+
+
+@activity(compensation=unpay)
+def pay_and_wait_plainly(what: str) -> None:
+    begins(what)
+    while True:
+        time.sleep(0.01)
+        activity_context().heartbeat()
+
+
 @activity(at_most_once=True, retry=NOW)
 async def pay_in_the_end(what: str) -> int:
     number = begins(what)
@@ -123,6 +145,11 @@ async def pay_in_a_session(what: str) -> None:
 @workflow
 async def once_pays(ctx: WorkflowContext, what: str) -> str:
     return await pay_once(what)
+
+
+@workflow
+async def once_cancelled(ctx: WorkflowContext, what: str, plainly: bool) -> None:  # noqa: FBT001 - stored input
+    await (pay_and_wait_plainly(what) if plainly else pay_and_wait(what))
 
 
 @workflow
@@ -370,3 +397,27 @@ async def test_the_number_counts_attempts_that_may_have_begun_and_the_policy_cou
     log = await handle.history()
     assert [event.attempt for event in log if isinstance(event, ActivityAttemptFailed)] == [2]
     assert [event.attempts for event in log if isinstance(event, ActivityFailed)] == [2]
+
+
+@pytest.mark.parametrize("plainly", [False, True])
+@pytest.mark.parametrize("times", [0, 1, 2])
+async def test_a_cancelled_call_is_unknown_if_an_attempt_was_cut_off(
+    storage_url: str, workflows: list[Any], open_app: Open, *, plainly: bool, times: int
+) -> None:
+    """The last attempt stops when it is asked to. Former ones may have had their effects."""
+    await open_app(worker=False)
+    for number in range(times):
+        async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0) as cut:
+            await cut.start(once_cancelled.options(instance_id="it"), "it", plainly)
+            await until(lambda number=number: len(begun("it")) == number + 1)
+    app = await open_app()
+    handle = await app.start(once_cancelled.options(instance_id="it"), "it", plainly)
+    await until(lambda: len(begun("it")) == times + 1)
+    await app.cancel("it")
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=60)
+
+    history = await handle.history()
+    (cancelled,) = [event for event in history if isinstance(event, ActivityCancelled)]
+    (end,) = [event for event in history if isinstance(event, WorkflowCancelled)]
+    assert (cancelled.unknown, end.unknown) == (times > 0, (cancelled.id,) if times else ())
