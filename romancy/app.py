@@ -129,7 +129,7 @@ class Romancy(Instances, Senders):
         mailer, watches = Mailer(access, Announcer.of(self._settings.hooks)), Watches(access)
         Instances.__init__(self, access, mailer, watches)
         Senders.__init__(self, access, mailer)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._registry, self.dependencies = Registry(), Dependencies()
 
     @property
@@ -259,15 +259,15 @@ class Romancy(Instances, Senders):
             access.worker, writer = worker, worker.writer
             self._relaying.begin(outbox)
             if self._checks and Room.READING in store.rooms.offered:
-                self._tasks.add(asyncio.create_task(tell_misfits(store, worker)))
+                self._tasks.append(asyncio.create_task(tell_misfits(store, worker)))
             if self._ends is not None:
-                self._tasks.add(asyncio.create_task(self._ends.tell(store, self._registry)))
+                self._tasks.append(asyncio.create_task(self._ends.tell(store, self._registry)))
         else:
             writer = LogWriter(store)
-            self._tasks.add(asyncio.create_task(writer.run()))
+            self._tasks.append(asyncio.create_task(writer.run()))
         self._starter = Starter(self, access, self._registry, writer, self._mailer, self._watches)
         self._waiting = EndWaits(access, self._settings.lease)
-        self._tasks.add(asyncio.create_task(listen(store, access.worker, self._watches, writer.outage)))
+        self._tasks.append(asyncio.create_task(listen(store, access.worker, self._watches, writer.outage)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -33,18 +33,21 @@ __all__ = ["PROCESS", "Surroundings", "here"]
 # Time since boot, which includes the time during which the machine was suspended.
 if sys.platform == "win32":  # where `time.monotonic` has steps of 15.6 ms before Python 3.13
     _since_boot: Final[Callable[[], int]] = time.perf_counter_ns
+    _seconds: Final[Callable[[], float]] = time.perf_counter
 elif sys.platform == "darwin":  # where `time.monotonic` reads another clock, which stops meanwhile
     _since_boot: Final[Callable[[], int]] = partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
+    _seconds: Final[Callable[[], float]] = time.monotonic
 else:
     _since_boot: Final[Callable[[], int]] = partial(
         time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     )
+    _seconds: Final[Callable[[], float]] = time.monotonic
 
 
 class Surroundings:
-    """Those of a process of the operating system."""
+    """What a process of the operating system provides."""
 
-    seconds: Callable[[], float] = staticmethod(time.monotonic)
+    seconds: Callable[[], float] = staticmethod(_seconds)
     """A clock for durations, in seconds."""
     since_boot: Callable[[], int] = staticmethod(_since_boot)
     """The time since the machine was booted, in nanoseconds. It goes on while the machine is suspended."""
@@ -79,10 +82,10 @@ class Surroundings:
 
 
 PROCESS: Final = Surroundings()
-"""Those of a loop that brings no others."""
+"""The surroundings of a loop that brings no others."""
 
 
 def here() -> Surroundings:
-    """Those of the running event loop, or of this process."""
+    """The surroundings of the running event loop, or else of this process."""
     found: Surroundings = getattr(asyncio._get_running_loop(), "surroundings", PROCESS)  # noqa: SLF001 - None without a loop
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,6 +70,10 @@ def begun(what: str) -> list[tuple[str, int]]:
     """The attempts that have begun: key and number of each."""
     said = [line.split() for line in gates[-1].said if line.startswith(f"{what} ")]
     return [(key, int(number)) for _, key, number in said]
+
+
+def has_begun(what: str, times: int) -> bool:
+    return len(begun(what)) == times
 
 
 async def _forever() -> None:
@@ -409,10 +414,10 @@ async def test_a_cancelled_call_is_unknown_if_an_attempt_was_cut_off(
     for number in range(times):
         async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0) as cut:
             await cut.start(once_cancelled.options(instance_id="it"), "it", plainly)
-            await until(lambda number=number: len(begun("it")) == number + 1)
+            await until(partial(has_begun, "it", number + 1))
     app = await open_app()
     handle = await app.start(once_cancelled.options(instance_id="it"), "it", plainly)
-    await until(lambda: len(begun("it")) == times + 1)
+    await until(partial(has_begun, "it", times + 1))
     await app.cancel("it")
     with pytest.raises(WorkflowCancelledError):
         await handle.result(timeout=60)

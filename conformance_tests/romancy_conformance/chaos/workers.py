@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from romancy_conformance.chaos.worker import Job
 
-__all__ = ["ByTurns", "Makes", "Nursery", "Worker", "Works", "put_tree"]
+__all__ = ["ByTurns", "Makes", "Nursery", "Worker", "Works", "put_tree", "stopped"]
 
 _MODULE = "romancy_conformance.chaos.worker"
 
@@ -59,6 +59,15 @@ class Works(Protocol):
     async def kill(self) -> None:
         """End it at once, even when frozen."""
         ...
+
+
+async def stopped(worker: Works, number: signal.Signals) -> int:
+    """Send a worker, which may be frozen, a signal that ends it; return how it ended."""
+    await worker.send(signal.SIGCONT)
+    await worker.send(number)
+    while (status := await worker.status()) is None:  # noqa: ASYNC110 - another process ends
+        await asyncio.sleep(0.02)
+    return status
 
 
 class Makes(Protocol):
@@ -157,11 +166,7 @@ class Worker:
 
     async def stop(self, number: signal.Signals) -> int:
         """Send it a signal that ends it; return how it ended."""
-        await self.send(signal.SIGCONT)
-        await self.send(number)
-        while (status := await self.status()) is None:  # noqa: ASYNC110 - another process ends
-            await asyncio.sleep(0.02)
-        return status
+        return await stopped(self, number)
 
     async def kill(self) -> None:
         """End it at once, even when frozen."""

@@ -14,6 +14,7 @@ from romancy.testing.simulating.world import SECOND
 from romancy_conformance.chaos.ailing import CLOCK
 from romancy_conformance.chaos.faults import ON_DATABASES, ON_THE_WIRE
 from romancy_conformance.chaos.worker import work
+from romancy_conformance.chaos.workers import stopped
 
 if TYPE_CHECKING:
     from typing import Any
@@ -87,11 +88,7 @@ class SimulatedWorker:
 
     async def stop(self, number: signal.Signals) -> int:
         """Send it a signal that ends it; return how it ended."""
-        await self.send(signal.SIGCONT)
-        await self.send(number)
-        while (status := await self.status()) is None:  # noqa: ASYNC110 - another process ends
-            await asyncio.sleep(0.02)
-        return status
+        return await stopped(self, number)
 
     async def kill(self) -> None:
         """End it at once, even when frozen."""

@@ -84,8 +84,8 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
 
     def for_apps(url: str, **options: Any) -> Store:
         """The database as an app of this process reaches it. Callers outside only meet bad wires."""
-        assert cluster.processes.turning is not None
-        return cluster.store(cluster.processes.turning, abroad if cluster.processes.turning is driver else None)
+        assert processes.turning is not None
+        return cluster.store(processes.turning, abroad if processes.turning is driver else None)
 
     def for_the_judge(url: str, **options: Any) -> Store:
         return cluster.store(driver, calm)
@@ -94,7 +94,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
     for weather in (cluster.weather, abroad):
         draw(weather, chance, plan.kept.weather)
     stage.moment, stage.threads, stage.most = lambda: world.now / SECOND, False, _MOST
-    stage.process = lambda: cluster.processes.turning.pid if cluster.processes.turning is not None else 0
+    stage.process = lambda: processes.turning.pid if processes.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
     with ExitStack() as stack:
         stack.enter_context(patch("romancy.app.create_store", for_apps))

@@ -19,8 +19,9 @@ class Tasks:
     """Tasks that are cancelled together. One that stops by an error is logged."""
 
     def __init__(self) -> None:
-        self._lasting: set[asyncio.Task[None]] = set()
-        self._passing: set[asyncio.Task[None]] = set()
+        self._lasting: dict[asyncio.Task[None], None] = {}
+        self._passing: dict[asyncio.Task[None], None] = {}
+        """In the order in which they began, in which they are cancelled."""
         self.interrupted = False
         """Whether the event loop has cancelled a lasting task, as it does when it closes (after a second Ctrl-C)."""
         self._cancelled = False
@@ -32,11 +33,15 @@ class Tasks:
 
     def last(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this as long as the worker."""
-        self._begin(work, self._lasting)
+        task = self._begin(work, self._lasting)
+        task.add_done_callback(self._ended)
 
     def spawn(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
         """Run this once. While it runs, it is also in the `sets`."""
-        self._begin(work, self._passing, *sets)
+        task = self._begin(work, self._passing)
+        for tasks in sets:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def cancel(self) -> None:
         """Cancel all of them, and wait for their ends."""
@@ -46,14 +51,12 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None], *sets: set[asyncio.Task[None]]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], tasks: dict[asyncio.Task[None], None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        for tasks in sets:
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        if task in self._lasting:
-            task.add_done_callback(self._ended)
+        tasks[task] = None
+        task.add_done_callback(tasks.pop)
         task.add_done_callback(self.done)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.interrupted |= task.cancelled() and not self._cancelled

@@ -19,23 +19,18 @@ _START: Final = 1_800_000_000 * SECOND
 
 
 class Cluster:
-    """One simulation. `world` and `chance` decide everything, and follow from the seed."""
+    """One simulation. The seed decides everything."""
 
     def __init__(self, seed: str, *, keep: int = 0) -> None:
         """`keep`: how many lines of the trace are kept for people; -1: all."""
         self.world = World(seed, start=_START, keep=keep)
         self.processes = Processes()
         self.weather = Weather()
-        self.database_ahead = 0
-        """By how many microseconds the database's clock is wrong."""
         self._url = f"memory://simulated-{seed}"
         self.server = Process(self.world, self.processes, "database", machine=-1)
         self.server.is_eager = True
-        self._kept = create_store(self._url, clock=self._time_of_database)
+        self._kept = create_store(self._url, clock=lambda: self.world.now)
         self.wires: dict[int, list[Wire]] = {}
-
-    def _time_of_database(self) -> int:
-        return self.world.now + self.database_ahead
 
     def process(self, name: str, *, machine: int = 0, wrong: int = 0) -> Process:
         """Make a process. It does nothing until it `begin`s. Its time of day may be `wrong` by these microseconds."""

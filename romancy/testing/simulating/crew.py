@@ -47,7 +47,8 @@ class Crew:
         self._work = work
         self._chance = random.Random(f"crew {cluster.world.seed}")  # noqa: S311 - a simulation
         self._places = [_Place(number) for number in range(workers)]
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        """In the order in which they began."""
         self._made = 0
         self._armed: list[Fault] = []
         """Faults that wait for an activity to return."""
@@ -77,8 +78,9 @@ class Crew:
 
     async def heal(self) -> None:
         """End all faults that still last."""
-        for task in self._tasks - self._tending:
-            task.cancel()
+        for task in self._tasks:
+            if not task.get_name().startswith("place "):
+                task.cancel()
         self._armed.clear()
         self._cluster.weather.calm()
         self._cluster.server.thaw()
@@ -100,13 +102,9 @@ class Crew:
 
     def _keep(self, main: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(main)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
-
-    @property
-    def _tending(self) -> set[asyncio.Task[None]]:
-        return {task for task in self._tasks if task.get_name().startswith("place ")}
 
     async def _tend(self, place: _Place) -> None:
         """Keep a worker at this place."""

@@ -116,7 +116,6 @@ class Process:
         self.is_dead = self.is_frozen = False
         self.status: int | None = None
         """How it ended. None: it has not."""
-        self.slow = 1.0
         self.is_eager = False
         """Whether nothing comes between two of its turns."""
         self._task: asyncio.Task[Any] | None = None
@@ -196,7 +195,7 @@ class Process:
         self.loop.turn()
         while self.is_eager and self.loop.is_ready:
             self.loop.turn()
-        self._busy_until = self.world.now + 1 + int(self.chance.expovariate(1 / _USUAL_TURN) * self.slow)
+        self._busy_until = self.world.now + 1 + int(self.chance.expovariate(1 / _USUAL_TURN))
         if self.loop.is_ready:
             self._plan(self._busy_until)
         elif (timer := self.loop.next_timer) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
-import random
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ class World:
         self.now = start
         self.began = start
         self.trace = Trace(keep)
-        self.chance = random.Random(f"world {seed}")  # noqa: S311 - a simulation
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self.turns = 0
