@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import msgspec
 
@@ -48,13 +48,24 @@ def main() -> None:
     _say(answers, Ready())
     for line in orders:
         case = msgspec.json.decode(line, type=Case)
-        if not hasattr(os, "fork"):
-            _play(given, case, answers)
+        if not _forked(given, case, answers):
+            return  # the other process reads that nothing more comes
+
+
+if sys.platform == "win32":
+
+    def _forked(given: Given, case: Case, answers: BinaryIO) -> bool:
+        """Play the case in this process, which ends with it."""
+        _play(given, case, answers)
+
+else:
+
+    def _forked(given: Given, case: Case, answers: BinaryIO) -> bool:
+        """Play the case in a fork. Whether the fork played it to its end."""
         child = os.fork()
         if not child:
             _play(given, case, answers)
-        if os.waitpid(child, 0)[1]:
-            return  # the other process reads that nothing more comes
+        return os.waitpid(child, 0)[1] == 0
 
 
 def _channels() -> tuple[BinaryIO, BinaryIO]:
@@ -69,7 +80,7 @@ def _found(place: Place | None) -> Any:
     return None if place is None else found(place)
 
 
-def _play(given: Given, case: Case, answers: BinaryIO) -> None:
+def _play(given: Given, case: Case, answers: BinaryIO) -> NoReturn:
     """Play the case, and end this process."""
     status = 1
     try:
