@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import romancy._floors  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
+import romancy._oldest_versions  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
 from romancy._lists import ReadLag
 from romancy.activity import Activity, activity, compensation

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from romancy._headers import extensions_of, headers_of
-from romancy._moments import microseconds_of
+from romancy._microseconds import microseconds_of
 from romancy._sizes import fitting, fitting_together
 from romancy.core import NULL, Message, Topic
 from romancy.event import EventType

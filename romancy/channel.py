@@ -15,9 +15,9 @@ from msgspec import Raw
 
 from romancy import core
 from romancy._headers import headers_of
-from romancy._moments import sent_at
+from romancy._message_conditions import stored_here
+from romancy._microseconds import sent_at
 from romancy._sizes import fitting, fitting_together
-from romancy._where import stored_here
 from romancy.core import Mode, kept
 from romancy.errors import SerializationError, UsageError
 from romancy.retry import Duration, seconds

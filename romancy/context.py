@@ -14,10 +14,10 @@ from uuid import UUID
 
 from msgspec import Raw
 
-from romancy._moments import microseconds_of, moment_of
+from romancy._message_conditions import stored_here
+from romancy._microseconds import microseconds_of, moment_of
 from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written
-from romancy._where import stored_here
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
 from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait

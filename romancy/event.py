@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 
 import msgspec
 
-from romancy._moments import sent_at
+from romancy._microseconds import sent_at
 from romancy.errors import UsageError
 from romancy.serialization import loads
 from romancy.storage.query import parse_path

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from romancy._moments import at_of, moment_of
+from romancy._microseconds import at_of, moment_of
 from romancy.core import WorkflowCompleted, WorkflowStarted, decode_commit
 from romancy.errors import HistoryCorruptError, UsageError
 from romancy.serialization import cause_first, loads, refuse_sealed

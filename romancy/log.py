@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.core import Input, LogEvent, decode_commit
 from romancy.errors import (
     HistoryCorruptError,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, cast
 
-from romancy._moments import at_of
+from romancy._microseconds import at_of
 from romancy.errors import QueryError, UsageError
 from romancy.status import Status, StatusName
 from romancy.storage.query import (

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.storage.sqlkit.statements import ask_all
+from romancy_mysql._access_paths import by_end as way_by_end
+from romancy_mysql._access_paths import in_index_alone, known, ways_to, ways_to_count
 from romancy_mysql._look_up import look_up
 from romancy_mysql._selects import counted, merged
-from romancy_mysql._ways import by_end as way_by_end
-from romancy_mysql._ways import in_index_alone, known, ways_to, ways_to_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.storage.query import Query
     from romancy.storage.sqlkit.statements import Operation
+    from romancy_mysql._access_paths import Known
     from romancy_mysql._database import Database
-    from romancy_mysql._ways import Known
 
 __all__ = ["MySQLSearches"]
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from romancy.storage.query import Query
     from romancy.storage.sqlkit.statements import Operation
+    from romancy_mysql._access_paths import Way
     from romancy_mysql._database import Database
-    from romancy_mysql._ways import Way
 
 __all__ = ["FAR", "NEAR", "SMALL", "about_how_many", "look_up"]
 

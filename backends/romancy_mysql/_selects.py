@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy.storage.query import Condition, Query
+    from romancy_mysql._access_paths import Way
     from romancy_mysql._database import Database
-    from romancy_mysql._ways import Way
 
 __all__ = ["counted", "merged", "place", "scan", "select"]
 

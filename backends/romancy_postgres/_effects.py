@@ -17,8 +17,8 @@ from romancy_postgres._columns import (
     new_run_columns,
     outbox_columns,
 )
+from romancy_postgres._judged_together import mail_judged_together, posts_judged_together
 from romancy_postgres._routes import interest_columns, place_columns
-from romancy_postgres._stretches import stretches_of_mail, stretches_of_posts
 from romancy_postgres._write import Written, news_of, news_of_firsts
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def entangled(items: Sequence[Append]) -> bool:
             return True
     if any(map(_postings, items)):
         posts = [posting for item in items for posting in item.postings]
-        if posts[1:] and len(stretches_of_posts(posts)) > 1:
+        if posts[1:] and len(posts_judged_together(posts)) > 1:
             return True
     if not any(map(_deliveries, items)):
         return False
     mail = [delivery for item in items for delivery in item.deliveries]
-    if mail[1:] and len(stretches_of_mail(mail)) > 1:
+    if mail[1:] and len(mail_judged_together(mail)) > 1:
         return True
     targets = {delivery.instance_id for delivery in mail}
     changed = {item.instance_id for item in items if item.change is not None or item.create is not None}

@@ -11,7 +11,7 @@ from romancy.storage.records import Delivered
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import LockedError
 from romancy_postgres._columns import delivery_columns
-from romancy_postgres._stretches import stretches_of_mail
+from romancy_postgres._judged_together import mail_judged_together
 from romancy_postgres._write import delivered
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ async def count_mail(database: Database, signals: Signals, posted: Iterable[tupl
 
 def _parts(batch: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
     """What one statement writes each."""
-    for some in stretches_of_mail(batch):
+    for some in mail_judged_together(batch):
         yield from portions(some, _size, _PART_BYTES)
 
 

@@ -8,9 +8,9 @@ from romancy.storage.limits import check_postings
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.routing import SqlRouter
 from romancy_postgres._inbox import count_mail
+from romancy_postgres._judged_together import posts_judged_together
 from romancy_postgres._routes import place_columns, posted, size_of
 from romancy_postgres._routing import COUNT_AT_ONCE
-from romancy_postgres._stretches import stretches_of_posts
 from romancy_postgres._sweep import Sweep
 
 if TYPE_CHECKING:
@@ -58,5 +58,5 @@ class PostgresRouter(SqlRouter):
 
 def _parts(batch: Sequence[Posting]) -> Iterator[Sequence[Posting]]:
     """What one statement writes each."""
-    for some in stretches_of_posts(batch):
+    for some in posts_judged_together(batch):
         yield from portions(some, size_of, _PART_BYTES)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
 from romancy_postgres._columns import columns
-from romancy_postgres._stretches import stretches_of_posts
+from romancy_postgres._judged_together import posts_judged_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivere
     """Keep messages at all their places, or at none. One answer each, in order."""
     return [
         answer
-        for some in stretches_of_posts(postings)
+        for some in posts_judged_together(postings)
         for answer in posted(await link.fetch("messages_add", *place_columns(some)))
     ]
 

@@ -37,7 +37,7 @@ from romancy_postgres._errors import (
 )
 from romancy_postgres._guard import lend
 from romancy_postgres._inbox import count_mail
-from romancy_postgres._stretches import stretches_of_posts
+from romancy_postgres._judged_together import posts_judged_together
 from romancy_postgres._write import (
     ChildRefusedError,
     Written,
@@ -362,7 +362,7 @@ class PostgresSession:
 
 async def _write_carried(link: Link, item: Append, worker: str | None) -> Written:
     """Append by one statement, and put messages into inboxes by another, which must not hold up their receivers."""
-    if item.create is not None or (item.postings and len(stretches_of_posts(item.postings)) > 1):
+    if item.create is not None or (item.postings and len(posts_judged_together(item.postings)) > 1):
         return await write_effects(link, [item], worker, in_session=True)
     if item.outbox or item.starts or item.routes or renews(item):
         try:

@@ -37,8 +37,8 @@ from romancy_postgres._columns import (
     renewal_columns,
     step_columns,
 )
+from romancy_postgres._judged_together import mail_judged_together
 from romancy_postgres._routes import write_routes
-from romancy_postgres._stretches import stretches_of_mail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -247,7 +247,7 @@ async def deliver(link: Link, deliveries: Sequence[Delivery], name: str) -> list
     """Put messages into inboxes by the query of that name. One answer each, in order."""
     return [
         answer
-        for some in stretches_of_mail(deliveries)
+        for some in mail_judged_together(deliveries)
         for answer in delivered(await link.fetch(name, *delivery_columns(some)))
     ]
 

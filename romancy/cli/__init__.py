@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from romancy import _ctrl_c
-from romancy._floors import refusal
+from romancy._oldest_versions import refusal
 from romancy.cli._acting import ACTING
 from romancy.cli._conforming import conformance
 from romancy.cli._dashboard import ui

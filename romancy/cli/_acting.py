@@ -21,7 +21,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from romancy.cli._database import Desk
+    from romancy.cli._database import Operator
     from romancy.instance import Instance
 
 __all__ = ["ACTING"]
@@ -39,7 +39,7 @@ _reason = click.option("--reason", default="", help="Kept in the history.")
 @running
 async def cancel(request: Request, reason: str) -> None:
     """Ask a workflow to stop and to undo what it did."""
-    await act_on(Action("cancel", _OPEN, lambda desk, one, _: desk.cancel(one, reason=reason)), request)
+    await act_on(Action("cancel", _OPEN, lambda operator, one, _: operator.cancel(one, reason=reason)), request)
 
 
 @click.command()
@@ -49,7 +49,7 @@ async def cancel(request: Request, reason: str) -> None:
 @running
 async def terminate(request: Request, reason: str) -> None:
     """End a workflow at once; nothing is undone."""
-    await act_on(Action("terminate", _OPEN, lambda desk, one, _: desk.terminate(one, reason=reason)), request)
+    await act_on(Action("terminate", _OPEN, lambda operator, one, _: operator.terminate(one, reason=reason)), request)
 
 
 @click.command()
@@ -67,8 +67,8 @@ async def retry(request: Request, unsure: Literal["done", "undone"] | None) -> N
     A filter without --status finds failed ones.
     """
 
-    async def again(desk: Desk, one: str, _: object) -> None:
-        await desk.retry(one, unsure=unsure)
+    async def again(operator: Operator, one: str, _: object) -> None:
+        await operator.retry(one, unsure=unsure)
 
     await act_on(Action("retry", RETRIED, again, by_itself=(Status.FAILED,)), request)
 
@@ -79,7 +79,7 @@ async def retry(request: Request, unsure: Literal["done", "undone"] | None) -> N
 @running
 async def resume(request: Request) -> None:
     """Let a stuck workflow be tried again."""
-    await act_on(Action("resume", (Status.STUCK,), lambda desk, one, _: desk.resume(one)), request)
+    await act_on(Action("resume", (Status.STUCK,), lambda operator, one, _: operator.resume(one)), request)
 
 
 @click.command()
@@ -99,14 +99,14 @@ async def purge(request: Request, *, older_than: timedelta | None, children: boo
     await act_on(Action("purge", _ENDED, act, quiet_for=quiet_for, as_found=True), request)
 
 
-async def _purge(desk: Desk, instance_id: str, found: Instance | None, *, children: bool) -> None:
+async def _purge(operator: Operator, instance_id: str, found: Instance | None, *, children: bool) -> None:
     if found is None:
-        purged = await desk.purge(instance_id, children=children)
+        purged = await operator.purge(instance_id, children=children)
     else:
-        purged = await desk.purge_as_found(found, children=children)
+        purged = await operator.purge_as_found(found, children=children)
     if purged.open:
         say(f"{instance_id}: these children are open and stay: {', '.join(purged.open)}")
-    now = None if purged and not children else await desk.get_instance(instance_id)
+    now = None if purged and not children else await operator.get_instance(instance_id)
     if now is None and (purged or (children and found is not None)):
         return  # with a filter, it may have gone with its parent
     if now is None:
@@ -136,7 +136,7 @@ async def signal(request: Request, words: tuple[str, ...], key: str | None, id: 
         wanted = "EVENT [JSON] and a filter, without an ID" if filtered else "ID EVENT [JSON]"
         raise click.UsageError(f"name what to signal: {wanted}; several values are one JSON, in quotes for the shell")
     payload = _decoded(data[0]) if data else None
-    action = Action("signal", _OPEN, lambda desk, one, _: desk.signal(one, event, payload, key=key, id=id))
+    action = Action("signal", _OPEN, lambda operator, one, _: operator.signal(one, event, payload, key=key, id=id))
     await act_on(action, replace(request, instance_id=instance_id))
 
 

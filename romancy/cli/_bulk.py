@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from romancy.cli._asking import confirm
-from romancy.cli._database import Desk, database, desk
+from romancy.cli._database import Operator, database, operating
+from romancy.cli._filter_options import filters_to_act
 from romancy.cli._gathering import gathered
 from romancy.cli._printing import as_json, json_option, line, say
-from romancy.cli._where import filters_to_act
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -55,7 +55,7 @@ class Action:
     verb: str
     statuses: tuple[Status, ...]
     """The statuses of the instances that it applies to."""
-    act: Callable[[Desk, str, Instance | None], Awaitable[object]]
+    act: Callable[[Operator, str, Instance | None], Awaitable[object]]
     """Acts on the instance as a filter found it. False: it had ended already. UsageError: the action is impossible."""
     by_itself: tuple[Status, ...] | None = None
     """The statuses that a filter finds without --status; None: all of them."""
@@ -102,21 +102,21 @@ async def act_on(action: Action, request: Request) -> None:
             "--parent, --top-level or a time"
         )
     wanted = _wanted(action, chosen.statuses)
-    async with desk(request.url, request.app) as open_desk:
+    async with operating(request.url, request.app) as operator:
         if instance_id is not None:
-            asked = await _one(open_desk, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
-            await _warn(open_desk, action, requested=asked)
+            asked = await _one(operator, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
+            await _warn(operator, action, requested=asked)
             return
-        now = (await open_desk.store.rooms.reading.census()).now
+        now = (await operator.store.rooms.reading.census()).now
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
-            async for one in open_desk.to_act_on(replace(chosen, status=wanted)):
+            async for one in operator.to_act_on(replace(chosen, status=wanted)):
                 changed = changed_at(one)
                 if one.created_at.timestamp() * 1_000_000 <= now and (before is None or changed < before):
                     yield one
 
-        run = _Run(open_desk, action, now, wanted if chosen.statuses else None, json_lines=json_lines)
+        run = _Run(operator, action, now, wanted if chosen.statuses else None, json_lines=json_lines)
         if request.dry_run:
             await run.preview(found())
             return
@@ -126,7 +126,7 @@ async def act_on(action: Action, request: Request) -> None:
                 confirm(f"{action.verb} {many(len(run.asked), 'instance')}?")
         if run.asked is None or run.asked:
             await run.act(found())
-            await _warn(open_desk, action, requested=run.requested)
+            await _warn(operator, action, requested=run.requested)
         run.sum_up()
 
 
@@ -155,33 +155,33 @@ def _is_in(keys: array[int], one: Instance) -> bool:
     return place < len(keys) and keys[place] == key
 
 
-async def _one(open_desk: Desk, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> bool:
+async def _one(operator: Operator, action: Action, instance_id: str, *, dry_run: bool, json_lines: bool) -> bool:
     """Act on one instance. Returns whether that has asked anything of it: of an ended one, nothing can be asked."""
     if not dry_run:
-        done = await _acted(open_desk, action, instance_id)
+        done = await _acted(operator, action, instance_id)
         _said(instance_id, action.verb, done, json_lines=json_lines)
         return done is not False
-    found = await open_desk.get_instance(instance_id)
+    found = await operator.get_instance(instance_id)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     _preview(found, action.verb, json_lines=json_lines)
     return False
 
 
-async def _acted(open_desk: Desk, action: Action, instance_id: str) -> object:
+async def _acted(operator: Operator, action: Action, instance_id: str) -> object:
     """Act on the instance. Raises InstanceConflictError if the action is not for its present status."""
     try:
-        return await action.act(open_desk, instance_id, None)
+        return await action.act(operator, instance_id, None)
     except UsageError as error:
-        found = await open_desk.get_instance(instance_id)
+        found = await operator.get_instance(instance_id)
         if found is None or found.status in action.statuses:
             raise
         raise InstanceConflictError(str(error), conflicts=[instance_id]) from None
 
 
-async def _warn(open_desk: Desk, action: Action, *, requested: bool) -> None:
+async def _warn(operator: Operator, action: Action, *, requested: bool) -> None:
     """Say so if nobody takes up what was requested."""
-    if requested and action.verb in _DONE and not alive(await open_desk.store.rooms.reading.census()):
+    if requested and action.verb in _DONE and not alive(await operator.store.rooms.reading.census()):
         say("no worker has taken it: none is alive; start one with `romancy run MODULE:APP`")
 
 
@@ -189,11 +189,11 @@ class _Run:
     """One command that acts on all instances that a filter finds."""
 
     def __init__(
-        self, open_desk: Desk, action: Action, asked_at: int, only: tuple[Status, ...] | None, *, json_lines: bool
+        self, operator: Operator, action: Action, asked_at: int, only: tuple[Status, ...] | None, *, json_lines: bool
     ) -> None:
         self.asked: array[int] | None = None
         """The keys of the instances in the question; None: there was no question."""
-        self._desk = open_desk
+        self._operator = operator
         self._action = action
         self._asked_at = asked_at
         self._only = only
@@ -267,10 +267,10 @@ class _Run:
         if self._action.as_found and changed_at(one) > self._asked_at:
             raise UsageError("it has changed since it was found, and was left alone")
         if self._only is not None:
-            now = await self._desk.get_instance(one.instance_id)
+            now = await self._operator.get_instance(one.instance_id)
             if now is not None and now.status not in self._only:
                 raise UsageError(f"it is {now.status} now, and was left alone")
-        return await self._action.act(self._desk, one.instance_id, one)
+        return await self._action.act(self._operator, one.instance_id, one)
 
 
 def _is_of_one(error: BaseException) -> bool:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from romancy._desk import Desk
 from romancy._lists import lists_of
+from romancy._operating import Operator
 from romancy.cli._apps import load_app
 from romancy.cli._private import refuse_private
 from romancy.engine import coded, opened
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.app import Romancy
 
 
-__all__ = ["Desk", "database", "desk", "running"]
+__all__ = ["Operator", "database", "operating", "running"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def database(command: Callable[P, T]) -> Callable[P, T]:
 
 
 @asynccontextmanager
-async def desk(url: str | None, app: str | Romancy | None, *, lists: bool = False) -> AsyncGenerator[Desk]:
+async def operating(url: str | None, app: str | Romancy | None, *, lists: bool = False) -> AsyncGenerator[Operator]:
     """The database unchanged: it is neither migrated nor created. An app's password is for its own URL alone.
 
     With `lists`, lists are read from the standby of the app, if that has one.
@@ -59,11 +59,11 @@ async def desk(url: str | None, app: str | Romancy | None, *, lists: bool = Fals
     new, where = functools.partial(create_store, url, password=password), str(parse_url(url))
     within = None if loaded is None or loaded.connect_timeout == math.inf else loaded.connect_timeout
     store = await opened(lambda: coded(new(), codecs), where, patient=False, within=within, migrate=False)
-    open_desk = Desk(store, await lists_of(store, read_url, password, codecs) if lists else None)
+    operator = Operator(store, await lists_of(store, read_url, password, codecs) if lists else None)
     try:
-        yield open_desk
+        yield operator
     finally:
-        await open_desk.leave()
+        await operator.leave()
         await store.close()
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from romancy.cli._database import database, desk, running
+from romancy.cli._database import database, operating, running
+from romancy.cli._filter_options import filters
 from romancy.cli._gathering import gathered
 from romancy.cli._printing import as_json, clean, data_of, json_option, paragraphs, say, table, wrapped
-from romancy.cli._where import filters
 from romancy.errors import InstanceNotFoundError
 from romancy.log import fields_of
 from romancy.storage.query import MAX_LIMIT
@@ -54,10 +54,10 @@ async def list_instances(
             raise click.UsageError(f"{name} goes with --json")
     shown: list[Instance] = []
     count, token, more = 0, None, True
-    async with desk(url, app, lists=True) as open_desk:
-        lag = await open_desk.read_lag()
+    async with operating(url, app, lists=True) as operator:
+        lag = await operator.read_lag()
         while more and count < limit:
-            page = await open_desk.find_instances(
+            page = await operator.find_instances(
                 chosen,
                 oldest_first=oldest_first,
                 limit=min(limit - count, MAX_LIMIT),
@@ -100,8 +100,8 @@ async def count(*, url: str | None, app: str | None, chosen: InstanceFilter, jso
 
     The filters are those of `list`. The database counts, which takes as long as reading all that fit.
     """
-    async with desk(url, app, lists=True) as open_desk:
-        counts, lag = await open_desk.count(chosen), await open_desk.read_lag()
+    async with operating(url, app, lists=True) as operator:
+        counts, lag = await operator.count(chosen), await operator.read_lag()
     lines = counts.by_workflow_and_status.items()
     if json_lines:
         for (workflow, status), number in lines:
@@ -125,9 +125,9 @@ find = click.Command(
 @running
 async def why(url: str | None, app: str | None, instance_id: str, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """Why an instance does not move."""
-    async with desk(url, app) as open_desk:
-        reasons = await open_desk.explain(instance_id)
-        instance = await open_desk.get_instance(instance_id)
+    async with operating(url, app) as operator:
+        reasons = await operator.explain(instance_id)
+        instance = await operator.get_instance(instance_id)
     if instance is None:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
     if json_lines:
@@ -149,8 +149,8 @@ class _Log:
     json_lines: bool
 
     async def print(self, *, follow: bool) -> None:
-        async with desk(self.url, self.app) as open_desk:
-            async for entry in open_desk.entries_of(self.instance_id, after=self.after, follow=follow):
+        async with operating(self.url, self.app) as operator:
+            async for entry in operator.entries_of(self.instance_id, after=self.after, follow=follow):
                 _print_entry(entry, json_lines=self.json_lines)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.errors import CodecError
 from romancy.managing.lists import headers_of_instance, result_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from romancy.cli._apps import load_app
-from romancy.cli._database import desk, running
+from romancy.cli._database import operating, running
 from romancy.cli._endings import FAILED
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.insight import many
@@ -45,9 +45,9 @@ async def rebuild(
     before a path was declared get it as well. It may run beside workers, be interrupted, and be run again.
     """
     app = load_app(target)
-    async with desk(url, app) as open_desk:
+    async with operating(url, app) as operator:
         found = await rebuilt(
-            open_desk.store, app.workflows, app.codecs, parts=what or PARTS, dry_run=dry_run, progress=_progress
+            operator.store, app.workflows, app.codecs, parts=what or PARTS, dry_run=dry_run, progress=_progress
         )
     _print(found, json_lines=json_lines, dry_run=dry_run)
     return FAILED if found.left or (dry_run and found.rows + found.index) else 0

@@ -13,7 +13,7 @@ import click
 
 from romancy.cli._apps import load_app
 from romancy.cli._asking import confirm
-from romancy.cli._database import database, desk, running
+from romancy.cli._database import database, operating, running
 from romancy.cli._duration import duration
 from romancy.cli._endings import NOT_FOUND
 from romancy.cli._printing import as_json, json_option, say, table, time_of, wrapped
@@ -122,8 +122,8 @@ async def outbox(
     """
     _check(ids, requeue=requeue, purge=purge, older_than=older_than)
     chosen = tuple(OutboxState(one) for one in states)
-    async with desk(url, app) as open_desk:
-        box = open_desk.store.rooms.outbox
+    async with operating(url, app) as operator:
+        box = operator.store.rooms.outbox
         if requeue:
             await _requeue(box, chosen, ids, yes=yes)
         elif purge:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from romancy.cli._database import database, desk, running
+from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, data_of, json_option, line, paragraphs, say, time_of, wrapped
 from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
@@ -23,7 +23,7 @@ from romancy.storage.records import InstanceRow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from romancy.cli._database import Desk
+    from romancy.cli._database import Operator
     from romancy.serialization import ErrorInfo
 
 __all__ = ["show"]
@@ -71,15 +71,15 @@ async def show(
     json_lines: bool,  # noqa: FBT001 - click gives it by name
 ) -> None:
     """Show the steps of an instance and its children."""
-    async with desk(url, app) as open_desk:
+    async with operating(url, app) as operator:
         try:
-            root = await _read(open_desk, instance_id)
+            root = await _read(operator, instance_id)
         except CodecError:
-            await _show_sealed(open_desk, instance_id, json_lines=json_lines)
+            await _show_sealed(operator, instance_id, json_lines=json_lines)
             raise
-        await _follow(open_desk, root, depth, children)
-        census = await open_desk.store.rooms.reading.census()
-        untaken = await untaken_by(open_desk.store, instance_id, root.row.status)
+        await _follow(operator, root, depth, children)
+        census = await operator.store.rooms.reading.census()
+        untaken = await untaken_by(operator.store, instance_id, root.row.status)
     instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken)
     if json_lines:
         as_json({**data_of(instance), "untaken": untaken, "steps": _steps(root), "reasons": reasons})
@@ -105,19 +105,19 @@ def _zero(root: _Node) -> int:
     )
 
 
-async def _read(open_desk: Desk, instance_id: str) -> _Node:
+async def _read(operator: Operator, instance_id: str) -> _Node:
     """An instance with its log; its row is read last, so that it is no older than the log."""
-    timeline = await timeline_of(open_desk.store, instance_id)
-    found = await read_with_start(open_desk.store, instance_id)
+    timeline = await timeline_of(operator.store, instance_id)
+    found = await read_with_start(operator.store, instance_id)
     if found is None:
         raise InstanceNotFoundError(f"instance {instance_id!r} was just removed")
     return _Node(found.instance, raw_start_of(found), timeline)
 
 
-async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Node | str:
+async def _read_child(operator: Operator, instance_id: str, parent_id: str) -> _Node | str:
     """A child, or the reason why it cannot be shown. The parent is shown in any case."""
     try:
-        child = await _read(open_desk, instance_id)
+        child = await _read(operator, instance_id)
         return child if child.row.parent == parent_id else "the instance with this id has another parent, or none"
     except InstanceNotFoundError:
         return "this instance has been removed"
@@ -125,9 +125,9 @@ async def _read_child(open_desk: Desk, instance_id: str, parent_id: str) -> _Nod
         return f"its log cannot be read: {error}"
 
 
-async def _show_sealed(open_desk: Desk, instance_id: str, *, json_lines: bool) -> None:
+async def _show_sealed(operator: Operator, instance_id: str, *, json_lines: bool) -> None:
     """Show what is readable of an instance without its codecs."""
-    instance = await open_desk.get_instance(instance_id)
+    instance = await operator.get_instance(instance_id)
     if instance is None:
         return
     if json_lines:
@@ -136,7 +136,7 @@ async def _show_sealed(open_desk: Desk, instance_id: str, *, json_lines: bool) -
         _head(instance)
 
 
-async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:
+async def _follow(operator: Operator, root: _Node, depth: int, limit: int) -> None:
     """Read children level by level, down to the given depth and up to the given number."""
     level, known = [root], {root.row.instance_id}
     for _ in range(depth):
@@ -147,7 +147,7 @@ async def _follow(open_desk: Desk, root: _Node, depth: int, limit: int) -> None:
                     continue
                 known.add(step.instance_id)
                 child = node.children[step.instance_id] = await _read_child(
-                    open_desk, step.instance_id, node.row.instance_id
+                    operator, step.instance_id, node.row.instance_id
                 )
                 below += [child] if isinstance(child, _Node) else []
         level = below

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from romancy.cli._database import database, desk, running
+from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.insight import many, span, suspects_of
 
@@ -27,9 +27,9 @@ async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> 
     Of each status the oldest instances are counted, at most as many as --most says. A number with + may be higher, and
     so may the age beside it. Instances that are suspected of ending workers are counted too.
     """
-    async with desk(url, app) as open_desk:
-        census = await open_desk.store.rooms.reading.census()
-        found = await open_desk.store.rooms.figures.open_work(most=most)
+    async with operating(url, app) as operator:
+        census = await operator.store.rooms.reading.census()
+        found = await operator.store.rooms.figures.open_work(most=most)
     lines = found.by_workflow()
     for each in lines if json_lines else ():
         as_json(

@@ -8,10 +8,10 @@ import click
 import msgspec
 
 from romancy.cli._asking import confirm
-from romancy.cli._database import database, desk, running
+from romancy.cli._database import database, operating, running
 from romancy.cli._duration import duration
-from romancy.cli._kept_by_instances import KeptEvent, kept_by_instances
 from romancy.cli._printing import as_json, clean, json_option, say, time_of, wrapped
+from romancy.cli._untaken_events import KeptEvent, kept_by_instances
 from romancy.core import Message
 from romancy.engine import decode_message
 from romancy.errors import CodecError, HistoryVersionError, RomancyError
@@ -87,8 +87,8 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
         raise click.UsageError("give --purge an age: --older-than 7d")
     if older_than is not None and not purge:
         raise click.UsageError("--older-than goes with --purge")
-    async with desk(url, app) as open_desk:
-        store = open_desk.store
+    async with operating(url, app) as operator:
+        store = operator.store
         if send:
             await _send(store.rooms.router, chosen)
         elif purge and older_than is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from romancy.cli._database import database, desk, running
+from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.engine import names_in, suspects_in, tried_in, versions_in
 from romancy.insight import ago, moment, suspects_of
@@ -23,8 +23,8 @@ __all__ = ["state_of", "workers"]
 @running
 async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """The registered workers, with their last heartbeats."""
-    async with desk(url, app) as open_desk:
-        census = await open_desk.store.rooms.reading.census()
+    async with operating(url, app) as operator:
+        census = await operator.store.rooms.reading.census()
     registered = [peer for peer in census.workers if peer.works]
     for peer in registered if json_lines else ():
         as_json(

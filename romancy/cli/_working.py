@@ -15,13 +15,13 @@ from msgspec import Raw
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._child import stop_with_parent
-from romancy.cli._database import desk, running
+from romancy.cli._database import operating, running
 from romancy.cli._duration import duration
 from romancy.cli._endings import DIVERGED
+from romancy.cli._filter_options import filters_to_act
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
 from romancy.cli._reloading import run_and_reload
-from romancy.cli._where import filters_to_act
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
@@ -183,8 +183,8 @@ async def check(*, target: str, url: str | None, chosen: InstanceFilter, json_li
     written and no activity runs. The bodies of workflows run up to the end of their logs.
     """
     app = load_app(target)
-    async with desk(url, app) as open_desk:
-        found = await check_open(open_desk.store, app.workflows, chosen, progress=_progress)
+    async with operating(url, app) as operator:
+        found = await check_open(operator.store, app.workflows, chosen, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)
     say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code")

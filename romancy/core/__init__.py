@@ -126,7 +126,6 @@ from romancy.core._kinds import (
     Fails,
     Part,
 )
-from romancy.core._left_behind import place_of_body
 from romancy.core._loop import (
     not_in_a_workflow,
 )
@@ -178,6 +177,7 @@ from romancy.core._shared_empty import (
 )
 from romancy.core._thread_state import driving, is_in_a_workflow, threads
 from romancy.core._undo_events import UndoRegistered, UndoTakenBack
+from romancy.core._unfinished_tasks import place_of_body
 
 __all__ = [
     "FUTURE",

@@ -12,10 +12,10 @@ import msgspec
 
 from romancy.core import _events as ev
 from romancy.core._asking import SECOND
-from romancy.core._left_behind import left_behind, without_waits
 from romancy.core._outstanding import not_to_be_undone
 from romancy.core._stable import error_of, result_of
 from romancy.core._undo_events import UndoRegistered
+from romancy.core._unfinished_tasks import left_behind, without_waits
 from romancy.errors import (
     NonDeterminismError,
     PayloadTooLargeError,

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from romancy._access import check_place
-from romancy._desk import Desk
 from romancy._lists import lists_of
+from romancy._operating import Operator
 from romancy.app import Romancy
 from romancy.engine import coded, opened, uncoded
 from romancy.errors import UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Actor", "Reader", "Source"]
 
-Actor: TypeAlias = Romancy | Desk
+Actor: TypeAlias = Romancy | Operator
 """What acts on instances, and signals them."""
 
 
@@ -53,7 +53,7 @@ class Source:
         self.url = app_or_url if isinstance(app_or_url, str) else app_or_url.url
         self.place = str(parse_url(self.url))
         self.codecs = NO_CODECS if self.app is None else self.app.codecs
-        self._desk: Desk | None = None
+        self._operator: Operator | None = None
         self._client: Romancy | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
@@ -69,15 +69,15 @@ class Source:
         if self.app is not None and self.app.is_open:
             return Reader(self.app, *_opened_by(self.app), self.codecs, self.app)
         async with self._opening:
-            if self._desk is None:
+            if self._operator is None:
                 self._loop = asyncio.get_running_loop()
                 password = None if self.app is None else self.app.password
                 made = coded(create_store(self.url, password=password), self.codecs)
                 store = await opened(lambda: made, str(parse_url(self.url)), patient=False, migrate=False)
                 read_url = None if self.app is None else self.app.read_url
-                self._desk = Desk(store, await lists_of(store, read_url, password, self.codecs))
+                self._operator = Operator(store, await lists_of(store, read_url, password, self.codecs))
         check_place(self._loop)
-        return Reader(self._desk, self._desk.store, self._desk.lists, self.codecs, self.app)
+        return Reader(self._operator, self._operator.store, self._operator.lists, self.codecs, self.app)
 
     async def starter(self) -> Romancy | None:
         """An open app that starts workflows: the one that was given, or a client of it. None without an app."""
@@ -92,13 +92,13 @@ class Source:
 
     async def close(self) -> None:
         """Close the stores and clients that were opened here."""
-        desk, self._desk = self._desk, None
+        operator, self._operator = self._operator, None
         client, self._client = self._client, None
         if client is not None:
             await client.__aexit__(None, None, None)
-        if desk is not None:
-            await desk.leave()
-            await desk.store.close()
+        if operator is not None:
+            await operator.leave()
+            await operator.store.close()
 
 
 def _opened_by(app: Romancy) -> tuple[Store, Lists]:

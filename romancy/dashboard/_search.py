@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.errors import QueryError
 from romancy.managing.typed_conditions import read_conditions, read_headers
 from romancy.query import InstanceFilter, told_as

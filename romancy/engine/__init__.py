@@ -16,7 +16,7 @@ from romancy.engine.codecs import (
 from romancy.engine.creation import start_of
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.incarnation import RUNTIME
-from romancy.engine.lives import new_life
+from romancy.engine.life_numbers import new_life
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.messages import Outgoing, decode_message, decode_outgoing, outgoing
 from romancy.engine.open_sessions import what_blocks

@@ -8,7 +8,7 @@ from romancy._logs import about, get_logger
 from romancy._named_workflows import NamedWorkflow
 from romancy.engine.creation import start_of
 from romancy.engine.family import parent_of
-from romancy.engine.lives import new_life
+from romancy.engine.life_numbers import new_life
 
 if TYPE_CHECKING:
     from romancy.core import StartChild

@@ -50,8 +50,8 @@ from romancy.engine.decide import (
 )
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.ends import ENDS
-from romancy.engine.held_back import hold_back, may_wait
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
+from romancy.engine.lazy_results import hold_back, may_wait
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage

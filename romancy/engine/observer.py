@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from msgspec.structs import replace
 
 from romancy import core
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.core import StartCompensation
 from romancy.engine.announcing import Announcer, kind_of_sending, say_hook_failed
 from romancy.engine.observed_waits import WAITS, Waits

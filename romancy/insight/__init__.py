@@ -9,11 +9,11 @@ from __future__ import annotations
 from romancy.insight._bars import BUSY, Bar, bars
 from romancy.insight._divergence import Divergence, divergence_of
 from romancy.insight._explain import explain
-from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, fits
 from romancy.insight._slots import Known, StillRuns
 from romancy.insight._suspicion import Suspects, suspects_of
+from romancy.insight._time_texts import ago, moment, span
 from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
 
 __all__ = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy.insight._moments import ago, moment, span
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, silent, untaken_sentences
 from romancy.insight._slots import slots_kept
 from romancy.insight._suspicion import Suspicion, suspicion_of
+from romancy.insight._time_texts import ago, moment, span
 from romancy.serialization import cause_first
 from romancy.status import TERMINAL_STATUSES, Status
 

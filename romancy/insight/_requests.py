@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine import names_in
-from romancy.insight._moments import ago
 from romancy.insight._numbers import many
+from romancy.insight._time_texts import ago
 from romancy.instance import Untaken, at_of
 from romancy.status import Status
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from romancy.insight._moments import span
 from romancy.insight._requests import alive
+from romancy.insight._time_texts import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.engine import evidence_in, suspects_in, tried_in
-from romancy.insight._moments import ago, moment
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive
+from romancy.insight._time_texts import ago, moment
 
 if TYPE_CHECKING:
     from romancy.insight._timeline import Timeline

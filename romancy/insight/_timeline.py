@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from romancy import core as ev
 from romancy.errors import ActivityUnknownError
-from romancy.insight._moments import span
+from romancy.insight._time_texts import span
 from romancy.serialization import ErrorInfo, exception_name
 
 if TYPE_CHECKING:

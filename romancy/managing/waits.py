@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.core import Message, Topic
 from romancy.engine import decode_message, read_with_start, rows
 from romancy.engine.messages import CancelMessage, TerminateMessage

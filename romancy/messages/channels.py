@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from romancy._moments import moment_of
-from romancy._where import where_of
+from romancy._message_conditions import where_of
+from romancy._microseconds import moment_of
 from romancy.channel import Channel, ChannelMember, Message, check_mode, message_of, message_on
 from romancy.engine.topics import address_of_all, members_of
 from romancy.errors import UsageError

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import Raw
 
+from romancy._message_conditions import where_of
 from romancy._outgoing import event_message, name_of_event, signal_message
 from romancy._sizes import fitting
-from romancy._where import where_of
 from romancy.channel import Channel, declared
 from romancy.core import Topic
 from romancy.errors import UsageError

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.engine import Outgoing, decode_outgoing
 
 if TYPE_CHECKING:

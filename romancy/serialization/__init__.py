@@ -40,7 +40,7 @@ from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import rebuild_exception
 from romancy.serialization._signature import Parameter, Signature
 from romancy.serialization._untyped import hear_hints
-from romancy.serialization._where import Where
+from romancy.serialization._value_at_fault import Where
 
 __all__ = [
     "MAX_DEPTH",

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from romancy.serialization._where import ELEMENT
+from romancy.serialization._value_at_fault import ELEMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pydantic import BaseModel
 
-    from romancy.serialization._where import Segment
+    from romancy.serialization._value_at_fault import Segment
 
 
 class Kind(Enum):

@@ -23,7 +23,7 @@ from typing import Final, Literal, NoReturn, Protocol, TypeAlias, runtime_checka
 import msgspec
 
 from romancy.errors import CodecError, StorageUnavailableError, UsageError
-from romancy.serialization._where import type_name
+from romancy.serialization._value_at_fault import type_name
 
 Kind: TypeAlias = Literal["commit", "message", "input"]
 

@@ -17,7 +17,7 @@ import msgspec
 
 from romancy.serialization._anatomy import Kind, json_children, kind_of
 from romancy.serialization._hooks import dump_model
-from romancy.serialization._where import Segment, render_path, type_name
+from romancy.serialization._value_at_fault import Segment, render_path, type_name
 
 MAX_DEPTH: Final = 128
 """How many containers may be nested. The limit is independent of the interpreter's, so that each process can read what

@@ -21,12 +21,12 @@ from romancy.serialization._anatomy import Kind, fields_held, json_children, kin
 from romancy.serialization._culprit import Culprit, Node, reason_of_leaf
 from romancy.serialization._hooks import dump_model
 from romancy.serialization._types import traits_of_model
-from romancy.serialization._where import type_name
+from romancy.serialization._value_at_fault import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.serialization._where import Segment
+    from romancy.serialization._value_at_fault import Segment
 
 _WITH_A_TEXT_FORM: Final = (datetime, date, time, timedelta, UUID, Decimal, bytes, bytearray, memoryview, Enum)
 

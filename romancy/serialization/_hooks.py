@@ -14,7 +14,7 @@ import msgspec
 
 from romancy.serialization._anatomy import Kind, is_model, kind_of, writes_aliases
 from romancy.serialization._order import with_sets_in_order
-from romancy.serialization._where import type_name
+from romancy.serialization._value_at_fault import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from romancy.serialization._plan import Plan
-    from romancy.serialization._where import Where
+    from romancy.serialization._value_at_fault import Where
 
 _DEEPEST_DECORATOR: Final = 30
 

@@ -18,14 +18,14 @@ from romancy.serialization._hooks import encode
 from romancy.serialization._order import with_sets_in_order
 from romancy.serialization._reasons import raise_unreadable, raise_unwritable
 from romancy.serialization._types import UnsupportedTypeError, decoder_for
-from romancy.serialization._where import refusal, type_name
+from romancy.serialization._value_at_fault import refusal, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import msgspec
 
-    from romancy.serialization._where import Where
+    from romancy.serialization._value_at_fault import Where
 
 _EXACT: Final[tuple[object, ...]] = (int, str, bool)
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')

@@ -9,10 +9,10 @@ import msgspec
 
 from romancy.serialization._culprit import find_unwritable
 from romancy.serialization._hooks import MisfitError
-from romancy.serialization._where import refusal, render_path, type_name
+from romancy.serialization._value_at_fault import refusal, render_path, type_name
 
 if TYPE_CHECKING:
-    from romancy.serialization._where import Where
+    from romancy.serialization._value_at_fault import Where
 
 _NAMES_THE_VALUE: Final = re.compile(r"Invalid (enum )?value ")
 

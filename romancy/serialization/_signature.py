@@ -24,7 +24,7 @@ from romancy.serialization._names import TypesOf, signature_of
 from romancy.serialization._plan import UnknownTypeError
 from romancy.serialization._reasons import raise_unreadable
 from romancy.serialization._types import may_be, members_of
-from romancy.serialization._where import Where, refusal
+from romancy.serialization._value_at_fault import Where, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

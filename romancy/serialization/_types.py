@@ -26,7 +26,7 @@ from msgspec import inspect
 
 from romancy.serialization._anatomy import is_model, kind_of_type
 from romancy.serialization._hooks import AnyOf, decode_hook
-from romancy.serialization._where import type_name
+from romancy.serialization._value_at_fault import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

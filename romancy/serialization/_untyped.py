@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.serialization._plan import Plan
-from romancy.serialization._where import type_name
+from romancy.serialization._value_at_fault import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.serialization._where import Where
+    from romancy.serialization._value_at_fault import Where
 
 __all__ = ["UntypedPlan", "hear_hints"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from romancy._floors import refusal
+from romancy._oldest_versions import refusal
 from romancy.errors import StorageConfigurationError
 
 __all__ = ["check_driver"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 from msgspec.structs import replace
 
 from romancy._logs import get_logger
-from romancy._moments import at_of, moment_of
+from romancy._microseconds import at_of, moment_of
 from romancy._options import whole_number, yes_or_no
 from romancy.app import Romancy
 from romancy.context import entered_activity

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 
-from romancy.engine.lives import derived_life, lives_from
+from romancy.engine.life_numbers import derived_life, lives_from
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.testing._app import TestApp
 from romancy.testing._processes import MOST_COMMITS, Processes

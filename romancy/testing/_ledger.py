@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.context import activity_context
 from romancy.engine.surroundings import here
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from romancy.app import Romancy
-from romancy.engine.lives import derived_life, lives_from
+from romancy.engine.life_numbers import derived_life, lives_from
 from romancy.engine.worker.rest import is_at_rest
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.serialization import loads

@@ -47,7 +47,7 @@ class Crowd:
                 f"instance-{number}", "flow", Status.WAITING, NOW, NOW, None, None, None, b"%d" % number + b"x" * 500
             )
 
-    async def act(self, _desk: object, _id: str, _found: Instance | None) -> bool:
+    async def act(self, _of: object, _id: str, _found: Instance | None) -> bool:
         self.acted += 1
         return True
 
@@ -58,10 +58,10 @@ def crowd(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Crowd]:
         there = Crowd(count)
 
         @asynccontextmanager
-        async def desk(url: str | None, app: str | None) -> AsyncGenerator[Crowd]:
+        async def operating(url: str | None, app: str | None) -> AsyncGenerator[Crowd]:
             yield there
 
-        monkeypatch.setattr(_bulk, "desk", desk)
+        monkeypatch.setattr(_bulk, "operating", operating)
         return there
 
     return of
@@ -105,10 +105,10 @@ def test_an_outage_says_how_many_were_acted_on(
 ) -> None:
     there = crowd(100)
 
-    async def act(_desk: object, instance_id: str, _found: Instance | None) -> bool:
+    async def act(_of: object, instance_id: str, _found: Instance | None) -> bool:
         if instance_id == "instance-45":
             raise StorageUnavailableError("the server has gone")
-        return await there.act(_desk, instance_id, _found)
+        return await there.act(_of, instance_id, _found)
 
     with pytest.raises(StorageUnavailableError):
         asyncio.run(act_on(Action("cancel", (Status.WAITING,), act), Request(**OPTIONS, yes=True)))

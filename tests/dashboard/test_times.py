@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
-from romancy._moments import at_of
+from romancy._microseconds import at_of
 from romancy.dashboard import asgi
 from tests.dashboard.browsing import Browser
 

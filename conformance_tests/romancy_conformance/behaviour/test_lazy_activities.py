@@ -21,7 +21,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCompleted, decode_commit
-from romancy.engine import held_back
+from romancy.engine import lazy_results
 from romancy.engine.messages import CancelMessage, encode_message
 from romancy.hooks import ActivityEnded, Happening, Hook
 from romancy.storage.backends import create_store
@@ -61,7 +61,7 @@ async def scene(storage_url: str, app: Romancy) -> Any:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let results wait until something else is written."""
-    monkeypatch.setattr(held_back, "LONGEST_WAIT", 3600.0)
+    monkeypatch.setattr(lazy_results, "LONGEST_WAIT", 3600.0)
 
 
 async def rows_of(instance_id: str) -> list[list[Any]]:

@@ -16,7 +16,7 @@ from romancy.instance import Instance
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy._desk import Desk
+    from romancy._operating import Operator
     from romancy.dashboard._acting import Action
     from romancy.dashboard._guard import Form
     from romancy.dashboard.bulk._records import Job
@@ -33,7 +33,7 @@ class Result(NamedTuple):
     words: str = "done"
 
 
-async def act_on_each(desk: Desk, job: Job, job_id: str, counted_at: int, ids: Sequence[str]) -> list[Result]:
+async def act_on_each(operator: Operator, job: Job, job_id: str, counted_at: int, ids: Sequence[str]) -> list[Result]:
     """Act on these instances, all at once. Raises StorageError if the database is away; the call may be repeated.
 
     A signal without an id of its own gets the job's, so that a repetition is dropped.
@@ -44,7 +44,7 @@ async def act_on_each(desk: Desk, job: Job, job_id: str, counted_at: int, ids: S
         form = {**form, "id": [job_id]}
 
     async def one(instance_id: str) -> Result:
-        found = await desk.store.read(instance_id, limit=0)
+        found = await operator.store.read(instance_id, limit=0)
         if found is None:
             return Result(instance_id, *(("done", "gone") if job.verb == "purge" else ("skipped", "it is gone")))
         row = found.instance
@@ -54,7 +54,7 @@ async def act_on_each(desk: Desk, job: Job, job_id: str, counted_at: int, ids: S
             return Result(instance_id, "skipped", f"it is {row.status} now")
         if action.settled and row.updated_at > counted_at:
             return Result(instance_id, "skipped", "it has changed since it was counted")
-        return await _act(desk, action, row, form)
+        return await _act(operator, action, row, form)
 
     results = await asyncio.gather(*map(one, ids), return_exceptions=True)
     for result in results:
@@ -63,12 +63,12 @@ async def act_on_each(desk: Desk, job: Job, job_id: str, counted_at: int, ids: S
     return [result for result in results if isinstance(result, Result)]
 
 
-async def _act(desk: Desk, action: Action, row: InstanceRow, form: Form) -> Result:
+async def _act(operator: Operator, action: Action, row: InstanceRow, form: Form) -> Result:
     try:
         if action.verb == "purge":
-            if not await desk.purge_as_found(Instance.of(row)):
+            if not await operator.purge_as_found(Instance.of(row)):
                 return Result(row.instance_id, "failed", "it has changed just now, or another call holds it")
-        elif await action.act(desk, row.instance_id, form) is False:
+        elif await action.act(operator, row.instance_id, form) is False:
             return Result(row.instance_id, "skipped", "it had ended already")
     except StorageError:
         raise

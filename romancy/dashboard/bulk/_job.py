@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, cast
 
-from romancy._desk import Desk  # noqa: TC001 - signatures of activities are read when the app opens
+from romancy._operating import Operator  # noqa: TC001 - signatures of activities are read when the app opens
 from romancy.activity import Activity
 from romancy.context import ActivityContext, WorkflowContext  # noqa: TC001 - the same
 from romancy.dashboard._acting import ACTIONS
@@ -26,7 +26,7 @@ from romancy.errors import EventTimeoutError, TerminalError
 from romancy.retry import RetryPolicy
 from romancy.workflow import Workflow
 
-__all__ = ["BULK", "CONFIRMED", "MOST", "desk_of_the_dashboard", "job_in"]
+__all__ = ["BULK", "CONFIRMED", "MOST", "job_in", "operator_of_the_dashboard"]
 
 CONFIRMED: Final = "romancy.dashboard.confirmed"
 """The signal that confirms what the job has counted. Its data are the number."""
@@ -48,14 +48,14 @@ class Found:
     """The database's time before the page was read."""
 
 
-def desk_of_the_dashboard() -> Desk:
-    """Provider of the desk. The app that runs the job overrides it."""
+def operator_of_the_dashboard() -> Operator:
+    """Provider of the operator. The app that runs the job overrides it."""
     raise LookupError("jobs run in the process of a dashboard")
 
 
-async def _job_of(desk: Desk, job_id: str) -> Job:
+async def _job_of(operator: Operator, job_id: str) -> Job:
     """The job, read from its own row, so that it is not written into the log with each activity."""
-    found = await desk.store.read(job_id, limit=0)
+    found = await operator.store.read(job_id, limit=0)
     if found is None:
         raise TerminalError("the job is gone")
     return job_in(found.instance.input)
@@ -67,19 +67,19 @@ def job_in(stored: bytes) -> Job:
     return cast("Job", job)
 
 
-async def _find(ctx: ActivityContext, page: str, *, desk: Desk = Depends(desk_of_the_dashboard)) -> Found:
-    job = await _job_of(desk, ctx.instance_id)
-    at = (await desk.store.rooms.reading.census()).now
-    rows, following = await matching(desk.store, ACTIONS[job.verb], search_of(job), job.asked, page)
+async def _find(ctx: ActivityContext, page: str, *, operator: Operator = Depends(operator_of_the_dashboard)) -> Found:
+    job = await _job_of(operator, ctx.instance_id)
+    at = (await operator.store.rooms.reading.census()).now
+    rows, following = await matching(operator.store, ACTIONS[job.verb], search_of(job), job.asked, page)
     return Found([row.instance_id for row in rows], following, at)
 
 
 async def _act(
-    ctx: ActivityContext, counted_at: int, ids: list[str], *, desk: Desk = Depends(desk_of_the_dashboard)
+    ctx: ActivityContext, counted_at: int, ids: list[str], *, operator: Operator = Depends(operator_of_the_dashboard)
 ) -> Progress:
     """Act on these instances and return the progress."""
-    job = await _job_of(desk, ctx.instance_id)
-    results = await act_on_each(desk, job, ctx.instance_id, counted_at, ids)
+    job = await _job_of(operator, ctx.instance_id)
+    results = await act_on_each(operator, job, ctx.instance_id, counted_at, ids)
     for result in results:
         _audit.info("%.200r: %s %.300r by %s: %s", job.who, job.verb, result.id, ctx.instance_id, result.words)
     outcomes = [result.outcome for result in results]

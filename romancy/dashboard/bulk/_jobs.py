@@ -11,11 +11,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from romancy._desk import Desk
+from romancy._operating import Operator
 from romancy.app import Romancy
 from romancy.dashboard._job_name import NAME
 from romancy.dashboard._refused import RefusedError
-from romancy.dashboard.bulk._job import BULK, desk_of_the_dashboard
+from romancy.dashboard.bulk._job import BULK, operator_of_the_dashboard
 from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.query import build_query
@@ -95,9 +95,9 @@ class Jobs:
         )
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(app)
-            desk = Desk(_store_of(app))
-            stack.push_async_callback(desk.leave)
-            stack.enter_context(app.override(desk_of_the_dashboard, lambda: desk))
+            operator = Operator(_store_of(app))
+            stack.push_async_callback(operator.leave)
+            stack.enter_context(app.override(operator_of_the_dashboard, lambda: operator))
             self._open = stack.pop_all()
         self._app = app
         return app

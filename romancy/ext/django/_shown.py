@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy._moments import at_of, moment_of
+from romancy._microseconds import at_of, moment_of
 from romancy.errors import RomancyError
 from romancy.insight import Note, Timeline
 

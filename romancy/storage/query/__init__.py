@@ -58,8 +58,8 @@ from romancy.storage.query._query import (
     with_whole_name,
 )
 from romancy.storage.query._reference import matches
+from romancy.storage.query._stored_conditions import Searched, encode_where
 from romancy.storage.query._tokens import Position, decode_token, encode_token
-from romancy.storage.query._where import Searched, encode_where
 
 __all__ = [
     "DEFAULT_LIMIT",

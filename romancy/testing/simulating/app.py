@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.app import Romancy
 from romancy.testing._fakes import Faking
 from romancy.testing._mocks import Stage

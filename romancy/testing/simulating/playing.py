@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.app import Romancy
 from romancy.registry import Registry
 from romancy.testing._ledger import Effect, observers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import EventTimeoutError, RetryPolicy, Romancy, Status, WorkflowContext, activity, workflow
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 from romancy.core import MessageAwaited
 from romancy.query import gte
 from romancy.storage.query import Searched

@@ -9,7 +9,7 @@ import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.core import Unsubscribed
-from romancy.engine import held_back
+from romancy.engine import lazy_results
 from romancy.storage.routing import address_of_type
 from romancy_conformance.behaviour.waiting import until
 
@@ -171,7 +171,7 @@ async def listeners(store: Store) -> int:
 async def test_an_event_that_comes_during_the_next_activity_is_kept(
     app: Romancy, store: Store, subscriber: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_back, "LONGEST_WAIT", 3600.0)
+    monkeypatch.setattr(lazy_results, "LONGEST_WAIT", 3600.0)
     handle = await app.start(subscriber)
     await until(lambda: begun)
 
@@ -186,7 +186,7 @@ async def test_an_event_that_comes_during_the_next_activity_is_kept(
 async def test_nothing_is_kept_during_the_activity_after_the_end_of_a_subscription(
     app: Romancy, store: Store, monkeypatch: pytest.MonkeyPatch, *, lazily: bool
 ) -> None:
-    monkeypatch.setattr(held_back, "LONGEST_WAIT", 3600.0)
+    monkeypatch.setattr(lazy_results, "LONGEST_WAIT", 3600.0)
     handle = await app.start(unsubscribes, lazily=lazily)
     await until(lambda: begun)
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from romancy.query import InstanceFilter
     from romancy.storage.protocol import Store
 
-__all__ = ["Desk"]
+__all__ = ["Operator"]
 
 
-class Desk(Instances, Senders):
+class Operator(Instances, Senders):
     """Instances of an open store, for callers without an app and a worker."""
 
     def __init__(self, store: Store, lists: Lists | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from romancy._moments import moment_of
+from romancy._microseconds import moment_of
 
 __all__ = ["ago", "moment", "span"]
 

@@ -1,7 +1,7 @@
 """Messages that one statement can judge together: no two of one id have a place in common.
 
 All parts of a statement see the same rows. Whether the second of two such messages is kept, and uses its dedupe key,
-depends on what became of the first, which only a later statement sees. Nearly every batch is one stretch.
+depends on what became of the first, which only a later statement sees. Nearly every batch is one part.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivery
     from romancy.storage.routing import Posting
 
-__all__ = ["stretches_of_mail", "stretches_of_posts"]
+__all__ = ["mail_judged_together", "posts_judged_together"]
 
 T = TypeVar("T")
 _Place = tuple[str, str]
 
 
-def stretches_of_mail(batch: Sequence[Delivery]) -> list[Sequence[Delivery]]:
+def mail_judged_together(batch: Sequence[Delivery]) -> list[Sequence[Delivery]]:
     """Messages for inboxes."""
-    return [batch] if len(batch) == 1 else _stretches(batch, lambda one: [(one.instance_id, one.delivery_id)])
+    return [batch] if len(batch) == 1 else _judged_together(batch, lambda one: [(one.instance_id, one.delivery_id)])
 
 
-def stretches_of_posts(batch: Sequence[Posting]) -> list[Sequence[Posting]]:
+def posts_judged_together(batch: Sequence[Posting]) -> list[Sequence[Posting]]:
     """Messages for addresses."""
     if len(batch) == 1:
         return [batch]
-    return _stretches(batch, lambda one: [(place.address, one.message_id) for place in one.places])
+    return _judged_together(batch, lambda one: [(place.address, one.message_id) for place in one.places])
 
 
-def _stretches(batch: Sequence[T], places: Callable[[T], Iterable[_Place]]) -> list[Sequence[T]]:
+def _judged_together(batch: Sequence[T], places: Callable[[T], Iterable[_Place]]) -> list[Sequence[T]]:
     found: list[Sequence[T]] = []
     taken, begun = set[_Place](), 0
     for number, one in enumerate(batch):

@@ -19,14 +19,14 @@ import pytest
 from sqlite_utils import Database
 
 import romancy_sqlite
-from romancy import _floors
-from romancy._floors import BELOW, FLOORS, refusal
+from romancy import _oldest_versions
+from romancy._oldest_versions import BELOW, FLOORS, refusal
 from romancy.cli import main
 from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
 from tools import tree
 
-FILE = Path(_floors.__file__)
+FILE = Path(_oldest_versions.__file__)
 MARIADB = "mariadb://root@127.0.0.1/none"
 
 
@@ -77,7 +77,7 @@ def test_an_old_python_can_read_up_to_the_check(file: Path) -> None:
             "import sys",
         ]
     else:
-        assert ast.unparse(first[1]) == "import romancy._floors"
+        assert ast.unparse(first[1]) == "import romancy._oldest_versions"
 
 
 def test_an_old_python_is_refused_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
