@@ -17,6 +17,7 @@ from romancy.engine.surroundings import Surroundings
 from romancy.engine.worker import next_claim
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
+from romancy.engine.worker.lease_keeper import Term
 from romancy.engine.worker.next_claim import NextClaim
 from romancy.errors import StorageUnavailableError
 from romancy.storage.marks import TAKEN_NEWS
@@ -98,7 +99,7 @@ class Worker:
             self.clock,
             cast("Any", self.driver),
             cast("Any", self),
-            keeper=cast("Any", SimpleNamespace(leases=self, outage=Outage())),
+            keeper=cast("Any", SimpleNamespace(leases=self, term=Term(), outage=Outage())),
             next_claim=NextClaim(),
             backlog=Backlog(cast("Any", self.stock), DatabaseClock(), {"flow": "c1", "other": "c1"}),
             max_live=1000,
@@ -133,8 +134,9 @@ class Worker:
         due = min((self.due[name] for name in request.codes if name in self.due), default=None)
         return Work(claimed=[], mail=[], now=1, next_due=due if self.due else self.next_due)
 
-    async def take_in(self, work: Work) -> bool:
+    async def take_in(self, work: Work, term: Term) -> bool:
         assert not work.claimed
+        assert not term.is_over()
         return False
 
     def known(self) -> dict[str, int]:

@@ -13,6 +13,7 @@ from romancy.core import LogEvent, OwnerChanged, decode_commit, encode_commit
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.instance import Live
 from romancy.engine.worker import quarantine as trials
+from romancy.engine.worker.lease_keeper import Term
 from romancy.engine.worker.quarantine import Quarantine
 from romancy.errors import StorageUnavailableError
 from romancy.status import Status
@@ -70,6 +71,10 @@ class World:
         self.writer = self.clock = self
         self.attempts = SimpleNamespace(waits_for_place=set[object]().__contains__)
         self.leases = SimpleNamespace(token="w3", renew=self.renew)
+        self.term = Term()
+        self.terms: list[Term] = []
+        """The terms in which suspects were taken up."""
+        self.dies_in_read = False
         self.incarnation = Incarnation("w3")
         self.settles_at_once = self.is_away = False
         self.beats: list[bool | Exception] = []
@@ -83,6 +88,8 @@ class World:
         return Quarantine(world, world, world, world, world, patience=patience, clock=lambda: next(times, self.lived))
 
     async def read(self, instance_id: str, *, after: int = 0, limit: int) -> object:
+        if self.dies_in_read:
+            self.term.end()
         if limit:
             return SimpleNamespace(rows=self.rows)
         status = Status.STUCK if instance_id in self.stuck else Status.RUNNING
@@ -109,7 +116,8 @@ class World:
             await asyncio.Event().wait()
         return Outcome.ACCEPTED
 
-    async def take_up(self, claimed: Claimed, *_with: object) -> None:
+    async def take_up(self, claimed: Claimed, _box: object, term: Term) -> None:
+        self.terms.append(term)
         self.done.append(f"taken up {claimed.instance_id} at {claimed.head}")
         live = self.live[claimed.instance_id] = self.suspects[claimed.instance_id]
         self.taken_up.set()
@@ -136,7 +144,7 @@ class World:
     async def held(self) -> None:
         """Let the quarantine hold all suspects."""
         for each in self.ids:
-            assert await self.quarantine.holds(claimed(each), None)
+            assert await self.quarantine.holds(claimed(each), None, self.term)
 
     async def until_none_is_held(self) -> None:
         async with asyncio.timeout(60):
@@ -267,7 +275,7 @@ async def test_a_suspect_that_was_claimed_anew_is_not_tried_as_it_was() -> None:
     world.quarantine.forget()
     world.lived = 3000.0
     assert world.quarantine.tells() == []
-    assert await world.quarantine.holds(replace(claimed("a"), head=8), None)
+    assert await world.quarantine.holds(replace(claimed("a"), head=8), None, world.term)
     world.suspects["a"].followed(9, "w3.1")
     async for _ in running(world):
         await world.until_none_is_held()
@@ -304,7 +312,7 @@ async def test_a_worker_that_is_stopped_in_a_trial_clears_it() -> None:
 async def test_it_is_parked_with_what_was_seen() -> None:
     world = World("a", commits=[*TWICE, *fatal("a") * 5])
 
-    assert await world.quarantine.holds(claimed("a"), None)
+    assert await world.quarantine.holds(claimed("a"), None, world.term)
 
     assert "7 workers in a row were lost while they had it, 5 of them while they tried it" in world.parked
     assert "(they were lost within 0.0, 0.0, 0.0, 0.0, 0.0 s after they had begun it)" in world.parked
@@ -318,7 +326,7 @@ async def test_deaths_without_it_speak_for_it_unless_the_one_that_was_tried_is_s
     assert not world.parked
 
     world.stuck = {"x"}
-    assert await world.quarantine.holds(claimed("a"), None)
+    assert await world.quarantine.holds(claimed("a"), None, world.term)
     assert world.parked
 
 
@@ -326,4 +334,20 @@ async def test_what_is_not_suspected_is_not_held() -> None:
     others: list[list[LogEvent]] = [[OwnerChanged(at=5, owner="w2", tried="x")]] * 9
     world = World("a", commits=[STEP, TAKEN_OVER, *others])
 
-    assert not await world.quarantine.holds(claimed("a"), None)
+    assert not await world.quarantine.holds(claimed("a"), None, world.term)
+
+
+@pytest.mark.parametrize("commits", [TWICE, (STEP, TAKEN_OVER)], ids=["a suspect", "no suspect"])
+async def test_what_others_may_own_by_now_is_neither_kept_nor_taken_up(commits: Sequence[list[LogEvent]]) -> None:
+    world = World("a", commits=commits)
+    world.dies_in_read = True
+
+    assert await world.quarantine.holds(claimed("a"), None, world.term)
+    assert not world.quarantine.tells()
+
+
+async def test_a_suspect_is_taken_up_in_the_term_of_its_claim() -> None:
+    world = World("a")
+    await tried(world)
+
+    assert [world.term] == world.terms

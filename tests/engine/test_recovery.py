@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from romancy.engine.worker.intake import Intake
+from romancy.engine.worker.lease_keeper import Term
 from romancy.engine.worker.recovery import Recovery
 from romancy.status import Status
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
@@ -44,14 +45,14 @@ class World:
     def receive(self, live: Any, box: Mailbox) -> None:
         self.received.append((live, [row.delivery_id for row in box.rows]))
 
-    async def take_up(self, claimed: Claimed, box: Mailbox | None) -> None:
+    async def take_up(self, claimed: Claimed, box: Mailbox | None, _term: Term) -> None:
         self.taken_up.append((claimed.instance_id, box))
 
     async def bring(self, signals: int, *ids: str, after: int = 0) -> bool:
         """Handle an answer with mail for the instance."""
         rows = [InboxRow(one, b"{}", 1) for one in ids]
         box = Mailbox(instance_id="i", life=1, signals=signals, rows=rows, after=after)
-        return await self.intake.take_in(Work(claimed=[], mail=[box]))
+        return await self.intake.take_in(Work(claimed=[], mail=[box]), Term())
 
 
 async def test_who_keeps_much_is_brought_only_what_is_new() -> None:
@@ -106,12 +107,12 @@ async def test_a_claimed_instance_waits_for_all_of_its_mail_if_a_part_was_left_o
     del world.live["i"]
     part = Mailbox(instance_id="i", life=1, signals=MUCH + 1, rows=[InboxRow("new", b"{}", 1)], after=MUCH)
 
-    assert await world.intake.take_in(Work(claimed=[CLAIMED], mail=[part]))
+    assert await world.intake.take_in(Work(claimed=[CLAIMED], mail=[part]), Term())
 
     assert world.taken_up == []
     assert world.intake.known() == {"i": -1}
     whole = Mailbox(instance_id="i", life=1, signals=MUCH + 1, rows=[InboxRow("old", b"{}", 1)])
-    assert not await world.intake.take_in(Work(claimed=[], mail=[whole]))
+    assert not await world.intake.take_in(Work(claimed=[], mail=[whole]), Term())
     assert world.taken_up == [("i", whole)]
 
 

@@ -165,7 +165,7 @@ async def test_a_claim_of_a_former_life_does_not_leave_the_new_one_to_nobody(app
         crashes=0,
     )
 
-    await worker._intake.take_in(Work(claimed=[former], mail=[]))
+    await worker._intake.take_in(Work(claimed=[former], mail=[]), worker.beating.term)
     worker.claiming.look()
 
     assert await handle.result(timeout=20) == "done"

@@ -259,8 +259,12 @@ class Claiming:
             announce=len(self._keeper.leases.peers) > _FEW_PEERS,
         )
         before = self.intake.standing() if recover else {}
+        term = self._keeper.term
         self._driver.used.forget()
         work = await self._store.claim(request)
+        if term.is_over():
+            self.look_for_own()  # others may own by now what this claim has brought
+            return
         if recover:
             # This worker may have written to its own instances since the store read them: read their logs again.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
@@ -272,7 +276,7 @@ class Claiming:
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
         self._backlog.answered(limit, codes, [one.workflow_name for one in work.claimed], work.next_due)
-        if await self.intake.take_in(work):
+        if await self.intake.take_in(work, term):
             self.look()
         else:
             self._plan_next(work, limit)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.lease_keeper import Term
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.engine.worker.recovery import Recovery
@@ -108,8 +109,10 @@ class Intake:
         """Whether an instance cannot be taken up before another claim, because its mail is not all here."""
         return work.more if box is None else self._lacks(box)
 
-    async def take_in(self, work: Work) -> bool:
+    async def take_in(self, work: Work, term: Term) -> bool:
         """Continue claimed instances and distribute the mail. Returns True if another claim must bring missing mail.
+
+        `term` is that of the claim. When it ends, nothing more is taken up.
 
         A mailbox that lacks mail no longer held here is ignored. The next claim does not report that mail as kept.
         """
@@ -123,9 +126,11 @@ class Intake:
             elif instance_id not in self._driver.live:
                 new.append(claimed)
         if len(new) == 1:
-            await self._admit(new[0], mail.pop(new[0].instance_id, None))
+            await self._admit(new[0], mail.pop(new[0].instance_id, None), term)
         elif new:
-            await self._admit_all(new, mail)
+            await self._admit_all(new, mail, term)
+        if term.is_over():
+            return False
         late = self._hand_out(work, mail)
         for claimed in work.claimed:
             unread[claimed.instance_id] = claimed
@@ -184,21 +189,23 @@ class Intake:
                 self._told[box.instance_id] = (mine, box.signals)
         return bool(late)
 
-    async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox]) -> None:
+    async def _admit_all(self, new: Sequence[Claimed], mail: dict[str, Mailbox], term: Term) -> None:
         """Take up a few instances at a time: most of the time is spent waiting for the database."""
         for first in range(0, len(new), _AT_ONCE):
             some = [(claimed, mail.pop(claimed.instance_id, None)) for claimed in new[first : first + _AT_ONCE]]
-            ends = await asyncio.gather(*(self._admit(*one) for one in some), return_exceptions=True)
+            ends = await asyncio.gather(*(self._admit(*one, term) for one in some), return_exceptions=True)
             for error in ends:
                 if error is not None:
                     raise error
 
-    async def _admit(self, claimed: Claimed, box: Mailbox | None) -> None:
+    async def _admit(self, claimed: Claimed, box: Mailbox | None, term: Term) -> None:
         """Take up a claimed instance, or send it to the quarantine if it may have killed its owners."""
+        if term.is_over():
+            return
         if claimed.crashes:
             self._bereft[claimed.instance_id] = claimed.head
         try:
-            if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box):
+            if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box, term):
                 return
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
@@ -206,7 +213,7 @@ class Intake:
             return
         except StorageError as error:
             logger.warning("instance %s: %s", claimed.instance_id, error, extra=about(claimed))
-        await self._recovery.take_up(claimed, box)
+        await self._recovery.take_up(claimed, box, term)
 
     def reads_again(self, live: Live) -> None:
         """Have the next claim bring all mail of this instance, also if the database has lost some that was read."""

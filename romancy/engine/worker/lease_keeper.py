@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from romancy.errors import RomancyError
     from romancy.storage.protocol import Store
 
-__all__ = ["LeaseHolder", "LeaseKeeper"]
+__all__ = ["LeaseHolder", "LeaseKeeper", "Term"]
 
 logger = get_logger("romancy.engine")
 
@@ -54,6 +54,27 @@ class LeaseHolder(Protocol):
         ...
 
 
+class Term:
+    """A time in which a worker may drive what it has claimed. It ends when the lease has expired, or others say so.
+
+    What was claimed in a term, and is not loaded when it ends, must not be loaded later: others may own it. A claim in
+    the next term tells what is still owned.
+    """
+
+    __slots__ = ("_over",)
+
+    def __init__(self) -> None:
+        self._over = False
+
+    def end(self) -> None:
+        """End it, for good."""
+        self._over = True
+
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._over
+
+
 class LeaseKeeper:
     """Renews the lease of one worker in time."""
 
@@ -71,6 +92,8 @@ class LeaseKeeper:
         self._next_claim = next_claim
         self._holder = holder
         self.leases = holder.new_leases()
+        self.term = Term()
+        """The present one. Read it before a claim, and ask it after each `await` until the instance is loaded."""
         self._given_up = False
         self._has_lapsed = False
         self._stopped = False
@@ -105,6 +128,7 @@ class LeaseKeeper:
                 silent = self.leases.interval
             except DatabaseReplacedError as error:
                 self._given_up = True
+                self._end_term()
                 self._holder.gave_up(error)
             except Exception:
                 logger.exception("no heartbeat")
@@ -138,12 +162,18 @@ class LeaseKeeper:
             self._expiry = asyncio.get_running_loop().call_later(left + _A_LITTLE, self.watch)
         elif not self._has_lapsed:
             self._has_lapsed = True
+            self._end_term()
             self._holder.lease_lapsed()
+
+    def _end_term(self) -> None:
+        self.term.end()
+        self.term = Term()
 
     async def _renew(self) -> None:
         """Send a heartbeat, and take over from dead workers."""
         self.watch()
         if not await self.leases.renew():
+            self._end_term()
             self._holder.declared_dead()
             self.leases = self._holder.new_leases()
             await self.leases.renew()
@@ -155,6 +185,7 @@ class LeaseKeeper:
         rival = self._rival()
         if rival is not None:
             self._given_up = True
+            self._end_term()
             self._holder.gave_up(rival)
             await self.leases.leave()
             return

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
-    from romancy.engine.worker.lease_keeper import LeaseKeeper
+    from romancy.engine.worker.lease_keeper import LeaseKeeper, Term
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.recovery import Recovery
     from romancy.storage.protocol import Store
@@ -72,6 +72,7 @@ def _what_was_seen(evidence: Evidence) -> str:
 class _Suspect(NamedTuple):
     claimed: Claimed
     box: Mailbox | None
+    term: Term
     evidence: Evidence
 
 
@@ -114,19 +115,24 @@ class Quarantine:
         """What heartbeats tell of suspects: how many are not cleared, and which one is tried."""
         return suspects_told(len(self._suspects), self._tried)
 
-    async def holds(self, claimed: Claimed, box: Mailbox | None) -> bool:
-        """Read the log of an instance whose owner died. Returns True if it is a suspect and will be tried or parked."""
+    async def holds(self, claimed: Claimed, box: Mailbox | None, term: Term) -> bool:
+        """Read the log of an instance whose owner died. Returns True if it is a suspect and will be tried or parked.
+
+        Or if the term of its claim has ended meanwhile.
+        """
         if claimed.instance_id in self._suspects:
             return True
         after = max(claimed.run_from - 1, claimed.head - TAIL)
         page = await self._store.read(claimed.instance_id, after=after, limit=TAIL)
         evidence = await self._evidence_of(claimed, [decode_commit(row.body) for row in page.rows] if page else [])
+        if term.is_over():
+            return True
         if not evidence.suspicious:
             return False
         if evidence.enough:
             self._recovery.park(claimed, _what_was_seen(evidence))
             return True
-        self._suspects[claimed.instance_id] = _Suspect(claimed, box, evidence)
+        self._suspects[claimed.instance_id] = _Suspect(claimed, box, term, evidence)
         self._most = max(self._most, len(self._suspects))
         self._wanted.set()
         return True
@@ -203,7 +209,7 @@ class Quarantine:
         return held is not None and held.claimed is claimed
 
     async def _try(self, suspect: _Suspect) -> None:
-        claimed, box, evidence = suspect
+        claimed, box, term, evidence = suspect
         if not await self._tell(claimed.instance_id):
             await asyncio.sleep(_PAUSE)  # the next heartbeat begins a new incarnation
             return
@@ -215,7 +221,7 @@ class Quarantine:
             len(self._suspects) - 1,
             extra=about(claimed),
         )
-        begun = asyncio.ensure_future(self._begin(claimed, box))
+        begun = asyncio.ensure_future(self._begin(claimed, box, term))
         beating = asyncio.ensure_future(self._beat())
         live: Live | None = None
         try:
@@ -246,7 +252,7 @@ class Quarantine:
             await asyncio.sleep(pause)
             pause *= 2
 
-    async def _begin(self, claimed: Claimed, box: Mailbox | None) -> Live | None:
+    async def _begin(self, claimed: Claimed, box: Mailbox | None, term: Term) -> Live | None:
         """Append the beginning of the trial and take the instance up. None if it is not loaded or has moved already."""
         token = self._keeper.leases.token
         self._tried_by.add(token)
@@ -257,7 +263,7 @@ class Quarantine:
             self._next_claim.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
-        await self._recovery.take_up(marked, box)
+        await self._recovery.take_up(marked, box, term)
         live = self._driver.live.get(claimed.instance_id)
         if live is None or live.head != marked.head:
             return None

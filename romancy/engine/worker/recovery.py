@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from romancy.core import Departure
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.lease_keeper import Term
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.resting import Resting
     from romancy.storage.protocol import Store
@@ -99,8 +100,13 @@ class Recovery:
         self._next_claim = next_claim
         self._tell_parked = parked
 
-    async def take_up(self, claimed: Claimed, box: Mailbox | None = None) -> None:
-        """Replay a claimed instance from its log and continue it; park it if that is impossible."""
+    async def take_up(self, claimed: Claimed, box: Mailbox | None, term: Term) -> None:
+        """Replay a claimed instance from its log and continue it; park it if that is impossible.
+
+        Not if the term of its claim has ended meanwhile: others may own it.
+        """
+        if term.is_over():
+            return
         if (live := self._resting.take(claimed)) is not None:
             self._go_on(live, box, given_up=False)
             return
@@ -110,8 +116,13 @@ class Recovery:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))
             self._next_claim.look_for_own()
             return
-        if found is not None:
-            self._go_on(found[0], box, given_up=found[1])
+        if found is None:
+            return
+        live, given_up = found
+        if term.is_over():
+            live.run.close()
+            return
+        self._go_on(live, box, given_up=given_up)
 
     async def follow(self, live: Live) -> None:
         """Put a run that has followed the log in the place of the run of this loaded instance, and continue it.

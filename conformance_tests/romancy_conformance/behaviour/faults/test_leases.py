@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.core import ActivityCompleted, Input, OwnerChanged
@@ -104,6 +105,63 @@ class Slow(Deaf):
         return await self._store.commit(*args, **kwargs)
 
 
+class Held(Deaf):
+    """A store whose claims, or the reads of logs that follow them, are answered late, as long as its gate is closed."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.holds = ""
+        """What is held: `claim` or `read`."""
+        self.held = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.claims = 0
+        """How many claims were answered."""
+
+    async def claim(self, *args: Any, **kwargs: Any) -> Any:
+        work = await self._store.claim(*args, **kwargs)
+        if work.claimed and self.holds:
+            work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
+            await self._hold("claim")
+        self.claims += 1
+        return work
+
+    async def read(self, *args: Any, **kwargs: Any) -> Any:
+        if self.holds == "read":
+            await self._hold("read")
+        return await self._store.read(*args, **kwargs)
+
+    async def _hold(self, what: str) -> None:
+        if what == self.holds:
+            self.held.set()
+            await self.gate.wait()
+
+
+finish: list[asyncio.Event] = []
+"""The event for which `lasts` waits."""
+
+
+@activity
+async def lasts() -> None:
+    seen.append("begun")
+    await finish[0].wait()
+
+
+@workflow
+async def lasting(ctx: WorkflowContext) -> None:
+    await lasts()
+
+
+@workflow
+async def brief(ctx: WorkflowContext) -> None:
+    pass
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
+    """The stores of the apps opened from here on."""
+    return wrap_stores(monkeypatch, Held)
+
+
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
     """The stores of the apps opened from here on."""
@@ -153,6 +211,36 @@ async def test_what_was_done_is_not_done_again_while_its_append_is_under_way(
     slow[0].gate.set()
     await handle.result(timeout=60)
     assert seen == ["noted 1", "noted 2"]
+    assert "another worker has it" not in caplog.text
+
+
+@pytest.mark.parametrize("what", ["claim", "read"])
+async def test_what_was_claimed_before_a_death_is_not_driven_after_it(
+    held: list[Held], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    finish[:] = [asyncio.Event()]
+    front = await open_app(worker=False)
+    await open_app(lease=LEASE)
+    first = held[1]
+    first.holds = what
+    handle = await front.start(lasting)
+    await first.held.wait()
+    first.deaf = True
+    await open_app(lease=LEASE)
+    await until(lambda: seen == ["begun"])  # by the second worker, which has taken over
+
+    first.deaf = False
+    await until(lambda: "declared dead" in caplog.text)
+    first.holds = ""
+    first.gate.set()
+    claims = first.claims
+    while first.claims < claims + 3:
+        await front.run(brief)
+    assert seen == ["begun"]
+
+    finish[0].set()
+    await handle.result(timeout=60)
+    assert seen == ["begun"]
     assert "another worker has it" not in caplog.text
 
 
