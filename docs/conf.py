@@ -33,7 +33,7 @@ copybutton_prompt_text = "$ "  # a block with prompts copies the commands alone
 
 INDEX = "docs/index"
 DECISIONS = "docs/decisions/README"
-_HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
+_HEADING = re.compile(r"^###? (.+)$", re.MULTILINE)
 _ROW = re.compile(r"^\| \[([^\]]+)\]\(([^)#]+)\.md\)", re.MULTILINE)
 _PICTURE = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
@@ -52,10 +52,10 @@ def rows(name: str, text: str) -> list[tuple[str, str]]:
 
 
 def groups(root: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return the groups of the menu, each with titles and pages."""
+    """Return the groups of the menu, each with titles and pages. Only those with a table have any."""
     _, *parts = _HEADING.split((root / f"{INDEX}.md").read_text("utf-8"))
     found = {heading: rows(INDEX, text) for heading, text in zip(parts[::2], parts[1::2], strict=True)}
-    found["Decisions"] += rows(DECISIONS, (root / f"{DECISIONS}.md").read_text("utf-8"))
+    found["Decisions"] = rows(DECISIONS, (root / f"{DECISIONS}.md").read_text("utf-8"))
     return {heading: pages for heading, pages in found.items() if pages}
 
 

@@ -35,6 +35,7 @@ SOUGHT: Final = {
     "recur": {"docs/guide/recur"},
     "search": {"docs/guide/searching"},
     "child": {"docs/guide/signals-timers-children"},
+    "message": {"docs/guide/which-message"},
     "event": {"docs/guide/events"},
     "channel": {"docs/guide/channels"},
     "retry": {"docs/guide/errors-and-retries", "docs/guide/tutorial-retry", "docs/retrying"},

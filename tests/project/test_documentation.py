@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # The words of a fence, and how the suite treats each.
 RUN = "python"
 NAMES_CHECKED = "shell"
+LINES = "no-run: lines of the program below"
 SHOWN_ONLY = {"go", "json", "sql", "text", "toml", "yaml"}
 
 PAGES = {tree.name_of(path): markdown.read(path.read_text("utf-8")) for path in tree.files(".md")}
@@ -73,6 +74,17 @@ def test_a_python_block_runs_by_itself(block: markdown.CodeBlock, run: Callable[
     status = run(program)
 
     assert status == 0, f"{block.text}\n{program.with_suffix('.out').read_text('utf-8')}"
+
+
+def test_lines_of_a_program_are_in_it() -> None:
+    """A page may show some lines first, and the program that has them as its last block."""
+    shown = [(name, block) for name, page in PAGES.items() for block in page.blocks if block.marker == LINES]
+    programs = {name: {line.strip() for line in PAGES[name].blocks[-1].text.splitlines()} for name, _ in shown}
+
+    assert shown
+    assert [] == [
+        (name, line) for name, block in shown for line in block.text.splitlines() if line.strip() not in programs[name]
+    ]
 
 
 def test_the_shell_blocks_name_what_exists() -> None:

@@ -24,11 +24,20 @@ def conf() -> Any:
     return module
 
 
-def test_the_menu_has_few_groups_with_every_page_once(conf: Any) -> None:
+READERS = ("I write workflows", "I put them into my web app", "I run them", "I work on Romancy")
+
+
+def test_each_reader_has_at_most_eight_pages(conf: Any) -> None:
+    groups = conf.groups(tree.ROOT)
+
+    assert {} == {reader: groups[reader] for reader in READERS if not 1 <= len(groups[reader]) <= 8}
+
+
+def test_the_menu_begins_with_the_readers_and_has_every_page_once(conf: Any) -> None:
     groups = conf.groups(tree.ROOT)
     pages = [page for group in groups.values() for _, page in group]
 
-    assert ["Tutorial", "Guide", "Reference", "Background", "Decisions", "Project"] == list(groups)
+    assert ["Tutorial", "After the tutorial", *READERS] == list(groups)[:6]
     assert len(pages) == len(set(pages))
     assert [] == [page for page in pages if not (tree.ROOT / f"{page}.md").is_file()]
     assert {tree.name_of(path) for path in tree.files(".md") if tree.name_of(path).startswith("docs/")} == {
