@@ -50,6 +50,11 @@ SOUGHT: Final = {
     "DBOS": {"docs/guide/coming-from-dbos"},
     "Celery": {"docs/guide/coming-from-celery"},
     "procrastinate": {"docs/guide/coming-from-procrastinate"},
+    "backup": {"docs/guide/failover"},
+    "standby": {"docs/guide/failover"},
+    "worker": {"docs/guide/workers"},
+    "password": {"docs/guide/database", "docs/guide/safety"},
+    "PgBouncer": {"docs/guide/database"},
     "command line": {"docs/command-line"},
     "benchmark": {"docs/benchmarks"},
 }

@@ -40,7 +40,7 @@ page from freshly migrated databases, and a test fails when the page is out of d
 compared byte for byte; bodies are stored unchanged.
 
 Some tables are the truth. Others can be made again from them with
-[`romancy rebuild`](guide/operating.md#what-can-be-made-again).
+[`romancy rebuild`](guide/failover.md#what-can-be-made-again).
 
 - Truth: `romancy_log`.
 - Truth, until a log holds it or it has been sent: `romancy_inbox`, pending rows of `romancy_outbox`,

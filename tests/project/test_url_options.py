@@ -10,7 +10,7 @@ from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
 from tools.tree import ROOT
 
-PAGE = (ROOT / "docs/guide/operating.md").read_text("utf-8").partition("## The URL and its options")[2]
+PAGE = (ROOT / "docs/guide/database.md").read_text("utf-8").partition("## The URL and its options")[2]
 EVERYWHERE = {"prefix"}
 
 
