@@ -28,6 +28,22 @@ BLOCKS = {f"{name}:{block.line}": block for name, page in PAGES.items() for bloc
 PROGRAMS = {where: block for where, block in BLOCKS.items() if block.language == RUN and not block.marker}
 COMMANDS = {where: block for where, block in BLOCKS.items() if block.language == NAMES_CHECKED}
 
+SAVED_AS = re.compile(r"# (\w+\.py)\n")
+"""The first line of a block that the reader saves under this name, and that later blocks of its page import."""
+
+
+def _saved(page: markdown.Page) -> Iterator[tuple[markdown.CodeBlock, dict[str, str]]]:
+    """Yield the blocks that come after such ones, with the files that their reader has by then."""
+    files: dict[str, str] = {}
+    for block in page.blocks:
+        if files:
+            yield block, dict(files)
+        if named := SAVED_AS.match(block.text):
+            files[named[1]] = block.text
+
+
+SAVED = {block: files for page in PAGES.values() for block, files in _saved(page)}
+
 # A path in the documentation's code style that begins with a folder of this tree and names one file.
 OUR_PATH = re.compile(
     r"`((?:\.ci|backends|benchmarks|conformance_tests|docs|examples|requirements|romancy|tests|tools)/[^`\s]*)`"
@@ -68,6 +84,8 @@ def run() -> Iterator[Callable[[Path], int]]:
 
 @pytest.mark.parametrize("block", PROGRAMS.values(), ids=PROGRAMS.keys())
 def test_a_python_block_runs_by_itself(block: markdown.CodeBlock, run: Callable[[Path], int], tmp_path: Path) -> None:
+    for name, text in SAVED.get(block, {}).items():
+        (tmp_path / name).write_text(text, "utf-8")
     program = tmp_path / "example.py"
     program.write_text(block.text, "utf-8")
 
@@ -123,7 +141,8 @@ def test_the_paths_that_pages_name_exist() -> None:
 
 def test_the_tests_that_pages_name_exist() -> None:
     """Most pages name them without their folders."""
-    tests = {path.name for path in tree.files(".py")}
+    saved = {found[1] for block in BLOCKS.values() if (found := SAVED_AS.match(block.text))}
+    tests = {path.name for path in tree.files(".py")} | saved
     named = {
         (name, test)
         for name, page in PAGES.items()
