@@ -55,6 +55,8 @@ SOUGHT: Final = {
     "worker": {"docs/guide/workers"},
     "password": {"docs/guide/database", "docs/guide/safety"},
     "PgBouncer": {"docs/guide/database"},
+    "NonDeterminismError": {"docs/guide/errors"},
+    "StorageUnavailableError": {"docs/guide/errors"},
     "command line": {"docs/command-line"},
     "benchmark": {"docs/benchmarks"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import romancy
-from romancy import errors, http
+from romancy import errors, hooks, http, outbox, query, testing
 from tools import markdown, tree
 
 if TYPE_CHECKING:
@@ -159,6 +160,20 @@ def test_the_api_page_names_what_is_public_and_nothing_else() -> None:
     described = re.findall(r"^(?:\| *|#+ +)`(\w+)", prose, re.MULTILINE)
 
     assert sorted(public) == sorted(described)
+
+
+def test_each_public_error_has_its_causes_and_remedies() -> None:
+    public = {
+        name
+        for module in (romancy, errors, http, outbox, hooks, query, testing)
+        for name in module.__all__
+        if inspect.isclass(value := getattr(module, name)) and issubclass(value, BaseException)
+    }
+    text = (tree.ROOT / "docs/guide/errors.md").read_text("utf-8")
+    entries = re.findall(r"^### (\w+)\n\n\*\*Cause:\*\* \S[^\n]*\n\n\*\*Remedy:\*\* \S", text, re.MULTILINE)
+
+    assert sorted(public) == sorted(entries)
+    assert len(entries) == text.count("\n### ")
 
 
 @pytest.mark.parametrize("wrong", ["raise SystemExit(3)", "asyncio.run(None)", "import warnings; warnings.warn('w')"])
