@@ -18,7 +18,8 @@ from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, sync
 from romancy.ext import django, otel, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
-from tools import markdown, tree
+from tools import markdown, sync_page, tree
+from tools.make_sync import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,6 +278,25 @@ def _page(title: str, entries: list[tuple[str, object, str]]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _sync() -> str:
+    """Return the page about the classes without `await`."""
+    contents = listed()
+    homes = {name: f"{title.lower()}.md" for title, entries in contents.items() for name, _, _ in entries}
+    originals = {twin: name for name, twin in NAMES.items()} | {"SyncSubscription": "Subscription"}
+    about_the_app = {"romancy.md": _class(Romancy), "instances.md": _class(AboutInstances)}
+    return sync_page.page(
+        sync_page.Twin(
+            name,
+            _class(getattr(sync, name)),
+            originals[name],
+            about_the_app
+            if originals[name] == "Romancy"
+            else {homes[originals[name]]: _class(getattr(romancy, originals[name]))},
+        )
+        for name, _, _ in contents["Sync"]
+    )
+
+
 def _index() -> str:
     """Yield each page that the documentation's index links, with the question that it answers."""
     lines = [
@@ -302,7 +322,7 @@ def _index() -> str:
 def pages() -> dict[Path, str]:
     """Return the text of each page by its path."""
     written = {FOLDER / f"{title.lower()}.md": _page(title, entries) for title, entries in listed().items()}
-    return {**written, INDEX: _index()}
+    return {**written, FOLDER / "sync.md": _sync(), INDEX: _index()}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import romancy
 from romancy import errors, hooks, http, outbox, query
-from tools import markdown, tree
+from tools import markdown, sync_page, tree
 from tools.make_reference import INDEX, pages
 
 MAKE = "make the pages again: python -m tools.make_reference"
@@ -47,6 +47,42 @@ def test_every_method_that_is_shown_says_what_it_promises(written: dict[str, str
 
     # The protocol documents them: `PayloadCodec.encode` and `.decode`.
     assert [name for name in silent if name.partition(".")[0] not in {"ZlibCodec", "HmacCodec"}] == []
+
+
+def test_the_page_about_sync_has_in_full_only_what_differs() -> None:
+    begin = [
+        "## Call",
+        "",
+        "```python no-run: signatures",
+        "class Call: ...",
+        "```",
+        "",
+        "One call.",
+        "",
+        "- `url: str`: It.",
+    ]
+    same = ["### Call.a", "", "async def a() -> Handle[int]: ...", "", "Use it as an `async with` block."]
+    other = ["### Call.b", "", "async def b(x: int) -> int: ..."]
+    twin = [line.replace("Call", "SyncCall") for line in begin]
+    twin += ["### SyncCall.a", "", "def a() -> SyncHandle[int]: ...", "", "Use it as a `with` block."]
+    twin += ["### SyncCall.b", "", "def b() -> int: ..."]
+
+    written = sync_page.page([sync_page.Twin("SyncCall", twin, "Call", {"call.md": [*begin, *same, *other]})])
+
+    assert written.endswith(
+        """## SyncCall
+
+One call.
+
+The twin of [`Call`](call.md#call), with its attributes.
+
+As there: [`a`](call.md#calla).
+
+### SyncCall.b
+
+def b() -> int: ...
+"""
+    )
 
 
 def links_of(name: str) -> set[str]:
