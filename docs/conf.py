@@ -20,6 +20,9 @@ author = "the authors of Romancy"
 extensions = ["myst_parser", "sphinx_copybutton"]
 root_doc = "README"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md", "SECURITY.md", "docs/**"]
+exclude_patterns = [
+    "docs/decisions/archive/**"
+]  # records, with the figures of their dates: they stay in the repository
 html_theme = "furo"
 html_title = "Romancy"
 html_copy_source = False
@@ -35,6 +38,7 @@ INDEX = "docs/index"
 DECISIONS = "docs/decisions/README"
 _HEADING = re.compile(r"^###? (.+)$", re.MULTILINE)
 _ROW = re.compile(r"^\| \[([^\]]+)\]\(([^)#]+)\.md\)", re.MULTILINE)
+_OF_THE_ARCHIVE = re.compile(r"\[([^\]]+)\]\((?:[^)\s]*/)?archive/\d{4}[^)\s]*\)")
 _PICTURE = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
     r'\s*<img alt="(?P<alt>[^"]+)" src="(?P<light>[^"]+)">\s*</picture>'
@@ -72,6 +76,12 @@ def add_menu(app: Any, name: str, text: list[str]) -> None:
         text[0] += f"\n```{{toctree}}\n:hidden:\n{caption}\n{lines}\n```\n"
 
 
+def name_records(app: Any, name: str, text: list[str]) -> None:
+    """Leave the links to records of decisions as plain text: the site has no page for them."""
+    del app, name
+    text[0] = _OF_THE_ARCHIVE.sub(r"\1", text[0])
+
+
 def show_pictures(app: Any, name: str, text: list[str]) -> None:
     """Write a picture in two colours as two images, of which the theme shows one. Sphinx copies no raw `<picture>`."""
     del app, name
@@ -102,6 +112,7 @@ def finish(app: Any, error: Exception | None) -> None:
 
 def setup(app: Any) -> None:
     app.connect("source-read", add_menu)
+    app.connect("source-read", name_records)
     app.connect("source-read", show_pictures)
     app.connect("html-page-context", fold_menu, priority=900)  # after that of the theme
     app.connect("build-finished", finish)

@@ -1,7 +1,7 @@
 """Moves the clock of a test: by itself while the test and everything else waits, and on request.
 
 The clock never moves past an attempt that executes, a commit that is under way or a message that is to be delivered.
-`docs/decisions/0038-when-the-clock-of-a-test-moves.md` has the reasons.
+`docs/decisions/tests.md` has the reasons.
 """
 
 from __future__ import annotations

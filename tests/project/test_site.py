@@ -24,6 +24,7 @@ def conf() -> Any:
     return module
 
 
+RECORDS = "docs/decisions/archive/"
 READERS = ("I write workflows", "I put them into my web app", "I run them", "I work on Romancy")
 
 
@@ -40,10 +41,18 @@ def test_the_menu_begins_with_the_readers_and_has_every_page_once(conf: Any) -> 
     assert ["Tutorial", "After the tutorial", *READERS] == list(groups)[:6]
     assert len(pages) == len(set(pages))
     assert [] == [page for page in pages if not (tree.ROOT / f"{page}.md").is_file()]
-    assert {tree.name_of(path) for path in tree.files(".md") if tree.name_of(path).startswith("docs/")} == {
+    names = {tree.name_of(path) for path in tree.files(".md")}
+    assert {name for name in names if name.startswith("docs/") and not name.startswith(RECORDS)} == {
         "docs/index.md",
         *(f"{page}.md" for page in pages if page.startswith("docs/")),
     }
+
+
+def test_a_link_to_a_record_of_a_decision_is_text_on_the_site(conf: Any) -> None:
+    text = ["[0021](archive/0021-the-fence.md), [cost](cost.md) and [0006](docs/decisions/archive/0006-a.md)."]
+    conf.name_records(None, "", text)
+
+    assert ["0021, [cost](cost.md) and 0006."] == text
 
 
 def test_the_site_has_each_picture_in_both_colours(conf: Any) -> None:
