@@ -5,7 +5,8 @@
 The first process starts them all, the poisonous one in the middle. Every process continues what it finds, and ends by
 itself when no instance is open any more. ENDING is how the poison ends its process: `exit`, `kill` or `crash`;
 with the prefix `body:` the workflow's body does it, otherwise an activity. With `restarted`, something restarts the
-processes at intervals, and what they do about it is ten times as fast as usual.
+processes after a moment, and what they do about it is ten times as fast as usual. A process that takes the time
+until then for the length of a trial lives for 36 seconds before the next one, and otherwise for one or two.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ async def toast(ctx: WorkflowContext, cup: str) -> str:
 async def main(url: str, count: int) -> None:
     values: dict[str, float] = {"_ALIVE": 0.05, "_TIMES_LONGER": 0}  # no process here is killed at random
     if "restarted" in sys.argv:
-        values = {"_ALIVE": 0.1, "FIRST_BEAT": 0.05, "_LONG_ENOUGH": 12.0}
+        values = {"_ALIVE": 0.1, "FIRST_BEAT": 0.05, "_TIMES_LONGER": 24, "_LONG_ENOUGH": 36.0}
     for name, value in values.items():
         for module in (evidence, quarantine):
             if hasattr(module, name):
