@@ -92,13 +92,13 @@ def weighed(statements: Statements, asked: list[str], seconds: float, *, beats: 
     return steady + (looks - steady) / TIMES + others
 
 
-async def settle(statements: Statements, workers: int) -> None:
+async def settle(statements: Statements, workers: int, *, beats: float) -> None:
     """Wait until the effects of a start have passed, on a slow machine for a minute at most."""
     for _ in range(60):
         statements.clear()
         await asyncio.sleep(SETTLING)
-        plain = [text for text in statements.asked() if not is_bracket(text)]
-        if len(plain) <= statements.at_rest * workers * SETTLING:
+        rate = weighed(statements, statements.asked(), SETTLING, beats=beats) / SETTLING
+        if rate <= statements.at_rest * workers:
             return
 
 
@@ -106,7 +106,7 @@ async def asked_a_second(
     statements: Statements, workers: int, *, seconds: float = WINDOW, beats: float = 1 / TIMES
 ) -> float:
     """Return statements a second of each worker, over a period with heartbeats and sweeps."""
-    await settle(statements, workers)
+    await settle(statements, workers, beats=beats)
     statements.clear()
     begun = time.monotonic()
     await asyncio.sleep(seconds)
