@@ -14,7 +14,7 @@ from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.crashes.forking import Workshop
 from romancy_conformance.behaviour.crashes.matrix import Matrix, Tally
-from romancy_conformance.behaviour.crashes.transactional import CREATE_TABLE, TRANSACTIONAL
+from romancy_conformance.behaviour.crashes.transactional import CREATE_TABLE
 from romancy_conformance.behaviour.crashes.worker import PLAYED
 from romancy_conformance.contract.building import start
 
@@ -23,20 +23,27 @@ TOO_SLOW = {"approval-2"}
 SHORT = (
     "five_steps",
     "errors_as_values",
+    "waits_for_an_event",
     "gathered",
     "task_group_that_breaks",
     "sleeps_side_by_side",
-    "waits_for_an_event",
+    "writes_in_line",
     "grandparent",
     "stops_its_child",
+    "writes_at_once",
+    "writes_through_a_child",
     "trip-2",
     "cancelled_in_its_sleep",
     "recurs_at_once",
-    *TRANSACTIONAL,
+    "writes_after_failures",
+    "writes_and_undoes",
+    "writes_and_recurs",
 )
+"""Each way to write, and all the transactional ones."""
 
-TAKEN_OVER = ("writes_in_line", "writes_through_a_child", "waits_for_an_event")
+TAKEN_OVER = ("waits_for_an_event", "writes_in_line", "writes_through_a_child")
 """In the short form, the workflows whose workers are killed while they take them over."""
+_ADAPTERS = (("sqlite",), ("postgres",), ("mysql", "mariadb"))
 IN_ONE_COMMIT = {"nothing_at_all"}
 """It ends in its first commit, so no worker takes it over."""
 FEWEST = {False: 3, True: 2}
@@ -45,6 +52,18 @@ FEWEST = {False: 3, True: 2}
 In the short form, a worker is killed before a first commit, before a second one, and after a second one. In the full
 form, a workflow may have a single commit.
 """
+
+
+def turn_of(backend: str) -> list[str]:
+    """Return the workflows of the short form that have their turn on a database, on an unknown one all.
+
+    Each has its turn on two of the three adapters. MySQL and MariaDB share those of their adapter.
+    """
+    for number, siblings in enumerate(_ADAPTERS):
+        if backend in siblings:
+            dealt = [name for place, name in enumerate(SHORT) if place % len(_ADAPTERS) != number]
+            return dealt[siblings.index(backend) :: len(siblings)]
+    return list(SHORT)
 
 
 async def create_table(url: str) -> None:
