@@ -20,8 +20,9 @@ from tools.machines.inside import Left
 ROOT_12, ODD_USER_13 = fresh.QUICK
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 OTHERS = [each for each in fresh.ALL if each not in fresh.QUICK]
-"""The pairings that `.ci/run` leaves out. Two of them differ in account and place from the one on the same system."""
-PLAYED = [each for each in OTHERS if SOAK or each.name in {"12-user-odd", "13-root"}]
+"""The pairings that `.ci/run` leaves out."""
+BY_TURNS = [each for each in OTHERS if each.name in {"12-user-odd", "13-root"}]
+"""They differ in account and place from those of `.ci/run` on the same systems."""
 
 GREEN = "demo:\n\t@echo shown > .cache\ntest:\n\t@echo '=== 3 passed, 1 skipped in 0.10s ==='\n"
 PLANTED = """\
@@ -128,14 +129,23 @@ def with_setting(value: str) -> list[str]:
     return found
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(3600 if SOAK else 900)  # the first run fetches the packages
-@pytest.mark.parametrize("pairing", PLAYED, ids=lambda pairing: pairing.name)
-def test_the_other_pairings(machine: Path, pairing: fresh.Pairing) -> None:
-    """With ROMANCY_SOAK all of them in full, as `make test-fresh` does; else two, with the demo and a few tests."""
-    commands = fresh.COMMANDS if SOAK else fresh.IN_SHORT
+@pytest.mark.long
+@pytest.mark.timeout(900)  # the first run fetches the packages
+def test_another_pairing_by_turns(machine: Path) -> None:
+    """The demo and a few tests, on one machine for the commits of a day."""
+    pairing = BY_TURNS[fresh.day_of_head(tree.ROOT) % len(BY_TURNS)]
 
-    outcome = fresh.run(pairing, machine, commands=commands)
+    outcome = fresh.run(pairing, machine, commands=fresh.IN_SHORT)
+
+    assert outcome.faults == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not SOAK, reason="all tests on six more machines take long: make soak")
+@pytest.mark.parametrize("pairing", OTHERS, ids=lambda pairing: pairing.name)
+def test_the_other_pairings(machine: Path, pairing: fresh.Pairing) -> None:
+    outcome = fresh.run(pairing, machine)
 
     assert outcome.faults == []
 

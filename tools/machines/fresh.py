@@ -136,7 +136,7 @@ def quick_plan(day: int) -> dict[Pairing, tuple[str, ...]]:
     return {each: COMMANDS if place == day % len(QUICK) else IN_SHORT for place, each in enumerate(QUICK)}
 
 
-def _day_of_head(source: Path) -> int:
+def day_of_head(source: Path) -> int:
     """The day of the last commit, counted since 1970: a tree is always tried in the same way."""
     git = ["git", "-C", str(source), "log", "-1", "--format=%ct"]
     return int(subprocess.run(git, capture_output=True, text=True, check=True).stdout) // 86_400
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str]) -> int:
         if os.geteuid() != 0:
             _again_as_root_of_a_namespace([*arguments, "--cache", str(cache)])
         if chosen.quick:
-            plan = quick_plan(_day_of_head(chosen.source))
+            plan = quick_plan(day_of_head(chosen.source))
         outcomes = [run(pairing, cache, commands=plan[pairing], source=chosen.source) for pairing in plan]
     except (RootError, ServerUnavailableError) as error:
         print(f"test-fresh: {error}", file=sys.stderr)
