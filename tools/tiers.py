@@ -18,6 +18,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
 A history depends on the engine and not on the database. So a test of the long tier whose twin is in the short tier does
 not replay its histories, because the replay takes half of its time. It has the mark `replayed_elsewhere`.
 
+`--part 1/2` keeps one half of what would run. A digest of the test's name chooses, so both halves are the whole.
+
 Without `--tier`, pytest runs all tests that the command line names. Every run writes a note for `tools.second_look`.
 """
 
@@ -33,7 +35,7 @@ import pytest
 from tools.second_look import ALL, CUT_SHORT, ENGINES, LONG, SHORT, SIBLINGS, TIERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 STORES: Final = ("sqlite", "postgres", "mysql", "mariadb")
@@ -89,6 +91,26 @@ class Case:
         if self.backend in kept:
             kept.remove(self.backend)
         return f"{test}[{'-'.join(kept)}]"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of equal parts of a run."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read `1/2`. Raises `ValueError` for what is no part."""
+        number, of = map(int, text.split("/"))
+        if not 1 <= number <= of:
+            raise ValueError(f"no part of a whole: {text}")
+        return cls(number, of)
+
+    def has(self, nodeid: str) -> bool:
+        digest = hashlib.sha1(nodeid.encode(), usedforsecurity=False).digest()
+        return int.from_bytes(digest) % self.of == self.number - 1
 
 
 @dataclass(frozen=True)
@@ -162,7 +184,9 @@ def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("romancy").addoption(
+    group = parser.getgroup("romancy")
+    group.addoption("--part", type=Part.parse, metavar="K/N", help="only this part of the tests, such as 1/2")
+    group.addoption(
         "--tier",
         choices=TIERS,
         default=ALL,
@@ -186,15 +210,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tiers = config.stash[DEALT] = deal(map(_case, items))
     tier = str(config.getoption("--tier"))
-    if tier == ALL:
-        return
-    chosen = tiers.of(tier)
-    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
-    items[:] = [item for item in items if item.nodeid in chosen]
+    if tier != ALL:
+        _keep(config, items, tiers.of(tier).__contains__)
+    part = cast("Part | None", config.getoption("--part"))
+    if part is not None:
+        _keep(config, items, part.has)
     if tier == LONG:
         for item in items:
             if not _case(item).long:
                 item.add_marker(pytest.mark.replayed_elsewhere)
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], chosen: Callable[[str], bool]) -> None:
+    """Deselect the others."""
+    config.hook.pytest_deselected(items=[item for item in items if not chosen(item.nodeid)])
+    items[:] = [item for item in items if chosen(item.nodeid)]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

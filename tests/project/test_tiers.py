@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, STORES, Case, deal
+from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, STORES, Case, Part, deal
 
 FILE = "conformance_tests/romancy_conformance/behaviour/test_some.py"
 
@@ -122,3 +122,18 @@ def test_what_is_long_is_long_on_every_database(cases: list[Case]) -> None:
 
 def test_folders_of_long_tests_exist(pytestconfig: pytest.Config) -> None:
     assert all((pytestconfig.rootpath / folder).is_dir() for folder in (CONTRACT, *LONG_FOLDERS))
+
+
+def test_the_parts_are_the_whole_and_about_equal() -> None:
+    tests = [f"{FILE}::test_some[{number}]" for number in range(1_000)]
+
+    one, two = ({test for test in tests if Part.parse(text).has(test)} for text in ("1/2", "2/2"))
+
+    assert (set(tests), set()) == (one | two, one & two)
+    assert 400 < len(one) < 600
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1/0"])
+def test_what_is_no_part_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no part"):
+        Part.parse(text)
