@@ -74,7 +74,8 @@ check-tree: $(READY) ## sizes of files and functions, links, host names, machine
 
 # A run that names tests runs all of them, on every database: `make test ARGS=tests/core/test_run.py`
 NAMED = $(filter -k% -m% %.py tests% conformance_tests% ./% /%,$(ARGS))
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10
+# A fault that breaks everything shows in the first failures; --maxfail=0 in ARGS shows all of them.
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10 --maxfail=20
 
 .PHONY: test
 test: $(READY) ## every promise once, in parallel: the contract on memory, SQLite and a server, the rest on one, by turns

@@ -53,11 +53,11 @@ def last_runs(root: Path) -> tuple[list[int], list[str]]:
 
 def refusal(ended: list[int], failed: list[str]) -> str | None:
     """Return why these tests are not run again, or None if they are."""
+    if len(failed) > MOST:
+        return f"{len(failed)} tests failed; a second look is given to {MOST} at most"
     if not failed or set(ended) - {PASSED, TESTS_FAILED}:
         codes = ", ".join(map(str, ended)) or "there was none"
         return f"a run did not reach its end, or no test failed (exit codes: {codes})"
-    if len(failed) > MOST:
-        return f"{len(failed)} tests failed; a second look is given to {MOST} at most"
     return None
 
 

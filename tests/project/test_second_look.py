@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,13 @@ STORES = ("memory", "sqlite")
 TESTS = """
 def test_of_two(backend):
     assert backend == ""
+"""
+
+MANY = """
+import pytest
+@pytest.mark.parametrize("number", range(100))
+def test_one_of_many(number):
+    assert number < 0
 """
 
 
@@ -86,6 +94,20 @@ def test_runs_of_both_tiers_leave_what_failed_in_them(tmp_path: Path) -> None:
     assert after_short == ([failed], [sqlite])
     assert after_both == ([failed, failed], [memory, sqlite])
     assert after_all == ([failed], [memory])
+
+
+@pytest.mark.long
+def test_a_fault_that_breaks_everything_ends_the_run_early_and_gets_no_second_look(tmp_path: Path) -> None:
+    makefile = (tree.ROOT / "Makefile").read_text("utf-8")
+    (limit,) = re.findall(r"^PYTEST = .* --maxfail=(\d+)$", makefile, re.MULTILINE)
+    shutil.copy(tree.ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_many.py").write_text(MANY, encoding="utf-8")
+
+    run(tmp_path, "--tier", "short", "-n", "2", f"--maxfail={limit}")
+    ended, failed = second_look.last_runs(tmp_path)
+
+    assert int(limit) <= len(failed) <= 2 * int(limit)  # each process stops, whenever it hears of the other
+    assert "tests failed; a second look is given to" in (second_look.refusal(ended, failed) or "")
 
 
 def run(folder: Path, *options: str) -> None:
