@@ -81,6 +81,11 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10 --ma
 test: $(READY) ## every promise once, in parallel: the contract on memory, SQLite and a server, the rest on one, by turns
 	$(PYTEST) --tier $(if $(NAMED),all,short) $(ARGS)
 
+# Against another commit: `make test-quick ARGS='--base main~3'`; after larger changes: `make test-quick ARGS=--record`
+.PHONY: test-quick
+test-quick: $(READY) ## for the inner loop: the tests that enter the changed functions, on memory, SQLite and one server
+	$(BIN)/python -m tools.quick -n $(JOBS) --dist worksteal --maxfail=20 $(ARGS)
+
 .PHONY: test-long
 test-long: $(READY) ## the tests that `make test` leaves out: the other databases, crashes, faults, mutations, builds
 	$(PYTEST) --tier long $(ARGS)

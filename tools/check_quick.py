@@ -47,14 +47,18 @@ def changed_files(root: Path) -> list[str]:
     Without those in folders whose names begin with a dot, which pyright leaves out. Raises `RuntimeError` outside a git
     checkout: a check that sees no file must not pass.
     """
-    base = _git(root, "merge-base", "HEAD", "@{upstream}", none="HEAD").strip()
-    differ = _git(root, "diff", "--name-only", "--relative", "--diff-filter=d", "-z", base, "--")
-    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+    differ = git(root, "diff", "--name-only", "--relative", "--diff-filter=d", "-z", merge_base(root), "--")
+    untracked = git(root, "ls-files", "--others", "--exclude-standard", "-z")
     names = {Path(name) for name in (differ + untracked).split("\0") if name.endswith((".py", ".pyi"))}
     return sorted(path.as_posix() for path in names if not any(part.startswith(".") for part in path.parts))
 
 
-def _git(root: Path, *arguments: str, none: str | None = None) -> str:
+def merge_base(root: Path) -> str:
+    """Return the commit at which this branch left its upstream, or HEAD without an upstream."""
+    return git(root, "merge-base", "HEAD", "@{upstream}", none="HEAD").strip()
+
+
+def git(root: Path, *arguments: str, none: str | None = None) -> str:
     """Return what git prints, or `none` if that is given and git fails."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
     if not done.returncode:

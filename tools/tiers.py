@@ -208,7 +208,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m, which narrow a tier and do not change it
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    tiers = config.stash[DEALT] = deal(map(_case, items))
+    tiers = config.stash[DEALT] = deal(map(case_of, items))
     tier = str(config.getoption("--tier"))
     if tier != ALL:
         _keep(config, items, tiers.of(tier).__contains__)
@@ -217,7 +217,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _keep(config, items, part.has)
     if tier == LONG:
         for item in items:
-            if not _case(item).long:
+            if not case_of(item).long:
                 item.add_marker(pytest.mark.replayed_elsewhere)
 
 
@@ -249,7 +249,8 @@ def _note(config: pytest.Config, ended: int, failed: list[str]) -> None:
     config.cache.set(f"romancy/{tier}", {"ended": ended, "failed": failed})
 
 
-def _case(item: pytest.Item) -> Case:
+def case_of(item: pytest.Item) -> Case:
+    """Return what decides the tier of a test."""
     call: Any = getattr(item, "callspec", None)  # set on a parametrised test
     backend = None if call is None else cast("str | None", call.params.get("backend"))
     marked = any(item.get_closest_marker(name) for name in ("long", "soak"))
