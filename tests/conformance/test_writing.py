@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from romancy_conformance.behaviour.costs.test_writes import SCENARIOS, SQLITE, differences, read, shown
+from romancy_conformance.behaviour.costs.scenarios import SCENARIOS, SQLITE, differences, read, shown
 from romancy_conformance.behaviour.costs.writing import Place, writes_of
 from romancy_conformance.stores import migrated_file
 

@@ -24,7 +24,7 @@ from romancy.errors import NonDeterminismError, UsageError
 from romancy.status import Status
 from romancy.workflow import workflow
 from tests.core.driver import START
-from tests.core.test_channels import TOPIC, Play
+from tests.core.playing import TOPIC, Play
 
 ORDERS = Channel("orders", int)
 TWO = (Listed("a", "broadcast"), Listed("audit", "broadcast", outside=True))

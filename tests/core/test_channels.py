@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import msgspec
 import pytest
 from msgspec import Raw
 
@@ -13,10 +11,7 @@ from romancy import core
 from romancy.channel import Channel, Message
 from romancy.context import WorkflowContext
 from romancy.core import (
-    Activation,
     CancelRequested,
-    Input,
-    LogEvent,
     MessageAwaited,
     MessageReceived,
     MessageSent,
@@ -28,49 +23,15 @@ from romancy.core import (
     Unsubscribed,
     WaitTimedOut,
     WorkflowContinued,
-    WorkflowStarted,
 )
 from romancy.core._recall import recalled
 from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 from romancy.status import Status
-from romancy.workflow import Workflow, workflow
-from tests.core.driver import SECOND, START, started
+from romancy.workflow import workflow
+from tests.core.driver import SECOND, START
+from tests.core.playing import TOPIC, Play
 
 ORDERS = Channel("orders", int)
-TOPIC = Topic("orders", kind="channel")
-
-
-class Play:
-    """A run that is fed inputs by hand, with its commits."""
-
-    def __init__(self, wf: Workflow[..., Any], *args: Any, first: Input | None = None) -> None:
-        self.workflow = wf
-        self.run = Run(wf, instance_id="x")
-        self.commits: list[list[LogEvent]] = []
-        self.last = self.feed(first or started(wf, *args, rules=1))
-
-    def feed(self, *inputs: Input) -> Activation:
-        self.last = self.run.activate(inputs)
-        self.commits.append(self.last.events)
-        return self.last
-
-    def again(self) -> Play:
-        """The same run, brought back from its log."""
-        play = Play.__new__(Play)
-        play.workflow, play.commits, play.last = self.workflow, list(self.commits), self.last
-        play.run = Run(self.workflow, instance_id="x")
-        play.run.replay(self.commits)
-        assert play.run.state.status() == self.run.state.status()
-        return play
-
-    def result(self) -> Any:
-        outcome = self.run.outcome()
-        assert outcome is not None, self.last
-        assert outcome.result is not None, outcome.error
-        return msgspec.json.decode(outcome.result)
-
-    def successor(self) -> WorkflowStarted | None:
-        return self.last.successor
 
 
 def message(id: str, data: int, at: int = START) -> MessageReceived:

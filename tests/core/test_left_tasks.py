@@ -25,7 +25,7 @@ from romancy.core._recall import recalled
 from romancy.status import Status
 from romancy.workflow import workflow
 from tests.core.driver import started
-from tests.core.test_unawaited_calls import NAME, Body, charge, child, ended
+from tests.core.unawaited import NAME, Body, charge, child, ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

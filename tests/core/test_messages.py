@@ -38,7 +38,7 @@ from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageErr
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow
 from tests.core.driver import SECOND, START
-from tests.core.test_channels import Play
+from tests.core.playing import Play
 
 if TYPE_CHECKING:
     from romancy.event import Event

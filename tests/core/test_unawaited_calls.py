@@ -4,45 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.activity import activity
-from romancy.context import WorkflowContext
-from romancy.core import RULES, Run, RunEnd
-from romancy.errors import UnawaitedCallError
-from romancy.serialization import exception_name
+from romancy.core import RULES, Run
 from romancy.status import Status
 from romancy.workflow import workflow
-from romancy_conformance.workflows import Scenario
-from tests.core.driver import World, started
+from tests.core.driver import started
+from tests.core.unawaited import NAME, Body, charge, child, ended
 
-NAME = exception_name(UnawaitedCallError)
-Body = Callable[[WorkflowContext], Coroutine[Any, Any, Any]]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
 
-
-@activity
-async def charge(what: str = "a card") -> str:
-    return what
-
-
-@workflow
-async def child(ctx: WorkflowContext) -> str:
-    return await charge("by a child")
-
-
-def ended(body: Body) -> RunEnd:
-    """Play it once, then cut it at each of its commits and continue from there."""
-    definition = workflow(name=body.__name__)(body)
-    world = World(Scenario(definition, children=(child,)))
-    outcome = world.finish()
-    for commits in range(1, len(world.commits)):
-        gc.collect()
-        assert world.cut(commits).finish() == outcome
-    return outcome
+    from romancy.context import WorkflowContext
 
 
 class Box:

@@ -18,7 +18,7 @@ from romancy.dashboard import asgi
 from romancy.dashboard._live import OpenPages
 from tests.dashboard.chromium import ARGUMENTS, chromium
 from tests.dashboard.serving import serving
-from tests.dashboard.test_instance_page import bill, shop
+from tests.dashboard.shopping import bill, shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

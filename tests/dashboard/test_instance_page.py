@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pytest
 
 from romancy import (
-    EventType,
-    RetryPolicy,
     Romancy,
     Status,
     WorkflowContext,
     WorkflowFailedError,
     activity,
-    activity_context,
     workflow,
 )
 from romancy.dashboard import asgi
@@ -30,6 +26,7 @@ from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 from tests.dashboard.browsing import Browser
 from tests.dashboard.long_log import plant
+from tests.dashboard.shopping import bill, charge, shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -39,42 +36,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 EVIL = "<script>alert(1)</script>\u202e\x00'\"--><svg onload=alert(2)>"
-Paid = EventType("order.paid", dict[str, int])
-
-
-@activity(retry=RetryPolicy.fixed(3, 0.001))
-async def charge(item: str, deep: Any = None) -> dict[str, Any]:
-    if activity_context().attempt == 1:
-        raise ConnectionError(f"the provider hung up on {item}")
-    return {"receipt": item}
 
 
 @charge.compensation
 async def refund(item: str, deep: Any = None) -> None:
     return None
-
-
-@activity(retry=RetryPolicy.none())
-async def ship(item: str) -> str:
-    if item.startswith("lost"):
-        raise ValueError(f"no address for {item}")
-    return "parcel-9"
-
-
-@workflow
-async def bill(ctx: WorkflowContext, item: str) -> str:
-    return f"bill of {item}"
-
-
-@workflow
-async def shop(ctx: WorkflowContext, item: str, wait: str = "", deep: Any = None) -> str:
-    await charge(item, deep)
-    await ctx.report({"paid": item})
-    await ctx.sleep(timedelta(milliseconds=2))
-    await bill(item)
-    if wait:
-        await ctx.wait_event(Paid)
-    return await ship(item)
 
 
 @pytest.fixture

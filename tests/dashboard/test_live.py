@@ -15,12 +15,11 @@ from romancy.dashboard import asgi
 from romancy.dashboard._live import OpenPages
 from romancy_conformance.behaviour.waiting import until
 from tests.dashboard.browsing import Browser
-from tests.http.client import Answer
+from tests.dashboard.listening import Page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from romancy.dashboard import Dashboard
 
 pytestmark = pytest.mark.anyio
 
@@ -35,34 +34,6 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     async with Romancy(storage_url, workflows=[wait]) as app:
         await app.start(wait.options(instance_id="w-1"))
         yield app
-
-
-class Heard(Answer):
-    """An answer that can be waited for while it comes."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        news, self.__dict__["news"] = self.__dict__.get("news"), asyncio.Event()
-        if news is not None:
-            news.set()
-
-    async def say(self, text: bytes) -> None:
-        """Return once this has come."""
-        while text not in self.body:
-            await self.__dict__["news"].wait()
-
-
-class Page:
-    """A page that listens."""
-
-    def __init__(self, dashboard: Dashboard, target: str) -> None:
-        self.answer, self.left = Heard(), asyncio.Event()
-        asked = Browser(dashboard).client.ask("GET", target, b"", [], left=self.left, answer=self.answer)
-        self.task = asyncio.create_task(asked)
-
-    async def leave(self) -> None:
-        self.left.set()
-        await self.task
 
 
 async def test_a_page_hears_of_a_change(app: Romancy) -> None:

@@ -23,7 +23,7 @@ from romancy.serialization import NO_CODECS
 from romancy.storage.rooms import Rooms
 from tests.dashboard.browsing import Browser
 from tests.dashboard.counting import CountingStore
-from tests.dashboard.test_live import Page
+from tests.dashboard.listening import Page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -18,21 +18,14 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from romancy.errors import UsageError
 from romancy.http import GitHub, StandardWebhooks, Stripe, VerificationError, Verified
 from tests.http.providers import sign_as_stripe
+from tests.http.signing import BODY, NEW, NOW, OLD, standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Verify = Callable[[bytes, Mapping[str, str]], Verified]
 
-NOW = 1_772_000_000.0
-OLD, NEW = "whsec_" + base64.b64encode(b"o" * 24).decode(), "whsec_" + base64.b64encode(b"n" * 32).decode()
 STRIPE_NEW, GITHUB_NEW = "whsec_new", "new secret"
-BODY = '{"type": "invoice.paid", "id": "evt_1", "name": "é"}'.encode()
-
-
-def standard(secret: str = NEW, *, body: bytes = BODY, id: str = "msg_1", at: float = NOW) -> dict[str, str]:
-    signature = Webhook(secret).sign(id, datetime.fromtimestamp(at, UTC), body.decode())
-    return {"webhook-id": id, "webhook-timestamp": str(math.floor(at)), "webhook-signature": signature}
 
 
 def stripe(secret: str = STRIPE_NEW, *, body: bytes = BODY, at: float = NOW) -> dict[str, str]:

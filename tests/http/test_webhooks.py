@@ -26,7 +26,7 @@ from romancy.http import (
 )
 from tests.event_waits import awaits_an_event
 from tests.http.client import Answer, Client
-from tests.http.test_signatures import NEW, standard
+from tests.http.signing import NEW, standard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping

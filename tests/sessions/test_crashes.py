@@ -15,7 +15,7 @@ from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.servers import Kind
 from tests.sessions.crashing import cells
 from tests.sessions.libraries import opened
-from tests.sessions.test_matrix import published
+from tests.sessions.publishing import published
 from tests.sessions.workflows import PAID, greet, wait_for_payment
 
 if TYPE_CHECKING:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy import InstanceConflictError, InstanceNotFoundError, Romancy, Status
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.servers import Kind
 from tests.sessions.libraries import LIBRARIES, ONLY, kind_of, opened
+from tests.sessions.publishing import published
 from tests.sessions.workflows import PAID, greet, wait_for_payment
 
 if TYPE_CHECKING:
@@ -34,14 +33,6 @@ async def caller(request: pytest.FixtureRequest, app: Romancy, storage_url: str)
         pytest.skip("capability: a library of another database")
     async with opened(request.param, storage_url) as caller:
         yield caller
-
-
-async def published(url: str) -> list[object]:
-    store = create_store(url)
-    await store.open()
-    rows = await store.rooms.outbox.read(100)
-    await store.close()
-    return [json.loads(row.body)["data"] for row in rows]
 
 
 async def test_what_is_committed_happens(app: Romancy, caller: Caller, storage_url: str) -> None:

@@ -22,9 +22,9 @@ from romancy import (
 from romancy.core import ChildFailed, ChildStarted
 from romancy.engine.worker.retrying import runs_so_far
 from romancy.storage.records import Append
+from romancy_conformance.behaviour.lives import life_of, nothing_is_amiss
 from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
-from romancy_conformance.behaviour.test_starting_anew import life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:

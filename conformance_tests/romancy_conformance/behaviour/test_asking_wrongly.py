@@ -28,8 +28,8 @@ from romancy.core import (
     WorkflowCompleted,
     WorkflowStarted,
 )
-from romancy_conformance.behaviour.test_bad_input import IDS, TOO_LARGE
-from romancy_conformance.behaviour.test_joining import published
+from romancy_conformance.behaviour.bad_values import IDS, TOO_LARGE
+from romancy_conformance.behaviour.publishing import published
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from romancy import (
 from romancy.core import ActivityAttemptFailed, ActivityFailed, MessageReceived
 from romancy.errors import SchemaVersionError, StorageConfigurationError
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.bad_values import IDS, TOO_LARGE
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.dialects import dialect_of
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-TOO_LARGE = 2 * 1024 * 1024  # with its quotes
 UNTYPED: Any = object()
 
 
@@ -198,17 +198,6 @@ async def test_one_bad_call_among_several_and_none_is_started(app: Romancy) -> N
         await app.start_many([length.bind("a"), length.options(instance_id="").bind("b")])
 
     assert await nothing_is_there(app)
-
-
-IDS = {
-    "empty": "",
-    "nul": "\x00",
-    "long": "x" * 256,
-    "bytes long": "é" * 128,
-    "surrogate": "\ud800",
-    "int": 5,
-    "bytes": b"x",
-}
 
 
 async def test_ids_that_cannot_be(app: Romancy) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,12 +20,10 @@ from romancy.engine import new_life, start_of
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Change, Worker
+from romancy_conformance.behaviour.damaging import sql_on
 from romancy_conformance.behaviour.waiting import reason_is, status_is
-from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = [pytest.mark.anyio, pytest.mark.unreplayable("which are about damaged logs")]
@@ -64,31 +61,6 @@ async def worn_parent(ctx: WorkflowContext) -> str:
     except WorkflowCancelledError:
         return "the child was cancelled"
     return "the child ended"
-
-
-@asynccontextmanager
-async def sql_on(url: str) -> AsyncGenerator[Callable[..., Awaitable[list[Any]]]]:
-    """Run statements on the database itself, `{}` for each value, as a person or a broken disk might change it."""
-    store = create_store(url)
-    await store.open()
-    try:
-        if not store.capabilities.sql:
-            pytest.skip("capability: no SQL in sessions")
-        mark = store.capabilities.placeholder
-        async with store.rooms.sessions.begin() as session:
-
-            async def run(sql: str, *values: object) -> list[Any]:
-                marks = [mark.replace("1", str(number)) for number, _ in enumerate(values, 1)]
-                statement = sql.format(*marks)
-                if sql.startswith("select"):
-                    return list(await session.fetch_all(statement, *values))
-                await session.execute(statement, *values)
-                return []
-
-            yield run
-            assert await session.commit(start()) == "accepted"
-    finally:
-        await store.close()
 
 
 async def two_that_wait(url: str, steps: int = SHORT) -> int:

@@ -11,8 +11,8 @@ from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.core import TERMINAL, OwnerChanged, encode_commit
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.damaging import sql_on
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
-from romancy_conformance.behaviour.test_damaged_logs import sql_on
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,7 @@ from romancy import (
     workflow,
 )
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.publishing import published
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,11 +75,6 @@ async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
     caller = await opener()
     yield caller
     await caller.close()
-
-
-async def published(store: Store) -> list[object]:
-    """Return the bodies of the messages that wait to be published."""
-    return [{"key": None, **json.loads(row.body)} for row in await store.rooms.outbox.read(100)]
 
 
 async def test_a_start_happens_with_the_callers_commit(app: Romancy, caller: Caller) -> None:

@@ -16,11 +16,10 @@ from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.query import members_of
 from romancy.storage.rebuilding import Rebuilt
-from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room
 from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.damaging import damage
 from romancy_conformance.behaviour.waiting import status_is
-from romancy_conformance.contract.building import start
 from romancy_conformance.invariants import sweep_url
 from romancy_conformance.rooms import rooms_with
 
@@ -94,18 +93,6 @@ async def opened(url: str, codecs: Codecs | None = None) -> AsyncGenerator[Store
         yield store
     finally:
         await store.close()
-
-
-async def damage(store: Store, *statements: str) -> None:
-    """Change the database itself, as a person or a broken disk might."""
-    if not store.capabilities.sql:
-        pytest.skip("capability: no SQL in sessions")
-    end = start(status=Status.COMPLETED, delay=None)
-    async with store.rooms.sessions.begin() as session:
-        for one in statements:
-            await session.execute(one)
-        assert await session.commit(end) == "accepted"
-    assert 1 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(end.instance_id,)))
 
 
 async def everything(store: Store) -> dict[str, Stored]:

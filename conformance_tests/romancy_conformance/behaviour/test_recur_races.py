@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from romancy import Romancy, WorkflowCancelledError, WorkflowContext, activity, activity_context, workflow
-from romancy_conformance.behaviour.test_sessions_beside import SOON, Slow, stores
+from romancy_conformance.behaviour.slow_stores import SOON, Slow, stores
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,25 +17,21 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.errors import StorageUnavailableError
 from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
-from romancy.storage.records import Outcome
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.slow_stores import SOON, Slow, stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator
 
     from romancy.hooks import Happening
-    from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
 
-pytestmark = pytest.mark.anyio
+__all__ = ["stores"]
 
-SOON = 25.0
-"""Seconds; a statement that waits for an open session waits for thirty."""
+pytestmark = pytest.mark.anyio
 
 
 class Scene:
@@ -51,61 +46,6 @@ class Scene:
 
 
 scenes: list[Scene] = []
-
-
-class Slow(WrappedStore):
-    """A store whose appends wait while held; a waiting one can be refused, as if another worker had written."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store)
-        self.free = asyncio.Event()
-        self.free.set()
-        self.waits = asyncio.Event()
-        self.refuses = False
-
-        self.loses = False
-        """The next session's commit is lost, once it may be."""
-        self.losing, self.lost = asyncio.Event(), asyncio.Event()
-        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
-
-    @asynccontextmanager
-    async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.rooms.sessions.begin(**options) as session:
-            yield Losing(session, self)
-
-    async def commit(self, batch: Any, /, **options: Any) -> Any:
-        if not self.free.is_set() and any(item.seq > 1 for item in batch):
-            self.waits.set()
-            await self.free.wait()
-            if self.refuses:
-                self.refuses = False
-                return [Outcome.TAKEN for _ in batch]
-        return await self._store.commit(batch, **options)
-
-
-class Losing:
-    """A session whose connection can be lost right before its commit."""
-
-    def __init__(self, session: Any, store: Slow) -> None:
-        self._session = session
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    async def commit(self, item: Any, /, **options: Any) -> Any:
-        if self._store.loses:
-            self._store.loses = False
-            self._store.losing.set()
-            await self._store.lost.wait()
-            raise StorageUnavailableError("the connection is gone")
-        return await self._session.commit(item, **options)
-
-
-@pytest.fixture(autouse=True)
-def stores(monkeypatch: pytest.MonkeyPatch) -> list[Slow]:
-    """The stores of the apps opened from here on."""
-    return wrap_stores(monkeypatch, Slow)
 
 
 @pytest.fixture

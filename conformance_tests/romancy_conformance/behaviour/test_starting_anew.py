@@ -26,17 +26,16 @@ from romancy import (
 )
 from romancy.core import WorkflowStarted
 from romancy.starting.checks import IfExists
-from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import SECRET, Masking
+from romancy_conformance.behaviour.lives import keys, life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is, until
-from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from romancy import Handle, PayloadContext, Workflow
+    from romancy import Handle, PayloadContext
     from romancy_conformance.behaviour.opening import Open
+
+__all__ = ["nothing_is_amiss"]
 
 pytestmark = pytest.mark.anyio
 
@@ -44,19 +43,6 @@ SOON = 60.0
 Said = EventType("said", str)
 RESTARTS: tuple[IfExists, ...] = ("restart_ended", "restart_failed")
 apps: list[Romancy] = []
-keys: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_amiss(storage_url: str, workflows: list[Workflow[..., Any]]) -> AsyncIterator[None]:
-    """Check that the database has no violations when the test has ended."""
-    keys.clear()
-    yield
-    store = create_store(storage_url)
-    await store.open()
-    complaints = await sweep(store, {each.name: each for each in workflows})
-    await store.close()
-    assert [] == [each for each in complaints if "codecs" not in each.what]
 
 
 @activity
@@ -113,12 +99,6 @@ async def ended(app: Romancy, status: Status, instance_id: str = "ann") -> None:
         said = "bad" if status is Status.FAILED else "old"
         handle = await app.start(anew_greets.options(instance_id=instance_id), said)
     await status_is(app, instance_id, status)
-
-
-async def life_of(app: Romancy, instance_id: str) -> int:
-    found = await app._access.opened().read(instance_id, limit=0)  # pyright: ignore[reportPrivateUsage]
-    assert found is not None
-    return found.instance.life
 
 
 @pytest.mark.parametrize("if_exists", RESTARTS)

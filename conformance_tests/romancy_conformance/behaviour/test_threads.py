@@ -26,7 +26,7 @@ from romancy import (
 )
 from romancy.core import ActivityAttemptFailed, ActivityFailed, ActivityScheduled, CompensationFailed
 from romancy.engine.activities import runner
-from romancy_conformance.behaviour.test_joining import published
+from romancy_conformance.behaviour.publishing import published
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:

@@ -13,11 +13,15 @@ import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, ClaimRequest, Create, Delivery, Outcome, Step, Worker, as_end
+from romancy.storage.rooms import Room
 from romancy.storage.steps import behind
+from romancy_conformance.rooms import rooms_with
 
 if TYPE_CHECKING:
+    from romancy.storage.lookups import Lookups
     from romancy.storage.protocol import Store
     from romancy.storage.records import Claimed, Item, LogRow, Peer
+    from romancy.storage.sessions import StoreSession
 
 __all__ = [
     "LEASE",
@@ -27,6 +31,8 @@ __all__ = [
     "created",
     "delivery",
     "full_log",
+    "joinable",
+    "lookups_of",
     "next_row",
     "nonce",
     "settle",
@@ -206,3 +212,12 @@ class Actor:
             if not answer.left:
                 return moved
         raise AssertionError("the takeover does not come to an end")
+
+
+def joinable(actor: Actor, outer: StoreSession) -> object:
+    """Return what a caller would have of this session's transaction."""
+    return outer.native if actor.store.capabilities.sql else outer
+
+
+def lookups_of(store: Store) -> Lookups:
+    return rooms_with(Room.LOOKUPS, store).lookups

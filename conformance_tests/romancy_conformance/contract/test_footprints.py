@@ -13,10 +13,9 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OutboxRow, OutboxState, Settled
 from romancy.storage.records import Delivered, Former, Outcome, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Place, Spread
-from romancy_conformance.contract.building import append, change, delivery, start, step
+from romancy_conformance.contract.building import append, change, delivery, joinable, start, step
 from romancy_conformance.contract.footprints import footprint, rows_of
 from romancy_conformance.contract.routing.scenes import copy, drained, posting, take
-from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

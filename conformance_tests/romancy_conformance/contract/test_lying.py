@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.lookups import MOST_BYTES, Lookups, Lying, lying_in
+from romancy.storage.lookups import MOST_BYTES, Lying, lying_in
 from romancy.storage.records import Delivered, Delivery, Outcome
-from romancy.storage.rooms import Room
-from romancy_conformance.contract.building import start
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.contract.building import lookups_of, start
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -19,10 +17,6 @@ pytestmark = pytest.mark.anyio
 
 IDS = ("Zebra", "a", "a/", "ä", "\U0010ffff")
 """In the order of their bytes."""
-
-
-def lookups_of(store: Store) -> Lookups:
-    return rooms_with(Room.LOOKUPS, store).lookups
 
 
 async def delivered(store: Store, *messages: tuple[str, str, bytes]) -> None:

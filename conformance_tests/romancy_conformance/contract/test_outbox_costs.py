@@ -10,7 +10,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
 from romancy_conformance.contract.building import Actor
 from romancy_conformance.contract.plans import watch_for
-from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
+from romancy_conformance.contract.publishing import MINUTE, Publisher, ended, ids, outgoing, take
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable

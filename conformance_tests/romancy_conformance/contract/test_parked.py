@@ -9,9 +9,8 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.records import Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, start, unique
+from romancy_conformance.contract.building import append, change, delivery, joinable, start, unique
 from romancy_conformance.contract.routing.scenes import Receiver, drained, post, take
-from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
     from romancy.storage.records import Delivery, InstanceRow

@@ -9,8 +9,17 @@ import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Former, Outcome, Step
-from romancy_conformance.contract.building import append, change, created, delivery, full_log, start, step, unique
-from romancy_conformance.contract.test_sessions import joinable
+from romancy_conformance.contract.building import (
+    append,
+    change,
+    created,
+    delivery,
+    full_log,
+    joinable,
+    start,
+    step,
+    unique,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection

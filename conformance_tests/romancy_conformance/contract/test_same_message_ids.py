@@ -10,9 +10,7 @@ from msgspec.structs import replace
 from romancy.status import Status
 from romancy.storage.outbox import OutboxRow
 from romancy.storage.records import ClaimRequest, Delivered, Outcome
-from romancy_conformance.contract.building import append, change, delivery, start, step, unique
-from romancy_conformance.contract.test_lying import lookups_of
-from romancy_conformance.contract.test_sessions import joinable
+from romancy_conformance.contract.building import append, change, delivery, joinable, lookups_of, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -12,7 +12,7 @@ import pytest
 from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.records import ClaimRequest, Delivered, Item, OutboxRow, Outcome
-from romancy_conformance.contract.building import append, change, delivery, full_log, start, step, unique
+from romancy_conformance.contract.building import append, change, delivery, full_log, joinable, start, step, unique
 from romancy_conformance.contract.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
 
@@ -401,11 +401,6 @@ async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Acto
         assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert await ledger.read("a") == 1
-
-
-def joinable(actor: Actor, outer: StoreSession) -> object:
-    """Return what a caller would have of this session's transaction."""
-    return outer.native if actor.store.capabilities.sql else outer
 
 
 async def test_messages_in_a_joined_session_go_with_the_callers_commit(actor: Actor, ledger: Ledger) -> None:

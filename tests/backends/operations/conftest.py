@@ -8,7 +8,7 @@ import pytest
 
 from romancy.storage.backends import create_store
 from romancy_conformance.contract.building import Actor, unique
-from romancy_conformance.contract.test_outbox import Publisher
+from romancy_conformance.contract.publishing import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence

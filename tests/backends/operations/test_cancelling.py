@@ -13,9 +13,9 @@ from romancy.storage.records import PruneRequest, Worker
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy_conformance.contract.building import unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, run
+from romancy_conformance.contract.publishing import MINUTE, Publisher, ended, outgoing, take
 from romancy_conformance.contract.routing.scenes import copy, post
 from romancy_conformance.contract.routing.scenes import take as wish
-from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, outgoing, take
 from tests.backends.operations.scenes import Begun, dialect, ended_instances, receiver, victim_of
 
 if TYPE_CHECKING:

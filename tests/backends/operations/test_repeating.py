@@ -10,7 +10,7 @@ import pytest
 from romancy.errors import InternalError
 from romancy.storage.outbox import OutboxState
 from romancy.storage.sqlkit.statements import ROUNDS, Ask, LockedError, OvertakenError, ask, ask_all
-from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, ids, outgoing, take
+from romancy_conformance.contract.publishing import MINUTE, Publisher, ended, ids, outgoing, take
 from tests.backends.operations.scenes import Begun, dialect
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from romancy.storage.query import Position, build_query
 from romancy.storage.records import ClaimRequest, PruneRequest, Worker
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy_conformance.contract.building import Actor, delivery, start, unique
+from romancy_conformance.contract.publishing import MINUTE, Publisher, ended, outgoing, take
 from romancy_conformance.contract.routing.scenes import Receiver, copy, member, post
 from romancy_conformance.contract.routing.scenes import take as wish
-from romancy_conformance.contract.test_outbox import MINUTE, Publisher, ended, outgoing, take
 from tests.backends.operations.scenes import dialect, ended_instances, sent_by, victim_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, WorkflowFailedError, activity, workflow
-from romancy_conformance.behaviour.test_damaged_logs import sql_on
+from romancy_conformance.behaviour.damaging import sql_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

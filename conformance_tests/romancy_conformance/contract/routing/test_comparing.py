@@ -10,11 +10,10 @@ from romancy.status import Status
 from romancy.storage.query import Searched, gt
 from romancy.storage.records import Delivered, Outcome
 from romancy.storage.routing import OUTSIDE, Owner
-from romancy_conformance.contract.building import append, change, step, unique
+from romancy_conformance.contract.building import append, change, joinable, step, unique
 from romancy_conformance.contract.interleaving import play
+from romancy_conformance.contract.routing.racing import patiently, settled
 from romancy_conformance.contract.routing.scenes import drained, post, posting, take
-from romancy_conformance.contract.routing.test_races import patiently, settled
-from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

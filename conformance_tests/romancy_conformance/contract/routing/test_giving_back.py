@@ -10,10 +10,9 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import gt
 from romancy.storage.records import Former, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
-from romancy_conformance.contract.building import append, change, delivery, start, step, unique
+from romancy_conformance.contract.building import append, change, delivery, joinable, start, step, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, post, take
 from romancy_conformance.contract.scripts import fetch_rows
-from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.errors import StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Delivered, Former, Outcome, PruneRequest
 from romancy.storage.routing import InterestKind, Place, Spread
-from romancy_conformance.contract.building import append, change, start, unique
+from romancy_conformance.contract.building import append, change, joinable, start, unique
 from romancy_conformance.contract.interleaving import Hold, held_at, leave, listen, play, run
+from romancy_conformance.contract.routing.racing import patiently, settled
 from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
-from romancy_conformance.contract.test_sessions import joinable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
     from romancy_conformance.contract.routing.scenes import Receiver
 
@@ -28,25 +26,6 @@ if TYPE_CHECKING:
     Scene = tuple[Awaitable[Any], Awaitable[Any], Callable[[Any, Any], Awaitable[None]]]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.dealt]
-
-
-async def patiently(store: Store, *addresses: str) -> int:
-    """Dispatch, again while another transaction is in the way, as an engine does."""
-    for _ in range(20):
-        try:
-            return await drained(store, *addresses)
-        except StorageUnavailableError:
-            continue
-    raise AssertionError("the others are in the way for ever")
-
-
-async def settled(store: Store, item: Append, worker: str) -> Outcome:
-    """Commit, again while another transaction is in the way."""
-    for _ in range(20):
-        (outcome,) = await store.commit([item], worker=worker)
-        if outcome is not Outcome.LOCKED:
-            return outcome
-    raise AssertionError("the others are in the way for ever")
 
 
 async def posted(store: Store, address: str, spread: Spread = Spread.ONE) -> None:

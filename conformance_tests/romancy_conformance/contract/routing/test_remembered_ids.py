@@ -9,10 +9,9 @@ import pytest
 from romancy.status import Status
 from romancy.storage.records import Delivered, Former, Outcome, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Place, Spread, address_of_type
-from romancy_conformance.contract.building import append, change, delivery, start, unique
+from romancy_conformance.contract.building import append, change, delivery, joinable, start, unique
 from romancy_conformance.contract.routing.scenes import Receiver, copy, drained, posting
-from romancy_conformance.contract.routing.test_write_paths import WAYS
-from romancy_conformance.contract.test_sessions import joinable
+from romancy_conformance.contract.routing.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

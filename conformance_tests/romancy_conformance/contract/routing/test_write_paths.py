@@ -22,9 +22,9 @@ from romancy.storage.routing import (
     address_of_key,
     address_of_type,
 )
-from romancy_conformance.contract.building import append, change, delivery, start, step, unique
+from romancy_conformance.contract.building import append, change, delivery, joinable, start, unique
 from romancy_conformance.contract.routing.scenes import copy, drained, member, post, posting, take
-from romancy_conformance.contract.test_sessions import joinable
+from romancy_conformance.contract.routing.ways import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,27 +38,6 @@ if TYPE_CHECKING:
     Way = Callable[[Actor, list[Append]], Awaitable[list[Outcome]]]
 
 pytestmark = pytest.mark.anyio
-
-
-async def by_batch(actor: Actor, items: list[Append]) -> list[Outcome]:
-    """All in one batch, beside a plain step and a start."""
-    plain = step(await actor.begin(), 2)
-    return (await actor.store.commit([plain, *items], worker=actor.token))[1:]
-
-
-async def one_by_one(actor: Actor, items: list[Append]) -> list[Outcome]:
-    return [await actor.write(item) for item in items]
-
-
-async def by_session(actor: Actor, items: list[Append]) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for item in items:
-        async with actor.store.rooms.sessions.begin() as session:
-            outcomes.append(await session.commit(item, worker=actor.token))
-    return outcomes
-
-
-WAYS = (by_batch, one_by_one, by_session)
 
 
 async def test_what_an_append_carries_goes_with_it(actor: Actor, store: Store, receive: Receive) -> None:
