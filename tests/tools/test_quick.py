@@ -56,7 +56,7 @@ def git(root: Path, *arguments: str) -> None:
         ([11], {"other"}),
         ([1], {"Box.size", "Box.size.inner", "other"}),
         (None, {"Box.size", "Box.size.inner", "other"}),
-        ([], set()),
+        ([], set[str]()),
     ],
     ids=["inner", "decorator", "last", "outside", "new-file", "none"],
 )

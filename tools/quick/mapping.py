@@ -47,10 +47,8 @@ def write(file: Path, runs: Iterable[Run]) -> None:
 def load(file: Path) -> list[Run]:
     noted = json.loads(file.read_text("utf-8"))
     functions: list[str] = noted["functions"]
-    return [
-        Run(name, seconds, frozenset(functions[number] for number in numbers))
-        for name, seconds, numbers in noted["tests"]
-    ]
+    tests: list[tuple[str, float, list[int]]] = noted["tests"]
+    return [Run(name, seconds, frozenset(functions[number] for number in numbers)) for name, seconds, numbers in tests]
 
 
 def merge(runs: Iterable[Run]) -> Map:

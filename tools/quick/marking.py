@@ -35,9 +35,9 @@ def functions_in(parsed: ast.AST, before: str = "") -> Generator[tuple[str, Func
     """Yield every function with its qualified name, an outer one before those in it."""
     for node in ast.iter_child_nodes(parsed):
         name = before
-        if isinstance(node, (ast.ClassDef, Function)):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             name = f"{before}.{node.name}" if before else node.name
-            if isinstance(node, Function):
+            if not isinstance(node, ast.ClassDef):
                 yield name, node
         yield from functions_in(node, name)
 

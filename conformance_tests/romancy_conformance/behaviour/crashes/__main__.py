@@ -20,7 +20,7 @@ from romancy_conformance.contract.building import start
 
 TOO_SLOW = {"approval-2"}
 """Its answer comes after days on its own clock."""
-SHORT = (
+SHORT: tuple[str, ...] = (
     "five_steps",
     "errors_as_values",
     "waits_for_an_event",
