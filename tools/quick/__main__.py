@@ -36,7 +36,9 @@ def main() -> int:
     options, rest = parser.parse_known_args()
     if options.record or not list(mapping.FOLDER.glob("*.json")):
         print("test-quick: recording which tests enter which functions, once, in some minutes", flush=True)
-        record()
+        if not record():
+            print("test-quick: the recording did not reach its end")
+            return 1
     began = time.time()
     recorded = mapping.merge(run for file in mapping.FOLDER.glob("*.json") for run in mapping.load(file))
     base = options.base or merge_base(tree.ROOT)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 _PROCESSES: Final = 2
+_REACHED_THE_END: Final = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 class _Recorder:
@@ -44,8 +45,8 @@ class _Recorder:
             self.runs.append(mapping.Run(case_of(item).name, seconds, frozenset(marking.entered)))
 
 
-def record(paths: Sequence[str] = ()) -> None:
-    """Make the map anew."""
+def record(paths: Sequence[str] = ()) -> bool:
+    """Make the map anew. False: it was interrupted, and there is none."""
     shutil.rmtree(mapping.FOLDER, ignore_errors=True)
     command = [sys.executable, "-m", "tools.quick.recording", "--part"]
     environment = {**os.environ, "ROMANCY_TEST_BACKENDS": "memory"}
@@ -55,20 +56,26 @@ def record(paths: Sequence[str] = ()) -> None:
         )
         for number in range(1, _PROCESSES + 1)
     ]
-    for process in processes:
-        process.wait()
+    codes = [process.wait() for process in processes]
+    if not any(codes):
+        return True
+    shutil.rmtree(mapping.FOLDER, ignore_errors=True)
+    return False
 
 
 def _record_part(part: str, paths: Sequence[str]) -> None:
     marking.install()
     recorder = _Recorder()
     options = ["-q", "-n0", "-p", "no:cacheprovider", "--tier", "short", "--part", part]
-    pytest.main([*options, *paths], plugins=[recorder])
+    ended = pytest.main([*options, *paths], plugins=[recorder])
+    if ended not in _REACHED_THE_END:
+        sys.exit(int(ended))
     mapping.write(mapping.FOLDER / f"{part.partition('/')[0]}.json", recorder.runs)
+    os._exit(0)  # what runs while Python ends would enter functions, and the builtin that notes it is gone by then
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--part"]:
         _record_part(sys.argv[2], sys.argv[3:])
     else:
-        record(sys.argv[1:])
+        sys.exit(not record(sys.argv[1:]))
