@@ -103,6 +103,20 @@ async def test_what_was_seen_before_an_absence_of_ones_own_does_not_count(
     assert seen == {0: [], 30: [], 36: [], 40: ["other"]}
 
 
+async def test_a_peer_may_beat_between_our_question_and_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease then ends later than a lease after our question."""
+    slow = Slow(monkeypatch)
+    leases = Leases(cast("Store", slow), DatabaseClock(), worker_id="w", lease=LEASE, codes=())
+    assert await lost_at(leases, monkeypatch, 0) == []
+    slow.beat, slow.answered_at = 2, 8
+    assert await lost_at(leases, monkeypatch, 4) == []
+    slow.answered_at = 0
+
+    seen = {time: await lost_at(leases, monkeypatch, time) for time in (11, 14, 17, 18)}
+
+    assert seen == {11: [], 14: [], 17: [], 18: ["other"]}
+
+
 @pytest.fixture
 def named(ward: Ward) -> Leases:
     """A worker with a configured id, which the other one has too."""

@@ -181,7 +181,7 @@ class Leases:
             missed = missed or (self._exclusive and now - sent > self.worker.lease // 4)
             self._nobody_can_write()
             self._beaten_at = max(sent, self._beaten_at or 0)
-            self._watch(pulse.peers, now if missed else sent, restart=missed)
+            self._watch(pulse.peers, now, restart=missed)
             if self._elders is None:
                 self._elders = {peer.token: peer.beat for peer in pulse.peers}
         return pulse.alive
@@ -199,12 +199,15 @@ class Leases:
 
     async def meet(self) -> None:
         """Look at the peers without a heartbeat."""
-        sent = boot_time()
         census = await self._store.rooms.reading.census()
-        self._watch([peer for peer in census.workers if peer.token != self.token], sent, restart=False)
+        self._watch([peer for peer in census.workers if peer.token != self.token], boot_time(), restart=False)
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:
-        """Record since when each peer's heartbeat stands still. A gap in our own makes earlier observations void."""
+        """Record since when each peer's heartbeat stands still. A gap in our own makes earlier observations void.
+
+        A peer may have sent its heartbeat after we asked and before the database answered, so `now` is the time of the
+        answer: it counts its lease from then, or from earlier.
+        """
         before = {} if restart else self._watched
         self._watched = {}
         for peer in peers:
