@@ -18,9 +18,11 @@ from romancy_conformance.chaos.kept import Kept
 from romancy_conformance.chaos.programs import UNUSUAL
 from romancy_conformance.chaos.rounds import Plan
 from romancy_conformance.chaos.shapes.catalogue import SHAPES
+from romancy_conformance.simulation.named.catalogue import CASES
+from romancy_conformance.simulation.named.scene import play_case
 from romancy_conformance.simulation.repeating import add_options, command, kept_of
 from romancy_conformance.simulation.shrinking import Shrinking
-from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, play_here, summed
+from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, be_silent, play_here, summed
 from romancy_conformance.simulation.story import in_columns, tell, told
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _HEAVY = frozenset({"heavy", "heavy-sealed"})
 """Shapes whose payloads would take most of the time."""
+_TIMES = 5
+"""How often a named case is played, each time another way."""
 _LINES = 60
 """How much of the story of a smaller case is printed."""
 
@@ -62,6 +66,14 @@ def played(options: argparse.Namespace, more: Callable[[int], bool]) -> Iterator
         ready, _, _ = select.select(list(running), [], [])
         for file in ready:
             yield running.pop(file).outcome()
+
+
+def named(options: argparse.Namespace) -> Iterator[Outcome]:
+    """Play the case that has the name of the seed, as often as there are slices, each time another way."""
+    be_silent()
+    case = CASES[options.seed]
+    for number in range(options.first, options.first + (options.slices or _TIMES)):
+        yield play_case(f"{options.seed}-{number}", case.part, case.workflows, keep=-1 if options.story else 0)
 
 
 def report(options: argparse.Namespace, outcome: Outcome) -> None:
@@ -101,7 +113,12 @@ def shrink(parser: argparse.ArgumentParser, options: argparse.Namespace, found: 
 
 def options_of_a_run() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="romancy_conformance.simulation", description=__doc__)
-    parser.add_argument("--seed", default=secrets.token_hex(3), help="any word; the same word gives the same slices")
+    parser.add_argument(
+        "--seed",
+        default=secrets.token_hex(3),
+        help="any word; the same word gives the same slices, "
+        "and the name of a case plays that case: " + ", ".join(CASES),
+    )
     parser.add_argument("--first", type=int, default=1, help="the number of the first slice")
     parser.add_argument("--slices", type=int, help="how many; without it, as many as the minutes allow")
     parser.add_argument("--minutes", type=float, default=2.0)
@@ -140,11 +157,13 @@ def main() -> None:
             return bool(number < options.first + options.slices)
         return bool(time.monotonic() - begun < options.minutes * 60)
 
-    for outcome in played(options, more):
+    for outcome in named(options) if options.seed in CASES else played(options, more):
         outcomes.append(outcome)
         report(options, outcome)
+        if outcome.findings and options.until_found and options.seed in CASES:
+            break
     found = next((outcome for outcome in outcomes if outcome.findings), None)
-    if found is not None and options.shrink and kept_of(options) == Kept():
+    if found is not None and options.shrink and kept_of(options) == Kept() and options.seed not in CASES:
         shrink(parser, options, found)
     total, seconds = summed(outcomes), time.monotonic() - begun
     print(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "play", "play_here", "summed"]
+__all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "be_silent", "play", "play_here", "summed"]
 
 _LONGEST: Final = 2 * 3600 * SECOND
 """The time of the simulation after which a round that has not ended never will."""
@@ -181,12 +181,17 @@ class Forked:
 
 def play_here(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = None) -> Outcome:
     """Play in this process, which ends after that: nothing is collected, and nothing is logged."""
+    be_silent()
+    note_lapses(plan.lease)
+    return play(plan, folder, keep=keep, stop_at=stop_at)
+
+
+def be_silent() -> None:
+    """Collect nothing that belongs to dead processes, and log nothing, in this process."""
     gc.disable()
     logger = logging.getLogger("romancy")
     logger.handlers[:], logger.propagate = [logging.NullHandler()], False
     logger.setLevel(logging.ERROR)
-    note_lapses(plan.lease)
-    return play(plan, folder, keep=keep, stop_at=stop_at)
 
 
 def summed(outcomes: list[Outcome]) -> Outcome:
