@@ -177,6 +177,28 @@ PLANTED: Final = (
             "        for peer in [one for one in self.leases.lost() if one.token not in tried]:\n"
             "            tried.add(peer.token)\n"
         ),
+        case="dbos-716",
+    ),
+    Planted(
+        name="takeover: what others have claimed meanwhile is freed again",
+        file="backends/romancy_sqlite/claims.sql",
+        text="where owner = :dead\norder by instance_id",
+        replacement="where owner = :dead or (crash_seq > 0 and owner is not null)\norder by instance_id",
+        case="dbos-742",
+    ),
+    Planted(
+        name="takeover: a worker of the same name is no rival",
+        file=f"{_WORKER}/lease_keeper.py",
+        text="        if rival is not None:\n            await self.leases.leave()\n            raise rival",
+        replacement="        if rival is not None and False:\n            raise rival",
+        case="dbos-804",
+    ),
+    Planted(
+        name="takeover: the next step of what was taken up is not begun",
+        file=f"{_ENGINE}/driver.py",
+        text="if not (isinstance(effect, StartActivity | StartCompensation) and live.is_at(id_of(effect))):",
+        replacement="if not isinstance(effect, StartActivity | StartCompensation):",
+        case="dbos-805",
     ),
     Planted(
         name="takeover: what was left by a portion stays behind",

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _JOBS = 60
+_DRAINS_FOR = 5.0
 
 
 @activity
@@ -114,23 +115,36 @@ async def old_and_new_have_one_name(scene: Scene) -> None:
     """#804: the new process begins under the name of the old one, while that one drains."""
     for number in range(4):
         await scene.app.start(sleeper.options(instance_id=f"sleeper{number}"))
-    old = scene.worker("old", WORKFLOWS, machine=0, worker_id="local")
-    await asyncio.sleep(scene.chance.uniform(1.0, 4.0))
+    await scene.app.start(job.options(instance_id="long"), _DRAINS_FOR)
+    old = scene.worker("old", WORKFLOWS, machine=0, worker_id="local", drain=10.0)
+
+    def beside(effect: Effect) -> None:
+        if effect.process != "old" and not old.process.is_dead:
+            scene.find("crew", effect.instance, f"{effect.process} works beside another worker of its name")
+
+    scene.hears.append(beside)
+    await asyncio.sleep(scene.chance.uniform(0.5, 4.0))
     old.drain()
     refused = 0
-    while True:
-        new = scene.worker(f"new{refused}", WORKFLOWS, machine=scene.chance.randrange(2), worker_id="local")
-        waiting = asyncio.create_task(new.is_over.wait())
-        await asyncio.wait([waiting], timeout=20.0)
-        if not new.process.is_dead:
-            waiting.cancel()
-            break
+    while (new := await _begun(scene, f"new{refused}")).process.is_dead:
         if not isinstance(new.process.error, UsageError):
             raise ScenePlayedWronglyError("the new process ended by itself") from new.process.error
         refused += 1
         await asyncio.sleep(0.1)
-    if not old.process.is_dead:
-        scene.find("crew", "local", "two workers of one name are at work")
+    if not refused and not scene.findings:
+        raise ScenePlayedWronglyError("the new process was not there before the old one had gone")
+
+
+async def _begun(scene: Scene, name: str) -> SimulatedWorker:
+    """Start a worker of the same name, and return it once it is at work or has ended."""
+    new = scene.worker(name, WORKFLOWS, machine=0, worker_id="local")
+    at_work = asyncio.Event()
+    scene.hears.append(lambda effect: at_work.set() if effect.process == name else None)
+    waiting = [asyncio.create_task(event.wait()) for event in (new.is_over, at_work)]
+    await asyncio.wait(waiting, timeout=20.0, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
+    return new
 
 
 async def stuck_in_front(scene: Scene) -> None:

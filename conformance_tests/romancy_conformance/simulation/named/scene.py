@@ -88,7 +88,7 @@ class SimulatedWorker:
 
     async def work(self, workflows: Sequence[Workflow[..., Any]], options: dict[str, Any]) -> None:
         """Be its main function."""
-        app = Romancy(_URL, workflows=workflows, warn_when_blocked=None, drain_timeout=2.0, **options)
+        app = Romancy(_URL, workflows=workflows, warn_when_blocked=None, **options)
         async with app:
             await self._told.wait()
             await app.drain()
@@ -145,12 +145,13 @@ class Scene:
         machine: int,
         alters: Alters | None = None,
         lease: float = 3.0,
+        drain: float = 2.0,
         **options: Any,
     ) -> SimulatedWorker:
-        """Start a worker process on this machine."""
+        """Start a worker process on this machine. `drain` is how long it lets its activities end."""
         process = self.cluster.process(name, machine=machine)
         worker = self._workers[process.pid] = SimulatedWorker(self, process, alters)
-        process.begin(worker.work(workflows, {"lease": lease, **options}), Context())
+        process.begin(worker.work(workflows, {"lease": lease, "drain_timeout": drain, **options}), Context())
         return worker
 
     async def until(self, holds: Callable[[], bool], what: str, *, most: float = 30.0) -> None:
