@@ -212,6 +212,7 @@ PLANTED: Final = (
         file=f"{_ENGINE}/driver.py",
         text="        if unfinished and live.has_ends:",
         replacement="        if unfinished and live.has_ends and False:",
+        unseen="an end waits beside a free slot only within a turn of the event loop",
     ),
     Planted(
         name="drain: attempts that were interrupted are not named",
@@ -245,6 +246,7 @@ PLANTED: Final = (
         text="consumed=await _requests_to_stop(store, row.instance_id),",
         replacement="consumed=(),",
         mend=True,
+        case="request-behind-an-end",
     ),
     Planted(
         name="retry: requests that came too late for an end stay in the inbox",
@@ -252,6 +254,7 @@ PLANTED: Final = (
         text="consumed += too_late(live, inputs, activation.dropped)",
         replacement="consumed += ()",
         mend=True,
+        unseen="the retry itself removes what lies there",
     ),
     Planted(
         name="cancel: a child is not told",
@@ -282,6 +285,7 @@ PLANTED: Final = (
             "                                     mail.address, mail.interest, mail.posted_at))"
         ),
         mend=True,
+        case="message-amid-an-end",
     ),
     Planted(
         name="refused: messages are fed in the order of their times",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from romancy_conformance.chaos.__main__ import features, shapes
 from romancy_conformance.chaos.kept import Kept
-from romancy_conformance.chaos.programs import UNUSUAL
+from romancy_conformance.chaos.programs import RETRIED, UNUSUAL
 from romancy_conformance.chaos.rounds import Plan
 from romancy_conformance.chaos.shapes.catalogue import SHAPES
 from romancy_conformance.simulation.named.catalogue import CASES
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _HEAVY = frozenset({"heavy", "heavy-sealed"})
 """Shapes whose payloads would take most of the time."""
+_RETRIES_EVERY = 3
+"""In each slice whose number is a multiple of this, programs are retried too, also while they are cancelled again."""
 _TIMES = 5
 """How often a named case is played, each time another way."""
 _LINES = 60
@@ -40,6 +42,7 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
     """Return the plan of one slice."""
     seed = f"{options.seed}-{number}"
     chance = random.Random(f"plan {seed}")
+    without = UNUSUAL if number % _RETRIES_EVERY else UNUSUAL - RETRIED
     return Plan(
         seed=seed,
         programs=options.programs,
@@ -47,7 +50,7 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
         workers=options.workers or chance.choice((1, 2, 3, 3, 5, 8)),
         lease=options.lease or chance.choice((1.0, 3.0, 3.0, 10.0)),
         patience=600.0,
-        without=options.without | UNUSUAL | IMPOSSIBLE,
+        without=options.without | without | IMPOSSIBLE,
         shapes=options.shapes,
         instances=options.instances,
         kept=kept_of(options),

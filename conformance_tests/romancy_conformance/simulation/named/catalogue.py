@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy_conformance.simulation.named import dbos, leases, mends, timers
+from romancy_conformance.simulation.named import dbos, ends, leases, mends, timers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ CASES: Final = {
     "late-question": Case(leases.late_question, leases.WORKFLOWS),
     "cancelled-after-a-death": Case(mends.cancelled_after_a_death, mends.WORKFLOWS),
     "lapse-amid-an-append": Case(mends.lapse_amid_an_append, mends.WORKFLOWS),
+    "message-amid-an-end": Case(ends.message_amid_an_end, ends.WORKFLOWS),
+    "request-behind-an-end": Case(ends.request_behind_an_end, ends.WORKFLOWS),
     "long-timer": Case(timers.long_timer, timers.WORKFLOWS),
 }
 """By the names that stand in place of seeds."""

@@ -122,6 +122,8 @@ class Scene:
         self.findings: list[Finding] = []
         self.hears: list[Callable[[Effect], None]] = []
         """Are told each effect when it happens."""
+        self.instances = 0
+        """How many it had."""
         self.app: Romancy
         """Starts workflows, and reads. It has no worker."""
         self.reads: Store
@@ -219,6 +221,7 @@ class Scene:
     async def _judge(self, store: Store) -> None:
         """Each instance has ended, and nothing that the log called completed was done again."""
         async for each in self.app.iter_instances():
+            self.instances += 1
             if each.status not in _ENDS:
                 self.find("stranded", each.instance_id, f"it is {each.status} {_PATIENCE:g} s after the faults")
             found = await read_log(store, each.instance_id)
@@ -252,7 +255,7 @@ def play_case(seed: str, part: Part, workflows: Sequence[Workflow[..., Any]], *,
         seed=seed,
         digest=world.trace.digest(),
         findings=[str(finding) for finding in scene.findings],
-        instances=len({effect.instance for effect in scene.effects}),
+        instances=scene.instances,
         deaths=counts.get("died", 0),
         wire=sum(counts.get(what, 0) for what in ("lost", "unanswered", "hung", "late", "cut", "away", "posthumous")),
         counts=counts,
