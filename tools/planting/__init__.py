@@ -50,7 +50,6 @@ PLANTED: Final = (
         text="            self._beaten_at = max(sent, self._beaten_at or 0)\n            self._watch",
         replacement="            self._beaten_at = max(boot_time(), self._beaten_at or 0)\n            self._watch",
         case="late-answer",
-        mend=True,
     ),
     Planted(
         name="takeover: a silence is counted from before the question that found the heartbeat",
@@ -85,6 +84,7 @@ PLANTED: Final = (
         file=f"{_WORKER}/lease.py",
         text="self._beaten_at - since >= peer.lease",
         replacement="self._beaten_at - since >= peer.lease // 2",
+        case="late-answer",
     ),
     Planted(
         name="takeover: a silence during a gap of its own heartbeats counts",
@@ -125,7 +125,6 @@ PLANTED: Final = (
         text="        if self._clock.seconds_until(due):\n            self.arm(live, name, due, ring)\n",
         replacement="        if due < 0:\n            self.arm(live, name, due, ring)\n",
         case="long-timer",
-        mend=True,
     ),
     Planted(
         name="cancel: an attempt that has ended counts as never begun",
