@@ -39,6 +39,8 @@ __all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "be_silent", "play", "p
 
 _LONGEST: Final = 2 * 3600 * SECOND
 """The time of the simulation after which a round that has not ended never will."""
+_MOST_TURNS: Final = 2_000_000
+"""The turns of all event loops after which a round is ended. Most have 100,000; workers that never rest have more."""
 _URL: Final = "memory://simulated"
 _MOST: Final = 12
 """Activities of an instance of a shape: rather more instances than long ones."""
@@ -103,7 +105,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
         if stop_at is not None:
             world.run(lambda: driver.is_dead, world.began + int(stop_at * SECOND))
             breakpoint()  # noqa: T100 - `world`, `cluster`, `processes` and `round_` are here
-        world.run(lambda: driver.is_dead, world.now + _LONGEST)
+        world.run(lambda: driver.is_dead or world.turns >= _MOST_TURNS, world.now + _LONGEST)
     outcome = Outcome(seed=plan.seed, digest=world.trace.digest(), counts=world.trace.counts, turns=world.turns)
     outcome.virtual, outcome.seconds = (world.now - world.began) / SECOND, time.monotonic() - begun
     outcome.deaths = sum(world.trace.counts.get(what, 0) for what in _DEATHS)
@@ -114,7 +116,8 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
         told = "".join(traceback.format_exception(driver.error))
         outcome.findings.append(f"BROKEN {plan.seed}: {told}")
     elif driver.result is None:
-        outcome.findings.append(f"ENDLESS {plan.seed}: the round did not end in two hours of its time")
+        spent = f"{outcome.virtual:.0f} s of its time and {world.turns} turns"
+        outcome.findings.append(f"ENDLESS {plan.seed}: the round did not end in {spent}")
     else:
         outcome.programs, outcome.instances = driver.result.programs, driver.result.instances
         outcome.findings += [str(finding) for finding in driver.result.findings]

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from romancy_conformance.simulation import slices
+from romancy_conformance.simulation.__main__ import options_of_a_run, plan_of
+
 CORPUS = [
     line for line in Path(__file__).with_name("corpus.txt").read_text("utf-8").splitlines() if not line.startswith("#")
 ]
@@ -36,6 +39,16 @@ def test_the_same_seed_gives_the_same_run(seed: str, tmp_path: Path) -> None:
 
     assert runs[0] == runs[1]
     assert (0, True) == (runs[0][0], len(runs[0][2].splitlines()) > 500)
+
+
+def test_a_slice_whose_processes_never_rest_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_MOST_TURNS", 500)
+    options = options_of_a_run().parse_args(["--seed", "one", *SMALL])
+
+    outcome = slices.Forked(plan_of(options, 1)).outcome()
+
+    (finding,) = outcome.findings
+    assert re.fullmatch(r"ENDLESS one-1: the round did not end in \d+ s of its time and 500 turns", finding)
 
 
 @pytest.mark.long
