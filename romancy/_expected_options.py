@@ -135,9 +135,16 @@ def refuse_unknown(what: str, given: Iterable[str], known: Sequence[str], words:
         raise OptionError(f"{what} has no option {name!r}{hint} options are {', '.join(known)}")
 
 
-def answer_options(cls: type, words: Mapping[str, str], *, method: str = "__init__", called: str = "") -> None:
-    """Let a method of a class answer options that it does not have. `called` is its name in the error."""
+def answer_options(
+    cls: type, words: Mapping[str, str], *, method: str = "__init__", called: str = "", takes: type | None = None
+) -> None:
+    """Let a method of a class answer options that it does not have. `called` is its name in the error.
+
+    `takes`: a TypedDict of optional keywords, which the method unpacks. They are shown as its parameters.
+    """
     inner: Any = vars(cls)[method]
+    if takes is not None:
+        inner.__signature__ = _with_keywords(inspect.signature(inner), takes)
     parameters = list(inspect.signature(inner).parameters.values())[1:]
     known = [its.name for its in parameters if its.kind is not its.POSITIONAL_ONLY]
 
@@ -150,3 +157,12 @@ def answer_options(cls: type, words: Mapping[str, str], *, method: str = "__init
             raise
 
     setattr(cls, method, answering)
+
+
+def _with_keywords(signature: inspect.Signature, takes: type) -> inspect.Signature:
+    """The signature with the keywords of a TypedDict in the place of `**`. None is the default of each."""
+    named = [its for its in signature.parameters.values() if its.kind is not its.VAR_KEYWORD]
+    for name, kind in takes.__annotations__.items():
+        declared = getattr(kind, "__forward_arg__", kind)
+        named.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=declared))
+    return signature.replace(parameters=named)

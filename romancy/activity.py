@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from functools import update_wrapper
+from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -19,12 +20,22 @@ from typing import (
     Protocol,
     Self,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
 
 from msgspec import Raw
+from msgspec.structs import replace
 
+from romancy._call_options import (
+    ActivityKeywords,
+    ActivityOptions,
+    CallKeywords,
+    DeclaredKeywords,
+    UndoKeywords,
+    UndoneKeywords,
+)
 from romancy._expected_options import OF_ACTIVITY, OF_ACTIVITY_CALLS, answer_options, refuse_unknown
 from romancy._sizes import check_large, fitting
 from romancy.context import ActivityContext, entered_activity
@@ -36,7 +47,6 @@ from romancy.declaring.callables import (
     is_async,
     is_method,
     name_of,
-    options_of,
 )
 from romancy.declaring.compensation import Compensation
 from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
@@ -45,14 +55,14 @@ from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
 from romancy.registry import declare
-from romancy.retry import Duration, RetryPolicy, policy, seconds
 from romancy.serialization import Signature
 from romancy.storage.limits import MEASURED_BYTES, check_event, check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from romancy.core import Commands
+    from romancy.retry import RetryPolicy
 
 __all__ = ["Activity", "Compensation", "activity", "compensation"]
 
@@ -78,103 +88,40 @@ class CompensationOf(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
-def _check_choices(
-    fn: Callable[..., Any], *, executor: object, compensate: object, commit: object, raises: Any
-) -> None:
-    """Check the options whose mistakes would show only when an attempt fails, or never."""
-    where = f"@activity on {fn.__qualname__}"
-    if commit not in ("eager", "lazy"):
-        raise RegistrationError(f"{where}: commit= is 'eager' or 'lazy', not {commit!r}")
-    if executor not in ("thread", "process"):
-        raise RegistrationError(f"{where}: executor= is 'thread' or 'process', not {executor!r}")
-    if compensate not in ("completed", "attempted"):
-        raise RegistrationError(f"{where}: compensate= is 'completed' or 'attempted', not {compensate!r}")
-    if not isinstance(raises, (list, tuple)) or not all(map(_is_error, cast("list[object]", raises))):
-        raise RegistrationError(f"{where}: raises= takes a list of exception classes, not {raises!r}")
-
-
-def _check_once(fn: Callable[..., Any], at_most_once: object, *, lazy: bool) -> None:
-    where = f"@activity on {fn.__qualname__}"
-    if not isinstance(at_most_once, bool):
-        raise RegistrationError(f"{where}: at_most_once= is True or False, not {at_most_once!r}")
-    if at_most_once and lazy:
-        raise RegistrationError(
-            f"{where}: with commit='lazy' a crash runs the activity again, and at_most_once=True never does; "
-            "leave one of them out"
-        )
-
-
-def _limit(longest: Duration | None, what: str, error: type[UsageError]) -> float | None:
-    """The limit in seconds. Raises UsageError for what is no length of time, and `error` for 0: nothing would run."""
-    limit = None if longest is None else seconds(longest, what)
-    if limit == 0:
-        raise error(f"{what} must be longer than 0 s; leave it out for no limit")
-    return limit
-
-
-def _is_error(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)
-
-
 class Activity(Generic[P, R_co]):
     """A unit of work. Awaiting a call in a workflow runs it durably; elsewhere the call runs the function."""
 
     kind = "activity"
 
-    def __init__(  # noqa: PLR0913 - each is an option of the decorator
+    def __init__(
         self,
         fn: Callable[..., Any],
         *,
-        name: str | None = None,
-        retry: RetryPolicy | None = None,
-        timeout: Duration | None = None,
-        heartbeat_timeout: Duration | None = None,
-        executor: Literal["thread", "process"] = "thread",
-        transactional: bool = True,
-        raises: Sequence[type[Exception]] = (),
-        pass_context: bool = False,
         undo: Callable[..., object] | None = None,
-        compensate: Literal["completed", "attempted"] = "completed",
-        commit: Literal["eager", "lazy"] = "eager",
-        at_most_once: bool = False,
+        **options: Unpack[DeclaredKeywords],
     ) -> None:
         check_function(fn, "activity")
-        _check_choices(fn, executor=executor, compensate=compensate, commit=commit, raises=raises)
-        _check_once(fn, at_most_once, lazy=commit == "lazy")
-        self.name = name_of(fn, name, "activity")
-        self.retry = policy(retry)
-        self.timeout = _limit(timeout, f"the timeout of activity {self.name}", RegistrationError)
-        self.heartbeat_timeout = _limit(
-            heartbeat_timeout, f"the heartbeat_timeout of activity {self.name}", RegistrationError
-        )
-        self.executor = executor
-        self.transactional = transactional
-        self.raises = tuple(raises)
-        self.pass_context = pass_context
+        self.name = name_of(fn, options.pop("name", None), "activity")
+        self.declared = ActivityOptions.declared(options, self.name, f"@activity on {fn.__qualname__}")
+        """Its options. Copies made by `options` share them."""
+        self.given = self.declared
+        """The options of a call: those of the declaration, and what `options` and `or_default` have changed."""
         self._undo: list[Compensation] = []
-        self.compensate: Literal["completed", "attempted"] = compensate
-        self.lazy = commit == "lazy"
-        self.at_most_once = at_most_once
         self.is_async = is_async(fn)
         self.declared_at = declared_at(fn)
         self.dependencies = dependencies_of(fn)
         self.signature = Signature.of(
-            fn, int(pass_context), subject=f"activity {self.name!r}", is_injected=is_dependency
+            fn, int(self.declared.pass_context), subject=f"activity {self.name!r}", is_injected=is_dependency
         )
-        if pass_context:
+        if self.declared.pass_context:
             check_context(self.signature, ActivityContext)
         self._check_no_other_context(fn)
         self.signature.check_known()
         self._arguments = f"arguments of activity {self.name}"
-        self._id: str | None = None
-        self._retry: RetryPolicy | None = None
-        self._timeout: float | None = None
-        self.default: Raw | None = None
-        """What a call returns if it fails for good, as it is stored. None: it raises."""
         update_wrapper(self, fn)
         self.fn: Callable[P, Any] = fn
         """The decorated function."""
-        if executor == "process":
+        if self.declared.executor == "process":
             self._check_process()
         if undo is not None:
             self._undo_with(undo)
@@ -194,6 +141,17 @@ class Activity(Generic[P, R_co]):
         return Raw(fitting(self.signature.encode_arguments(args, kwargs), self._arguments))
 
     if TYPE_CHECKING:
+        # Each option of the declaration can be read under its name.
+        retry: RetryPolicy | None
+        timeout: float | None
+        heartbeat_timeout: float | None
+        executor: Literal["thread", "process"]
+        transactional: bool
+        raises: tuple[type[Exception], ...]
+        pass_context: bool
+        compensate: Literal["completed", "attempted"]
+        lazy: bool
+        at_most_once: bool
 
         @property
         def _exactly(self) -> Exactly[P, R_co]: ...
@@ -222,9 +180,9 @@ class Activity(Generic[P, R_co]):
             outcome = self.fn(*args, **kwargs)
             return await outcome if self.is_async else outcome
         except Exception:
-            if self.default is None:
+            if self.given.default is None:
                 raise
-            return self.read_default(self.default)
+            return self.read_default(self.given.default)
 
     async def _durably(self, number: int, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         commands.calls.made.pop(number, None)
@@ -232,19 +190,14 @@ class Activity(Generic[P, R_co]):
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)
         del args, kwargs  # free the arguments: the call may wait for days
-        return await commands.activity(self, encoded, self._id, self._retry, self._timeout)
+        return await commands.activity(self, encoded)
 
-    def options(
-        self, *, id: str | None = None, retry: RetryPolicy | None = None, timeout: Duration | None = None
-    ) -> Self:
+    def options(self, **options: Unpack[CallKeywords]) -> Self:
         """The same activity for one call, under your own id, policy or timeout."""
-        if id is not None:
+        if (id := options.get("id")) is not None:
             check_id(id, f"activity id of {self.name}")
         changed = copy.copy(self)
-        changed._id = self._id if id is None else id  # noqa: SLF001 - a copy of itself
-        changed._retry = self._retry if retry is None else policy(retry)  # noqa: SLF001 - a copy of itself
-        if timeout is not None:
-            changed._timeout = _limit(timeout, f"the timeout of {self.name}", UsageError)  # noqa: SLF001 - as above
+        changed.given = self.given.called(options, self.name)
         return changed
 
     def or_default(self, default: D, /) -> Activity[P, R_co | D]:
@@ -256,7 +209,8 @@ class Activity(Generic[P, R_co]):
         """
         changed = cast("Activity[P, R_co | D]", copy.copy(self))
         stored = _NULL if default is None else Raw(self.signature.encode_default(default))
-        changed.default = Raw(check_event(stored, f"default of activity {self.name}"))
+        checked = Raw(check_event(stored, f"default of activity {self.name}"))
+        changed.given = replace(self.given, default=checked)
         return changed
 
     @overload
@@ -286,17 +240,17 @@ class Activity(Generic[P, R_co]):
                 f"activity {self.name}: executor='process' needs a function at the top of a module, "
                 "where another process can find it, and no method of an object"
             )
-        if self.pass_context or self.dependencies:
+        if self.declared.pass_context or self.dependencies:
             raise RegistrationError(
                 f"activity {self.name}: executor='process' shares nothing with the app: it has neither a context "
                 "nor dependencies"
             )
-        if self.lazy:
+        if self.declared.lazy:
             raise RegistrationError(
                 f"activity {self.name}: executor='process' takes longer than the commit that commit='lazy' saves; "
                 "leave commit= out"
             )
-        if self.heartbeat_timeout is not None:
+        if self.declared.heartbeat_timeout is not None:
             raise RegistrationError(
                 f"activity {self.name}: executor='process' has no context to give a heartbeat with; "
                 "use timeout=, which ends the process"
@@ -305,7 +259,7 @@ class Activity(Generic[P, R_co]):
     def _undo_with(self, fn: Callable[..., object]) -> Compensation:
         if self.undo is not None:
             raise RegistrationError(f"activity {self.name} already has the compensation {self.undo.name}")
-        if self.lazy:
+        if self.declared.lazy:
             raise RegistrationError(
                 f"activity {self.name}: with commit='lazy', a crash can lose the record that it ran, and nothing would "
                 "undo it; leave commit= out, or the compensation"
@@ -313,8 +267,8 @@ class Activity(Generic[P, R_co]):
         if isinstance(fn, Compensation):
             undo = fn
         else:
-            undo = declare(Compensation(fn, f"{self.name}.{fn.__name__}" if is_method(fn) else None))
-        if self.compensate == "attempted" and undo.takes_result:
+            undo = declare(Compensation(fn, name=f"{self.name}.{fn.__name__}" if is_method(fn) else None))
+        if self.declared.compensate == "attempted" and undo.takes_result:
             raise RegistrationError(
                 f"activity {self.name}: an attempt that did not complete has no result, which the compensation "
                 f"{undo.name} asks for; leave its `result` out, or compensate only what completed"
@@ -325,7 +279,7 @@ class Activity(Generic[P, R_co]):
 
     def check(self) -> None:
         """Raise RegistrationError for a type that cannot be found or stored."""
-        if self.pass_context:
+        if self.declared.pass_context:
             check_context(self.signature, ActivityContext)
         self.signature.check()
 
@@ -354,10 +308,12 @@ class Activity(Generic[P, R_co]):
         return f"<activity {self.name}>"
 
 
+for _option in [*(DeclaredKeywords.__annotations__.keys() - {"name", "commit"}), "lazy"]:
+    setattr(Activity, _option, property(attrgetter(f"declared.{_option}")))
 answer_names(Activity, OF_ACTIVITIES, "__name__")
-answer_options(Activity, OF_ACTIVITY_CALLS, method="options", called="options(…) of an activity")
+answer_options(Activity, OF_ACTIVITY_CALLS, method="options", called="options(…) of an activity", takes=CallKeywords)
 
-_OPTIONS: Final = ("compensation", *(name for name in options_of(Activity) if name != "undo"))
+_OPTIONS: Final = ("compensation", *DeclaredKeywords.__annotations__)
 
 
 class _ActivityDecorator(Protocol):
@@ -394,34 +350,18 @@ def activity(
     fn: Callable[P, Coroutine[Any, Any, T]],
     /,
     *,
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
     compensation: Callable[P, object] | Callable[Concatenate[T, P], object] | None = None,
     compensate: Literal["completed", "attempted"] = "completed",
-    commit: Literal["eager", "lazy"] = "eager",
-    at_most_once: bool = False,
+    **options: Unpack[ActivityKeywords],
 ) -> Activity[P, T]: ...
 @overload
 def activity(
     fn: Callable[P, T],
     /,
     *,
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
     compensation: Callable[P, object] | Callable[Concatenate[T, P], object] | None = None,
     compensate: Literal["completed", "attempted"] = "completed",
-    commit: Literal["eager", "lazy"] = "eager",
-    at_most_once: bool = False,
+    **options: Unpack[ActivityKeywords],
 ) -> Activity[P, T]: ...
 @overload
 def activity(
@@ -429,15 +369,7 @@ def activity(
     /,
     *,
     pass_context: Literal[True],
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
-    commit: Literal["eager", "lazy"] = "eager",
-    at_most_once: bool = False,
+    **options: Unpack[ActivityKeywords],
 ) -> Activity[P, T]: ...
 @overload
 def activity(
@@ -445,57 +377,19 @@ def activity(
     /,
     *,
     pass_context: Literal[True],
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
-    commit: Literal["eager", "lazy"] = "eager",
-    at_most_once: bool = False,
+    **options: Unpack[ActivityKeywords],
 ) -> Activity[P, T]: ...
 @overload
 def activity(
     *,
     compensation: Callable[Q, object],
     compensate: Literal["completed", "attempted"] = "completed",
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
-    at_most_once: bool = False,
+    **options: Unpack[UndoneKeywords],
 ) -> _CompensatedDecorator[Q]: ...
 @overload
-def activity(
-    *,
-    pass_context: Literal[True],
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
-    commit: Literal["eager", "lazy"] = "eager",
-    at_most_once: bool = False,
-) -> _ContextActivityDecorator: ...
+def activity(*, pass_context: Literal[True], **options: Unpack[ActivityKeywords]) -> _ContextActivityDecorator: ...
 @overload
-def activity(
-    *,
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: Duration | None = None,
-    heartbeat_timeout: Duration | None = None,
-    executor: Literal["thread", "process"] = "thread",
-    transactional: bool = True,
-    raises: Sequence[type[Exception]] = (),
-    commit: Literal["eager", "lazy"] = "eager",
-    at_most_once: bool = False,
-) -> _ActivityDecorator: ...
+def activity(**options: Unpack[ActivityKeywords]) -> _ActivityDecorator: ...
 def activity(fn: Any = None, /, *, compensation: Callable[..., object] | None = None, **options: Any) -> Any:
     """Declare a function, async or not, or the method of an object as an activity.
 
@@ -531,14 +425,12 @@ class _CompensationDecorator(Protocol):
 
 
 @overload
-def compensation(
-    fn: Callable[P, T], /, *, name: str | None = None, retry: RetryPolicy | None = None
-) -> CompensationOf[P, T]: ...
+def compensation(fn: Callable[P, T], /, **options: Unpack[UndoKeywords]) -> CompensationOf[P, T]: ...
 @overload
-def compensation(*, name: str | None = None, retry: RetryPolicy | None = None) -> _CompensationDecorator: ...
+def compensation(**options: Unpack[UndoKeywords]) -> _CompensationDecorator: ...
 def compensation(fn: Any = None, /, **options: Any) -> Any:
     """Declare a function, or a method, that undoes an activity, to be named in `@activity(compensation=…)`."""
-    refuse_unknown("@compensation", options, ("name", "retry"), OF_ACTIVITY)
+    refuse_unknown("@compensation", options, tuple(UndoKeywords.__annotations__), OF_ACTIVITY)
 
     def decorate(fn: Any) -> Compensation:
         return declare(Compensation(fn, **options))

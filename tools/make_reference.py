@@ -14,7 +14,7 @@ from posixpath import normpath
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, dashboard, errors, hooks, http, outbox, query, sync, testing
+from romancy import Romancy, _call_options, dashboard, errors, hooks, http, outbox, query, sync, testing
 from romancy.ext import django, otel, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
@@ -35,7 +35,7 @@ FENCE = "```python no-run: signatures"
 # Members that only the engine calls, and classes that only it makes.
 INTERNAL = {
     "Activity": {
-        "as_undo", "check", "default", "is_same_call", "kind", "read_default", "read_result", "undo", "written",
+        "as_undo", "check", "is_same_call", "kind", "read_default", "read_result", "undo", "written",
     },
     "Codecs": {"ids", "of", "stored_size", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
@@ -148,11 +148,35 @@ def _function(source: Source, named: list[Function], title: str, level: str) -> 
 
 
 def _unpacked(signatures: list[str]) -> list[str]:
-    """Say where the keywords are that a signature only names."""
+    """Say which the keywords are that a signature only names, or where they are."""
     found = re.search(r"\*\*(\w+): Unpack\[(\w+)\]", signatures[-1])
     if found is None:
         return []
-    return [f"The keywords `{found[1]}` are those of [{found[2]}](comparisons.md#{found[2].lower()}).", ""]
+    if found[2] in query.__all__:
+        return [f"The keywords `{found[1]}` are those of [{found[2]}](comparisons.md#{found[2].lower()}).", ""]
+    keywords = _keywords(found[2])
+    lines = [f"The keywords of `{found[2]}`, each of which can be left out:", ""]
+    lines += [f"- `{written}`" + (f": {' '.join(said.split())}" if said else "") for written, said in keywords.values()]
+    others = {each[1] for each in re.finditer(r"Unpack\[(\w+)\]", " ".join(signatures))} - {found[2]}
+    for other in sorted(others):
+        without = ", ".join(f"`{name}`" for name in sorted(keywords.keys() - _keywords(other).keys()))
+        lines += ["", f"`{other}` has the same ones without {without}."]
+    return [*lines, ""]
+
+
+def _keywords(kind: str) -> dict[str, tuple[str, str]]:
+    """The keywords of a TypedDict of options with those of its bases: how each is written, and what is said of it."""
+    source = _source(_call_options.__name__)
+    (node,) = (each for each in source.module.body if isinstance(each, ast.ClassDef) and each.name == kind)
+    found: dict[str, tuple[str, str]] = {}
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id in vars(_call_options).keys() - {"TypedDict"}:
+            found |= _keywords(base.id)
+    for member, following in zip(node.body, [*node.body[1:], None], strict=True):
+        attribute = _attribute(source.text, member, following)
+        if attribute:
+            found[_name(member)] = attribute
+    return found
 
 
 def _attribute(text: str, node: ast.stmt, following: ast.stmt | None) -> tuple[str, str] | None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from romancy.core._asking import Asking
     from romancy.core._definitions import WorkflowDefinition
     from romancy.core._messages import Topic
-    from romancy.retry import RetryPolicy
 
 __all__ = ["ActivityCall", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
 
@@ -54,8 +53,8 @@ class ActivityCall(Answer):
     """
 
     __slots__ = (
-        "cancel_requested", "context", "definition", "details", "failures", "idle", "lost", "next_at", "retry",
-        "scheduled", "since", "timeout", "told", "unheard", "unknown",
+        "cancel_requested", "context", "definition", "details", "failures", "idle", "lost", "next_at",
+        "scheduled", "since", "told", "unheard", "unknown",
     )  # fmt: skip
 
     scheduled: ev.ActivityScheduled
@@ -76,8 +75,6 @@ class ActivityCall(Answer):
     """Whether it was asked to stop while no attempt ran: it waited for its next attempt."""
     definition: Any
     """The `ActivityDefinition` that the body has called; None where no code awaits the outcome."""
-    retry: RetryPolicy | None
-    timeout: float | None
     context: Context | None
     """The context variables of the call; None if the body has set none."""
     since: int

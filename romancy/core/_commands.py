@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
-    from romancy.retry import RetryPolicy
 
 __all__ = ["Commands", "current_commands"]
 
@@ -42,19 +41,12 @@ class Commands(MessageCommands):
 
     __slots__ = ()
 
-    def activity(
-        self,
-        definition: ActivityDefinition,
-        args: Raw,
-        id: str | None = None,
-        retry: RetryPolicy | None = None,
-        timeout: float | None = None,
-    ) -> Answer:
+    def activity(self, definition: ActivityDefinition, args: Raw) -> Answer:
         """Schedule an activity. The future brings its decoded result or its failure."""
         name = definition.name
         if self.loop.dead or self.over:
             self._refuse()
-        ids = self._ids
+        ids, id = self._ids, definition.given.id
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
         undo = definition.undo
         if undo is not None:
@@ -67,7 +59,6 @@ class Commands(MessageCommands):
             return Answer(loop=self.loop)  # the run is torn down, and its code has caught every error
         make_future(call, loop=self.loop)
         call.commands, call.definition, call.since = self, definition, self.activation
-        call.retry, call.timeout = retry or definition.retry, timeout or definition.timeout
         call.context = context = copy_context() or None
         if context is not None and undo is not None:
             self.keep(scheduled.id, context)
@@ -258,7 +249,7 @@ class Commands(MessageCommands):
         former = None if self.state.memory is None else self._memory.given.get(("activities", call.id))
         if former is not None and former.stands and former.default is not None:
             return former.default
-        default: Raw | None = call.definition.default
+        default: Raw | None = call.definition.given.default
         return default
 
     def _activity_cancelled(self, _event: ev.ActivityCancelled, call: ActivityCall) -> None:

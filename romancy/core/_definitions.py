@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from msgspec import Raw
 
+    from romancy._call_options import ActivityOptions
     from romancy.core._commands import Commands
-    from romancy.retry import RetryPolicy
 
 __all__ = ["ActivityDefinition", "CompensationDefinition", "WorkflowDefinition"]
 
@@ -25,12 +25,7 @@ class CompensationDefinition(Protocol):
     def takes_result(self) -> bool: ...
 
     @property
-    def retry(self) -> RetryPolicy | None: ...
-
-    @property
-    def at_most_once(self) -> bool:
-        """False: an undo is carried out until it succeeds."""
-        ...
+    def given(self) -> ActivityOptions: ...
 
 
 class ActivityDefinition(Protocol):
@@ -43,13 +38,9 @@ class ActivityDefinition(Protocol):
     def fn(self) -> Callable[..., Any]: ...
 
     @property
-    def retry(self) -> RetryPolicy | None: ...
-
-    @property
-    def timeout(self) -> float | None: ...
-
-    @property
-    def raises(self) -> tuple[type[Exception], ...]: ...
+    def given(self) -> ActivityOptions:
+        """The options of the call."""
+        ...
 
     @property
     def undo(self) -> CompensationDefinition | None: ...
@@ -57,19 +48,6 @@ class ActivityDefinition(Protocol):
     @property
     def as_undo(self) -> CompensationDefinition:
         """The activity itself, in the place of a compensation."""
-        ...
-
-    @property
-    def at_most_once(self) -> bool:
-        """Whether an attempt that may have begun is never begun again."""
-        ...
-
-    @property
-    def compensate(self) -> Literal["completed", "attempted"]: ...
-
-    @property
-    def default(self) -> Raw | None:
-        """What a call returns if it fails for good, as it is stored. None: it raises."""
         ...
 
     def read_default(self, default: Raw, /) -> object: ...

@@ -21,7 +21,6 @@ from romancy.core._message_events import (
     Unsubscribed,
     WaitCancelled,
 )
-from romancy.retry import RetryPolicy
 from romancy.serialization import ErrorInfo
 from romancy.status import Status
 
@@ -45,8 +44,7 @@ __all__ = [
 class StartActivity(Struct, frozen=True, gc=False):
     """Run attempt number `attempt`, not before `due` (µs) if that is given. `failed` attempts before it have failed.
 
-    `retry` and `timeout` come from the call or the activity; None: the app's are used. `details` come from the last
-    heartbeat of the attempts before this one.
+    The definition has the options of the call. `details` come from the last heartbeat of the attempts before this one.
     """
 
     activity_id: str
@@ -54,8 +52,6 @@ class StartActivity(Struct, frozen=True, gc=False):
     args: Raw
     attempt: int = 1
     due: int | None = None
-    retry: RetryPolicy | None = None
-    timeout: float | None = None
     details: Raw = NULL
     key: str = ""
     """Its idempotency key, if a former run gave it one."""

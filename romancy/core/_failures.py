@@ -81,7 +81,7 @@ def as_caught(
 
     Live and on replay, the choice is read from the log. A type that is not found by its name is not chosen.
     """
-    known = {*named, *_LIMITS, *map(exception_name, definition.raises)}
+    known = {*named, *_LIMITS, *map(exception_name, definition.given.raises)}
     own = own_classes(event.error, known, definition.fn, error)
     return msgspec.structs.replace(event, own=tuple(own)) if own else event
 
@@ -91,11 +91,11 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
 
     Raises NonDeterminismError if the log names a class that cannot be found.
     """
-    declared: dict[str, type[Exception]] = {exception_name(kind): kind for kind in definition.raises}
+    declared: dict[str, type[Exception]] = {exception_name(kind): kind for kind in definition.given.raises}
     own = classes_of(event, definition.fn, declared)
     allowed = _ALWAYS | terminal_errors(event.error, definition.fn) | own | declared
     cause = rebuild_exception(event.error, allowed, activity_id=event.id, attempts=event.attempts)
-    if isinstance(cause, (TerminalError, *definition.raises)):
+    if isinstance(cause, (TerminalError, *definition.given.raises)):
         return cause
     if event.unknown and event.error.type == _UNKNOWN:
         return _unknown(event, cause)

@@ -138,7 +138,7 @@ class State:
     def compensates(self, activity: str) -> str:
         """Which outcomes of an activity of this name are undone: `completed`, also `attempted`, or none (empty)."""
         definition = self.undoes(activity)
-        return "" if definition is None else definition.compensate
+        return "" if definition is None else definition.given.compensate
 
     def undoes(self, activity: str) -> ActivityDefinition | None:
         """The activity of this name, if it has a compensation."""

@@ -29,7 +29,7 @@ def _start_activity(commands: Commands, event: ev.ActivityScheduled) -> fx.Start
         return None
     details, failed = call.details, call.failures
     return fx.StartActivity(
-        event.id, call.definition, event.args, failed + call.unheard + 1, call.next_at, call.retry, call.timeout,
+        event.id, call.definition, event.args, failed + call.unheard + 1, call.next_at,
         ev.NULL if details is None else details, event.key, call.lost or _is_declared(state, call), call.context,
         failed,
     )  # fmt: skip
@@ -38,7 +38,7 @@ def _start_activity(commands: Commands, event: ev.ActivityScheduled) -> fx.Start
 def _is_declared(state: State, call: ActivityCall) -> bool:
     """Whether a former run may have begun it, it begins at most once, and a person says that its effect stands."""
     former = None if state.memory is None else state.memory.given.get(("activities", call.id))
-    return former is not None and former.declared and bool(call.definition.at_most_once)
+    return former is not None and former.declared and bool(call.definition.given.at_most_once)
 
 
 def _start_compensation(

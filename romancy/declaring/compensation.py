@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Unpack
 
+from romancy._call_options import ActivityOptions, UndoKeywords
 from romancy.declaring.callables import check_function, declared_at, is_async, name_of
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError
-from romancy.retry import RetryPolicy, policy
 from romancy.serialization import Signature
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.activity import Activity
+    from romancy.retry import RetryPolicy
 
 __all__ = ["Compensation"]
 
@@ -25,20 +26,21 @@ class Compensation:
     """Undoes an activity: takes the activity's parameters, or its `result` first and then those."""
 
     kind = "compensation"
-    lazy: Final = False
-    at_most_once: bool = False
-    timeout: Final = None
 
-    def __init__(self, fn: Callable[..., object], name: str | None = None, retry: RetryPolicy | None = None) -> None:
+    def __init__(self, fn: Callable[..., object], **options: Unpack[UndoKeywords]) -> None:
         check_function(fn, "compensation")
         self.fn = fn
-        self.name = name_of(fn, name, "compensation")
-        self.retry = policy(retry)
+        self.name = name_of(fn, options.pop("name", None), "compensation")
+        self.given = ActivityOptions.of_compensation(options)
         self.is_async = is_async(fn)
         self.declared_at = declared_at(fn)
         self.dependencies = dependencies_of(fn)
         self.signature = Signature.of(fn, subject=f"compensation {self.name!r}", is_injected=is_dependency)
         update_wrapper(self, fn)
+
+    @property
+    def retry(self) -> RetryPolicy | None:
+        return self.given.retry
 
     @property
     def takes_result(self) -> bool:

@@ -209,8 +209,9 @@ class _Survey:
         if id(thing) not in self._seen:
             self._seen[id(thing)] = thing
             undo = getattr(thing, "undo", None)
-            raises = sorted(self.value(each) for each in getattr(thing, "raises", ()))
-            more = "" if undo is None else f", {thing.compensate} undone by {self.definition(undo)}"
+            declared = getattr(thing, "declared", None)
+            raises = sorted(self.value(each) for each in getattr(declared, "raises", ()))
+            more = "" if undo is None else f", {thing.declared.compensate} undone by {self.definition(undo)}"
             names = _names_of(thing.fn)
             told = f"{label}({', '.join(self._of_signature(thing.signature, names))})"
             self.facts.add(f"{label} may fail with {self._errors_in(names)}")

@@ -9,6 +9,7 @@ from romancy.errors import UsageError
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from romancy._call_options import ActivityOptions
     from romancy.activity import Activity
     from romancy.core import Commands
 
@@ -36,18 +37,14 @@ class UndoByActivity:
     """An activity in the place of a compensation: it is called with the arguments with which it was registered."""
 
     kind: Final = "compensation"
-    lazy: Final = False
-    at_most_once: bool = False
 
     def __init__(self, activity: Activity[..., Any]) -> None:
         self.takes_result = False
         self.name = activity.name
         self.fn = activity.fn
-        self.retry = activity.retry
-        self.timeout = activity.timeout
+        self.given = activity.declared.as_undo
         self.is_async = activity.is_async
         self.dependencies = activity.dependencies
-        self.transactional = activity.transactional
         self.signature = activity.signature
 
     def arguments(self, _: Activity[..., Any], args: Raw, __: Raw) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -62,17 +59,18 @@ def checked_undo(activity: Any) -> None:
         name = getattr(activity, "__name__", type(activity).__name__)
         declared = "declare it with @activity" if kind != "compensation" else "declare it with @activity instead"
         raise UsageError(f"ctx.on_undo() takes an activity, and {name} is none; {declared}")
-    if activity.at_most_once:
+    if activity.declared.at_most_once:
         raise UsageError(
             f"activity {activity.name} cannot be registered as an undo: an undo is carried out until it succeeds, and "
             "at_most_once=True begins it once. Register an activity without that option"
         )
-    if activity.default is not None:
+    if activity.given.default is not None:
         raise UsageError(
             f"activity {activity.name} cannot be registered as an undo with a default: nobody gets what an undo "
             "returns. Register it without or_default()"
         )
-    if activity.pass_context or activity.executor == "process" or activity.heartbeat_timeout is not None:
+    options: ActivityOptions = activity.declared
+    if options.pass_context or options.executor == "process" or options.heartbeat_timeout is not None:
         raise UsageError(
             f"activity {activity.name} cannot be registered as an undo: an undo has no pass_context, no "
             "executor='process' and no heartbeat_timeout. Register an activity without them that does the same"

@@ -12,7 +12,7 @@ drops its held-back events, and a replay runs those activities again.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import ActivityCompleted, StartActivity
 from romancy.engine.slot import HeldBack
@@ -57,8 +57,6 @@ def may_wait(live: Live, activation: Activation, inputs: Sequence[Given]) -> boo
         return False
     if live.run.state.memory is not None or not (activation.effects or live.attempts):
         return False
-    return all(type(effect) is StartActivity and _is_lazy(effect.definition) for effect in activation.effects)
-
-
-def _is_lazy(definition: Any) -> bool:
-    return bool(definition.lazy)
+    return all(
+        type(effect) is StartActivity and effect.definition.given.commit == "lazy" for effect in activation.effects
+    )

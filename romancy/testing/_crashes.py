@@ -133,7 +133,7 @@ class _MortalApp(TestApp):
     @property
     def begun_once(self) -> set[str]:
         """The names of the activities that are declared at most once."""
-        return {one.name for one in self._registry.activities.values() if one.at_most_once}
+        return {one.name for one in self._registry.activities.values() if one.declared.at_most_once}
 
     async def _life_of(self, instance_id: str) -> int:
         await self._kept.open()

@@ -135,7 +135,7 @@ class ActivityEnvironment:
         kind = ActivityContext if activity.is_async else PlainActivityContext
         details = Raw(dumps(list(self.heartbeat_details), "heartbeat_details")) if self.heartbeat_details else None
         context = kind(port, self.instance_id, activity.name, self.attempt, "test", details, key=self.idempotency_key)
-        if activity.pass_context:
+        if activity.declared.pass_context:
             positional = (context, *positional)
         enter_activity(lambda: context)
         async with port.undone_if_it_fails():

@@ -7,6 +7,8 @@ import copy
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec.structs import replace
+
 from romancy.core import StartCompensation
 from romancy.errors import UsageError
 from romancy.testing._calls import ActivityCall, Calls
@@ -108,8 +110,7 @@ def _stand_in(definition: Any, fake: Callable[..., Any]) -> Any:
     stand_in = copy.copy(definition)
     stand_in.fn = _awaiting(fake)
     stand_in.is_async, stand_in.dependencies = True, {}
-    if definition.kind == "activity":
-        stand_in.executor, stand_in.pass_context = "thread", False
+    stand_in.given = replace(definition.given, executor="thread", pass_context=False)
     return stand_in
 
 

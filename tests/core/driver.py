@@ -411,13 +411,13 @@ class World:
         definition: Any = effect.definition
         context = self._context(id, effect)
         args, kwargs = definition.signature.decode_arguments(effect.args)
-        if definition.pass_context:
+        if definition.given.pass_context:
             args = (context, *args)
         try:
             result = contextvars.copy_context().run(_call_as, context, definition.fn, args, kwargs)
         except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
-            info = describe_exception(error, getattr(definition, "raises", ()))
-            decision = resolve(effect.retry, self.script.retry).decide(effect.attempt, error)
+            info = describe_exception(error, definition.given.raises)
+            decision = resolve(effect.definition.given.retry, self.script.retry).decide(effect.attempt, error)
             if isinstance(decision, GiveUp):
                 return [ActivityFailed(at=self.now, id=effect.activity_id, error=info, attempts=effect.attempt)]
             due = self.now + round(decision.delay * SECOND)
@@ -436,8 +436,8 @@ class World:
         try:
             _call(definition.fn, *definition.arguments(effect.activity, effect.args, effect.result))
         except Exception as error:  # noqa: BLE001 - whatever a compensation raises is its outcome
-            info = describe_exception(error, getattr(definition, "raises", ()))
-            decision = resolve(definition.retry, self.script.retry).decide(effect.attempt, error)
+            info = describe_exception(error, definition.given.raises)
+            decision = resolve(definition.given.retry, self.script.retry).decide(effect.attempt, error)
             if isinstance(decision, GiveUp):
                 return [CompensationFailed(at=self.now, id=effect.compensation_id, error=info)]
             due = self.now + round(decision.delay * SECOND)

@@ -39,6 +39,18 @@ async def badly_retried() -> None: ...
 async def badly_placed() -> None: ...
 
 
+@activity(retrry=RetryPolicy.none())  # type: ignore[call-overload, untyped-decorator]
+async def misspelt() -> None: ...
+
+
+@activity(compensation=release_number, commit="lazy")  # type: ignore[call-overload, untyped-decorator]
+async def lazy_and_undone(number: int) -> None: ...
+
+
+@compensation(at_most_once=True)  # type: ignore[call-overload, untyped-decorator]
+async def undone_once(number: int) -> None: ...
+
+
 class Billing:
     async def charge(self, amount: int) -> float:
         return amount
@@ -79,6 +91,7 @@ async def order(ctx: WorkflowContext, amount: int) -> str:
     ctx.on_undo(charge, 12, "EUR").carry_out()  # type: ignore[attr-defined]
     paid: str = await charge(12, "EUR")  # type: ignore[assignment]
     await charge.options(attempts=3)(12, "EUR")  # type: ignore[call-arg]
+    await charge.options(retry=3)(12, "EUR")  # type: ignore[arg-type]
     number: str = (await ctx.wait_event(settled)).data  # type: ignore[assignment]
     await ctx.sleep("soon")  # type: ignore[arg-type]
     await ctx.sleep_until(5)  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ class BegunOnce:
             id
             for id, call in live.run.state.activities.items()
             if call.definition is not None
-            and call.definition.at_most_once
+            and call.definition.given.at_most_once
             and begun.get(id) != call.failures + call.unheard + 1
         )
 

@@ -101,19 +101,19 @@ class Calling:
         effect = attempt.effect
         if isinstance(effect, StartCompensation):
             return await self._undo(attempt, definition, effect)
-        timeout = effect.timeout if effect.timeout is not None else definition.timeout
-        if definition.executor == "process":
-            return await self._in_process(attempt, definition, timeout)
+        given = definition.given
+        if given.executor == "process":
+            return await self._in_process(attempt, definition)
         positional, named = definition.signature.decode_arguments(effect.args)
         if definition.dependencies:
             named |= await self._resolved(attempt, definition)
-        if definition.pass_context:
+        if given.pass_context:
             positional = (attempt(), *positional)
         enter_activity(attempt)
-        if definition.heartbeat_timeout is not None:
-            value = await self._watched(attempt, definition, positional, named, timeout)
+        if given.heartbeat_timeout is not None:
+            value = await self._watched(attempt, definition, positional, named)
         else:
-            value = await self._call(attempt, definition, definition.fn, positional, named, timeout)
+            value = await self._call(attempt, definition, definition.fn, positional, named)
         await attempt.finish()
         return self._completed(attempt, value)
 
@@ -122,7 +122,7 @@ class Calling:
         if definition.dependencies:
             named |= await self._resolved(attempt, definition)
         enter_activity(attempt)
-        await self._call(attempt, definition, definition.fn, positional, named, definition.timeout)
+        await self._call(attempt, definition, definition.fn, positional, named)
         await attempt.finish()
         return CompensationCompleted(at=self._clock.now(), id=attempt.id, attempt=effect.attempt, queued=attempt.queued)
 
@@ -131,8 +131,9 @@ class Calling:
         apart = None if attempt.effect.context is None else self._context
         return await self._dependencies.resolve(definition.dependencies, apart)
 
-    async def _in_process(self, attempt: Attempt, definition: Any, timeout: float | None) -> Input:
+    async def _in_process(self, attempt: Attempt, definition: Any) -> Input:
         effect: Any = attempt.effect
+        timeout = definition.given.timeout
         args = bytes(effect.args)
         if timeout is None:
             stored = await self._processes.call(definition, args, attempt.was_killed)
@@ -147,14 +148,9 @@ class Calling:
         )
 
     async def _watched(
-        self,
-        attempt: Attempt,
-        definition: Any,
-        positional: tuple[Any, ...],
-        named: dict[str, Any],
-        timeout: float | None,
+        self, attempt: Attempt, definition: Any, positional: tuple[Any, ...], named: dict[str, Any]
     ) -> Any:
-        port, silence = attempt.open(), definition.heartbeat_timeout
+        port, silence = attempt.open(), definition.given.heartbeat_timeout
 
         def begun(*args: Any, **kwargs: Any) -> Any:
             port.heartbeat(None)  # its beginning is the first heartbeat
@@ -165,7 +161,7 @@ class Calling:
             "call activity_context().heartbeat() more often in it, or allow more"
         )
         async with watched(port, Limit(attempt, error, self._slots.reached), silence):
-            return await self._call(attempt, definition, begun, positional, named, timeout)
+            return await self._call(attempt, definition, begun, positional, named)
 
     async def _call(
         self,
@@ -174,8 +170,8 @@ class Calling:
         fn: Callable[..., Any],
         positional: tuple[Any, ...],
         named: dict[str, Any],
-        timeout: float | None,
     ) -> Any:
+        timeout = definition.given.timeout
         if timeout is None:
             if definition.is_async:
                 return await fn(*positional, **named)

@@ -78,8 +78,8 @@ def judged(
     """
     effect, port, named = attempt.effect, attempt.port, attempt.tools.errors
     definition: Any = effect.definition
-    call_policy = None if isinstance(effect, StartCompensation) else effect.retry
-    policy = resolve(call_policy, definition.retry, retry)
+    given = effect.definition.given
+    policy = resolve(given.retry, retry)
     returned = attempt.returned
     raised: BaseException | None = error
     if isinstance(error, RaisedElsewhereError):
@@ -87,8 +87,8 @@ def judged(
     else:
         if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
             error = raised = exit_refused(definition.name, error)
-        info = describe_exception(error, getattr(definition, "raises", ()), named)
-    never_again = definition.at_most_once and (unknown or isinstance(error, ActivityUnknownError))
+        info = describe_exception(error, given.raises, named)
+    never_again = given.at_most_once and (unknown or isinstance(error, ActivityUnknownError))
     if never_again:
         unknown, raised = True, unanswered(definition.name, error)
         info = describe_exception(raised)

@@ -112,12 +112,13 @@ class Port:
 
     async def session(self, native: type[Any] | None, isolation: IsolationLevel | None = None, /) -> Any:
         """The transaction that this attempt's completion will be part of. The first call begins it, with its level."""
-        if not getattr(self.effect.definition, "transactional", True):
+        given = self.effect.definition.given
+        if not given.transactional:
             raise UsageError(
                 f"activity {self.effect.name} was declared with transactional=False: it has no session. "
                 "Remove that option, or open a connection of your own"
             )
-        if getattr(self.effect.definition, "at_most_once", False):
+        if given.at_most_once:
             raise UsageError(
                 f"activity {self.effect.name} was declared with at_most_once=True: it has no session, whose "
                 "transaction the database may roll back and the engine repeat. Write in an activity of its own, before "

@@ -137,7 +137,7 @@ class Processes:
         if answer[:1] == _GOOD:
             return answer[1:]
         info = msgspec.json.decode(answer[1:], type=ErrorInfo)
-        kinds: tuple[type[Exception], ...] = (TerminalError, *definition.raises)
+        kinds: tuple[type[Exception], ...] = (TerminalError, *definition.given.raises)
         known = own_classes(info, self._named, definition.fn) | {exception_name(kind): kind for kind in kinds}
         raise RaisedElsewhereError(info, rebuild_exception(info, known), returned=answer[:1] == _UNKEPT)
 
@@ -210,7 +210,7 @@ def _answer(module: str, name: str, args: bytes, errors: Collection[str]) -> byt
             definition = getattr(definition, part)
         if args == _NO_CALL:
             return _GOOD
-        raises = definition.raises
+        raises = definition.given.raises
         positional, named = definition.signature.decode_arguments(args)
         value = definition.fn(*positional, **named)
         failed = _UNKEPT

@@ -123,7 +123,7 @@ class Attempts:
         """Run the attempt at its due time."""
         if type(effect) is StartActivity:
             id = effect.activity_id
-            if effect.definition.at_most_once and self._may_have_begun(live, effect):
+            if effect.definition.given.at_most_once and self._may_have_begun(live, effect):
                 return
         else:
             id = id_of(effect)
@@ -228,7 +228,7 @@ class Attempts:
             if self._stop(attempt) and not waited:
                 self.interrupted.note(live, attempt.id)
             else:
-                if attempt.effect.definition.at_most_once:
+                if attempt.effect.definition.given.at_most_once:
                     self.begun_once.take_back(attempt)
                 if not self._may_have_run(attempt):
                     live.never_began(attempt.id)
@@ -361,7 +361,7 @@ class Attempts:
                     self._one_free()  # nothing waits for it any more
                 elif fresh and not self._held:
                     context = self._context.copy()
-                    if attempt.effect.definition.at_most_once:
+                    if attempt.effect.definition.given.at_most_once:
                         self.begun_once.note(attempt)
                     if attempt.effect.context is not None:
                         carry(attempt.effect.context, context)
@@ -482,10 +482,11 @@ class Attempts:
         definition: Any = effect.definition
         if type(effect) is not StartActivity or not definition.is_async or definition.dependencies or self._stage:
             return None
-        if effect.timeout is not None or definition.timeout is not None or definition.heartbeat_timeout is not None:
+        given = definition.given
+        if not given.is_plain:
             return None
         positional, named = definition.signature.decode_arguments(effect.args)
-        if definition.pass_context:
+        if given.pass_context:
             positional = (attempt(), *positional)
         enter_activity(attempt)
         return definition.fn(*positional, **named)  # type: ignore[no-any-return]
@@ -498,7 +499,7 @@ class Attempts:
         result = Raw(definition.signature.encode_result(value))
         if len(result) > MEASURED_BYTES:
             check_large(result, f"result of activity {attempt.id}")
-        if definition.lazy:
+        if definition.given.commit == "lazy":
             attempt.live.completed_lazily(attempt.id)
         return ActivityCompleted(self._clock.now(), attempt.id, result, effect.attempt, attempt.queued)
 

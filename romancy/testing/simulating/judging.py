@@ -94,7 +94,7 @@ class _Calls:
         """What is wrong about this effect; None if nothing is, or if it belongs to a run whose log is gone."""
         keys = {idempotency_key(effect.instance_id, nonce, effect.activity_id) for nonce in self._nonces}
         activity = registry.activities.get(effect.activity_id.rpartition(":")[0])
-        if effect.idempotency_key not in keys or (activity is not None and activity.lazy):
+        if effect.idempotency_key not in keys or (activity is not None and activity.declared.lazy):
             return None
         if effect.activity_id in self._given_up:
             return "the log says that the call was given up before it began"

@@ -1,0 +1,174 @@
+"""The options of activities and of their calls: their names and types, what they may be, and the value that travels.
+
+Each option is declared here: a keyword for users, and a field of `ActivityOptions`. The definition that a call is made
+with has the value, and the effect has the definition, so nothing on the way from the decorator to the attempt names an
+option. Code reads an option where it acts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, cast
+
+from msgspec import Raw, Struct
+from msgspec.structs import force_setattr, replace
+
+from romancy.errors import RegistrationError, UsageError
+from romancy.retry import Duration, RetryPolicy, policy, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ActivityKeywords", "ActivityOptions", "CallKeywords", "DeclaredKeywords", "UndoKeywords", "UndoneKeywords"]
+
+
+class UndoKeywords(TypedDict, total=False):
+    """The options of `@compensation`."""
+
+    name: str | None
+    """The name in the log. Without it, the name of the function."""
+    retry: RetryPolicy | None
+    """How failed attempts are repeated. Without it, the policy of the app."""
+
+
+class UndoneKeywords(UndoKeywords, total=False):
+    """The options of each `@activity`."""
+
+    timeout: Duration | None
+    """The longest time of one attempt."""
+    heartbeat_timeout: Duration | None
+    """The longest time between two heartbeats of an attempt."""
+    executor: Literal["thread", "process"]
+    """Where a plain function runs: on a thread, as without this option, or in a process of its own."""
+    transactional: bool
+    """False: the activity has no session."""
+    raises: Sequence[type[Exception]]
+    """The exceptions that the workflow catches by their own classes."""
+    at_most_once: bool
+    """True: an attempt that may have begun is never begun again."""
+
+
+class ActivityKeywords(UndoneKeywords, total=False):
+    """The options of an `@activity` that is declared without `compensation=`."""
+
+    commit: Literal["eager", "lazy"]
+    """When the result is committed: at once, as without this option, or with the next commit of the workflow."""
+
+
+class DeclaredKeywords(ActivityKeywords, total=False):
+    """All options of an activity beside its compensation."""
+
+    pass_context: bool
+    compensate: Literal["completed", "attempted"]
+
+
+class CallKeywords(TypedDict, total=False):
+    """The options of a call. None changes nothing."""
+
+    id: str | None
+    """The id of the call in the log."""
+    retry: RetryPolicy | None
+    """How failed attempts of this call are repeated."""
+    timeout: Duration | None
+    """The longest time of one attempt at this call."""
+
+
+class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
+    """What an activity was declared with, or what one call of it was given, as it was checked."""
+
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+    heartbeat_timeout: float | None = None
+    executor: Literal["thread", "process"] = "thread"
+    transactional: bool = True
+    raises: tuple[type[Exception], ...] = ()
+    pass_context: bool = False
+    compensate: Literal["completed", "attempted"] = "completed"
+    commit: Literal["eager", "lazy"] = "eager"
+    at_most_once: bool = False
+    id: str | None = None
+    """The caller's id of the call."""
+    default: Raw | None = None
+    """What the call returns if it fails for good, as it is stored. None: it raises."""
+    is_plain: bool = True
+    """Whether an attempt only has to await its function. Follows from the options that are not `_AROUND`."""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "is_plain", all(getattr(self, name) == plain for name, plain in _WITHIN))
+
+    @property
+    def lazy(self) -> bool:
+        return self.commit == "lazy"
+
+    @classmethod
+    def declared(cls, options: DeclaredKeywords, name: str, where: str) -> Self:
+        """The value for a declaration. `where` is its place, for errors. Raises RegistrationError and UsageError."""
+        checked = cast("dict[str, Any]", dict(options))
+        for option, choices in _CHOICES.items():
+            given = checked.get(option, choices[0])
+            if not any(isinstance(given, type(each)) and given == each for each in choices):
+                raise RegistrationError(f"{where}: {option}= is {' or '.join(map(repr, choices))}, not {given!r}")
+        raises = checked.get("raises", ())
+        if not isinstance(raises, (list, tuple)) or not all(map(_is_error, cast("list[object]", raises))):
+            raise RegistrationError(f"{where}: raises= takes a list of exception classes, not {raises!r}")
+        if checked.get("at_most_once") and checked.get("commit") == "lazy":
+            raise RegistrationError(
+                f"{where}: with commit='lazy' a crash runs the activity again, and at_most_once=True never does; "
+                "leave one of them out"
+            )
+        checked["raises"] = tuple(cast("list[type[Exception]]", raises))
+        checked["retry"] = policy(checked.get("retry"))
+        for option in ("timeout", "heartbeat_timeout"):
+            what = f"the {option} of activity {name}"
+            checked[option] = _limit(checked.get(option), what, RegistrationError)
+        return cls(**checked)
+
+    @classmethod
+    def of_compensation(cls, options: UndoKeywords) -> Self:
+        """The value for a compensation. Raises UsageError."""
+        checked = cast("dict[str, Any]", dict(options))
+        policy(checked.get("retry"))
+        return cls(**checked)
+
+    def called(self, options: CallKeywords, name: str) -> Self:
+        """The value for a call of this activity. Raises UsageError."""
+        changes = {option: given for option, given in options.items() if given is not None}
+        if "retry" in changes:
+            policy(changes["retry"])
+        if "timeout" in changes:
+            changes["timeout"] = _limit(cast("Duration", changes["timeout"]), f"the timeout of {name}", UsageError)
+        return replace(self, **changes)
+
+    @property
+    def as_undo(self) -> ActivityOptions:
+        """Those that an undo has which is carried out by this activity."""
+        return ActivityOptions(retry=self.retry, timeout=self.timeout, transactional=self.transactional)
+
+
+_CHOICES: Final[dict[str, tuple[Any, ...]]] = {
+    "commit": ("eager", "lazy"),
+    "executor": ("thread", "process"),
+    "compensate": ("completed", "attempted"),
+    "at_most_once": (True, False),
+}
+_AROUND: Final = {
+    "retry", "transactional", "raises", "pass_context", "compensate", "commit", "at_most_once", "id", "default",
+    "is_plain",
+}  # fmt: skip
+"""Options that change nothing while the function of an attempt runs. Without them here, it is called slowly."""
+_WITHIN: Final = [
+    (name, default)
+    for name, default in zip(ActivityOptions.__struct_fields__, ActivityOptions.__struct_defaults__, strict=True)
+    if name not in _AROUND
+]
+
+
+def _limit(longest: Duration | None, what: str, error: type[UsageError]) -> float | None:
+    """The limit in seconds. Raises UsageError for what is no length of time, and `error` for 0: nothing would run."""
+    limit = None if longest is None else seconds(longest, what)
+    if limit == 0:
+        raise error(f"{what} must be longer than 0 s; leave it out for no limit")
+    return limit
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
