@@ -16,6 +16,7 @@ from typing import (
     Protocol,
     Self,
     TypeVar,
+    Unpack,
     overload,
 )
 
@@ -24,6 +25,7 @@ from msgspec import Raw
 from romancy._expected_options import OF_STARTS, OF_WORKFLOW, answer_options, refuse_unknown
 from romancy._headers import headers_of
 from romancy._sizes import check_large
+from romancy._start_options import StartKeywords, StartOptions
 from romancy.child import ChildHandle
 from romancy.context import WorkflowContext
 from romancy.core import ContinueAsNew, current_commands
@@ -39,7 +41,6 @@ from romancy.declaring.expected_names import OF_WORKFLOWS, answer_names
 from romancy.declaring.fingerprint import fingerprint
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
-from romancy.retry import Duration, seconds
 from romancy.serialization import Signature
 from romancy.storage.limits import MEASURED_BYTES, check_id
 from romancy.storage.query import path_key
@@ -60,7 +61,6 @@ _OPTIONS: Final = {
     "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
 }  # fmt: skip
 """What people give like an argument, and the option that it is."""
-_LONGEST_DELAY: Final = 100 * 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +106,27 @@ class Workflow(Generic[P, R_co]):
         self.signature = Signature.of(fn, 1, subject=f"workflow {self.name!r}")
         check_context(self.signature, WorkflowContext)
         self.signature.check_known()
-        self.instance_id: str | None = None
-        self.delay = 0.0
-        self.headers: dict[str, str] = {}
-        self.limit = 0
-        """For how many microseconds an instance may go on; 0: as long as it takes."""
+        self.given = StartOptions()
+        """The options of a start."""
         self._fingerprint: list[str] = []
         """Empty until it is needed. Copies made by `options` share it."""
         update_wrapper(self, fn)
+
+    @property
+    def instance_id(self) -> str | None:
+        return self.given.instance_id
+
+    @property
+    def delay(self) -> float:
+        return self.given.delay / 1_000_000
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self.given.headers
+
+    @property
+    def limit(self) -> int:
+        return self.given.limit
 
     @property
     def fn(self) -> Callable[Concatenate[WorkflowContext, P], Coroutine[Any, Any, R_co]]:
@@ -160,45 +173,20 @@ class Workflow(Generic[P, R_co]):
         _, answer = self._child(commands, args, kwargs)
         return await answer
 
-    def options(
-        self,
-        *,
-        instance_id: str | None = None,
-        delay: Duration | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: Duration | None = None,
-    ) -> Self:
+    def options(self, **options: Unpack[StartKeywords]) -> Self:
         """The same workflow for one start, under your own instance id, or after a delay that a message ends early.
 
         The workflow reads the `headers` as `ctx.headers`. `timeout` limits the whole instance, whatever becomes of its
         workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is
         stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError.
         """
-        if instance_id is not None:
+        if (instance_id := options.get("instance_id")) is not None:
             check_id(instance_id)
+        if (headers := options.get("headers")) is not None:
+            options["headers"] = headers_of(headers, f"the start of workflow {self.name}")
         changed = copy.copy(self)
-        changed.instance_id = self.instance_id if instance_id is None else instance_id
-        if delay is not None:
-            changed.delay = seconds(delay, "the delay of the start")
-            if changed.delay > _LONGEST_DELAY:
-                raise UsageError(
-                    f"the delay of the start must be at most {_LONGEST_DELAY:.0f} seconds (a century), "
-                    f"not {changed.delay:g}"
-                )
-        if timeout is not None:
-            changed.limit = self._limit(timeout)
-        if headers is not None:
-            changed.headers = headers_of(headers, f"the start of workflow {self.name}")
+        changed.given = self.given.changed(options, self.name)
         return changed
-
-    def _limit(self, timeout: Duration) -> int:
-        """The limit of an instance in microseconds."""
-        what = f"the timeout of the start of workflow {self.name}"
-        if not (given := seconds(timeout, what)):
-            raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
-        if given > _LONGEST_DELAY:
-            raise UsageError(f"{what} must be at most {_LONGEST_DELAY:.0f} seconds (a century), not {given:g}")
-        return max(1, round(given * 1_000_000))
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """The workflow with its arguments, for `start_many` and schedules."""
@@ -222,14 +210,7 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer, answer.stop)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
-        return commands.child(
-            self,
-            self.encode(args, kwargs),
-            instance_id=self.instance_id,
-            delay=self.delay,
-            headers=self.headers,
-            limit=self.limit,
-        )
+        return commands.child(self, self.encode(args, kwargs))
 
     def encode(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
@@ -278,7 +259,7 @@ class Workflow(Generic[P, R_co]):
 
 
 answer_names(Workflow, OF_WORKFLOWS, "__name__")
-answer_options(Workflow, OF_STARTS, method="options", called="options(…) of a workflow")
+answer_options(Workflow, OF_STARTS, method="options", called="options(…) of a workflow", takes=StartKeywords)
 
 
 class _WorkflowDecorator(Protocol):

@@ -14,7 +14,7 @@ from posixpath import normpath
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, _call_options, dashboard, errors, hooks, http, outbox, query, sync, testing
+from romancy import Romancy, _call_options, _start_options, dashboard, errors, hooks, http, outbox, query, sync, testing
 from romancy.ext import django, otel, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
@@ -166,11 +166,12 @@ def _unpacked(signatures: list[str]) -> list[str]:
 
 def _keywords(kind: str) -> dict[str, tuple[str, str]]:
     """The keywords of a TypedDict of options with those of its bases: how each is written, and what is said of it."""
-    source = _source(_call_options.__name__)
+    (module,) = (each for each in (_call_options, _start_options) if hasattr(each, kind))
+    source = _source(module.__name__)
     (node,) = (each for each in source.module.body if isinstance(each, ast.ClassDef) and each.name == kind)
     found: dict[str, tuple[str, str]] = {}
     for base in node.bases:
-        if isinstance(base, ast.Name) and base.id in vars(_call_options).keys() - {"TypedDict"}:
+        if isinstance(base, ast.Name) and base.id != "TypedDict":
             found |= _keywords(base.id)
     for member, following in zip(node.body, [*node.body[1:], None], strict=True):
         attribute = _attribute(source.text, member, following)

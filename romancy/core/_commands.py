@@ -13,10 +13,8 @@ from romancy.core import _events as ev
 from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
 from romancy.core._answers import ActivityCall, Answer, ChildAnswer
-from romancy.core._asking import SECOND
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import automatic_child, derive
-from romancy.core._loop import FAR_FUTURE
 from romancy.core._memory import what_of, without_number
 from romancy.core._message_commands import MessageCommands
 from romancy.core._shared_empty import NO_DICT
@@ -64,34 +62,23 @@ class Commands(MessageCommands):
             self.keep(scheduled.id, context)
         return call
 
-    def child(
-        self,
-        definition: WorkflowDefinition,
-        input: Raw,
-        *,
-        instance_id: str | None = None,
-        delay: float = 0.0,
-        headers: dict[str, str] = NO_DICT,
-        limit: int = 0,
-    ) -> tuple[ev.ChildStarted, ChildAnswer]:
+    def child(self, definition: WorkflowDefinition, input: Raw) -> tuple[ev.ChildStarted, ChildAnswer]:
         """Start a child workflow. The future brings its decoded result or its failure."""
         self._require_open()
         id = self._ids.number("child", definition.name)
         if self.started.run > 1:
             id = f"{id}@{self.started.run}"  # tells the end of this run's child from that of a former run's child
-        microseconds = round(min(delay, FAR_FUTURE) * SECOND)
-        former = self._former_child(definition, input, instance_id, microseconds) if self._remembers else None
+        given = definition.given
+        former = self._former_child(definition, input) if self._remembers else None
         if former is None:
+            instance_id = given.instance_id
             if instance_id is None:
                 instance_id = automatic_child(self.instance_id, self.started.nonce, id)
-            command = ev.ChildStarted(
-                id, definition.name, instance_id, input, microseconds, headers=headers, limit=limit
-            )
         else:
-            command = ev.ChildStarted(
-                former.id, definition.name, former.instance_id, input, microseconds, again=True, headers=headers,
-                limit=limit,
-            )  # fmt: skip
+            id, instance_id = former.id, former.instance_id
+        command = ev.ChildStarted(
+            id, definition.name, instance_id, input, given.delay, former is not None, given.headers, given.limit
+        )
         started = self.ask(command, definition)
         if self._children is NO_DICT:
             self._children = {}
@@ -176,10 +163,9 @@ class Commands(MessageCommands):
             return command
         return ev.ActivityScheduled(command.id, command.name, command.args, former.key)
 
-    def _former_child(
-        self, definition: WorkflowDefinition, input: Raw, instance_id: str | None, delay: int
-    ) -> ev.ChildStarted | None:
-        former = self._memory.call("children", definition.name, input, instance_id or "", delay, of=definition)
+    def _former_child(self, definition: WorkflowDefinition, input: Raw) -> ev.ChildStarted | None:
+        chosen, delay = definition.given.instance_id or "", definition.given.delay
+        former = self._memory.call("children", definition.name, input, chosen, delay, of=definition)
         return None if former is None else former.asked
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────

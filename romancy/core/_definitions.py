@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy._call_options import ActivityOptions
+    from romancy._start_options import StartOptions
     from romancy.core._commands import Commands
 
 __all__ = ["ActivityDefinition", "CompensationDefinition", "WorkflowDefinition"]
@@ -64,6 +65,11 @@ class WorkflowDefinition(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def given(self) -> StartOptions:
+        """The options of the start."""
+        ...
 
     def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]: ...
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
+from romancy._start_options import StartOptions
 from romancy.core._complaints import Complaint
 from romancy.core._definitions import ActivityDefinition, CompensationDefinition
 from romancy.core._events import NULL, Input, LogEvent, WorkflowStarted
@@ -113,13 +114,11 @@ class StartChild(Struct, frozen=True, gc=False):
     workflow: str
     instance_id: str
     input: Raw
-    delay: int = 0
+    given: StartOptions
     again: bool = False
     by: str = ""
     wanted_by: str = ""
     unsure: Literal["", "done", "undone"] = ""
-    headers: dict[str, str] = {}
-    limit: int = 0
 
 
 class CancelChild(Struct, frozen=True, gc=False):

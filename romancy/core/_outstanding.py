@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from romancy._start_options import StartOptions
 from romancy.core import _effects as fx
 from romancy.core import _events as ev
 from romancy.core import _message_events as ms
@@ -81,16 +82,13 @@ def not_to_be_undone(activity: str) -> NonDeterminismError:
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
     started = commands.started
+    given = StartOptions(delay=event.delay, headers=event.headers, limit=event.limit)
     if event.again and isinstance(started, ev.WorkflowRetried):
         return fx.StartChild(
-            event.id, event.workflow, event.instance_id, event.input, event.delay, again=True, by=started.nonce,
-            wanted_by=run_of_child(started, event.instance_id), unsure=started.unsure, headers=event.headers,
-            limit=event.limit,
+            event.id, event.workflow, event.instance_id, event.input, given, again=True, by=started.nonce,
+            wanted_by=run_of_child(started, event.instance_id), unsure=started.unsure,
         )  # fmt: skip
-    return fx.StartChild(
-        event.id, event.workflow, event.instance_id, event.input, event.delay, by=started.nonce, headers=event.headers,
-        limit=event.limit,
-    )  # fmt: skip
+    return fx.StartChild(event.id, event.workflow, event.instance_id, event.input, given, by=started.nonce)
 
 
 def _new_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild | None:

@@ -40,7 +40,5 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
         writer=incarnation.nonce(),
         now=incarnation.clock.now(),
         parent=parent_of(live.instance_id, live.life, child),
-        delay=child.delay,
-        headers=child.headers,
-        limit=child.limit,
+        given=child.given,
     )

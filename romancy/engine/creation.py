@@ -13,6 +13,7 @@ from romancy.storage.records import Append, Create
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
+    from romancy._start_options import StartOptions
     from romancy.core import Parent
 
 __all__ = ["Creation", "create_of", "first_input", "start_of"]
@@ -25,10 +26,9 @@ def first_input(
     life: int,
     now: int,
     parent: Parent | None = None,
-    headers: dict[str, str],
-    limit: int | None = None,
+    given: StartOptions,
 ) -> WorkflowStarted:
-    """The first input of a new instance."""
+    """The first input of a new instance, with what the start was `given`."""
     return WorkflowStarted(
         at=now,
         workflow=definition.name,
@@ -36,15 +36,15 @@ def first_input(
         nonce=f"{life:x}",
         code=definition.code,
         parent=parent,
-        headers=headers,
+        headers=given.headers,
         runtime=RUNTIME,
         rules=RULES,
-        limit=definition.limit if limit is None else limit,
+        limit=given.limit,
     )
 
 
 def create_of(
-    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, delay: int | None = 0
+    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, delay: int = 0
 ) -> Create:
     """The instance that a first append creates. Without an `owner`, any worker that knows the workflow may claim it."""
     raw = bytes(started.input)
@@ -82,21 +82,19 @@ def start_of(
     writer: str,
     now: int,
     parent: Parent | None = None,
-    delay: int | None = 0,
-    headers: dict[str, str] | None = None,
-    limit: int | None = None,
+    given: StartOptions | None = None,
 ) -> Append:
     """The first append of an instance whose code was not run. Any worker that knows the workflow may claim it.
 
-    Without `headers` or `limit`, the instance gets those of the definition.
+    Without `given`, the start has the options of the definition.
     """
-    headers = definition.headers if headers is None else headers
-    started = first_input(definition, input, life=life, now=now, parent=parent, headers=headers, limit=limit)
+    given = definition.given if given is None else given
+    started = first_input(definition, input, life=life, now=now, parent=parent, given=given)
     return Append(
         instance_id=instance_id,
         life=life,
         seq=1,
         writer=writer,
         body=encode_commit([started]),
-        create=create_of(definition, started, delay=delay),
+        create=create_of(definition, started, delay=given.delay),
     )

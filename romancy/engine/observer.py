@@ -115,9 +115,8 @@ class Observer:
 
     def announce_child(self, live: Live, effect: StartChild) -> StartChild:
         """The start of a child, with all headers. The log keeps only those that the body gave."""
-        return replace(
-            effect, headers=self.announce(live, "start", effect.workflow, effect.instance_id, effect.headers)
-        )
+        headers = self.announce(live, "start", effect.workflow, effect.instance_id, effect.given.headers)
+        return replace(effect, given=replace(effect.given, headers=headers))
 
     def announce_send(self, live: Live, effect: MessageSent) -> MessageSent:
         """What a workflow sends, with all headers. The log keeps only those that the body gave."""

@@ -42,7 +42,6 @@ class Beginning(NamedTuple):
 
     workflow: Workflow[..., Any]
     raw: Raw
-    delay: int
     instance_id: str
     message: Message
     """The signal, with the headers of hooks."""
@@ -56,7 +55,7 @@ async def start_or_signal(store: Store, begin: Beginning, plain: Message, mailer
     `plain` is the signal without the headers of hooks.
     """
     instance_id = begin.instance_id
-    if begin.workflow.instance_id is None:
+    if begin.workflow.given.instance_id is None:
         raise UsageError("a signal that starts an instance needs an id of yours: wf.options(instance_id=…).bind(…)")
     for _ in range(_TRIES):
         found = await store.read(instance_id, limit=0)
@@ -100,7 +99,6 @@ async def _started(store: Store, begin: Beginning, ended: InstanceRow | None, ac
         life=new_life(instance_id),
         writer=access.nonce(),
         now=0,
-        delay=begin.delay,
     )
     mail = Delivery(
         instance_id=instance_id,

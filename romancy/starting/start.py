@@ -49,7 +49,7 @@ class Start(Generic[T]):
     """What a caller asks for. `Starter` fills in what follows from the call, in the context of the caller."""
 
     __slots__ = (
-        "answer", "args", "asked_at", "chosen", "context", "delay", "exists", "given_up", "handle", "input",
+        "answer", "args", "asked_at", "chosen", "context", "exists", "given_up", "handle", "input",
         "instance_id", "item", "kwargs", "life", "line", "sending", "timed", "unsure", "workflow",
     )  # fmt: skip
 
@@ -61,8 +61,6 @@ class Start(Generic[T]):
     life: int
     input: Raw
     """The encoded arguments."""
-    delay: int
-    """In microseconds."""
     context: Context
     """The caller's context, if the call is checked in another one."""
 

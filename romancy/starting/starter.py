@@ -128,7 +128,7 @@ class Starter:
         plain = signal_message(instance_id, event, data, key, id, self._access.stored_size)
         message, sending = self._mailer.announced(plain, instance_id)
         makes_way = RENEWS.get(if_exists, frozenset())
-        begin = Beginning(start.workflow, start.input, start.delay, instance_id, message, makes_way)
+        begin = Beginning(start.workflow, start.input, instance_id, message, makes_way)
         with self._access.deadlines.call("signal", [instance_id], message_id=id):
             started = await start_or_signal(store, begin, plain, self._mailer, self._watches)
         if started:
@@ -159,7 +159,7 @@ class Starter:
         if ours is not None and ours.signature is not definition.signature:
             refuse_another(ours, definition)
         start.input = definition.encode(start.args, start.kwargs, self._access.stored_size)
-        instance_id = definition.instance_id
+        instance_id = definition.given.instance_id
         start.chosen = instance_id is not None
         if instance_id is None:
             instance_id = new_id()
@@ -168,13 +168,12 @@ class Starter:
             check_id(instance_id)
             watch = self._watches.of_start(instance_id)
         start.instance_id, start.life = instance_id, new_life(instance_id)
-        headers = given(definition.headers)
+        headers = given(definition.given.headers)
         if (announcer := self._mailer.announcer) is not None:
             start.sending = announcer.sending("start", definition.name, instance_id, headers)
             headers = start.sending.headers
-        if headers is not definition.headers:
+        if headers is not definition.given.headers:
             start.workflow = definition = definition.options(headers=headers)
-        start.delay = round(definition.delay * 1_000_000) if definition.delay else 0
         start.handle = Handle(self._app, instance_id, definition, watch)
 
     async def _start_in(self, session: object, if_exists: IfExists, start: Start[T]) -> Handle[T]:

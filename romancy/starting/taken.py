@@ -91,7 +91,6 @@ class TakenId:
             life=new_life(self._instance_id),
             writer=self._access.nonce(),
             now=0,
-            delay=wanted.delay,
         )
 
     def _twice(self) -> InstanceConflictError:

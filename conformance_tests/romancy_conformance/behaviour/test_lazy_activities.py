@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy import (
     RetryPolicy,
@@ -412,7 +413,7 @@ async def test_an_activity_may_stop_being_lazy(app: Romancy, monkeypatch: pytest
     await until(all_there)
     worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - to make it forget an instance
     assert worker is not None
-    monkeypatch.setattr(at_the_gate, "lazy", False)
+    monkeypatch.setattr(at_the_gate, "given", replace(at_the_gate.given, commit="eager"))
     worker.driver.drop(worker.driver.live[handle.instance_id])
     worker.claiming.look_for_own()
     await until(lambda: calls["gate"] == 2)

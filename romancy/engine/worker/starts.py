@@ -45,8 +45,6 @@ class Asked(Protocol):
     @property
     def life(self) -> int: ...
     @property
-    def delay(self) -> int: ...
-    @property
     def given_up(self) -> bool: ...
 
     item: Item | None
@@ -88,7 +86,8 @@ class Starts:
         with driving(), speaking(self._settings.speaker):
             for asked in starts:
                 try:
-                    left = room <= 0 or asked.delay or (shared and not self._stock.take(asked.workflow.name))
+                    workflow = asked.workflow
+                    left = room <= 0 or workflow.given.delay or (shared and not self._stock.take(workflow.name))
                     prepared = None if left else self._driven(asked, now, leases.token)
                     if prepared is None:
                         self._leave(asked, now)
@@ -106,7 +105,7 @@ class Starts:
         Whoever claims the instance then runs the code again, and meets what was in the way.
         """
         workflow = asked.workflow
-        started = first_input(workflow, asked.input, life=asked.life, now=now, headers=workflow.headers)
+        started = first_input(workflow, asked.input, life=asked.life, now=now, given=workflow.given)
         live = Live.new(asked.instance_id, asked.life, workflow, creates=Creation(workflow, started, token))
         prepared: PendingAppend | None = None
         try:
@@ -126,7 +125,6 @@ class Starts:
             life=asked.life,
             writer=self._driver.incarnation.nonce(),
             now=now,
-            delay=asked.delay,
         )
         self._writer.submit(item, asked.answered)
 

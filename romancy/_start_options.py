@@ -1,0 +1,67 @@
+"""The options of a start: their names and types, what they may be, and the value that travels.
+
+As in `_call_options`, nothing between `Workflow.options` and the first input of the instance names an option. A child's
+start takes them over the log of its parent, so an option that the child gets is a field of `ChildStarted` as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self, TypedDict, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from romancy.errors import UsageError
+from romancy.retry import Duration, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["StartKeywords", "StartOptions"]
+
+_LONGEST: Final = 100 * 366 * 86_400.0
+_SECOND: Final = 1_000_000
+
+
+class StartKeywords(TypedDict, total=False):
+    """The options of a start. None changes nothing."""
+
+    instance_id: str | None
+    """The id of the instance. Without it, a new one."""
+    delay: Duration | None
+    """How long the instance waits before its body begins, if no message comes."""
+    headers: Mapping[str, str] | None
+    """What the workflow reads as `ctx.headers`."""
+    timeout: Duration | None
+    """The longest time from when its body begins to its end."""
+
+
+class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
+    """What a start was given, as it was checked."""
+
+    instance_id: str | None = None
+    delay: int = 0
+    """In microseconds."""
+    headers: dict[str, str] = {}
+    limit: int = 0
+    """For how many microseconds the instance may go on; 0: as long as it takes."""
+
+    def changed(self, options: StartKeywords, name: str) -> Self:
+        """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
+        changes = {option: given for option, given in options.items() if given is not None}
+        if "delay" in changes:
+            changes["delay"] = _microseconds(cast("Duration", changes["delay"]), "the delay of the start")
+        if "timeout" in changes:
+            what = f"the timeout of the start of workflow {name}"
+            limit = cast("Duration", changes.pop("timeout"))
+            if not seconds(limit, what):
+                raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
+            changes["limit"] = max(1, _microseconds(limit, what))
+        return replace(self, **changes)
+
+
+def _microseconds(given: Duration, what: str) -> int:
+    length = seconds(given, what)
+    if length > _LONGEST:
+        raise UsageError(f"{what} must be at most {_LONGEST:.0f} seconds (a century), not {length:g}")
+    return round(length * _SECOND)

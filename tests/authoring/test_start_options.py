@@ -1,0 +1,41 @@
+"""The value that travels from the options of a start to the first input of the instance."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from romancy import UsageError, WorkflowContext, workflow
+from romancy._start_options import StartKeywords, StartOptions
+
+GIVEN: Final[dict[str, tuple[Any, str, Any]]] = {
+    "instance_id": ("mine", "instance_id", "mine"),
+    "delay": (timedelta(seconds=2), "delay", 2_000_000),
+    "headers": ({"a": "b"}, "headers", {"a": "b"}),
+    "timeout": (0.0000001, "limit", 1),
+}
+"""For each option what is given, and the field and what it holds then."""
+
+
+@workflow
+async def started_with(ctx: WorkflowContext) -> None: ...
+
+
+@pytest.mark.parametrize("option", StartKeywords.__annotations__)
+def test_an_option_of_a_start_is_in_its_value_alone(option: str) -> None:
+    given, field, held = GIVEN[option]
+    wanted = StartOptions(**{field: held})
+
+    assert started_with.options(**{option: given}).given == wanted
+    assert started_with.options(**{option: given}).options(**{option: None}).given == wanted
+    assert started_with.given == StartOptions()
+
+
+def test_the_options_of_a_start_are_shown_by_their_names() -> None:
+    assert [*inspect.signature(started_with.options).parameters] == ["instance_id", "delay", "headers", "timeout"]
+    untyped: Any = started_with
+    with pytest.raises(UsageError, match="has no option 'dealy'; did you mean 'delay'"):
+        untyped.options(dealy=5)
