@@ -7,6 +7,7 @@ option. Code reads an option where it acts.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, cast
 
 from msgspec import Raw, Struct
@@ -93,7 +94,8 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
     """Whether an attempt only has to await its function. Follows from the options that are not `_AROUND`."""
 
     def __post_init__(self) -> None:
-        force_setattr(self, "is_plain", all(getattr(self, name) == plain for name, plain in _WITHIN))
+        if (plain := _within(self) == _PLAIN) is not self.is_plain:
+            force_setattr(self, "is_plain", plain)
 
     @property
     def lazy(self) -> bool:
@@ -131,11 +133,14 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
 
     def called(self, options: CallKeywords, name: str) -> Self:
         """The value for a call of this activity. Raises UsageError."""
-        changes = {option: given for option, given in options.items() if given is not None}
-        if "retry" in changes:
-            policy(changes["retry"])
-        if "timeout" in changes:
-            changes["timeout"] = _limit(cast("Duration", changes["timeout"]), f"the timeout of {name}", UsageError)
+        changes: dict[str, Any] = {}
+        for option, given in options.items():
+            if given is None:
+                continue
+            if option == "timeout":
+                changes["timeout"] = _limit(cast("Duration", given), f"the timeout of {name}", UsageError)
+            else:
+                changes[option] = policy(given) if option == "retry" else given
         return replace(self, **changes)
 
     @property
@@ -155,11 +160,12 @@ _AROUND: Final = {
     "is_plain",
 }  # fmt: skip
 """Options that change nothing while the function of an attempt runs. Without them here, it is called slowly."""
-_WITHIN: Final = [
-    (name, default)
+_within: Final = attrgetter(*(name for name in ActivityOptions.__struct_fields__ if name not in _AROUND))
+_PLAIN: Final[object] = tuple(
+    default
     for name, default in zip(ActivityOptions.__struct_fields__, ActivityOptions.__struct_defaults__, strict=True)
     if name not in _AROUND
-]
+)
 
 
 def _limit(longest: Duration | None, what: str, error: type[UsageError]) -> float | None:

@@ -6,7 +6,7 @@ start takes them over the log of its parent, so an option that the child gets is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -48,16 +48,23 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
 
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
-        changes = {option: given for option, given in options.items() if given is not None}
-        if "delay" in changes:
-            changes["delay"] = _microseconds(cast("Duration", changes["delay"]), "the delay of the start")
-        if "timeout" in changes:
-            what = f"the timeout of the start of workflow {name}"
-            limit = cast("Duration", changes.pop("timeout"))
-            if not seconds(limit, what):
-                raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
-            changes["limit"] = max(1, _microseconds(limit, what))
+        changes: dict[str, Any] = {}
+        for option, given in options.items():
+            if given is None:
+                continue
+            if option == "timeout":
+                changes["limit"] = _limit(cast("Duration", given), f"the timeout of the start of workflow {name}")
+            elif option == "delay":
+                changes["delay"] = _microseconds(cast("Duration", given), "the delay of the start")
+            else:
+                changes[option] = given
         return replace(self, **changes)
+
+
+def _limit(given: Duration, what: str) -> int:
+    if not seconds(given, what):
+        raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
+    return max(1, _microseconds(given, what))
 
 
 def _microseconds(given: Duration, what: str) -> int:
