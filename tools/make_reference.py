@@ -45,7 +45,8 @@ INTERNAL = {
     "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {
-        "body", "check", "code", "encode", "is_same_call", "kind", "launch", "read_result", "write_result",
+        "body", "check", "code", "delay", "encode", "headers", "instance_id", "is_same_call", "kind", "launch", "limit",
+        "read_result", "write_result",
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
