@@ -95,6 +95,7 @@ class Judge:
         self._expected = expected
         self._starters = set(starters)
         self._rows: dict[str, list[Row]] = {}
+        self._registry = Registry.collect(WORKFLOWS)
 
     def find(self, kind: str, instance: str, text: str) -> None:
         self.findings.append(Finding(kind, instance, text))
@@ -163,7 +164,7 @@ class Judge:
         """Check that the log replays in this process, and that its outcome agrees with the row."""
         workflow = next(each for each in WORKFLOWS if each.name == row.workflow_name)
         try:
-            known = Registry.collect(WORKFLOWS).activities_of(workflow.name)
+            known = self._registry.activities_of(workflow.name)
             replayed = replay(workflow, commits, instance_id=row.instance_id, known=known)
         except RomancyError as error:
             self.find("unreplayable", row.instance_id, f"{type(error).__name__}: {error}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy_conformance.invariants._log import Told
     from romancy_conformance.invariants._tables import Tables
 
-__all__ = ["of_children", "of_replay", "of_row"]
+__all__ = ["Code", "of_children", "of_replay", "of_row"]
 
 _DAY = 24 * 3600 * 1_000_000
 _LONG = 2 * 3600 * 1_000_000
@@ -127,20 +127,31 @@ async def _mail(instance_id: str, tables: Tables) -> list[object]:
     return messages
 
 
-def _workflows_of(definition: object) -> list[Workflow[..., Any]]:
-    return [cast("Workflow[..., Any]", definition)] if isinstance(definition, Workflow) else []
+class Code:
+    """The workflows whose logs are replayed, and the activities that each of them knows."""
+
+    def __init__(self, workflows: Mapping[str, WorkflowDefinition]) -> None:
+        self.workflows = workflows
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def activities_of(self, name: str) -> Mapping[str, Any]:
+        """The activities that this workflow names. To collect them takes milliseconds."""
+        if name not in self._known:
+            definition = self.workflows[name]
+            its = [cast("Workflow[..., Any]", definition)] if isinstance(definition, Workflow) else []
+            self._known[name] = Registry.collect(its).activities_of(name)
+        return self._known[name]
 
 
-def of_replay(row: InstanceRow, log: Told, workflows: Mapping[str, WorkflowDefinition]) -> Iterator[str]:
+def of_replay(row: InstanceRow, log: Told, code: Code) -> Iterator[str]:
     """Check the log against the code: a running instance against today's code, an ended one against its own code."""
-    definition = workflows.get(row.workflow_name)
+    definition = code.workflows.get(row.workflow_name)
     if definition is None or log.state is None or row.status is Status.STUCK:
         return
     if row.status in TERMINAL_STATUSES and getattr(definition, "code", row.code) != row.code:
         return
     try:
-        known = Registry.collect(_workflows_of(definition)).activities_of(row.workflow_name)
-        replay(definition, log.commits, instance_id=row.instance_id, known=known)
+        replay(definition, log.commits, instance_id=row.instance_id, known=code.activities_of(row.workflow_name))
     except NonDeterminismError as error:
         yield f"its log does not replay: {error}"
     except HistoryCorruptError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from romancy.errors import CodecError
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
-from romancy_conformance.invariants._instance import of_children, of_replay, of_row
+from romancy_conformance.invariants._instance import Code, of_children, of_replay, of_row
 from romancy_conformance.invariants._log import told
 from romancy_conformance.invariants._tables import Tables
 
@@ -63,28 +63,24 @@ async def sweep(
     reports a violation only if it is still there. With `at_most`, it checks only so many of the newest instances, and
     all rows that belong to none.
     """
-    tables = Tables(store, codecs)
+    tables, code = Tables(store, codecs), Code(workflows or {})
     ids = [row.instance_id async for row in tables.rows()][:at_most]
-    found = await _complaints(tables, workflows or {}, ids)
+    found = await _complaints(tables, code, ids)
     if found and again is not None:
         await again()
-        still = set(await _complaints(tables, workflows or {}, sorted({one.instance_id for one in found})))
+        still = set(await _complaints(tables, code, sorted({one.instance_id for one in found})))
         found = [one for one in found if one in still]
     return found
 
 
-async def _complaints(
-    tables: Tables, workflows: Mapping[str, WorkflowDefinition], ids: Collection[str]
-) -> list[Complaint]:
+async def _complaints(tables: Tables, code: Code, ids: Collection[str]) -> list[Complaint]:
     found = [Complaint(*stray) for stray in await tables.strays()]
     for instance_id in ids:
-        found += [Complaint(instance_id, what) async for what in _of_instance(tables, instance_id, workflows)]
+        found += [Complaint(instance_id, what) async for what in _of_instance(tables, instance_id, code)]
     return sorted(found)
 
 
-async def _of_instance(
-    tables: Tables, instance_id: str, workflows: Mapping[str, WorkflowDefinition]
-) -> AsyncIterator[str]:
+async def _of_instance(tables: Tables, instance_id: str, code: Code) -> AsyncIterator[str]:
     try:
         read = await tables.log(instance_id)
     except CodecError as error:
@@ -94,7 +90,7 @@ async def _of_instance(
         return  # purged meanwhile
     row, rows = read
     log = told(row, rows)
-    for what in (*log.wrong, *of_row(row, log), *of_replay(row, log, workflows)):
+    for what in (*log.wrong, *of_row(row, log), *of_replay(row, log, code)):
         yield what
     async for what in of_children(row, log, tables):
         yield what

@@ -29,6 +29,7 @@ from romancy.testing.simulating.cluster import Cluster
 from romancy.testing.simulating.crew import Crew
 from romancy.testing.simulating.faults import Faults, drawn
 from romancy.testing.simulating.judging import anything_is_open, misfits, stranded, strangers
+from romancy.testing.simulating.registries import kept_registries
 from romancy.testing.simulating.story import told
 from romancy.testing.simulating.wire import Weather
 from romancy.testing.simulating.world import SECOND
@@ -110,7 +111,7 @@ class _Play:
             return self._cluster.store(processes.turning, calm if processes.turning is test else None)
 
         observers[:] = [self]
-        with patch("romancy.app.create_store", create_store):
+        with patch("romancy.app.create_store", create_store), kept_registries():
             test.begin(self._judged(), Context())
             world.run(lambda: test.is_dead or bool(self._refused or self._crew.broken), world.now + _LONGEST)
         outcome.refusal = next(iter(self._refused), "")
