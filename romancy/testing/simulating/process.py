@@ -192,9 +192,7 @@ class Process:
             return
         self.world.turns += 1
         self._processes.turning = self
-        self.loop.turn()
-        while self.is_eager and self.loop.is_ready:
-            self.loop.turn()
+        self.loop.turn(until_idle=self.is_eager)
         self._busy_until = self.world.now + 1 + int(self.chance.expovariate(1 / _USUAL_TURN))
         if self.loop.is_ready:
             self._plan(self._busy_until)
