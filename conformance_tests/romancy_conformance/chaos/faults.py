@@ -64,17 +64,23 @@ def plan(
     databases: frozenset[str],
     without: frozenset[str],
     kills: int | None = None,
+    pauses: tuple[float, float] = (0.2, 1.2),
+    deadly: int = 1,
 ) -> list[Fault]:
-    """Draw the faults of a round, among those that its database supports, with at most `kills` killed workers."""
+    """Draw the faults of a round, among those that its database supports, with at most `kills` killed workers.
+
+    `deadly`: by how much more often than usual a worker is killed.
+    """
+    weights = _WEIGHTS | {"kill": _WEIGHTS["kill"] * deadly}
     kinds = [kind for kind in _WEIGHTS if kind not in without and (kind in _ON_WORKERS or kind in databases)]
     found: list[Fault] = []
     left = seconds
     while kinds:
-        pause = chance.uniform(0.2, 1.2)
+        pause = chance.uniform(*pauses)
         left -= pause
         if left < 0:
             break
-        (kind,) = chance.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
+        (kind,) = chance.choices(kinds, [weights[kind] for kind in kinds])
         if kind == "kill" and kills is not None:
             if not kills:
                 continue

@@ -59,6 +59,8 @@ place of an instance that was ended before it did anything.
 """
 _MORE_RETRIES = 100
 """Retries beyond the planned ones, so that a program that fails too often ends its round."""
+_LOOKS = 0.05
+"""How often logs are looked into for progress, in shares of the patience."""
 _OVER = (*TERMINAL_STATUSES, Status.STUCK)
 
 
@@ -74,6 +76,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Seconds without any progress after which unfinished instances count as stranded."""
     kills: int | None = None
     """Most workers to kill; after five owners in a row died, an instance is suspected of killing them."""
+    pauses: tuple[float, float] = (0.2, 1.2)
+    """The shortest and the longest time between two faults, in seconds."""
+    deadly: int = 1
+    """By how much more often than usual a worker is killed."""
     without: frozenset[str] = UNUSUAL
     shapes: frozenset[str] = frozenset()
     instances: int = 0
@@ -130,6 +136,8 @@ class Round:
             databases=frozenset() if database is None else database.faults,
             without=told.without,
             kills=told.kills,
+            pauses=told.pauses,
+            deadly=told.deadly,
         )
         self.expected: dict[str, Expected] = {}
         for program in self.programs:
@@ -189,7 +197,7 @@ class Round:
                 await self._keep_log(instance_id)
             findings += [Finding("crew", self._plan.seed, text) for text in crew.ended]
         seconds = stage.moment() - begun
-        count = len(instances) + len(self._throng.cast)
+        count = len(instances) + self._throng.instances
         return Told(self._plan.seed, len(self.programs), count, crew.counts, seconds, findings)
 
     def describe(self, instance: str) -> str:
@@ -369,17 +377,20 @@ class Round:
     async def _until_over(self, crew: Crew) -> None:
         """Wait until everything has ended, as long as anything makes progress."""
         must = {path for path, each in self.expected.items() if not each.program.undetermined} | set(self._starters)
-        before: object = None
-        moved = stage.moment()
-        while stage.moment() - moved < self._plan.patience:
+        patience, before = self._plan.patience, dict[str, tuple[Status, int]]()
+        steps, counted = list[int](), stage.moment()
+        moved = counted
+        while stage.moment() - moved < patience:
             await crew.look()
             there = await self._insist(self._instances)
             if not self._to_retry and must <= there.keys() and all(status in _OVER for status, _ in there.values()):
                 return
-            steps = [await self._steps(id) for id, (status, _) in there.items() if status not in _OVER]
-            now = (sorted(there.items()), steps)
-            if now != before:
-                before, moved = now, stage.moment()
+            if there != before:
+                before, moved = there, stage.moment()
+            if stage.moment() - counted > patience * _LOOKS:  # a row does not show each step, and its log is long
+                counted, former = stage.moment(), steps
+                steps = [await self._steps(id) for id, (status, _) in there.items() if status not in _OVER]
+                moved = moved if steps == former else stage.moment()
             await asyncio.sleep(0.3)
 
     async def _until_relayed(self, crew: Crew) -> None:

@@ -22,7 +22,7 @@ from romancy_conformance.simulation.named.catalogue import CASES
 from romancy_conformance.simulation.named.scene import play_case
 from romancy_conformance.simulation.repeating import add_options, command, kept_of
 from romancy_conformance.simulation.shrinking import Shrinking
-from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, be_silent, play_here, summed
+from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, be_silent, play_here, prepare, summed
 from romancy_conformance.simulation.story import in_columns, tell, told
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ _RETRIES_EVERY = 3
 """In each slice whose number is a multiple of this, programs are retried too, also while they are cancelled again."""
 _TIMES = 5
 """How often a named case is played, each time another way."""
+_CROWDED = 0.15
+"""The share of slices whose programs may have thousands of tasks: one such program takes as long as twenty others."""
+_PROGRAMS = (0, 10, 30)
+"""A program takes as long as three instances of a shape."""
+_PAUSES = (0.1, 0.6)
+"""Seconds between two faults."""
+_DEADLY = 2
+"""By how much more often than in chaos a worker is killed."""
 _LINES = 60
 """How much of the story of a smaller case is printed."""
 
@@ -43,14 +51,17 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
     seed = f"{options.seed}-{number}"
     chance = random.Random(f"plan {seed}")
     without = UNUSUAL if number % _RETRIES_EVERY else UNUSUAL - RETRIED
+    crowded = chance.random() < _CROWDED
     return Plan(
         seed=seed,
-        programs=options.programs,
+        programs=chance.choice(_PROGRAMS) if options.programs is None else options.programs,
         seconds=options.seconds,
         workers=options.workers or chance.choice((1, 2, 3, 3, 5, 8)),
         lease=options.lease or chance.choice((1.0, 3.0, 3.0, 10.0)),
         patience=600.0,
-        without=options.without | without | IMPOSSIBLE,
+        pauses=_PAUSES,
+        deadly=_DEADLY,
+        without=options.without | without | IMPOSSIBLE | (frozenset() if crowded else {"crowd"}),
         shapes=options.shapes,
         instances=options.instances,
         kept=kept_of(options),
@@ -128,10 +139,10 @@ def options_of_a_run() -> argparse.ArgumentParser:
     parser.add_argument("--until-found", action="store_true", help="end with the first slice that has a finding")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--workers", type=int, help="without it, the seed chooses; the same for the lease")
-    parser.add_argument("--programs", type=int, default=30, help="in each slice")
+    parser.add_argument("--programs", type=int, help="in each slice; without it, the seed chooses")
     parser.add_argument("--shapes", type=shapes, default=frozenset(SHAPES) - _HEAVY, help="of: " + ", ".join(SHAPES))
     parser.add_argument("--instances", type=int, default=60, help="of the shapes, in each slice")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of virtual time, in which faults happen")
+    parser.add_argument("--seconds", type=float, default=28.0, help="of virtual time, in which faults happen")
     parser.add_argument("--lease", type=float)
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
     parser.add_argument("--keep", type=Path, help="a folder for what the activities write (with --slices 1)")
@@ -160,6 +171,7 @@ def main() -> None:
             return bool(number < options.first + options.slices)
         return bool(time.monotonic() - begun < options.minutes * 60)
 
+    prepare()
     for outcome in named(options) if options.seed in CASES else played(options, more):
         outcomes.append(outcome)
         report(options, outcome)

@@ -21,7 +21,9 @@ from unittest.mock import patch
 import msgspec
 from msgspec import Struct, field
 
+from romancy.storage.backends import create_store
 from romancy.testing.simulating.cluster import Cluster
+from romancy.testing.simulating.registries import kept_registries
 from romancy.testing.simulating.wire import Weather
 from romancy.testing.simulating.world import SECOND
 from romancy_conformance.chaos.plain import OUTSIDE, outside
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "be_silent", "play", "play_here", "summed"]
+__all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "be_silent", "play", "play_here", "prepare", "summed"]
 
 _LONGEST: Final = 2 * 3600 * SECOND
 """The time of the simulation after which a round that has not ended never will."""
@@ -71,6 +73,11 @@ class Outcome(Struct, kw_only=True):
     story: list[str] = field(default_factory=list[str])
 
 
+def prepare() -> None:
+    """Make once what each fork would make again: the modules of the database, and its tables."""
+    create_store(_URL)
+
+
 def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = None) -> Outcome:
     """Play the round of this plan. `keep`: how many lines of the trace are kept; -1: all.
 
@@ -101,6 +108,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
     with ExitStack() as stack:
         stack.enter_context(patch("romancy.app.create_store", for_apps))
         stack.enter_context(patch("romancy_conformance.chaos.rounds.create_store", for_the_judge))
+        stack.enter_context(kept_registries())
         driver.begin(round_.play(), Context())
         if stop_at is not None:
             world.run(lambda: driver.is_dead, world.began + int(stop_at * SECOND))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
 from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.retried import Retried
+from romancy_conformance.chaos.shapes.small import Small
 from romancy_conformance.chaos.shapes.stopped import Stopped
 from romancy_conformance.chaos.shapes.told import Told
 
@@ -24,6 +25,7 @@ _ALL: tuple[Shape, ...] = (
     Heavy(sealed=False),
     Heavy(sealed=True),
     Changed(),
+    Small(),
 )
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 

@@ -47,6 +47,8 @@ class Throng:
         self.cast = [(f"{seed}-{name}-{at}", name) for at, name in enumerate(shown) if only is None or at in only]
         self.shapes = {name for _, name in self.cast}
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self.instances = 0
+        """How many there were at the end, with those that others have started."""
 
     def describe(self, instance: str) -> str:
         """Describe the instance of a finding, or return nothing for another one."""
@@ -92,6 +94,7 @@ class Throng:
         if not self.cast:
             return []
         there = await self._until_over(patience)
+        self.instances = len(there)
         acts, stood = read_acts(self._folder)
         by_instance: defaultdict[str, list[Act]] = defaultdict(list)
         for act in acts:
