@@ -215,6 +215,38 @@ def test_a_lost_connection_rolls_its_transaction_back(cluster: Cluster, how: str
     assert run(cluster, looks()) == []
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_whoever_joins_a_lost_transaction_is_told_that_the_database_is_away(cluster: Cluster, *, before: bool) -> None:
+    """As with a server: the connection is gone. To join a transaction that has ended remains an error of the caller."""
+
+    async def joins() -> None:
+        store = await opened(cluster)
+        async with store.rooms.sessions.begin() as session:
+            native = session.native if before else None
+            await asyncio.sleep(10)
+            async with store.rooms.sessions.join(native or session.native):
+                pass
+
+    process = begun(cluster, joins())
+    run(cluster, asyncio.sleep(5))
+    cluster.wires[process.pid][0].cut()
+    run(cluster, asyncio.sleep(60))
+
+    assert isinstance(process.error, StorageUnavailableError)
+
+
+def test_to_join_a_transaction_that_has_ended_is_an_error_of_the_caller(cluster: Cluster) -> None:
+    async def joins() -> None:
+        store = await opened(cluster)
+        async with store.rooms.sessions.begin() as session:
+            native = session.native
+        async with store.rooms.sessions.join(native) as joined:
+            await joined.execute("select 1")
+
+    with pytest.raises(UsageError):
+        run(cluster, joins())
+
+
 def test_a_process_goes_on_after_its_connection_was_cut(cluster: Cluster) -> None:
     async def asks() -> object:
         store = await opened(cluster)

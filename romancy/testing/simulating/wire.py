@@ -342,24 +342,35 @@ class _Sessions:
     def __init__(self, sessions: Sessions, wire: Wire) -> None:
         self._sessions = sessions
         self._wire = wire
+        self._open: dict[int, _Block[Any]] = {}
+        """The blocks of open sessions, by the ids of what their callers join."""
 
     @asynccontextmanager
     async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
         there = self._sessions.begin(isolation=isolation)
         async with _entered(self._wire, "session", there) as (session, block):
-            yield _Session(session, self._wire, block)
+            number = id(block.native)
+            self._open[number] = block
+            try:
+                yield _Session(session, self._wire, block)
+            finally:
+                block.native = None
+                del self._open[number]
 
     @asynccontextmanager
     async def join(self, transaction: object, /) -> AsyncGenerator[Any]:
         there = self._sessions.join(getattr(transaction, "there", transaction))
-        async with _entered(self._wire, "join", there) as (joined, block):
+        within = self._open.get(id(getattr(transaction, "native", transaction)))
+        async with _entered(self._wire, "join", there, within) as (joined, block):
             yield _Joined(joined, self._wire, block)
 
 
 @asynccontextmanager
-async def _entered(wire: Wire, what: str, there: AbstractAsyncContextManager[T]) -> AsyncGenerator[tuple[T, _Block[T]]]:
+async def _entered(
+    wire: Wire, what: str, there: AbstractAsyncContextManager[T], within: _Block[Any] | None = None
+) -> AsyncGenerator[tuple[T, _Block[T]]]:
     """The other end enters the block and leaves it, once, whatever gets lost on the way."""
-    block = _Block(there)
+    block = _Block(there, within)
     wire.closes_with(there, block.leave)
     try:
         yield await wire.call(f"{what} begin", block.enter), block
@@ -375,20 +386,30 @@ async def _entered(wire: Wire, what: str, there: AbstractAsyncContextManager[T])
 class _Block(Generic[T]):
     """A block that is entered and left once, in whatever order the calls arrive."""
 
-    def __init__(self, there: AbstractAsyncContextManager[T]) -> None:
+    def __init__(self, there: AbstractAsyncContextManager[T], within: _Block[Any] | None = None) -> None:
+        """`within`: the block of the transaction that this one is a part of."""
         self._there = there
+        self._within = within
         self._entered = self._left = False
+        self.native: Any = None
+        """What the caller joins. It has it from the beginning to its end, also when the connection is lost."""
 
     async def enter(self) -> T:
-        if self._left:
+        if self._left or (self._within is not None and self._within.is_left):
             raise StorageUnavailableError("the simulated database: the connection is gone")
         value = await self._there.__aenter__()
         self._entered = True
+        self.native = getattr(value, "native", None)
         if self._is_given_up():
             await self._there.__aexit__(None, None, None)
         return value
 
     def _is_given_up(self) -> bool:
+        return self._left
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nothing more is done in it."""
         return self._left
 
     def guarded(self, member: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -414,10 +435,16 @@ class _Session(PassingSession):
     def __init__(self, session: StoreSession, wire: Wire, block: _Block[Any]) -> None:
         super().__init__(session)
         self.there = session
+        self._block = block
         self._wire = wire
         for name in ("execute", "fetch_all", "commit"):
             setattr(self, name, _remote(wire, f"session {name}", block.guarded(getattr(session, name))))
         self.savepoint = self._savepoint
+
+    @property
+    def native(self) -> Any:
+        """As the other end had it when the session began."""
+        return self.there.native if self._block.native is None else self._block.native
 
     def _savepoint(self) -> AbstractAsyncContextManager[None]:
         return _part(self._wire, self.there.savepoint())
