@@ -81,6 +81,11 @@ async def shop(app: Romancy, chance: Random) -> None:
     raise AssertionError("there was a van")
 
 
+async def starts_one(app: Romancy, chance: Random) -> None:
+    await asyncio.sleep(chance.uniform(0.1, 1.0))
+    await app.start(order.options(instance_id="o1"), "o1")
+
+
 async def one_order_is_paid(app: Romancy) -> None:
     ledger.of("charge").once_each()
     assert sum(bank.values()) == 1

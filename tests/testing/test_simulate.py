@@ -183,9 +183,19 @@ def test_bad_input_is_refused(given: Any, options: dict[str, Any], message: str)
         simulate(*given, **options)
 
 
+def test_the_calls_of_a_client_fail_only_if_its_faults_say_so() -> None:
+    given: dict[str, Any] = {"lost": 1.0, "deaths": 0}
+    simulate([simulated.order], simulated.starts_one, seeds=4, faults=Faults(**given))
+    text = told([simulated.order], simulated.starts_one, seeds=4, faults=Faults(**given, client=True))
+
+    assert "client: OutcomeUnknownError: start: the database has not answered" in text
+
+
 def test_faults_that_cannot_be_are_refused() -> None:
     with pytest.raises(UsageError, match=r"Faults\(lost=2\): this takes a share between 0 and 1"):
         Faults(lost=2)
+    with pytest.raises(UsageError, match=r"Faults\(client=1\): this takes True or False"):
+        Faults(client=1)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"Faults\(deaths=0\.5\): this takes a whole number"):
         Faults(deaths=0.5)  # type: ignore[arg-type]
 

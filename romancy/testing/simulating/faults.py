@@ -56,12 +56,20 @@ class Faults:
     """The share of calls that are carried out seconds later, perhaps when their caller has given them up."""
     late: float = 0.02
     """The share of calls that take up to a second longer."""
+    client: bool = False
+    """Whether all that happens to connections happens to those of the client too, which has to repeat its calls then.
+    Otherwise its calls never fail.
+    """
     seconds: float = 10.0
     """The time, of the simulation, in which all this happens. After it, nothing goes wrong any more."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            if each.name == "client":
+                if not isinstance(value, bool):
+                    raise UsageError(f"Faults(client={value!r}): this takes True or False")
+                continue
             share = each.name in {"lost", "unanswered", "hung", "late"}
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or (share and value > 1):
                 kind = "a share between 0 and 1" if share else "a number, 0 or more"

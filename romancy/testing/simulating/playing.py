@@ -1,7 +1,7 @@
 """Plays one case: workers, the client of the test, faults, and what has to hold afterwards.
 
-Everything happens in this process, which ends after that. The client and the judge share a simulated process whose
-wire is always calm, so that the test need not repeat its own calls.
+Everything happens in this process, which ends after that. The client and the judge share a simulated process. The wire
+of the judge is always calm, and so is that of the client unless `Faults` says otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 import traceback
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from contextvars import Context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -98,6 +98,8 @@ class _Play:
         self._crew = Crew(self._cluster, given.faults, case.workers, self._work)
         self._test = self._cluster.process("test")
         self._refused = self._test.loop.refused = self._crew.refused
+        self._opens_for_client = False
+        """Whether the app that the process of the test opens is that of a client whose calls may fail."""
         self._effects: list[Effect] = []
         self.outcome = Outcome()
 
@@ -108,7 +110,8 @@ class _Play:
 
         def create_store(_: str, **__: Any) -> Store:
             assert processes.turning is not None  # noqa: S101 - a store is made by code of a process
-            return self._cluster.store(processes.turning, calm if processes.turning is test else None)
+            is_calm = processes.turning is test and not self._opens_for_client
+            return self._cluster.store(processes.turning, calm if is_calm else None)
 
         observers[:] = [self]
         with patch("romancy.app.create_store", create_store), kept_registries():
@@ -145,12 +148,17 @@ class _Play:
 
     async def _judged(self) -> None:
         """The test: the client beside the faults, then the judges."""
-        async with Romancy(URL, workflows=self._given.workflows, worker=False) as app:
+        async with self._app() as app, AsyncExitStack() as stack:
+            its = app
+            if self._given.faults.client:
+                self._opens_for_client = True
+                its = await stack.enter_async_context(self._app())
+                self._opens_for_client = False
             self._crew.begin()
             striking = asyncio.create_task(self._crew.strike(self._case.of(self._faults)))
             self._test.loop.is_watched = True
             chance = random.Random(f"client {self._case.seed}")  # noqa: S311 - a simulation
-            client = asyncio.create_task(self._given.client(app, chance), name="client")
+            client = asyncio.create_task(self._given.client(its, chance), name="client")
             while not striking.done() and not (client.done() and not await anything_is_open(app)):
                 await asyncio.wait([striking, client] if not client.done() else [striking], timeout=_A_MOMENT)
             striking.cancel()
@@ -158,6 +166,9 @@ class _Play:
             await self._end_of_client(app, client)
             await self._ends_of_instances(app)
             await self._judge(app)
+
+    def _app(self) -> Romancy:
+        return Romancy(URL, workflows=self._given.workflows, worker=False)
 
     async def _end_of_client(self, app: Romancy, client: asyncio.Task[Any]) -> None:
         await asyncio.wait([client], timeout=self._given.patience)
