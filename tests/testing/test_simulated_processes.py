@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -245,6 +246,25 @@ def test_to_join_a_transaction_that_has_ended_is_an_error_of_the_caller(cluster:
 
     with pytest.raises(UsageError):
         run(cluster, joins())
+
+
+def test_the_clock_of_the_database_stands_or_is_set_back_and_its_time_never_goes_back() -> None:
+    cluster = Cluster("clocks")  # a database of its own
+
+    async def beats() -> list[int]:
+        store, found = await opened(cluster), list[int]()
+        worker, clock = Worker(token="t1", worker_id="worker", lease=SECOND), cluster.clock
+        for change in (lambda: None, clock.stand, clock.go_on, partial(clock.set_back, 20 * SECOND)):
+            change()
+            await asyncio.sleep(10)
+            found.append((await store.heartbeat(worker)).now)
+        return found
+
+    first, standing, again, back = run(cluster, beats())
+    cluster.kill_all()
+    assert standing - first < SECOND
+    assert again - standing == pytest.approx(20 * SECOND, rel=0.01)
+    assert back == again
 
 
 def test_a_process_goes_on_after_its_connection_was_cut(cluster: Cluster) -> None:

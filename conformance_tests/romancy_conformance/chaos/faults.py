@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from romancy_conformance.chaos.workers import Makes, Works
     from romancy_conformance.servers import Server
 
-__all__ = ["FAULTS", "ON_DATABASES", "ON_THE_WIRE", "Crew", "Database", "Fault", "File", "Served", "plan"]
+__all__ = ["FAULTS", "ON_CLOCKS", "ON_DATABASES", "ON_THE_WIRE", "Crew", "Database", "Fault", "File", "Served", "plan"]
 
 _ON_WORKERS = {"kill": 8, "freeze": 2, "freeze-long": 1, "drain": 2, "clock": 2}
 _ON_FILES = {"full": 1}
@@ -37,7 +37,9 @@ ON_DATABASES = {"stall": 1, "drain-stall": 2}
 _ON_SERVERS = {"server-kill": 1}
 _ON_CONNECTIONS = {"crowded": 1}
 ON_THE_WIRE = {"wire-cut": 2, "wire-cut-all": 1, "wire-hole": 1, "wire-slow": 1}
-_WEIGHTS = _ON_WORKERS | _ON_FILES | ON_DATABASES | _ON_SERVERS | _ON_CONNECTIONS | ON_THE_WIRE
+ON_CLOCKS = {"store-stands": 1, "store-back": 1}
+"""The clock of the database stands and then is right again, or is set back for good. Only in simulated time."""
+_WEIGHTS = _ON_WORKERS | _ON_FILES | ON_DATABASES | _ON_SERVERS | _ON_CONNECTIONS | ON_THE_WIRE | ON_CLOCKS
 FAULTS = frozenset(_WEIGHTS)
 _AILING = {"clock": CLOCK, "full": FULL}
 """The signal that brings on a fault inside of a worker."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from romancy import StorageUnavailableError
 from romancy.testing.simulating.world import SECOND
 from romancy_conformance.chaos.ailing import CLOCK
-from romancy_conformance.chaos.faults import ON_DATABASES, ON_THE_WIRE
+from romancy_conformance.chaos.faults import ON_CLOCKS, ON_DATABASES, ON_THE_WIRE
 from romancy_conformance.chaos.worker import work
 from romancy_conformance.chaos.workers import stopped
 
@@ -106,7 +106,7 @@ class SimulatedDatabase:
     @property
     def faults(self) -> frozenset[str]:
         """The faults that it supports."""
-        return frozenset(ON_DATABASES | ON_THE_WIRE)
+        return frozenset(ON_CLOCKS | ON_DATABASES | ON_THE_WIRE)
 
     async def stall(self, seconds: float) -> None:
         """Let it answer nothing for a while."""
@@ -115,10 +115,18 @@ class SimulatedDatabase:
         self._cluster.server.thaw()
 
     async def hurt(self, fault: Fault) -> None:
-        """Bring on a fault of the wires, for a while."""
-        weather = self._cluster.weather
-        self._cluster.world.note("wire", fault.kind, f"{fault.seconds:.3f} s")
+        """Bring on a fault of the wires for a while, or one of the database's clock."""
+        weather, clock = self._cluster.weather, self._cluster.clock
+        self._cluster.world.note(
+            "database" if fault.kind in ON_CLOCKS else "wire", fault.kind, f"{fault.seconds:.3f} s"
+        )
         match fault.kind:
+            case "store-stands":
+                clock.stand()
+                await asyncio.sleep(fault.seconds * 3)
+                clock.go_on()
+            case "store-back":
+                clock.set_back(int(fault.seconds * 10 * SECOND))
             case "wire-slow":
                 await self._while(fault.seconds * 3, slow=fault.seconds * 1000)
             case "wire-hole" if self._chance.random() < 0.5:

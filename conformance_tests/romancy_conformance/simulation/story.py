@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from romancy.testing.simulating.world import SECOND
+from romancy_conformance.chaos.faults import ON_CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Entry", "about", "in_columns", "subject_of", "tell", "told"]
 
 COLUMNS: Final = 80
-_FAULTS: Final = frozenset(
-    {"lost", "unanswered", "hung", "late", "cut", "away", "posthumous", "died", "frozen", "clock set"}
+_FAULTS: Final = (
+    frozenset({"lost", "unanswered", "hung", "late", "cut", "away", "posthumous", "died", "frozen", "clock set"})
+    | ON_CLOCKS.keys()
 )
 _LIVES: Final = frozenset({"begun", "told to stop", "ended", "thawed"})
 _HOLDING: Final = frozenset({"claim", "commit", "session commit"})

@@ -13,9 +13,34 @@ from romancy.testing.simulating.world import SECOND, World
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "StoreClock"]
 
 _START: Final = 1_800_000_000 * SECOND
+
+
+class StoreClock:
+    """The time of day at the database's machine, in microseconds."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._behind = 0
+        self._stands_at: int | None = None
+
+    def now(self) -> int:
+        """What it tells."""
+        return (self._world.now if self._stands_at is None else self._stands_at) - self._behind
+
+    def stand(self) -> None:
+        """Tell the time of now until `go_on`."""
+        self._stands_at = self._world.now
+
+    def go_on(self) -> None:
+        """Tell the right time, if it has not been set back."""
+        self._stands_at = None
+
+    def set_back(self, by: int) -> None:
+        """Be wrong by so many microseconds more."""
+        self._behind += by
 
 
 class Cluster:
@@ -29,7 +54,8 @@ class Cluster:
         self._url = f"memory://simulated-{seed}"
         self.server = Process(self.world, self.processes, "database", machine=-1)
         self.server.is_eager = True
-        self._kept = create_store(self._url, clock=lambda: self.world.now)
+        self.clock = StoreClock(self.world)
+        self._kept = create_store(self._url, clock=self.clock.now)
         self.wires: dict[int, list[Wire]] = {}
 
     def process(self, name: str, *, machine: int = 0, wrong: int = 0) -> Process:
