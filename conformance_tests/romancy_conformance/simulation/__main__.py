@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from romancy_conformance.chaos.__main__ import features, shapes
+from romancy_conformance.chaos.faults import ON_CLOCKS
 from romancy_conformance.chaos.kept import Kept
 from romancy_conformance.chaos.programs import RETRIED, UNUSUAL
 from romancy_conformance.chaos.rounds import Plan
@@ -36,6 +37,10 @@ _TIMES = 5
 """How often a named case is played, each time another way."""
 _CROWDED = 0.15
 """The share of slices whose programs may have thousands of tasks: one such program takes as long as twenty others."""
+_CLOCKS = 0.3
+"""The share of slices in which the clock of the database stands, or is set back."""
+_TIMELY = frozenset({"outbox"})
+"""What is then left out: events of a key go out in the order of the database's time, which such a clock breaks."""
 _PROGRAMS = (0, 10, 30)
 """A program takes as long as three instances of a shape."""
 _PAUSES = (0.1, 0.6)
@@ -50,8 +55,9 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
     """Return the plan of one slice."""
     seed = f"{options.seed}-{number}"
     chance = random.Random(f"plan {seed}")
-    without = UNUSUAL if number % _RETRIES_EVERY else UNUSUAL - RETRIED
-    crowded = chance.random() < _CROWDED
+    left_out = set[str]() if chance.random() < _CROWDED else {"crowd"}
+    left_out |= _TIMELY if chance.random() < _CLOCKS else ON_CLOCKS.keys()
+    left_out |= UNUSUAL if number % _RETRIES_EVERY else UNUSUAL - RETRIED
     return Plan(
         seed=seed,
         programs=chance.choice(_PROGRAMS) if options.programs is None else options.programs,
@@ -61,7 +67,7 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
         patience=600.0,
         pauses=_PAUSES,
         deadly=_DEADLY,
-        without=options.without | without | IMPOSSIBLE | (frozenset() if crowded else {"crowd"}),
+        without=options.without | IMPOSSIBLE | left_out,
         shapes=options.shapes,
         instances=options.instances,
         kept=kept_of(options),

@@ -50,6 +50,13 @@ IMPOSSIBLE: Final = frozenset({"sync"})
 """What needs a thread that waits."""
 WEATHER: Final = ("lost", "unanswered", "hung", "late")
 """What may happen on a wire at any time."""
+_CALLS_OF_AN_INSTANCE: Final = 150
+"""The most calls of the database that an instance takes on average; 30 to 60 are usual."""
+_CALLS_OF_A_SECOND: Final = 20
+"""Those of a worker, and of the driver, in a second of the simulation besides. 10 are usual."""
+_OCTETS_OF_AN_INSTANCE: Final = 1 << 20
+_SMALLEST: Final = 256 << 20
+"""The size of an interpreter with everything that is imported; nothing is collected in a slice."""
 _DEATHS: Final = ("died",)
 _ON_THE_WIRE: Final = ("lost", "unanswered", "hung", "late", "cut", "away", "posthumous")
 
@@ -129,7 +136,21 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
     else:
         outcome.programs, outcome.instances = driver.result.programs, driver.result.instances
         outcome.findings += [str(finding) for finding in driver.result.findings]
+        outcome.findings += too_busy(outcome, plan.workers)
     return outcome
+
+
+def too_busy(outcome: Outcome, workers: int) -> list[str]:
+    """Say so if there were more calls than so many instances and so many workers can need in this time."""
+    calls = sum(outcome.counts.values())
+    most = _CALLS_OF_AN_INSTANCE * outcome.instances + _CALLS_OF_A_SECOND * outcome.virtual * (workers + 1)
+    return [] if calls <= most else [f"BUSY {outcome.seed}: {calls} calls for {outcome.instances} instances"]
+
+
+def too_large(outcome: Outcome, octets: int) -> list[str]:
+    """Say so if the process of a slice has got larger than so many instances can need."""
+    most = _SMALLEST + _OCTETS_OF_AN_INSTANCE * outcome.instances
+    return [] if octets <= most else [f"LARGE {outcome.seed}: {octets >> 20} MB for {outcome.instances} instances"]
 
 
 def draw(weather: Weather, chance: random.Random, kept: Sequence[str] | None) -> None:
@@ -194,7 +215,12 @@ def play_here(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None 
     """Play in this process, which ends after that: nothing is collected, and nothing is logged."""
     be_silent()
     note_lapses(plan.lease)
-    return play(plan, folder, keep=keep, stop_at=stop_at)
+    outcome = play(plan, folder, keep=keep, stop_at=stop_at)
+    if not keep and sys.platform == "linux":  # the lines that are kept are large, and others count otherwise
+        import resource  # noqa: PLC0415 - Windows has none
+
+        outcome.findings += too_large(outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    return outcome
 
 
 def be_silent() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from romancy_conformance.simulation import slices
 from romancy_conformance.simulation.__main__ import options_of_a_run, plan_of
+from romancy_conformance.simulation.slices import Outcome, too_busy, too_large
 
 CORPUS = [
     line for line in Path(__file__).with_name("corpus.txt").read_text("utf-8").splitlines() if not line.startswith("#")
@@ -49,6 +50,15 @@ def test_a_slice_whose_processes_never_rest_is_ended(monkeypatch: pytest.MonkeyP
 
     (finding,) = outcome.findings
     assert re.fullmatch(r"ENDLESS one-1: the round did not end in \d+ s of its time and 500 turns", finding)
+
+
+def test_more_calls_or_memory_than_the_instances_need_are_a_finding() -> None:
+    usual = Outcome(seed="s", instances=200, virtual=100.0, counts={"read": 9_000, "commit": 3_000})
+    busy = Outcome(seed="s", instances=200, virtual=100.0, counts={"read": 40_000, "commit": 3_000})
+
+    assert [] == [*too_busy(usual, 3), *too_large(usual, 100 << 20)]
+    assert ["BUSY s: 43000 calls for 200 instances"] == too_busy(busy, 3)
+    assert ["LARGE s: 500 MB for 200 instances"] == too_large(usual, 500 << 20)
 
 
 @pytest.mark.long

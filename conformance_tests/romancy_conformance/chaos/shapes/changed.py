@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from romancy import RomancyError, WorkflowContext, WorkflowStuckError, workflow
+from romancy import RomancyError, UsageError, WorkflowContext, WorkflowStuckError, workflow
 from romancy_conformance.chaos.shapes.acts import DO, put, read_acts
 from romancy_conformance.chaos.stage import stage
 
@@ -55,6 +57,9 @@ class Changed:
         outcome = await scene.outcome(scene.path)
         while isinstance(outcome, WorkflowStuckError):  # until a worker with the new code comes
             await asyncio.sleep(0.5)
+            if scene.chance.random() < 0.5:  # an operator tries whether the code is there by now
+                with suppress(UsageError):  # it is not stuck any more
+                    await scene.insist(partial(scene.app.resume, scene.path))
             outcome = await scene.outcome(scene.path)
         if isinstance(outcome, RomancyError):
             scene.find("wrong", f"it ended with {outcome}"[:300])

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy import RomancyError, WorkflowContext, workflow
+from romancy import RomancyError, UsageError, WorkflowContext, workflow
 from romancy_conformance.chaos.shapes.acts import FORMS
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Small"]
 
 _MOST: Final = 24
+_TRIED: Final = 0.1
 
 
 @workflow(version="1")
@@ -28,7 +29,7 @@ async def shape_small(ctx: WorkflowContext, count: int, form: str, nap: float) -
 
 
 class Small:
-    """A batch of instances, each with an activity or two, all of which return."""
+    """A batch of instances, each with an activity or two, all of which return. An operator tries to resume some."""
 
     name = "small"
     sealed = False
@@ -45,7 +46,19 @@ class Small:
             calls.append(options.bind(count, chance.choice([*FORMS]), nap))
             right[path] = sum(range(count))
         await scene.insist(partial(scene.app.start_many, calls))
-        await asyncio.gather(*(self._ends(scene, path, total) for path, total in right.items()))
+        tried = [path for path in right if chance.random() < _TRIED]
+        await asyncio.gather(
+            *(self._ends(scene, path, total) for path, total in right.items()),
+            *(self._is_not_resumed(scene, path, chance.uniform(0.0, 1.0)) for path in tried),
+        )
+
+    async def _is_not_resumed(self, scene: Scene, path: str, after: float) -> None:
+        await asyncio.sleep(after)  # the moment is what is tried
+        try:
+            await scene.insist(partial(scene.app.resume, path))
+        except UsageError:
+            return
+        scene.find("wrong", f"{path} was resumed, and was not stuck")
 
     async def _ends(self, scene: Scene, path: str, right: int) -> None:
         outcome = await scene.outcome(path)
