@@ -16,7 +16,7 @@ from romancy.testing.simulating.cluster import Cluster
 from romancy.testing.simulating.world import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
     from romancy.storage.protocol import Store
     from romancy.testing.simulating.process import Process
@@ -254,7 +254,9 @@ def test_the_clock_of_the_database_stands_or_is_set_back_and_its_time_never_goes
     async def beats() -> list[int]:
         store, found = await opened(cluster), list[int]()
         worker, clock = Worker(token="t1", worker_id="worker", lease=SECOND), cluster.clock
-        for change in (lambda: None, clock.stand, clock.go_on, partial(clock.set_back, 20 * SECOND)):
+        back = partial(clock.set_back, 20 * SECOND)
+        changes: list[Callable[[], object]] = [clock.now, clock.stand, clock.go_on, back]
+        for change in changes:
             change()
             await asyncio.sleep(10)
             found.append((await store.heartbeat(worker)).now)
