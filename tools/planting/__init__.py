@@ -52,6 +52,13 @@ PLANTED: Final = (
         case="late-answer",
     ),
     Planted(
+        name="lease: what was claimed before its end is driven after it",
+        file=f"{_WORKER}/lease_keeper.py",
+        text="        self.term.end()\n",
+        replacement="",
+        mend=True,
+    ),
+    Planted(
         name="takeover: a silence is counted from before the question that found the heartbeat",
         file=f"{_WORKER}/lease.py",
         text="self._watch(pulse.peers, now, restart=missed)",
