@@ -35,7 +35,7 @@ SET_BY_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 
 def start(checkout: Path, makefile: str, docs: str = "true") -> subprocess.Popen[str]:
-    (checkout / "Makefile").write_text(f"{makefile}docs:\n\t@{docs}\n")
+    (checkout / "Makefile").write_text(f"{makefile}docs:\n\t@{docs}\nsimulate:\n\t@echo simulated\n")
     return subprocess.Popen(
         ["bash", ".ci/run"],
         cwd=checkout,
@@ -49,7 +49,7 @@ def start(checkout: Path, makefile: str, docs: str = "true") -> subprocess.Popen
 
 
 def jobs_of(output: str) -> list[str]:
-    return [line for line in output.splitlines() if line in {"checked", "tested", "fresh", "long", "again"}]
+    return [line for line in output.splitlines() if line in {"checked", "tested", "fresh", "long", "simulated", "again"}]
 
 
 def is_running(pid: int) -> bool:
@@ -65,7 +65,7 @@ def test_success_is_success_and_the_jobs_know_that_they_are_in_ci(checkout: Path
     run = start(checkout, f"check:\n\t@echo checked\n{tests}")
     output, _ = run.communicate(timeout=200)
 
-    assert (0, "checked\nCI=true\nno input\nfresh --quick\nlong\n") == (run.returncode, output)
+    assert (0, "checked\nCI=true\nno input\nfresh --quick\nlong\nsimulated\n") == (run.returncode, output)
 
 
 def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_failed_check_fails_the_run_and_the_tests_run_all_the_same(checkout: P
     output, _ = run.communicate(timeout=200)
 
     assert run.returncode != 0
-    assert ["checked", "tested", "long"] == jobs_of(output)
+    assert ["checked", "tested", "long", "simulated"] == jobs_of(output)
 
 
 def test_pages_that_cannot_be_built_fail_the_run(checkout: Path) -> None:
@@ -81,7 +81,7 @@ def test_pages_that_cannot_be_built_fail_the_run(checkout: Path) -> None:
     output, _ = run.communicate(timeout=200)
 
     assert run.returncode != 0
-    assert ["tested", "long"] == jobs_of(output)
+    assert ["tested", "long", "simulated"] == jobs_of(output)
 
 
 def test_a_fresh_machine_that_fails_fails_the_run_without_a_second_look(checkout: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_fresh_machine_that_fails_fails_the_run_without_a_second_look(checkout
     output, _ = run.communicate(timeout=200)
 
     assert run.returncode != 0
-    assert ["fresh", "long"] == jobs_of(output)
+    assert ["fresh", "long", "simulated"] == jobs_of(output)
 
 
 @pytest.mark.parametrize(("short", "long"), [("false", "true"), ("true", "false"), ("false", "false")])
@@ -106,7 +106,7 @@ def test_failed_tests_of_either_tier_get_a_second_look(
     output, _ = run.communicate(timeout=200)
 
     assert fails == (run.returncode != 0)
-    assert ["tested", "long", "again"] == jobs_of(output)
+    assert ["tested", "long", "simulated", "again"] == jobs_of(output)
 
 
 def test_a_detached_process_is_named_and_ended_and_fails_the_run(checkout: Path) -> None:
