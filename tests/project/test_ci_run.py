@@ -49,7 +49,9 @@ def start(checkout: Path, makefile: str, docs: str = "true") -> subprocess.Popen
 
 
 def jobs_of(output: str) -> list[str]:
-    return [line for line in output.splitlines() if line in {"checked", "tested", "fresh", "long", "simulated", "again"}]
+    return [
+        line for line in output.splitlines() if line in {"checked", "tested", "fresh", "long", "simulated", "again"}
+    ]
 
 
 def is_running(pid: int) -> bool:
