@@ -74,6 +74,8 @@ class World:
         self.term = Term()
         self.terms: list[Term] = []
         """The terms in which suspects were taken up."""
+        self.begun: list[list[str]] = []
+        """What was being taken up whenever an instance was."""
         self.dies_in_read = False
         self.incarnation = Incarnation("w3")
         self.settles_at_once = self.is_away = False
@@ -118,6 +120,7 @@ class World:
 
     async def take_up(self, claimed: Claimed, _box: object, term: Term) -> None:
         self.terms.append(term)
+        self.begun.append([each for each in ("a", "b") if self.quarantine.begins(each)])
         self.done.append(f"taken up {claimed.instance_id} at {claimed.head}")
         live = self.live[claimed.instance_id] = self.suspects[claimed.instance_id]
         self.taken_up.set()
@@ -169,14 +172,14 @@ async def running(world: World) -> AsyncGenerator[asyncio.Task[None]]:
 
 async def test_a_suspect_is_announced_before_it_begins_and_cleared_when_it_has_survived() -> None:
     assert await tried(World("a")) == [
-        "told suspects=1 tried=a", "marked a", "taken up a at 4", "cleared a", "told none",
+        "told suspects=1 tried=a", "marked a", "taken up a at 4", "looked for own", "cleared a", "told none",
     ]  # fmt: skip
 
 
 async def test_one_begins_after_the_other() -> None:
     assert await tried(World("a", "b")) == [
-        "told suspects=2 tried=a", "marked a", "taken up a at 4", "cleared a",
-        "told suspects=1 tried=b", "marked b", "taken up b at 4", "cleared b", "told none",
+        "told suspects=2 tried=a", "marked a", "taken up a at 4", "looked for own", "cleared a",
+        "told suspects=1 tried=b", "marked b", "taken up b at 4", "looked for own", "cleared b", "told none",
     ]  # fmt: skip
 
 
@@ -344,6 +347,14 @@ async def test_what_others_may_own_by_now_is_neither_kept_nor_taken_up(commits: 
 
     assert await world.quarantine.holds(claimed("a"), None, world.term)
     assert not world.quarantine.tells()
+
+
+async def test_only_what_is_being_taken_up_for_its_trial_begins() -> None:
+    world = World("a", "b")
+    await tried(world)
+
+    assert [["a"], ["b"]] == world.begun
+    assert not world.quarantine.begins("b")
 
 
 async def test_a_suspect_is_taken_up_in_the_term_of_its_claim() -> None:

@@ -32,6 +32,8 @@ class World:
         self.live: dict[str, Any] = {}
         self.received: list[tuple[Any, list[str]]] = []
         self.taken_up: list[tuple[str, Mailbox | None]] = []
+        self.begun: set[str] = set()
+        """What the quarantine is taking up."""
         world = cast("Any", self)
         self.intake = Intake(world, world, world, world, starting=frozenset(), appending=frozenset, bereft={})
 
@@ -44,6 +46,9 @@ class World:
 
     def receive(self, live: Any, box: Mailbox) -> None:
         self.received.append((live, [row.delivery_id for row in box.rows]))
+
+    def begins(self, instance_id: str) -> bool:
+        return instance_id in self.begun
 
     async def take_up(self, claimed: Claimed, box: Mailbox | None, _term: Term) -> None:
         self.taken_up.append((claimed.instance_id, box))
@@ -114,6 +119,19 @@ async def test_a_claimed_instance_waits_for_all_of_its_mail_if_a_part_was_left_o
     whole = Mailbox(instance_id="i", life=1, signals=MUCH + 1, rows=[InboxRow("old", b"{}", 1)])
     assert not await world.intake.take_in(Work(claimed=[], mail=[whole]), Term())
     assert world.taken_up == [("i", whole)]
+
+
+async def test_a_claim_does_not_take_up_what_the_quarantine_takes_up() -> None:
+    """Its mark is in the log by then, so the claim counts no death of its owner any more."""
+    world = World()
+    box = Mailbox(instance_id="i", life=1, signals=0, rows=[])
+    world.begun = {"i"}
+    await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term())
+    assert world.taken_up == []
+
+    world.begun.clear()
+    await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term())
+    assert world.taken_up == [("i", box)]
 
 
 async def test_an_instance_that_was_taken_up_beside_its_claim_gets_the_mail_of_the_claim() -> None:

@@ -200,7 +200,7 @@ class Intake:
 
     async def _admit(self, claimed: Claimed, box: Mailbox | None, term: Term) -> None:
         """Take up a claimed instance, or send it to the quarantine if it may have killed its owners."""
-        if term.is_over():
+        if term.is_over() or self._quarantine.begins(claimed.instance_id):
             return
         if claimed.crashes:
             self._bereft[claimed.instance_id] = claimed.head

@@ -107,6 +107,7 @@ class Quarantine:
         self._most = 0
         """How many they were at most, since there were none."""
         self._tried = ""
+        self._begun_now = ""
         self._told: list[str] = []
         self._wanted = asyncio.Event()
         self._clearing: set[asyncio.Task[None]] = set()
@@ -114,6 +115,10 @@ class Quarantine:
     def tells(self) -> list[str]:
         """What heartbeats tell of suspects: how many are not cleared, and which one is tried."""
         return suspects_told(len(self._suspects), self._tried)
+
+    def begins(self, instance_id: str) -> bool:
+        """Whether this suspect is being taken up for its trial. A claim must not take it up beside that."""
+        return self._begun_now == instance_id
 
     async def holds(self, claimed: Claimed, box: Mailbox | None, term: Term) -> bool:
         """Read the log of an instance whose owner died. Returns True if it is a suspect and will be tried or parked.
@@ -221,7 +226,7 @@ class Quarantine:
             len(self._suspects) - 1,
             extra=about(claimed),
         )
-        begun = asyncio.ensure_future(self._begin(claimed, box, term))
+        begun = asyncio.ensure_future(self._begin_alone(claimed, box, term))
         beating = asyncio.ensure_future(self._beat())
         live: Live | None = None
         try:
@@ -252,6 +257,15 @@ class Quarantine:
             await asyncio.sleep(pause)
             pause *= 2
 
+    async def _begin_alone(self, claimed: Claimed, box: Mailbox | None, term: Term) -> Live | None:
+        """Begin the trial. Claims pass over the instance and its mail meanwhile, so another one follows."""
+        self._begun_now = claimed.instance_id
+        try:
+            return await self._begin(claimed, box, term)
+        finally:
+            self._begun_now = ""
+            self._next_claim.look_for_own()
+
     async def _begin(self, claimed: Claimed, box: Mailbox | None, term: Term) -> Live | None:
         """Append the beginning of the trial and take the instance up. None if it is not loaded or has moved already."""
         token = self._keeper.leases.token
@@ -260,7 +274,6 @@ class Quarantine:
         mark = owner_changed(now, token, "", alone=True, heard=now, tried=claimed.instance_id)
         nonce = self._driver.incarnation.nonce()
         if await self._driver.writer.outcome_of(step_behind(claimed, nonce, mark)) is not Outcome.ACCEPTED:
-            self._next_claim.look_for_own()
             return None
         marked = msgspec.structs.replace(claimed, head=claimed.head + 1, head_writer=nonce)
         await self._recovery.take_up(marked, box, term)
