@@ -127,6 +127,8 @@ class Driver:
         self.observer = observer
         self.announces = None if observer is None else observer.announces
         self.live: dict[str, Live] = {}
+        self.gone: set[str] | None = None
+        """The instances let go of during a claim that asks for all that this worker owns; None: there is none."""
         self._taken: dict[str, str] = {}
         """Child ids that other instances have, and why a child cannot have them."""
         self._joining = joining
@@ -530,6 +532,8 @@ class Driver:
             live.written(item)
             if prepared.aftermath is not None or self.observer is not None:
                 prepared.tell_committed(self.observer, self.dispatcher)
+            if self.gone is not None:
+                self.gone.add(live.instance_id)
             self.reports.finished(live, prepared.activation)
             return
         self.live[live.instance_id] = live
@@ -583,6 +587,8 @@ class Driver:
             self.observer.let_go(live)
         if self.live.get(live.instance_id) is live:
             del self.live[live.instance_id]
+            if self.gone is not None:
+                self.gone.add(live.instance_id)
         self._stop(live)
         if live.wanting:
             live.hand_slot_over()

@@ -25,6 +25,7 @@ from romancy.storage.records import Work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import Set as AbstractSet
 
     from romancy.storage.records import ClaimRequest
 
@@ -134,10 +135,14 @@ class Worker:
         due = min((self.due[name] for name in request.codes if name in self.due), default=None)
         return Work(claimed=[], mail=[], now=1, next_due=due if self.due else self.next_due)
 
-    async def take_in(self, work: Work, term: Term) -> bool:
+    async def take_in(self, work: Work, term: Term, gone: AbstractSet[str]) -> bool:
         assert not work.claimed
         assert not term.is_over()
+        assert not gone
         return False
+
+    def going(self) -> set[str]:
+        return set()
 
     def known(self) -> dict[str, int]:
         return {}

@@ -32,6 +32,8 @@ class World:
         self.live: dict[str, Any] = {}
         self.received: list[tuple[Any, list[str]]] = []
         self.taken_up: list[tuple[str, Mailbox | None]] = []
+        self.looked = 0
+        """How often everything owned was asked for."""
         self.begun: set[str] = set()
         """What the quarantine is taking up."""
         world = cast("Any", self)
@@ -46,6 +48,9 @@ class World:
 
     def receive(self, live: Any, box: Mailbox) -> None:
         self.received.append((live, [row.delivery_id for row in box.rows]))
+
+    def look_for_own(self) -> None:
+        self.looked += 1
 
     def begins(self, instance_id: str) -> bool:
         return instance_id in self.begun
@@ -132,6 +137,14 @@ async def test_a_claim_does_not_take_up_what_the_quarantine_takes_up() -> None:
     world.begun.clear()
     await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term())
     assert world.taken_up == [("i", box)]
+
+
+async def test_what_was_released_during_the_claim_is_not_taken_up_but_asked_for_again() -> None:
+    world = World()
+    box = Mailbox(instance_id="i", life=1, signals=0, rows=[])
+    await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term(), {"i"})
+
+    assert (world.taken_up, world.looked) == ([], 1)
 
 
 async def test_an_instance_that_was_taken_up_beside_its_claim_gets_the_mail_of_the_claim() -> None:

@@ -56,7 +56,7 @@ _CALLS_OF_A_SECOND: Final = 20
 """Those of a worker, and of the driver, in a second of the simulation besides. 10 are usual."""
 _OCTETS_OF_AN_INSTANCE: Final = 1 << 20
 _SMALLEST: Final = 256 << 20
-"""The size of an interpreter with everything that is imported; nothing is collected in a slice."""
+"""What a slice takes beside its instances; nothing is collected in it."""
 _DEATHS: Final = ("died",)
 _ON_THE_WIRE: Final = ("lost", "unanswered", "hung", "late", "cut", "away", "posthumous")
 
@@ -215,12 +215,20 @@ def play_here(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None 
     """Play in this process, which ends after that: nothing is collected, and nothing is logged."""
     be_silent()
     note_lapses(plan.lease)
+    before = _octets()
     outcome = play(plan, folder, keep=keep, stop_at=stop_at)
-    if not keep and sys.platform == "linux":  # the lines that are kept are large, and others count otherwise
-        import resource  # noqa: PLC0415 - Windows has none
-
-        outcome.findings += too_large(outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    if not keep:  # the lines that are kept are large
+        outcome.findings += too_large(outcome, _octets() - before)
     return outcome
+
+
+def _octets() -> int:
+    """The memory of this process at its largest. A fork begins with that of its parent. 0: it is not known here."""
+    if sys.platform != "linux":
+        return 0  # Windows has no such call, and others count otherwise
+    import resource  # noqa: PLC0415 - Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def be_silent() -> None:

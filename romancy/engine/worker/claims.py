@@ -261,7 +261,11 @@ class Claiming:
         before = self.intake.standing() if recover else {}
         term = self._keeper.term
         self._driver.used.forget()
-        work = await self._store.claim(request)
+        gone = self._driver.gone = self.intake.going() if recover else None
+        try:
+            work = await self._store.claim(request)
+        finally:
+            self._driver.gone = None
         if term.is_over():
             self.look_for_own()  # others may own by now what this claim has brought
             return
@@ -276,7 +280,7 @@ class Claiming:
         if limit and not work.claimed and not work.mail:
             self._in_vain_until = now + _IN_VAIN
         self._backlog.answered(limit, codes, [one.workflow_name for one in work.claimed], work.next_due)
-        if await self.intake.take_in(work, term):
+        if await self.intake.take_in(work, term, gone or frozenset()):
             self.look()
         else:
             self._plan_next(work, limit)

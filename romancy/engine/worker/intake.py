@@ -31,6 +31,7 @@ __all__ = ["Intake"]
 
 logger = get_logger("romancy.engine")
 
+_NONE: Final = frozenset[str]()
 _AT_ONCE: Final = 16
 _MUCH: Final = 32
 """From this many kept messages on, a claim asks only for newer ones."""
@@ -109,15 +110,16 @@ class Intake:
         """Whether an instance cannot be taken up before another claim, because its mail is not all here."""
         return work.more if box is None else self._lacks(box)
 
-    async def take_in(self, work: Work, term: Term) -> bool:
+    async def take_in(self, work: Work, term: Term, gone: AbstractSet[str] = _NONE) -> bool:
         """Continue claimed instances and distribute the mail. Returns True if another claim must bring missing mail.
 
-        `term` is that of the claim. When it ends, nothing more is taken up.
+        `term` is that of the claim. When it ends, nothing more is taken up. `gone` are the instances that this worker
+        has let go of since it sent the claim.
 
         A mailbox that lacks mail no longer held here is ignored. The next claim does not report that mail as kept.
         """
         mail = {box.instance_id: box for box in work.mail}
-        self._note(work)
+        self._note(work, gone)
         unread, self._unread = self._unread, {}
         new: list[Claimed] = []
         for instance_id, claimed in unread.items():
@@ -158,15 +160,23 @@ class Intake:
                 say_refused(live, Outcome.LOST)
                 self._driver.drop(live)
 
-    def _note(self, work: Work) -> None:
-        """Mark claimed instances to be taken up, unless the same life is loaded already."""
-        appending = self._appending() if work.claimed else frozenset[str]()
+    def going(self) -> set[str]:
+        """What is not loaded and may yet be released: its append is queued or in flight."""
+        return set(self._appending())
+
+    def _note(self, work: Work, gone: AbstractSet[str]) -> None:
+        """Mark claimed instances to be taken up, unless the same life is loaded already, or was during the claim.
+
+        The database may have read of what is `gone` that this worker owns it, before it was released. Others may own it
+        by now.
+        """
+        untold = self._appending() | gone if work.claimed else _NONE
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
             if mine is not None and mine.life != claimed.life and mine.slot is FREE:
                 self._driver.drop(mine)  # its id has a new life, so this one has ended
                 mine = None
-            if mine is None and claimed.instance_id not in self.starting and claimed.instance_id not in appending:
+            if mine is None and claimed.instance_id not in self.starting and claimed.instance_id not in untold:
                 self._unread[claimed.instance_id] = claimed
             elif mine is None or mine.life != claimed.life or claimed.head > mine.head:
                 # Claimed between our own commit and its acknowledgement: ask again after it.

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import Romancy, Status, WorkflowContext, activity, activity_context, workflow
 from romancy.core import ActivityCompleted, Input, OwnerChanged
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
-from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -116,8 +116,13 @@ class Held(Deaf):
         self.gate = asyncio.Event()
         self.claims = 0
         """How many claims were answered."""
+        self.fails = False
+        """Whether the next claim fails. A worker then asks for all that it owns."""
 
     async def claim(self, *args: Any, **kwargs: Any) -> Any:
+        if self.fails:
+            self.fails = False
+            raise StorageUnavailableError("nobody answers")
         work = await self._store.claim(*args, **kwargs)
         if work.claimed and self.holds:
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
@@ -143,11 +148,18 @@ finish: list[asyncio.Event] = []
 @activity
 async def lasts() -> None:
     seen.append("begun")
-    await finish[0].wait()
+    await finish[0 if len(seen) == 1 else -1].wait()
 
 
 @workflow
 async def lasting(ctx: WorkflowContext) -> None:
+    await lasts()
+
+
+@workflow
+async def lasting_twice(ctx: WorkflowContext) -> None:
+    await lasts()
+    await ctx.wait_event("go on")
     await lasts()
 
 
@@ -241,6 +253,37 @@ async def test_what_was_claimed_before_a_death_is_not_driven_after_it(
     finish[0].set()
     await handle.result(timeout=60)
     assert seen == ["begun"]
+    assert "another worker has it" not in caplog.text
+
+
+async def test_what_was_released_while_a_claim_was_answered_is_not_driven(
+    held: list[Held], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
+) -> None:
+    finish[:] = [asyncio.Event(), asyncio.Event()]
+    front = await open_app(worker=False)
+    await open_app()
+    first = held[1]
+    handle = await front.start(lasting_twice)
+    await until(lambda: seen == ["begun"])
+    first.holds, first.fails = "claim", True
+    unseen = await front.start(brief)
+    await first.held.wait()  # the answer says that the first worker owns the instance
+
+    finish[0].set()
+    await status_is(front, handle.instance_id, Status.WAITING)
+    await open_app()
+    await front.signal(handle.instance_id, "go on")
+    await until(lambda: seen == ["begun"] * 2)
+    first.holds = ""
+    first.gate.set()
+    claims = first.claims
+    while first.claims < claims + 3:
+        await front.run(brief)
+    assert seen == ["begun"] * 2
+
+    finish[1].set()
+    await asyncio.gather(handle.result(timeout=60), unseen.result(timeout=60))
+    assert seen == ["begun"] * 2
     assert "another worker has it" not in caplog.text
 
 
