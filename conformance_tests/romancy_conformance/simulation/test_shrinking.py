@@ -71,12 +71,12 @@ def test_a_smaller_case_has_one_instance_and_one_fault_alone() -> None:
 @pytest.mark.usefixtures("_a_ghost_acts_at_a_kill")
 def test_the_time_is_limited() -> None:
     found = Forked(PLAN).outcome()
-    now = iter([0.0, 0.5])
+    now = iter([0.0])  # the time is up before the first try: a try that has begun may be as quick as a look
     shrinking = Shrinking(PLAN, found, cores=2, seconds=1.0, clock=lambda: next(now, 2.0))
 
     shrinking.shrink()
 
-    assert shrinking.tries <= 3
+    assert shrinking.tries == 1  # the case itself, for its story
     assert shrinking.plan == PLAN
     assert shrinking.parts == parts_of(PLAN, found.faults)
     assert (shrinking.outcome.digest, bool(shrinking.outcome.story)) == (found.digest, True)
