@@ -109,9 +109,23 @@ PLANTED: Final = (
     Planted(
         name="claim: an own append under way is not awaited",
         file=f"{_WORKER}/intake.py",
-        text=" and claimed.instance_id not in appending:",
-        replacement=":",
+        text="self._appending() | gone if work.claimed",
+        replacement="_NONE if work.claimed",
         case="lapse-amid-an-append",
+        mend=True,
+    ),
+    Planted(
+        name="claim: what was released while it was answered is taken up",
+        file=f"{_WORKER}/intake.py",
+        text="self._appending() | gone if work.claimed",
+        replacement="self._appending() if work.claimed",
+        mend=True,
+    ),
+    Planted(
+        name="quarantine: a claim takes up what begins its trial",
+        file=f"{_WORKER}/intake.py",
+        text=" or self._quarantine.begins(claimed.instance_id)",
+        replacement="",
         mend=True,
     ),
     Planted(
