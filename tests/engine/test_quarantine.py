@@ -349,6 +349,16 @@ async def test_what_others_may_own_by_now_is_neither_kept_nor_taken_up(commits: 
     assert not world.quarantine.tells()
 
 
+async def test_what_was_given_up_is_not_tried() -> None:
+    world = World("a", "b")
+    await world.held()
+    world.quarantine.give_up("a")
+
+    async for _ in running(world):
+        await world.until_none_is_held()
+    assert [each for each in world.done if each.startswith("marked")] == ["marked b"]
+
+
 async def test_only_what_is_being_taken_up_for_its_trial_begins() -> None:
     world = World("a", "b")
     await tried(world)

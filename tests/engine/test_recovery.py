@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
+from romancy.engine.messages import CancelMessage, encode_message
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.lease_keeper import Term
 from romancy.engine.worker.recovery import Recovery
@@ -32,6 +34,8 @@ class World:
         self.live: dict[str, Any] = {}
         self.received: list[tuple[Any, list[str]]] = []
         self.taken_up: list[tuple[str, Mailbox | None]] = []
+        self.given_up: list[str] = []
+        """What the quarantine need not hold any longer."""
         self.looked = 0
         """How often everything owned was asked for."""
         self.begun: set[str] = set()
@@ -48,6 +52,9 @@ class World:
 
     def receive(self, live: Any, box: Mailbox) -> None:
         self.received.append((live, [row.delivery_id for row in box.rows]))
+
+    def give_up(self, instance_id: str) -> None:
+        self.given_up.append(instance_id)
 
     def look_for_own(self) -> None:
         self.looked += 1
@@ -137,6 +144,15 @@ async def test_a_claim_does_not_take_up_what_the_quarantine_takes_up() -> None:
     world.begun.clear()
     await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term())
     assert world.taken_up == [("i", box)]
+
+
+async def test_a_suspect_that_was_cancelled_is_taken_up_and_not_tried() -> None:
+    world = World()
+    rows = [InboxRow("c", encode_message(CancelMessage(stuck=True)), 1)]
+    box = Mailbox(instance_id="i", life=1, signals=1, rows=rows)
+    await world.intake.take_in(Work(claimed=[replace(CLAIMED, crashes=2)], mail=[box]), Term())
+
+    assert (world.given_up, world.taken_up) == (["i"], [("i", box)])
 
 
 async def test_what_was_released_during_the_claim_is_not_taken_up_but_asked_for_again() -> None:

@@ -215,7 +215,9 @@ class Intake:
         if claimed.crashes:
             self._bereft[claimed.instance_id] = claimed.head
         try:
-            if claimed.crashes and not is_given_up(box) and await self._quarantine.holds(claimed, box, term):
+            if claimed.crashes and is_given_up(box):
+                self._quarantine.give_up(claimed.instance_id)
+            elif claimed.crashes and await self._quarantine.holds(claimed, box, term):
                 return
         except StorageUnavailableError as error:
             logger.warning("instance %s: cannot be read: %s", claimed.instance_id, error, extra=about(claimed))

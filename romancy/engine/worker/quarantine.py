@@ -108,6 +108,7 @@ class Quarantine:
         """How many they were at most, since there were none."""
         self._tried = ""
         self._begun_now = ""
+        """The suspect that is being taken up for its trial."""
         self._told: list[str] = []
         self._wanted = asyncio.Event()
         self._clearing: set[asyncio.Task[None]] = set()
@@ -152,6 +153,10 @@ class Quarantine:
             if found is not None and found.instance.status is Status.STUCK:
                 guilty.add(other)
         return evidence_in(commits, claimed.instance_id, living=self._tried_by, guilty=guilty)
+
+    def give_up(self, instance_id: str) -> None:
+        """Hold this instance no longer: it is taken up without a trial."""
+        self._suspects.pop(instance_id, None)
 
     def forget(self) -> None:
         """Forget the suspects: other workers own them now."""
@@ -226,6 +231,7 @@ class Quarantine:
             len(self._suspects) - 1,
             extra=about(claimed),
         )
+        self._begun_now = claimed.instance_id
         begun = asyncio.ensure_future(self._begin_alone(claimed, box, term))
         beating = asyncio.ensure_future(self._beat())
         live: Live | None = None
@@ -259,7 +265,6 @@ class Quarantine:
 
     async def _begin_alone(self, claimed: Claimed, box: Mailbox | None, term: Term) -> Live | None:
         """Begin the trial. Claims pass over the instance and its mail meanwhile, so another one follows."""
-        self._begun_now = claimed.instance_id
         try:
             return await self._begin(claimed, box, term)
         finally:
