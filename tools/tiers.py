@@ -185,7 +185,9 @@ def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("romancy")
-    group.addoption("--part", type=Part.parse, metavar="K/N", help="only this part of the tests, such as 1/2")
+    group.addoption(  # pytest 8.2 needs the default where it reads this file late
+        "--part", type=Part.parse, default=None, metavar="K/N", help="only this part of the tests, such as 1/2"
+    )
     group.addoption(
         "--tier",
         choices=TIERS,

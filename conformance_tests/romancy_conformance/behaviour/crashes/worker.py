@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from romancy import Handle, Romancy, WorkflowCancelledError, WorkflowFailedError
-from romancy.core import _commands, _run
+from romancy import Handle, Romancy, WorkflowCancelledError, WorkflowFailedError, _start_options
+from romancy.core import _asking, _run
 from romancy.registry import Registry
 from romancy.retry import RetryPolicy
 from romancy.status import TERMINAL_STATUSES, Status
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["PLAYED", "WorkflowJob"]
 
 PLAYED = {**FAMILY, **TRANSACTIONAL}
+_COUNTING = ((_asking, "SECOND"), (_run, "SECOND"), (_start_options, "_SECOND"))
+"""What counts a workflow's seconds: its waits, its clock, the delays and limits of its children."""
 _OPEN = tuple(set(Status) - TERMINAL_STATUSES)
 
 
@@ -51,14 +53,16 @@ class WorkflowJob(Job, frozen=True, kw_only=True):
 def at_pace(second: float) -> Generator[None]:
     """Apply `hurry` for a while, to replay what was written in a hurry."""
     ticks = round(1_000_000 * second)
-    with patch.object(_commands, "SECOND", ticks), patch.object(_run, "SECOND", ticks):
+    with ExitStack() as patches:
+        for module, name in _COUNTING:
+            patches.enter_context(patch.object(module, name, ticks))
         yield
 
 
 def hurry(second: float) -> None:
     """Make one second of the workflows' delays, and of the waits between attempts, take `second`."""
-    for module in (_commands, _run):
-        vars(module)["SECOND"] = round(1_000_000 * second)  # in a process that runs only one workflow
+    for module, name in _COUNTING:
+        vars(module)[name] = round(1_000_000 * second)  # in a process that runs only one workflow
     delay = RetryPolicy.delay
 
     def hurried(policy: RetryPolicy, attempt: int, chance: float = 0.0) -> float:
