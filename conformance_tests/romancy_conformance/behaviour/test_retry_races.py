@@ -21,11 +21,11 @@ from romancy import (
     WorkflowContext,
     workflow,
 )
-from romancy.core import WorkflowRetried
+from romancy.core import ChildCancelRequested, WorkflowRetried
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.retries import act, failed, forget, gates, waits_at_a_gate
+from romancy_conformance.behaviour.retries import act, broken, fail, failed, forget, gates, names, waits_at_a_gate
 from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:
@@ -211,3 +211,78 @@ async def test_a_retried_run_is_stopped_once(
         )  # the gate stays closed: what runs is stopped, and does not end first
     assert Status.CANCELLED is await app.handle(one).status()
     assert 1 == (await whole(app, storage_url, one))[WorkflowRetried]
+
+
+@workflow
+async def breaks_at_once(ctx: WorkflowContext) -> str:
+    return await act("at once")
+
+
+@workflow
+async def breaks_later(ctx: WorkflowContext) -> str:
+    return await waits_at_a_gate("later") + await act("at last") + await waits_at_a_gate("end")
+
+
+@workflow
+async def over_two_that_break(ctx: WorkflowContext) -> list[str]:
+    return list(await asyncio.gather(breaks_at_once(), breaks_later()))
+
+
+class HeldReads(WrappedStore):
+    """A store whose next read of a child, with as many rows of its log, waits at a gate."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.gates: dict[int, asyncio.Event] = {}
+        self.reached = {0: asyncio.Event(), 1: asyncio.Event()}
+
+    async def read(self, instance_id: str, *args: Any, **options: Any) -> Any:
+        rows = options.get("limit")
+        if "breaks_later" in instance_id and rows in self.gates and not self.reached[rows].is_set():
+            self.reached[rows].set()
+            await self.gates[rows].wait()
+        return await self._store.read(instance_id, *args, **options)
+
+
+async def gives_a_child_up(app: Romancy, instance_id: str) -> bool:
+    """Whether the present run has asked a child to stop."""
+    kinds = [type(event) for event in await app.history(instance_id)]
+    return ChildCancelRequested in kinds[kinds.index(WorkflowRetried) :]
+
+
+async def test_a_request_to_stop_a_child_does_not_reach_a_later_run_of_it(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retried parent gives a child up that it is still retrying. It fails and is retried again before it says so."""
+    with monkeypatch.context() as patch:
+        made = wrap_stores(patch, HeldReads)
+        app = await open_app()
+    (store,) = made
+    outside = await open_app(worker=False)
+    gates["later"] = asyncio.Event()
+    gates["later"].set()
+    broken.update({"at once", "at last"})
+    handle = await app.start(over_two_that_break)
+    await fail(app, handle.instance_id)
+
+    gates["later"] = later = asyncio.Event()
+    store.gates = {0: asyncio.Event(), 1: asyncio.Event()}
+    await outside.retry(handle.instance_id)
+    await asyncio.wait_for(store.reached[1].wait(), SOON)
+    await until(lambda: gives_a_child_up(app, handle.instance_id))
+    store.gates[1].set()
+    await asyncio.wait_for(store.reached[0].wait(), SOON)
+    later.set()
+    await fail(app, handle.instance_id)
+
+    gates["end"] = asyncio.Event()
+    broken.clear()
+    await outside.retry(handle.instance_id, unsure="undone")
+    await until(lambda: "end" in names())
+    revivals = {task for task in asyncio.all_tasks() if "Revivals" in getattr(task.get_coro(), "__qualname__", "")}
+    assert revivals
+    store.gates[0].set()
+    await asyncio.wait_for(asyncio.wait(revivals), SOON)
+    gates["end"].set()
+
+    assert ["at once", "laterat lastend"] == await app.handle(handle.instance_id).result(timeout=SOON)

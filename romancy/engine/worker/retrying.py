@@ -267,18 +267,31 @@ class Revivals:
             )
 
     async def _give_up(self, live: Live, child: StartChild) -> bool:
-        """Ask the child to stop, in its present run. Returns False if that run has ended meanwhile."""
+        """Ask the child to stop, in its present run. Returns False if that run has ended meanwhile.
+
+        A later run of the parent may have retried the child during the reads: that one is not asked.
+        """
         found = await self._store.read(child.instance_id, limit=0)
         if found is None:
             return False
         recall, _ = await runs_so_far(self._store, found.instance)
         if recall.ended is not None:
             return False
+        if recall.wanted_by not in ("", child.by, child.wanted_by) and not await self._is_present(live, child):
+            return True
         reason, wanted_by = f"its parent {live.instance_id} gave it up", recall.wanted_by
         parent = parent_of(live.instance_id, live.life, child)
         message = CancelMessage(reason=reason, parent=parent, wanted_by=wanted_by)
         await self._deliver(child.instance_id, f"cancel-{wanted_by or child.by}-{child.child_id}", message)
         return True
+
+    async def _is_present(self, live: Live, child: StartChild) -> bool:
+        """Whether the run of the parent that wants the child is its present one."""
+        found = await self._store.read(live.instance_id, limit=0)
+        if found is None or found.instance.life != live.life:
+            return False
+        recall, _ = await runs_so_far(self._store, found.instance)
+        return recall.started is not None and recall.started.nonce == child.by
 
     async def _deliver(self, instance_id: str, delivery_id: str, message: ChildEnded | CancelMessage) -> Delivered:
         delivery = Delivery(instance_id=instance_id, delivery_id=delivery_id, body=encode_message(message))
