@@ -61,6 +61,7 @@ from romancy.engine.replay import resumption
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
 from romancy.engine.timers import Timers, rings_with
+from romancy.engine.unlogged_ends import ends_without_log
 from romancy.engine.unwritten import NO_PORTS, Happened, Unwritten
 from romancy.errors import CodecError
 from romancy.storage.records import Append, Outcome
@@ -566,7 +567,12 @@ class Driver:
             self.write(live, item)
 
     def drop(self, live: Live) -> None:
-        """Let go of the instance and close its run. The log says nothing of it, and only a replay brings it back."""
+        """Let go of the instance and close its run. The log says nothing of it, and only a replay brings it back.
+
+        An attempt that has ended, and whose end is not known to be in the log, may have had its effect.
+        """
+        for id in ends_without_log(live, self.writer.item_of(live.instance_id) if live.slot is TAKEN else None):
+            self.attempts.interrupted.note(live, id)
         self._let_go(live)
         live.run.close()
         self.reports.dropped(live)

@@ -158,6 +158,11 @@ class LogWriter:
             return set()
         return {item.instance_id for item in (*map(_ITEM, self._queue), *self._batch, *self._locked.values())}
 
+    def item_of(self, instance_id: str) -> Item | None:
+        """The item of an instance that is queued or in flight."""
+        items = (*map(_ITEM, self._queue), *self._batch, *self._locked.values())
+        return next((item for item in items if item.instance_id == instance_id), None)
+
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item. `done` is called with its outcome, on the event loop.
 
