@@ -566,12 +566,13 @@ class Driver:
         elif not live.inputs and (item := idle_release(live, now, writer)) is not None:
             self.write(live, item)
 
-    def drop(self, live: Live) -> None:
+    def drop(self, live: Live, in_flight: Item | None = None) -> None:
         """Let go of the instance and close its run. The log says nothing of it, and only a replay brings it back.
 
-        An attempt that has ended, and whose end is not known to be in the log, may have had its effect.
+        An attempt that has ended, and whose end may be missing in the log, may have had its effect. `in_flight` is the
+        append of the instance that is under way or was refused.
         """
-        for id in ends_without_log(live, self.writer.item_of(live.instance_id) if live.slot is TAKEN else None):
+        for id in ends_without_log(live, in_flight):
             self.attempts.interrupted.note(live, id)
         self._let_go(live)
         live.run.close()

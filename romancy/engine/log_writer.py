@@ -152,16 +152,12 @@ class LogWriter:
         """Whether nothing is queued or in flight."""
         return not (self._queue or self._busy or self._apart)
 
-    def under_way(self) -> set[str]:
-        """The instances with an item that is queued or in flight: their logs may grow without another call."""
+    def under_way(self) -> dict[str, Item]:
+        """What is queued or in flight, by instance: these logs may grow without another call."""
         if self.idle:
-            return set()
-        return {item.instance_id for item in (*map(_ITEM, self._queue), *self._batch, *self._locked.values())}
-
-    def item_of(self, instance_id: str) -> Item | None:
-        """The item of an instance that is queued or in flight."""
+            return {}
         items = (*map(_ITEM, self._queue), *self._batch, *self._locked.values())
-        return next((item for item in items if item.instance_id == instance_id), None)
+        return {item.instance_id: item for item in items}
 
     def submit(self, item: Item, done: Done) -> None:
         """Queue an item. `done` is called with its outcome, on the event loop.

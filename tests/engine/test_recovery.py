@@ -41,7 +41,7 @@ class World:
         self.begun: set[str] = set()
         """What the quarantine is taking up."""
         world = cast("Any", self)
-        self.intake = Intake(world, world, world, world, starting=frozenset(), appending=frozenset, bereft={})
+        self.intake = Intake(world, world, world, world, starting=frozenset(), appending=dict, bereft={})
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
         """Begin another run of the instance, which keeps so many messages."""

@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 
 from romancy import Romancy, WorkflowContext, activity, workflow
-from romancy.core import ActivityCompleted, OwnerChanged
+from romancy.core import ActivityCompleted, OwnerChanged, encode_commit
 from romancy.engine.slot import FREE, GONE, TAKEN, Slot
 from romancy_conformance.behaviour.waiting import until
 
@@ -111,3 +111,40 @@ async def test_a_drop_leaves_the_log_as_it_is(app: Romancy) -> None:
     await driver.writer.flushed()
     assert live.slot is GONE
     assert await app.history(handle.instance_id) == before
+
+
+def end_of(live: Live) -> ActivityCompleted:
+    return ActivityCompleted(at=live.run.last_time, id="hangs_at_first:1", result=Raw(b'"done"'))
+
+
+async def test_an_end_that_waits_when_an_instance_is_dropped_may_have_had_an_effect(app: Romancy) -> None:
+    _, driver, live = await at_work(app)
+    attempt = live.attempts.pop("hangs_at_first:1")
+    live.give(end_of(live))
+
+    driver.drop(live)
+
+    assert driver.attempts.interrupted.has(live, "hangs_at_first:1")
+    assert attempt.task is not None
+    attempt.task.cancel()
+
+
+@pytest.mark.parametrize("where", ["writer", "session"])
+async def test_an_end_under_way_when_the_lease_is_lost_may_have_had_an_effect(app: Romancy, where: str) -> None:
+    """The append is in no queue of the driver any more, and the database may still refuse it."""
+    _, driver, live = await at_work(app)
+    worker = app._access.worker
+    assert worker is not None
+    attempt = live.attempts.pop("hangs_at_first:1")
+    item = live.step("nonce", encode_commit([end_of(live)]))
+    if where == "writer":
+        driver.writer.submit(item, lambda _: None)
+    else:
+        worker._in_sessions[live.instance_id] = item
+
+    worker.declared_dead()
+
+    assert driver.attempts.interrupted.has(live, "hangs_at_first:1")
+    assert attempt.task is not None
+    attempt.task.cancel()
+    worker._in_sessions.clear()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
     from romancy.engine.worker.recovery import Recovery
-    from romancy.storage.records import Claimed, Mailbox, Work
+    from romancy.storage.records import Claimed, Item, Mailbox, Work
 
 __all__ = ["Intake"]
 
@@ -48,10 +48,10 @@ class Intake:
         next_claim: NextClaim,
         *,
         starting: AbstractSet[str],
-        appending: Callable[[], AbstractSet[str]],
+        appending: Callable[[], Mapping[str, Item]],
         bereft: dict[str, int],
     ) -> None:
-        """`starting` holds the instances whose start is in flight, `appending` tells those with an append in flight.
+        """`starting` holds the instances whose start is in flight, `appending` tells the appends in flight.
 
         A claim's answer may contain them: they are taken up once the append is settled. Else what it records, and the
         log does not have yet, would be done again.
@@ -152,13 +152,17 @@ class Intake:
         The claim asked after those commits were accepted. The instances in its answer are taken up again, from the
         present log.
         """
+        lost: list[Live] = []
         for claimed in work.claimed:
             live, head = before.get(claimed.instance_id, (None, 0))
             if live is None or self._driver.live.get(claimed.instance_id) is not live or live.life != claimed.life:
                 continue
             if claimed.head < head:
-                say_refused(live, Outcome.LOST)
-                self._driver.drop(live)
+                lost.append(live)
+        appending = self._appending() if lost else {}
+        for live in lost:
+            say_refused(live, Outcome.LOST)
+            self._driver.drop(live, appending.get(live.instance_id))
 
     def going(self) -> set[str]:
         """What is not loaded and may yet be released: its append is queued or in flight."""
@@ -170,7 +174,7 @@ class Intake:
         The database may have read of what is `gone` that this worker owns it, before it was released. Others may own it
         by now.
         """
-        untold = self._appending() | gone if work.claimed else _NONE
+        untold = self._appending().keys() | gone if work.claimed else _NONE
         for claimed in work.claimed:
             mine = self._driver.live.get(claimed.instance_id)
             if mine is not None and mine.life != claimed.life and mine.slot is FREE:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from romancy.errors import RomancyError
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
+    from romancy.storage.records import Item
 
 __all__ = ["Worker"]
 
@@ -125,8 +126,8 @@ class Worker:
         self._another, self.draining = another, False
         self._watchdog: Watchdog | None = None
         self._committing: set[asyncio.Task[None]] = set()
-        self._in_sessions: set[str] = set()
-        """The instances of which a session commits an append."""
+        self._in_sessions: dict[str, Item] = {}
+        """The appends that sessions commit, by instance."""
         self.failed: RomancyError | None = None
         """The error for which this worker stopped for good."""
 
@@ -143,8 +144,8 @@ class Worker:
         if self._resting.life_of(instance_id) == life:
             await self.claiming.answered()
 
-    def _appending(self) -> set[str]:
-        """The instances with an append under way. One that was dropped may still get it into its log."""
+    def _appending(self) -> dict[str, Item]:
+        """The appends under way, by instance. One that was dropped may still get it into its log."""
         return self.writer.under_way() | self._in_sessions
 
     def _new_driver(self, dependencies: Dependencies, dispatcher: Dispatcher) -> Driver:
@@ -329,8 +330,9 @@ class Worker:
         self._drop_everything()
 
     def _drop_everything(self) -> None:
+        appending = self._appending()
         for live in list(self.driver.live.values()):
-            self.driver.drop(live)
+            self.driver.drop(live, appending.get(live.instance_id))
         self._intake.forget()
 
     def new_leases(self) -> Leases:
@@ -390,7 +392,7 @@ class Worker:
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
             self._rewinding.park(prepared.unwritten(), reason)
         else:
-            self.driver.drop(live)
+            self.driver.drop(live, prepared.item)
             say_refused(live, outcome)
             self._next_claim.look_for_own()
 
@@ -428,11 +430,11 @@ class Worker:
 
     def in_session(self, prepared: PendingAppend, port: Port) -> None:
         """`Reports`: commit in the session, and settle the outcome."""
+        self._in_sessions[prepared.item.instance_id] = prepared.item
         self.tasks.spawn(self._commit_in_session(prepared, port), self._committing)
 
     async def _commit_in_session(self, prepared: PendingAppend, port: Port) -> None:
         (event, _), item = prepared.inputs[0], prepared.item
-        self._in_sessions.add(item.instance_id)
         try:
             outcome, instead = await commit_session(
                 self.store, self.writer, port, item, event, worker=self.leases.token, incarnation=self._incarnation
@@ -441,7 +443,7 @@ class Worker:
             logger.exception("instance %s: its session's commit failed", item.instance_id, extra=about(prepared.live))
             outcome, instead = None, None
         finally:
-            self._in_sessions.discard(item.instance_id)
+            self._in_sessions.pop(item.instance_id, None)
         if outcome is not None:
             self.driver.attempts.patience.succeeded()
             self.driver.settle(prepared, outcome)

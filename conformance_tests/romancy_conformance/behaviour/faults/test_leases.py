@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from romancy import Romancy, Status, WorkflowContext, activity, activity_context, workflow
-from romancy.core import ActivityCompleted, Input, OwnerChanged
+from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, activity, activity_context, workflow
+from romancy.core import ActivityCancelled, ActivityCompleted, Input, OwnerChanged
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
@@ -90,6 +90,16 @@ async def notes(number: int) -> None:
 async def notes_two(ctx: WorkflowContext) -> None:
     await notes(1)
     await notes(2)
+
+
+@activity
+def notes_on_a_thread() -> None:
+    seen.append("noted")
+
+
+@workflow
+async def notes_one(ctx: WorkflowContext) -> None:
+    await notes_on_a_thread()
 
 
 class Slow(Deaf):
@@ -230,6 +240,29 @@ async def test_what_was_done_is_not_done_again_while_its_append_is_under_way(
     await handle.result(timeout=60)
     assert seen == ["noted 1", "noted 2"]
     assert "another worker has it" not in caplog.text
+
+
+async def test_what_was_done_before_a_lapse_is_not_cancelled_without_effect_after_it(
+    slow: list[Slow], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its end is in an append that the database refuses, because a request to cancel came before."""
+    outside = await open_app(worker=False)
+    await open_app(lease=LEASE)
+    handle = await outside.start(notes_one)
+    await until(lambda: seen == ["noted"])
+    slow[1].deaf = True
+    await until(lambda: "the lease has expired" in caplog.text)
+    assert await outside.cancel(handle.instance_id)
+    slow[1].deaf = False
+    slow[1].gate.set()
+    slow[0].gate.set()
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result(timeout=60)
+
+    history = await outside.history(handle.instance_id)
+    done = [each for each in history if isinstance(each, ActivityCompleted)]
+    cancelled = [each.unknown for each in history if isinstance(each, ActivityCancelled)]
+    assert (len(done), cancelled) in ((1, []), (0, [True])), "done once more, or asked to stop before that"
 
 
 @pytest.mark.parametrize("what", ["claim", "read"])
