@@ -109,7 +109,7 @@ PLANTED: Final = (
     Planted(
         name="claim: an own append under way is not awaited",
         file=f"{_WORKER}/intake.py",
-        text="self._appending() | gone if work.claimed",
+        text="self._appending().keys() | gone if work.claimed",
         replacement="_NONE if work.claimed",
         case="lapse-amid-an-append",
         mend=True,
@@ -117,8 +117,8 @@ PLANTED: Final = (
     Planted(
         name="claim: what was released while it was answered is taken up",
         file=f"{_WORKER}/intake.py",
-        text="self._appending() | gone if work.claimed",
-        replacement="self._appending() if work.claimed",
+        text="self._appending().keys() | gone if work.claimed",
+        replacement="self._appending().keys() if work.claimed",
         mend=True,
     ),
     Planted(
@@ -126,6 +126,20 @@ PLANTED: Final = (
         file=f"{_WORKER}/intake.py",
         text=" or self._quarantine.begins(claimed.instance_id)",
         replacement="",
+        mend=True,
+    ),
+    Planted(
+        name="drop: an end that the log may not have is forgotten",
+        file=f"{_ENGINE}/driver.py",
+        text="for id in ends_without_log(live, in_flight):",
+        replacement="for id in ():",
+        mend=True,
+    ),
+    Planted(
+        name="retry: a request to stop reaches the run of a later one",
+        file=f"{_WORKER}/retrying.py",
+        text="and not await self._is_present(live, child):",
+        replacement="and False:",
         mend=True,
     ),
     Planted(
@@ -323,8 +337,8 @@ PLANTED: Final = (
     Planted(
         name="claim: appends under way are not known",
         file=f"{_ENGINE}/log_writer.py",
-        text="        if self.idle:\n            return set()\n        return {item.instance_id for item",
-        replacement="        if items := None:\n            return items\n        return {'' for item",
+        text="return {item.instance_id: item for item in items}",
+        replacement="return {'': item for item in items}",
         case="lapse-amid-an-append",
         mend=True,
     ),

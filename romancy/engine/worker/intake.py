@@ -159,7 +159,9 @@ class Intake:
                 continue
             if claimed.head < head:
                 lost.append(live)
-        appending = self._appending() if lost else {}
+        if not lost:
+            return
+        appending = self._appending()
         for live in lost:
             say_refused(live, Outcome.LOST)
             self._driver.drop(live, appending.get(live.instance_id))
