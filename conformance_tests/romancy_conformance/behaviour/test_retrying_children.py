@@ -19,6 +19,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ChildStarted
+from romancy.storage.lookups import lying_in
 from romancy_conformance.behaviour.retries import (
     act,
     broken,
@@ -33,7 +34,7 @@ from romancy_conformance.behaviour.retries import (
     names,
     waits_at_a_gate,
 )
-from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -339,6 +340,47 @@ async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> N
     gates["unlock"].set()
     await fail(app, handle.instance_id)
     assert names() == ["door", "gate", "look", "unlock door"]
+
+
+@workflow
+async def ends_at_a_gate(ctx: WorkflowContext) -> str:
+    return await waits_at_a_gate("gate") + await act("last")
+
+
+@workflow
+async def asks_later_when_retried(ctx: WorkflowContext) -> str:
+    if ctx.run > 1:
+        await waits_at_a_gate("before")
+    return await ends_at_a_gate()
+
+
+@pytest.mark.parametrize("how", ["completed", "failed"])
+async def test_the_end_of_a_child_that_comes_before_the_retried_run_asks_for_it(app: Romancy, how: str) -> None:
+    """The parent was terminated while the child was at work. The child ends for it, and is not begun again."""
+    gates.update({"gate": asyncio.Event(), "before": asyncio.Event()})
+    handle = await app.start(asks_later_when_retried)
+    child = await one_that_called(app, "ends_at_a_gate", "gate")
+    assert await app.terminate(handle.instance_id)
+    await app.retry(handle.instance_id)
+    await until(lambda: "before" in names())
+    broken.update({"last"} if how == "failed" else ())
+    gates["gate"].set()
+    await status_is(app, child, Status.FAILED if how == "failed" else Status.COMPLETED)
+    await until(lambda: has_read_its_mail(app, handle.instance_id))
+    gates["before"].set()
+
+    if how == "failed":
+        await fail(app, handle.instance_id)
+    else:
+        assert await handle.result(timeout=60) == "gatelast"
+    assert names().count("gate") == 1
+
+
+async def has_read_its_mail(app: Romancy, instance_id: str) -> bool:
+    """Whether the run of a loaded instance has been given all messages to it."""
+    access = vars(app)["_access"]
+    (live, unread) = access.worker.driver.live.get(instance_id), lying_in(access.opened(), instance_id, most=1)
+    return live is not None and (bool(live.unused) or not [one async for one in unread])
 
 
 async def one_that_called(app: Romancy, workflow_name: str, what: str) -> str:

@@ -42,6 +42,7 @@ from romancy.storage.lookups import lying_in
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
+    from romancy.core import LogEvent
     from romancy.engine.instance import Live
     from romancy.engine.reports import Drives
     from romancy.engine.worker.lease_keeper import LeaseKeeper
@@ -238,13 +239,14 @@ class Revivals:
             return False
         if row.status in (*RETRIED, Status.COMPLETED):
             recall, last = await runs_so_far(self._store, row)
-            if recall.wanted_by in (child.by, child.wanted_by) or child.child_id not in live.run.state.children:
-                return True  # it has run again, and its end is in the parent's mail
+            if child.child_id not in live.run.state.children:
+                return True
             if recall.ended is None:
                 return False  # another process has just retried it
-            if row.status is Status.COMPLETED:
+            if row.status is Status.COMPLETED or recall.wanted_by in (child.by, child.wanted_by):
+                # Its own message may have come before the parent asked for it, and was then of no use.
                 name = f"end-{child.by}-{child.child_id}"
-                await self._deliver(live.instance_id, name, _end_of(live, child, recall))
+                await self._deliver(live.instance_id, name, _end_of(live, child, recall.ended))
                 return True
             now = driver.clock.now()
             item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
@@ -305,8 +307,13 @@ def _refuse(driver: Drives, live: Live, child: StartChild, error: Exception) -> 
         driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
 
 
-def _end_of(live: Live, child: StartChild, recall: Recall) -> ChildEnded:
-    """The end of a child that completed meanwhile, as a message."""
-    end = recall.ended
-    result = end.result if isinstance(end, WorkflowCompleted) else NO_RESULT
-    return ChildEnded(child_id=child.child_id, result=result, life=live.life, wanted_by=child.by)
+def _end_of(live: Live, child: StartChild, end: LogEvent) -> ChildEnded:
+    """The end of a child that ended meanwhile, as a message."""
+    return ChildEnded(
+        child_id=child.child_id,
+        result=end.result if isinstance(end, WorkflowCompleted) else NO_RESULT,
+        error=end.error if isinstance(end, WorkflowFailed) else None,
+        reason=end.reason if isinstance(end, WorkflowCancelled) else "",
+        life=live.life,
+        wanted_by=child.by,
+    )
