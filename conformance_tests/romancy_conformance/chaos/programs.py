@@ -14,7 +14,7 @@ from romancy_conformance.chaos.undoing import link
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ENDINGS", "FEATURES", "RETRIED", "UNUSUAL", "Node", "Program", "every", "generate"]
+__all__ = ["CHANNELS", "ENDINGS", "EVENTS", "FEATURES", "RETRIED", "UNUSUAL", "Node", "Program", "every", "generate"]
 
 
 class Node(Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from romancy_conformance.chaos.__main__ import features, shapes
 from romancy_conformance.chaos.faults import ON_CLOCKS
 from romancy_conformance.chaos.kept import Kept
-from romancy_conformance.chaos.programs import RETRIED, UNUSUAL
+from romancy_conformance.chaos.programs import CHANNELS, EVENTS, RETRIED, UNUSUAL
 from romancy_conformance.chaos.rounds import Plan
 from romancy_conformance.chaos.shapes.catalogue import SHAPES
 from romancy_conformance.simulation.named.catalogue import CASES
@@ -39,8 +39,8 @@ _CROWDED = 0.15
 """The share of slices whose programs may have thousands of tasks: one such program takes as long as twenty others."""
 _CLOCKS = 0.3
 """The share of slices in which the clock of the database stands, or is set back."""
-_TIMELY = frozenset({"outbox"})
-"""What is then left out: events of a key go out in the order of the database's time, which such a clock breaks."""
+_TIMELY = frozenset({"outbox", *EVENTS, *CHANNELS})
+"""What is then left out: messages of a key or an address have the order of the database's time (docs/faults.md)."""
 _PROGRAMS = (0, 10, 30)
 """A program takes as long as three instances of a shape."""
 _PAUSES = (0.1, 0.6)
