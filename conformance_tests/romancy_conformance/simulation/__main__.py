@@ -80,12 +80,22 @@ def played(options: argparse.Namespace, more: Callable[[int], bool]) -> Iterator
     number = options.first
     while running or more(number):
         while len(running) < options.cores and more(number):
-            forked = Forked(plan_of(options, number), keep=-1 if options.story else 0, kept=options.keep)
+            kept = None if options.keep is None else _new_folder(options.keep / f"{options.seed}-{number}")
+            forked = Forked(plan_of(options, number), keep=-1 if options.story else 0, kept=kept)
             running[forked.file] = forked
             number += 1
         ready, _, _ = select.select(list(running), [], [])
         for file in ready:
             yield running.pop(file).outcome()
+
+
+def _new_folder(folder: Path) -> Path:
+    """Make the folder of a slice. What another slice wrote there would be taken for its own."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        sys.exit(f"--keep: {folder} is there already, from another run; give another folder")
+    return folder
 
 
 def named(options: argparse.Namespace) -> Iterator[Outcome]:
@@ -113,7 +123,7 @@ def report(options: argparse.Namespace, outcome: Outcome) -> None:
 def stop(options: argparse.Namespace) -> None:
     """Play the first slice in this process, and begin a debugger in it."""
     with TemporaryDirectory() as folder:
-        outcome = play_here(plan_of(options, options.first), options.keep or Path(folder), stop_at=options.stop_at)
+        outcome = play_here(plan_of(options, options.first), Path(folder), stop_at=options.stop_at)
     print(f"{outcome.seed}: digest {outcome.digest}, {len(outcome.findings)} findings")
 
 
@@ -151,7 +161,7 @@ def options_of_a_run() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=28.0, help="of virtual time, in which faults happen")
     parser.add_argument("--lease", type=float)
     parser.add_argument("--without", type=features, default=frozenset(), help="operations, endings, ways, faults")
-    parser.add_argument("--keep", type=Path, help="a folder for what the activities write (with --slices 1)")
+    parser.add_argument("--keep", type=Path, help="a folder for what the activities of each slice write")
     parser.add_argument("--story", type=Path, help="a file for who did what (with --slices 1); JSON if named *.jsonl")
     parser.add_argument("--about", help="the instance or process of the story; all; otherwise that of a finding")
     parser.add_argument("--no-shrink", dest="shrink", action="store_false", help="look for no smaller case")
@@ -163,8 +173,6 @@ def options_of_a_run() -> argparse.ArgumentParser:
 def main() -> None:
     parser = options_of_a_run()
     options = parser.parse_args()
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
     if options.stop_at is not None:
         stop(options)
         return

@@ -67,3 +67,13 @@ def test_what_once_found_a_fault_finds_none(line: str) -> None:
     code, said = simulate(*line.partition("#")[0].split())
 
     assert code == 0, said
+
+
+def test_what_slices_write_is_kept_apart(tmp_path: Path) -> None:
+    """The acts of another slice would be taken for effects that the log denies."""
+    kept = ("--seed", "one", "--slices", "2", *SMALL, "--keep", str(tmp_path))
+
+    assert 0 == simulate(*kept)[0]
+    assert ["one-1", "one-2"] == sorted(folder.name for folder in tmp_path.iterdir())
+    code, said = simulate(*kept)
+    assert (1, True) == (code, "one-1 is there already, from another run; give another folder" in said)
