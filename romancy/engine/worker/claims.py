@@ -41,6 +41,8 @@ _ECHO: Final = 0.25
 _USUAL: Final = 0.25
 """Seconds in which nearly every claim is answered, and what it has brought taken in."""
 _SWEEP_EVERY: Final = 30.0
+_LATE: Final = 900.0
+"""Seconds after a failed claim in which the database may still carry it out: as long as a network repeats a packet."""
 _FEW_PEERS: Final = 4
 _TURN_PER_PEER: Final = 0.001
 _LONGEST_TURN: Final = 0.1
@@ -75,6 +77,8 @@ class Claiming:
         self._recount: asyncio.TimerHandle | None = None
         """The next look whether there is room for more of what may be due."""
         self._in_vain_until = 0.0
+        self._doubtful_until = 0.0
+        """Until then, a claim that has failed may still bring this worker instances of which nobody tells it."""
         self._passed_over = 0
         """How many claims in a row have left an instance that is due."""
         self._written = 0
@@ -217,6 +221,7 @@ class Claiming:
     def _failed(self, error: Exception) -> None:
         """A claim has failed. What it has brought, if anything, is asked for again."""
         if isinstance(error, StorageUnavailableError):
+            self._doubtful_until = asyncio.get_running_loop().time() + _LATE
             self._keeper.outage.failed("cannot claim", error)
         else:
             logger.error("cannot claim", exc_info=error)
@@ -243,7 +248,8 @@ class Claiming:
 
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
-        sweep, recover = now - self._swept >= _SWEEP_EVERY, self._next.take_own()
+        sweep = now - self._swept >= _SWEEP_EVERY
+        recover = self._next.take_own() or (sweep and now < self._doubtful_until)
         limit, codes = self._backlog.choose(self._most(now))
         if sweep and len(codes) < len(self._backlog.codes):
             limit, codes = 0, self._backlog.codes  # a sweep is for all workflows
