@@ -15,8 +15,9 @@ from romancy._logs import get_logger
 from romancy.engine import coded, uncoded
 from romancy.errors import SchemaVersionError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.backends import create_store
-from romancy.storage.passing import PassingStore
-from romancy.storage.rooms import Room
+from romancy.storage.passing import Passing, changed_by
+from romancy.storage.protocol import Store
+from romancy.storage.rooms import Room, Rooms
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.passwords import PasswordSource
-    from romancy.storage.protocol import Store
     from romancy.storage.standby import Standing
 
 __all__ = ["Lists", "ReadLag", "Standby", "lists_of"]
@@ -130,7 +130,7 @@ class Lists:
     ) -> None:
         self._primary = primary
         self._standby = standby
-        self.store: Store = primary if standby is None else _Listing(primary, standby, view)
+        self.store: Store = primary if standby is None else changed_by(primary, _Listing, standby, view)
         """The store whose searches and counts are read there. All else of it is the primary's."""
 
     def sealed(self) -> Lists:
@@ -171,7 +171,7 @@ class Lists:
             await self._standby.close()
 
 
-class _Listing(PassingStore):
+class _Listing(Passing[Store], Store):
     """The primary's store with the rooms of lists of a standby."""
 
     def __init__(self, primary: Store, standby: Standby, view: Callable[[Store], Store] | None) -> None:
@@ -180,7 +180,9 @@ class _Listing(PassingStore):
         def of(room: Room) -> Callable[[Any], Any]:
             return lambda own: _Either(own, room, standby, view)
 
-        self.rooms = primary.rooms.wrapped(reading=of(Room.READING), lookups=of(Room.LOOKUPS), figures=of(Room.FIGURES))
+        self.rooms: Rooms = primary.rooms.wrapped(
+            reading=of(Room.READING), lookups=of(Room.LOOKUPS), figures=of(Room.FIGURES)
+        )
 
 
 class _Either:

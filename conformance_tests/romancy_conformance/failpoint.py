@@ -11,21 +11,24 @@ failpoint: a test process arms it before it opens an app.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from unittest.mock import patch
 
 from romancy.storage.backends import create_store
-from romancy.storage.passing import PassingStore
+from romancy.storage.passing import Passing, changed_by
+from romancy.storage.sessions import Sessions
 from romancy.testing._dying import die
+from romancy_conformance.behaviour.stores import changed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.protocol import Store
-    from romancy.storage.sessions import Sessions
 
 __all__ = ["Failpoint"]
+
+T = TypeVar("T")
 
 _ROUTING: Final = ("post", "dispatch", "register", "give_back")
 _NAMES: Final = ("commit", "claim", "heartbeat", "takeover", "deliver", *_ROUTING)
@@ -58,7 +61,11 @@ class Failpoint:
 
     def create_store(self, url: str, **options: Any) -> Store:
         """Return the store for this URL with its writes counted."""
-        return _ArmedStore(create_store(url, **options), self)
+        store = create_store(url, **options)
+        if self.name in _ROUTING:
+            return changed(store, rooms=store.rooms.wrapped(router=lambda router: _armed(router, self)))
+        sessions = store.rooms.wrapped(sessions=lambda sessions: changed_by(sessions, _ArmedSessions, self))
+        return changed(_armed(store, self), rooms=sessions)
 
     def counted(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Wrap the write so that its n-th call kills the process."""
@@ -76,43 +83,24 @@ class Failpoint:
         return counted
 
 
-class _ArmedStore(PassingStore):
-    def __init__(self, store: Store, point: Failpoint) -> None:
-        super().__init__(store)
-        if point.name in _ROUTING:
-            self.rooms = store.rooms.wrapped(router=lambda router: _armed(router, point))
-        else:
-            setattr(self, point.name, point.counted(getattr(store, point.name)))
-            self.rooms = store.rooms.wrapped(sessions=lambda sessions: _ArmedSessions(sessions, point))
-
-
-class _ArmedSessions:
+class _ArmedSessions(Passing[Sessions], Sessions):
     def __init__(self, sessions: Sessions, point: Failpoint) -> None:
-        self._sessions = sessions
+        super().__init__(sessions)
         self._point = point
 
     @asynccontextmanager
     async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[Any]:
-        async with self._sessions.begin(isolation=isolation) as session:
+        async with self._passed_to.begin(isolation=isolation) as session:
             yield _armed(session, self._point)
 
     @asynccontextmanager
     async def join(self, transaction: object, /) -> AsyncGenerator[Any]:
-        async with self._sessions.join(transaction) as session:
+        async with self._passed_to.join(transaction) as session:
             yield _armed(session, self._point)
 
 
-class _Armed:
-    """A room or a session with one member that counts."""
-
-    def __init__(self, thing: Any, point: Failpoint) -> None:
-        self._thing = thing
-        if hasattr(thing, point.name):
-            setattr(self, point.name, point.counted(getattr(thing, point.name)))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._thing, name)
-
-
-def _armed(thing: Any, point: Failpoint) -> Any:
-    return _Armed(thing, point)
+def _armed(thing: T, point: Failpoint) -> T:
+    """The same store, room or session, with one member that counts."""
+    if not hasattr(thing, point.name):
+        return thing
+    return changed(thing, **{point.name: point.counted(getattr(thing, point.name))})

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.dashboard._refused import forbidden
 from romancy.serialization import is_sealed
-from romancy.storage.passing import PassingStore
+from romancy.storage.passing import Passing, changed_by
+from romancy.storage.protocol import Store
 from romancy.storage.query import build_query
+from romancy.storage.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy.dashboard._reader import Reader
     from romancy.dashboard._refused import RefusedError
-    from romancy.storage.protocol import Store
     from romancy.storage.query import Query
-    from romancy.storage.reading import Reading
     from romancy.storage.records import InstanceRow, Page
+    from romancy.storage.rooms import Rooms
 
 __all__ = ["Sealing"]
 
@@ -50,9 +51,7 @@ class Sealing:
         return reader._replace(store=self._checking(reader.store), lists=reader.lists.through(self._checking))
 
     def _checking(self, store: Store) -> Store:
-        passing = PassingStore(store)
-        passing.rooms = store.rooms.wrapped(reading=lambda reading: _Checked(reading, self))
-        return passing
+        return changed_by(store, _Checking, self)
 
     def check(self, rows: Iterable[InstanceRow]) -> None:
         """Raise RefusedError if one of them is sealed: finding it would reveal its value."""
@@ -65,17 +64,21 @@ class Sealing:
         self._met, self._looks_at = False, 0.0
 
 
-class _Checked:
+class _Checking(Passing[Store], Store):
+    def __init__(self, store: Store, sealing: Sealing) -> None:
+        super().__init__(store)
+        self.rooms: Rooms = store.rooms.wrapped(reading=lambda reading: changed_by(reading, _Checked, sealing))
+
+
+class _Checked(Passing[Reading], Reading):
     """Searches by input that find no sealed instance."""
 
     def __init__(self, reading: Reading, sealing: Sealing) -> None:
-        self._reading = reading
+        super().__init__(reading)
         self._sealing = sealing
-        self.count = reading.count
-        self.census = reading.census
 
     async def find(self, query: Query, /) -> Page:
-        page = await self._reading.find(query)
+        page = await self._passed_to.find(query)
         if query.conditions:
             self._sealing.check(page.rows)
         return page

@@ -24,21 +24,22 @@ from romancy.core import OwnerChanged, decode_commit, without_values
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
-from romancy.storage.lookups import PAGE, Lying
-from romancy.storage.passing import PassingSession, PassingStore
+from romancy.storage.lookups import PAGE, Lookups, Lying
+from romancy.storage.outbox import Outbox
+from romancy.storage.passing import Passing, changed_by
+from romancy.storage.protocol import Store
 from romancy.storage.query import declared_part
+from romancy.storage.reading import Reading
 from romancy.storage.records import Append, Step
+from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 
     from romancy.serialization import Codecs
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.lookups import Lookups
-    from romancy.storage.outbox import Consignment, Outbox, OutboxEntry, OutboxRow, OutboxState
-    from romancy.storage.protocol import Store
+    from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.query import Query
-    from romancy.storage.reading import Reading
     from romancy.storage.records import (
         Change,
         ClaimRequest,
@@ -55,8 +56,7 @@ if TYPE_CHECKING:
         Work,
     )
     from romancy.storage.rooms import Rooms
-    from romancy.storage.routing import Posting
-    from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
+    from romancy.storage.routing import Posting, Router
 
 __all__ = [
     "coded",
@@ -76,17 +76,17 @@ _PAUSE: Final = 1.0
 
 def coded(store: Store, codecs: Codecs) -> Store:
     """Wrap the store: these codecs seal what is written to it and open what is read from it."""
-    return _CodingStore(store, codecs) if codecs.ids else _ReadingStore(store)
+    return changed_by(store, _CodingStore, codecs) if codecs.ids else changed_by(store, _ReadingStore)
 
 
 def stored_size(store: Store, raw: bytes) -> int:
     """How many bytes the store's codecs make of a value that stands alone. `Codecs.stored_size` says more."""
-    return store.stored_size(raw) if isinstance(store, _CodingStore) else len(raw)
+    return store.stored_size(raw) if type(store) is _CodingStore else len(raw)
 
 
 def uncoded(store: Store) -> Store:
     """The same open store without codecs: sealed payloads stay sealed."""
-    return store.without_codecs() if isinstance(store, _ReadingStore) else _ReadingStore(store)
+    return changed_by(store.beneath if isinstance(store, _ReadingStore) else store, _ReadingStore)
 
 
 def _commit(instance_id: str, life: int, seq: int) -> PayloadContext:
@@ -136,34 +136,36 @@ def searchable(codecs: Codecs, projection: bytes | None, index: Iterable[tuple[s
 
 async def read_with_start(store: Store, instance_id: str) -> History | None:
     """The instance with the first commit of its log, in one read. A commit that cannot be opened stays sealed."""
-    reading = store if isinstance(store, _ReadingStore) else _ReadingStore(store)
+    reading = store if isinstance(store, _ReadingStore) else changed_by(store, _ReadingStore)
     return await reading.read_with_start(instance_id)
 
 
-class _ReadingStore(PassingStore):
+class _ReadingStore(Passing[Store], Store):
     """Opens what is read. Without codecs it can only report that it cannot open a body."""
 
     def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
         super().__init__(store)
-        self._store = store
         self._codecs = codecs
-        self.read = self._read
-        self.claim = self._claim
-        self.rooms = self._rooms_with(ReadingRouter)
+        self.rooms: Rooms = self._changed(store.rooms)
 
-    def _rooms_with(self, router: type[ReadingRouter]) -> Rooms:
-        return self._store.rooms.wrapped(
-            router=lambda inner: router(inner, self._codecs),
-            outbox=lambda outbox: _OpenedOutbox(outbox, self._unsealed),
-            reading=lambda reading: _OpenedReading(reading, self._instance),
-            lookups=lambda lookups: _OpenedLookups(lookups, self._mail, self._commit_or_sealed),
+    def _changed(self, rooms: Rooms) -> Rooms:
+        return rooms.wrapped(
+            router=self._router,
+            outbox=lambda outbox: changed_by(outbox, _OpenedOutbox, self._unsealed),
+            reading=lambda reading: changed_by(reading, _OpenedReading, self._instance),
+            lookups=lambda lookups: changed_by(lookups, _OpenedLookups, self._mail, self._commit_or_sealed),
         )
 
-    def without_codecs(self) -> _ReadingStore:
-        return _ReadingStore(self._store)
+    def _router(self, router: Router) -> Router:
+        return changed_by(router, ReadingRouter, self._codecs)
 
-    async def _read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
-        history = await self._store.read(instance_id, after=after, limit=limit)
+    @property
+    def beneath(self) -> Store:
+        """The store without codecs."""
+        return self._passed_to
+
+    async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
+        history = await self._passed_to.read(instance_id, after=after, limit=limit)
         if history is None:
             return None
         if history.rows:
@@ -173,15 +175,15 @@ class _ReadingStore(PassingStore):
         return history if instance is history.instance else replace(history, instance=instance)
 
     async def read_with_start(self, instance_id: str) -> History | None:
-        history = await self._store.read(instance_id, limit=1)
+        history = await self._passed_to.read(instance_id, limit=1)
         if history is None:
             return None
         life = history.instance.life
         rows = [self._commit_or_sealed(instance_id, life, row) for row in history.rows]
         return replace(history, instance=self._instance(history.instance), rows=rows)
 
-    async def _claim(self, request: ClaimRequest, /) -> Work:
-        work = await self._store.claim(request)
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        work = await self._passed_to.claim(request)
         for box in work.mail:
             for place, row in enumerate(box.rows):
                 box.rows[place] = self._mail(box.instance_id, row)
@@ -231,20 +233,22 @@ class _CodingStore(_ReadingStore):
     def __init__(self, store: Store, codecs: Codecs) -> None:
         super().__init__(store, codecs)
         self._ability = "~" + hashlib.sha256(",".join(sorted(codecs.ids)).encode()).hexdigest()[:8]
-        self.claim = self._claim_as_able
-        self.commit = self._commit
-        self.deliver = self._deliver
-        self.rooms = self._rooms_with(CodingRouter).wrapped(sessions=lambda sessions: _CodingSessions(sessions, self))
 
-    async def _claim_as_able(self, request: ClaimRequest, /) -> Work:
+    def _changed(self, rooms: Rooms) -> Rooms:
+        return super()._changed(rooms).wrapped(sessions=lambda sessions: changed_by(sessions, _CodingSessions, self))
+
+    def _router(self, router: Router) -> Router:
+        return changed_by(router, CodingRouter, self._codecs)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
         codes = {workflow: code + self._ability for workflow, code in request.codes.items()}
-        return await self._claim(replace(request, codes=codes))
+        return await super().claim(replace(request, codes=codes))
 
-    async def _commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
-        return await self._store.commit([self.sealed(item) for item in batch], worker=worker)
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+        return await self._passed_to.commit([self.sealed(item) for item in batch], worker=worker)
 
-    async def _deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
-        return await self._store.deliver(self.sealed_deliveries(batch))
+    async def deliver(self, batch: Sequence[Delivery], /) -> list[Delivered]:
+        return await self._passed_to.deliver(self.sealed_deliveries(batch))
 
     @property
     def hides(self) -> bool:
@@ -314,41 +318,39 @@ class _CodingStore(_ReadingStore):
         return change
 
 
-class _CodingSessions:
+class _CodingSessions(Passing[Sessions], Sessions):
     """Sessions that seal what they write."""
 
     def __init__(self, sessions: Sessions, sealing: _CodingStore) -> None:
-        self._sessions = sessions
+        super().__init__(sessions)
         self._sealing = sealing
 
     @asynccontextmanager
     async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
-        async with self._sessions.begin(isolation=isolation) as session:
-            yield _CodingSession(session, self._sealing)
+        async with self._passed_to.begin(isolation=isolation) as session:
+            yield changed_by(session, _CodingSession, self._sealing)
 
     @asynccontextmanager
     async def join(self, transaction: object, /) -> AsyncGenerator[JoinedSession]:
-        async with self._sessions.join(transaction) as session:
-            yield _CodingJoinedSession(session, self._sealing)
+        async with self._passed_to.join(transaction) as session:
+            yield changed_by(session, _CodingJoinedSession, self._sealing)
 
 
-class _CodingSession(PassingSession):
+class _CodingSession(Passing[StoreSession], StoreSession):
     def __init__(self, session: StoreSession, sealing: _CodingStore) -> None:
         super().__init__(session)
-        self._session = session
         self._sealing = sealing
-        self.commit = self._commit
 
-    async def _commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         try:
             sealed = self._sealing.sealed(item)
         except StorageUnavailableError:
             await asyncio.sleep(_PAUSE)  # the attempt is repeated; avoids a tight loop
             raise
-        return await self._session.commit(sealed, worker=worker)
+        return await self._passed_to.commit(sealed, worker=worker)
 
 
-class _CodingJoinedSession(_CodingSession):
+class _CodingJoinedSession(_CodingSession, JoinedSession):
     def __init__(self, session: JoinedSession, sealing: _CodingStore) -> None:
         super().__init__(session, sealing)
         self._joined = session
@@ -367,54 +369,45 @@ class _CodingJoinedSession(_CodingSession):
         )
 
 
-class _OpenedOutbox:
+class _OpenedOutbox(Passing[Outbox], Outbox):
     """Opens bodies that are read from an outbox. A body that cannot be opened is passed on sealed."""
 
     def __init__(self, outbox: Outbox, opened: Callable[[OutboxRow], OutboxRow]) -> None:
-        self._outbox = outbox
+        super().__init__(outbox)
         self._row = opened
-        self.sweep = outbox.sweep
-        self.settle = outbox.settle
-        self.wait = outbox.wait
-        self.counts = outbox.counts
-        self.requeue = outbox.requeue
-        self.purge = outbox.purge
-        self.remove = outbox.remove
 
     async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
-        given = await self._outbox.claim(claim, lease=lease, limit=limit)
+        given = await self._passed_to.claim(claim, lease=lease, limit=limit)
         given.entries[:] = map(self._entry, given.entries)
         return given
 
     async def entries(
         self, states: Collection[OutboxState] = (), /, *, after: tuple[int, str] = (0, ""), limit: int = 100
     ) -> list[OutboxEntry]:
-        return [self._entry(entry) for entry in await self._outbox.entries(states, after=after, limit=limit)]
+        return [self._entry(entry) for entry in await self._passed_to.entries(states, after=after, limit=limit)]
 
     async def read(self, limit: int) -> list[OutboxRow]:
-        return [self._row(row) for row in await self._outbox.read(limit)]
+        return [self._row(row) for row in await self._passed_to.read(limit)]
 
     def _entry(self, entry: OutboxEntry) -> OutboxEntry:
         row = self._row(entry.row)
         return entry if row is entry.row else replace(entry, row=row)
 
 
-class _OpenedReading:
+class _OpenedReading(Passing[Reading], Reading):
     """Opens the inputs of what is found."""
 
     def __init__(self, reading: Reading, opened: Callable[[InstanceRow], InstanceRow]) -> None:
-        self._reading = reading
+        super().__init__(reading)
         self._opened = opened
-        self.count = reading.count
-        self.census = reading.census
 
     async def find(self, query: Query, /) -> Page:
-        page = await self._reading.find(query)
+        page = await self._passed_to.find(query)
         page.rows[:] = [self._opened(row) for row in page.rows]
         return page
 
 
-class _OpenedLookups:
+class _OpenedLookups(Passing[Lookups], Lookups):
     """Opens messages and commits. What cannot be opened stays sealed."""
 
     def __init__(
@@ -423,22 +416,19 @@ class _OpenedLookups:
         mail: Callable[[str, InboxRow], InboxRow],
         commit: Callable[[str, int, LogRow], LogRow],
     ) -> None:
-        self._lookups = lookups
+        super().__init__(lookups)
         self._mail = mail
         self._commit = commit
-        self.taken_ids = lookups.taken_ids
-        self.place_behind = lookups.place_behind
-        self.undeclared = lookups.undeclared
 
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
         lives = {one.instance_id: one.life for one in instances}
-        found = await self._lookups.last_commits(instances)
+        found = await self._passed_to.last_commits(instances)
         return {one: self._commit(one, lives[one], row) for one, row in found.items()}
 
     async def lying(
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
-        page = await self._lookups.lying(instance_id, after=after, limit=limit)
+        page = await self._passed_to.lying(instance_id, after=after, limit=limit)
         return [Lying(one, self._mail(one, row)) for one, row in page]
 
 

@@ -16,13 +16,15 @@ from msgspec.structs import replace
 
 from romancy.errors import CodecError
 from romancy.serialization import PayloadContext
+from romancy.storage.passing import Passing
+from romancy.storage.routing import Router
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.serialization import Codecs
     from romancy.storage.records import Delivered, InboxRow
-    from romancy.storage.routing import KeptMessage, Letter, Posting, Router
+    from romancy.storage.routing import KeptMessage, Letter, Posting
 
     Routed = TypeVar("Routed", InboxRow, Letter, KeptMessage)
 
@@ -66,35 +68,23 @@ def opened(codecs: Codecs, row: Routed) -> Routed:
         return replace(row, body=body)
 
 
-class ReadingRouter:
+class ReadingRouter(Passing[Router], Router):
     """A router that opens the messages it delivers."""
 
     def __init__(self, router: Router, codecs: Codecs) -> None:
-        self._router = router
+        super().__init__(router)
         self._codecs = codecs
-        self.post = router.post
-        self.dispatch = router.dispatch
-        self.register = router.register
-        self.unregister = router.unregister
-        self.interests = router.interests
-        self.give_back = router.give_back
-        self.acknowledge = router.acknowledge
-        self.expire = router.expire
 
     async def letters(self, subscriber: str, /, *, limit: int = 100) -> list[Letter]:
-        return [opened(self._codecs, one) for one in await self._router.letters(subscriber, limit=limit)]
+        return [opened(self._codecs, one) for one in await self._passed_to.letters(subscriber, limit=limit)]
 
     async def kept(self, *, address: str | None = None, after: str = "", limit: int = 100) -> list[KeptMessage]:
-        page = await self._router.kept(address=address, after=after, limit=limit)
+        page = await self._passed_to.kept(address=address, after=after, limit=limit)
         return [opened(self._codecs, one) for one in page]
 
 
 class CodingRouter(ReadingRouter):
     """A router that also seals posted messages."""
 
-    def __init__(self, router: Router, codecs: Codecs) -> None:
-        super().__init__(router, codecs)
-        self.post = self._post
-
-    async def _post(self, batch: Sequence[Posting], /) -> list[Delivered]:
-        return await self._router.post([sealed(self._codecs, one) for one in batch])
+    async def post(self, batch: Sequence[Posting], /) -> list[Delivered]:
+        return await self._passed_to.post([sealed(self._codecs, one) for one in batch])

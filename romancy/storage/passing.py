@@ -1,89 +1,74 @@
-"""Stores and sessions that pass each call on to others, for those that change some of the members."""
+"""How one thing stands before another of the same protocol, changes some members and passes the others on.
+
+    class Deaf(Passing["Store"], Store):
+        async def heartbeat(self, worker: Worker, /) -> Pulse: ...
+
+    store = changed_by(store, Deaf)
+
+What the class defines is changed, and both type checkers hold it against the protocol. Every other member is the other
+thing's own, so passing on costs nothing, and a member that is added to a protocol is passed on without an edit.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from romancy.storage.protocol import Store
-    from romancy.storage.records import Capabilities
-    from romancy.storage.sessions import StoreSession
+    from collections.abc import Callable
 
-__all__ = ["PassingSession", "PassingStore"]
+__all__ = ["Passing", "changed_by"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Changed = TypeVar("Changed")
 
 
-class PassingStore:
-    """Each member is the other store's own, so that passing on costs nothing.
+class Passing(Generic[T]):
+    """The first base of a class that passes on. The protocol is the second one.
 
-    A member is changed by an assignment to it. A method of its name in a subclass would be hidden, so it is refused.
+    Methods are taken over when an object is made. A property of the protocol is read from the other thing each time,
+    unless an object assigns to it.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._passed_to: Final = store
-        self.rooms = store.rooms
-        self.open = store.open
-        self.close = store.close
-        self.commit = store.commit
-        self.read = store.read
-        self.claim = store.claim
-        self.heartbeat = store.heartbeat
-        self.leave = store.leave
-        self.takeover = store.takeover
-        self.deliver = store.deliver
-        self.wait_for_work = store.wait_for_work
+    _bound: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, passed_to: T) -> None:
+        self._passed_to = passed_to
+        for name in self._bound:
+            setattr(self, name, getattr(passed_to, name))
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        _refuse_hidden(cls, _MEMBERS)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The other store's own, which are valid after `open`."""
-        return self._passed_to.capabilities
-
-
-_MEMBERS: Final = frozenset(
-    {
-        "rooms", "open", "close", "commit", "read", "claim", "heartbeat", "leave", "takeover", "deliver",
-        "wait_for_work",
-    }
-)  # fmt: skip
+        passed = _members_of_protocols(cls)
+        cls._bound = tuple(name for name, member in passed.items() if not isinstance(member, property))
+        for name, member in passed.items():
+            if isinstance(member, property):
+                setattr(cls, name, _Read(name))
 
 
-class PassingSession:
-    """The same for a session."""
+class _Read:
+    """A property of the other thing. It sets nothing, so that an attribute of the object goes before it."""
 
-    def __init__(self, session: StoreSession) -> None:
-        self._passed_to: Final = session
-        self.execute = session.execute
-        self.fetch_all = session.fetch_all
-        self.excuse = session.excuse
-        self.savepoint = session.savepoint
-        self.commit = session.commit
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        _refuse_hidden(cls, _MEMBERS_OF_SESSIONS)
-
-    @property
-    def native(self) -> Any:
-        """The other session's own."""
-        return self._passed_to.native
-
-    @property
-    def excluding(self) -> bool:
-        """As the other session says now."""
-        return self._passed_to.excluding
-
-    @property
-    def renewed(self) -> bool | None:
-        """As the other session says now."""
-        return self._passed_to.renewed
+    def __get__(self, thing: Any, owner: type) -> Any:
+        return self if thing is None else getattr(thing._passed_to, self._name)  # noqa: SLF001 - of `Passing`
 
 
-_MEMBERS_OF_SESSIONS: Final = frozenset({"execute", "fetch_all", "excuse", "savepoint", "commit"})
+def changed_by(thing: T, by: Callable[Concatenate[T, P], Changed], /, *arguments: P.args, **named: P.kwargs) -> Changed:
+    """The thing as this class changes it.
+
+    mypy takes a class that passes members on for an abstract one, and would refuse a direct call.
+    """
+    return by(thing, *arguments, **named)
 
 
-def _refuse_hidden(cls: type, members: frozenset[str]) -> None:
-    if hidden := members & vars(cls).keys():
-        raise TypeError(f"{cls.__name__}: assign to {', '.join(sorted(hidden))} in `__init__`; methods are hidden")
+def _members_of_protocols(cls: type) -> dict[str, Any]:
+    """The members that no class but a protocol defines."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        for name, member in vars(base).items():
+            if not name.startswith("_"):
+                found.setdefault(name, (base, member))
+    return {name: member for name, (base, member) in found.items() if getattr(base, "_is_protocol", False)}

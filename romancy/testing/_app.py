@@ -18,6 +18,7 @@ from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
+from romancy.storage.passing import changed_by
 from romancy.storage.records import LATEST
 from romancy.testing._clock import StandingClock
 from romancy.testing._ends import EndsOfTest
@@ -159,7 +160,7 @@ class TestApp(Faking, Romancy):
 
     def _mortal(self, store: Store) -> Store:
         self._death = self._stage.death = Death()
-        return Mortal(store, self._death)
+        return changed_by(store, Mortal, self._death)
 
     def dies_after(self, commits: int) -> asyncio.Event:
         """Stop the worker after that many more commits of its own. The event is set then."""

@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.storage.passing import PassingSession, PassingStore
+from romancy.storage.passing import Passing, changed_by
+from romancy.storage.protocol import Store
+from romancy.storage.sessions import Sessions, StoreSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Sequence
@@ -19,9 +21,8 @@ if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt, Made
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
-    from romancy.storage.sessions import Sessions, StoreSession
+    from romancy.storage.rooms import Rooms
 
 __all__ = ["Death", "Mortal", "Place", "called"]
 
@@ -106,46 +107,41 @@ def called(attempt: Attempt) -> str:
     return f"{definition.kind} {definition.name} ({attempt.id})"
 
 
-class Mortal(PassingStore):
+class Mortal(Passing[Store], Store):
     """Passes all calls on to a store, and counts the commits of its worker. A dead worker gets no answer."""
 
     def __init__(self, store: Store, death: Death) -> None:
         super().__init__(store)
-        self._store = store
         self._death = death
-        self.commit = self._commit
-        self.rooms = store.rooms.wrapped(sessions=lambda sessions: _MortalSessions(sessions, death))
+        self.rooms: Rooms = store.rooms.wrapped(sessions=lambda sessions: changed_by(sessions, _MortalSessions, death))
 
-    async def _commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
+    async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         await self._death.alive()
-        outcomes = await self._store.commit(batch, worker=worker)
+        outcomes = await self._passed_to.commit(batch, worker=worker)
         await self._death.committed()
         return outcomes
 
 
-class _MortalSessions:
+class _MortalSessions(Passing[Sessions], Sessions):
     """Sessions whose commits count. A caller's transaction is not the worker's."""
 
     def __init__(self, sessions: Sessions, death: Death) -> None:
-        self._sessions = sessions
+        super().__init__(sessions)
         self._death = death
-        self.join = sessions.join
 
     @asynccontextmanager
     async def begin(self, *, isolation: IsolationLevel | None = None) -> AsyncGenerator[StoreSession]:
-        async with self._sessions.begin(isolation=isolation) as session:
-            yield _MortalSession(session, self._death)
+        async with self._passed_to.begin(isolation=isolation) as session:
+            yield changed_by(session, _MortalSession, self._death)
 
 
-class _MortalSession(PassingSession):
+class _MortalSession(Passing[StoreSession], StoreSession):
     def __init__(self, session: StoreSession, death: Death) -> None:
         super().__init__(session)
-        self._session = session
         self._death = death
-        self.commit = self._commit
 
-    async def _commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
+    async def commit(self, item: Item, /, *, worker: str | None = None) -> Outcome:
         await self._death.alive()
-        outcome = await self._session.commit(item, worker=worker)
+        outcome = await self._passed_to.commit(item, worker=worker)
         await self._death.committed()
         return outcome

@@ -19,6 +19,7 @@ from romancy.engine.worker.rest import is_at_rest
 from romancy.errors import UsageError, WorkflowCancelledError, WorkflowFailedError
 from romancy.serialization import loads
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.passing import changed_by
 from romancy.testing._dying import DEAD, die
 from romancy.testing._mortal import Death, Mortal
 
@@ -72,7 +73,7 @@ class _MortalApp(Romancy):
         self._settings = replace(self._settings, stage=self.death.stage, around=self._mortal)
 
     def _mortal(self, store: Store) -> Store:
-        return Mortal(store, self.death)
+        return changed_by(store, Mortal, self.death)
 
     async def forget(self, instance_id: str) -> None:
         """Remove the instance of that id and all that it has started."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from romancy.storage.passing import PassingStore
+from romancy.storage.passing import Passing
+from romancy.storage.protocol import Store
 
 if TYPE_CHECKING:
-    from romancy.storage.protocol import Store
+    from romancy.storage.rooms import Rooms
 
 __all__ = ["CountingStore"]
 
 
-class CountingStore(PassingStore):
+class CountingStore(Passing[Store], Store):
     """Passes all calls on."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.calls: list[str] = []
-        self.rooms = store.rooms.wrapped(
+        self.rooms: Rooms = store.rooms.wrapped(
             router=self._counting, outbox=self._counting, reading=self._counting, lookups=self._counting,
             figures=self._counting,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from romancy import Romancy, Status, TerminalError, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowFailedError
 from romancy.storage.backends import create_store
-from romancy.storage.passing import PassingStore
+from romancy.storage.passing import changed_by
 from romancy.storage.records import Worker
 from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import status_is
@@ -117,7 +117,7 @@ async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
 
 
 async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    counting = CountingStore(app._access.opened())
+    counting = changed_by(app._access.opened(), CountingStore)
     calls = counting.calls
 
     def opened(*_: object) -> object:
@@ -154,8 +154,7 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
             looked.append(query.workflow_name)
         return await store.rooms.reading.find(query)
 
-    slow = PassingStore(store)
-    slow.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=find))
+    slow = changed(store, rooms=store.rooms.wrapped(reading=lambda reading: changed(reading, find=find)))
 
     def opened(*_: object) -> object:
         return slow

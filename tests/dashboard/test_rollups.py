@@ -20,6 +20,7 @@ from romancy.dashboard._reader import Reader
 from romancy.dashboard._rollups import Rollups
 from romancy.errors import StorageError
 from romancy.serialization import NO_CODECS
+from romancy.storage.passing import changed_by
 from romancy.storage.rooms import Rooms
 from tests.dashboard.browsing import Browser
 from tests.dashboard.counting import CountingStore
@@ -77,7 +78,7 @@ def eager() -> Rollups:
 async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven instances in slices of two take four looks."""
     monkeypatch.setattr("romancy.dashboard._rollups._LARGEST", 2)
-    store, rollups = CountingStore(app._access.opened()), eager()
+    store, rollups = changed_by(app._access.opened(), CountingStore), eager()
 
     looks = await counted(rollups, app, store)
 
@@ -89,7 +90,7 @@ async def test_each_look_is_one_call(app: Romancy, monkeypatch: pytest.MonkeyPat
 
 async def test_an_open_page_costs_at_most_a_query_a_second(app: Romancy) -> None:
     """There is a look in ten seconds. Stuck and failed instances would add two searches to it."""
-    store, rollups = CountingStore(app._access.opened()), eager()
+    store, rollups = changed_by(app._access.opened(), CountingStore), eager()
     request = Request({"type": "http", "query_string": b"", "headers": []})
     _, question = overview_question(request, reader_of(store, app), rollups)
 
@@ -125,7 +126,7 @@ async def test_an_open_page_counts_all_and_then_shows_it(app: Romancy, monkeypat
 
 
 async def test_without_an_open_page_nothing_is_counted(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = CountingStore(app._access.opened())
+    store = changed_by(app._access.opened(), CountingStore)
     monkeypatch.setattr(app._access, "opened", lambda: store)
 
     assert 200 == (await Browser(asgi(app, auth="local")).get("/")).status
@@ -183,7 +184,7 @@ async def test_a_slice_that_fails_is_counted_again(app: Romancy) -> None:
 
 
 async def test_slices_wait_for_each_other_and_counts_rest(app: Romancy) -> None:
-    store, rollups = CountingStore(app._access.opened()), Rollups(between=9.0, rest=60.0, first=7)
+    store, rollups = changed_by(app._access.opened(), CountingStore), Rollups(between=9.0, rest=60.0, first=7)
     now = await now_of(app)
     made = list[int]()
     for at in (0.0, 8.0, 10.0, 69.0, 71.0, 79.0, 500.0):

@@ -17,9 +17,9 @@ from romancy.serialization import Codecs, PayloadContext, is_sealed
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.lookups import last_commits_of
-from romancy.storage.passing import PassingStore
 from romancy.storage.records import Append, Worker
 from romancy.storage.rooms import Rooms
+from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.building import start
 
@@ -41,8 +41,7 @@ def anyio_backend() -> str:
 
 
 def without_rooms(url: str, **options: Any) -> Store:
-    store = PassingStore(create_store(url, **options))
-    store.rooms = Rooms()
+    store: Store = changed(create_store(url, **options), rooms=Rooms())
     return store
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,18 +13,15 @@ from romancy.storage.backends import create_store
 from romancy.storage.figures import Figures
 from romancy.storage.lookups import Lookups
 from romancy.storage.outbox import Outbox
-from romancy.storage.passing import PassingSession, PassingStore
 from romancy.storage.protocol import Store
 from romancy.storage.reading import Reading
 from romancy.storage.rebuilding import Rebuilding
 from romancy.storage.rooms import MissingRoomError, Room, Rooms
 from romancy.storage.routing import Router
-from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
+from romancy.storage.sessions import Sessions
 from romancy.storage.standby import Standby
 from romancy.storage.upkeep import Upkeep
-
-if TYPE_CHECKING:
-    from romancy.storage.records import Worker
+from romancy_conformance.behaviour.stores import changed
 
 ROOMS = {
     Room.SESSIONS: Sessions, Room.ROUTER: Router, Room.OUTBOX: Outbox, Room.READING: Reading, Room.LOOKUPS: Lookups,
@@ -72,29 +69,6 @@ def test_rooms_are_wrapped_one_by_one() -> None:
     assert {"reading"} == {room.value for room in rooms.offered if getattr(wrapped, room) is not getattr(rooms, room)}
 
 
-def test_what_passes_calls_on_has_every_member() -> None:
-    """A member that is added to the protocol has to be added there too, or the type checkers refuse it."""
-    store = create_store("sqlite:///rooms.db")
-    passing = PassingStore(store)
-
-    assert all(getattr(passing, name) == getattr(store, name) for name in members(Store))
-    assert members(JoinedSession) > members(StoreSession)
-
-
-def test_a_member_is_changed_by_an_assignment_alone() -> None:
-    with pytest.raises(TypeError, match="Deaf: assign to heartbeat in `__init__`; methods are hidden"):
-
-        class Deaf(PassingStore):  # pyright: ignore[reportUnusedClass]
-            async def heartbeat(self, worker: Worker, /) -> Any:
-                raise NotImplementedError
-
-    with pytest.raises(TypeError, match="Lost: assign to commit"):
-
-        class Lost(PassingSession):  # pyright: ignore[reportUnusedClass]
-            async def commit(self, *_: Any, **__: Any) -> Any:
-                raise NotImplementedError
-
-
 @activity
 async def rooms_double(number: int) -> int:
     return 2 * number
@@ -110,8 +84,7 @@ async def rooms_twice(ctx: WorkflowContext, number: int) -> int:
 @pytest.mark.anyio
 async def test_workflows_run_on_a_store_without_rooms(monkeypatch: pytest.MonkeyPatch, storage_url: str) -> None:
     def create(url: str, **options: Any) -> Store:
-        store = PassingStore(create_store(url, **options))
-        store.rooms = Rooms()
+        store: Store = changed(create_store(url, **options), rooms=Rooms())
         return store
 
     monkeypatch.setattr(romancy.app, "create_store", create)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import romancy.app
 from romancy.storage.backends import create_store
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WrappedStore", "changed", "wrap_stores"]
 
+Thing = TypeVar("Thing")
 Wrapped = TypeVar("Wrapped")
 
 
@@ -38,9 +39,10 @@ class _Changed:
         return getattr(self._thing, name)
 
 
-def changed(thing: Any, **members: Any) -> Any:
-    """The same room or session, with these members in place of its own."""
-    return _Changed(thing, members)
+def changed(thing: Thing, **members: Any) -> Thing:
+    """The same store, room or session, with these members in place of its own."""
+    other: Any = _Changed(thing, members)
+    return cast("Thing", other)
 
 
 def wrap_stores(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Store], Wrapped]) -> list[Wrapped]:

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from romancy.storage.backends import create_store
+from romancy.storage.passing import changed_by
 from romancy.testing.simulating.process import Process, Processes
 from romancy.testing.simulating.wire import Weather, Wire, WiredStore
 from romancy.testing.simulating.world import SECOND, World
@@ -68,7 +69,7 @@ class Cluster:
         chance = random.Random(f"{self.world.seed} wire {process.pid} {number}")  # noqa: S311 - a simulation
         wire = Wire(process, self.server, weather or self.weather, chance)
         self.wires.setdefault(process.pid, []).append(wire)
-        return WiredStore(create_store(self._url, pace=wire.pace), wire)
+        return changed_by(create_store(self._url, pace=wire.pace), WiredStore, wire)
 
     def has_under_way(self, process: Process, call: str) -> bool:
         """Whether this process waits for the answer to such a call."""

@@ -12,7 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from romancy.errors import OutcomeUnknownError, StorageUnavailableError
-from romancy.storage.passing import PassingSession, PassingStore
+from romancy.storage.passing import Passing, changed_by
+from romancy.storage.protocol import Store
+from romancy.storage.sessions import StoreSession
 from romancy.testing.simulating.telling import asked, told
 from romancy.testing.simulating.world import SECOND
 
@@ -22,9 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.protocol import Store
     from romancy.storage.rooms import Rooms
-    from romancy.storage.sessions import Sessions, StoreSession
+    from romancy.storage.sessions import Sessions
     from romancy.testing.simulating.process import Process
 
 __all__ = ["Weather", "Wire", "WiredStore"]
@@ -271,26 +272,23 @@ def _as_sent(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple([each[:] if type(each) is list else each for each in values])
 
 
-class WiredStore(PassingStore):
+class WiredStore(Passing[Store], Store):
     """A store at the other end of a wire."""
 
     def __init__(self, store: Store, wire: Wire) -> None:
         super().__init__(store)
         self._wire = wire
-        self._store = store
-        self.open = self._open
-        self.close = self._close
         for name in ("commit", "read", "claim", "heartbeat", "leave", "takeover", "deliver", "wait_for_work"):
             setattr(self, name, _remote(wire, name, getattr(store, name)))
-        self.rooms = _wired_rooms(store.rooms, wire)
+        self.rooms: Rooms = _wired_rooms(store.rooms, wire)
 
-    async def _open(self, *, migrate: bool = True) -> None:
-        await self._wire.call("open", partial(self._store.open, migrate=migrate))
-        self._wire.ends_with(self, self._store.close)
+    async def open(self, *, migrate: bool = True) -> None:
+        await self._wire.call("open", partial(self._passed_to.open, migrate=migrate))
+        self._wire.ends_with(self, self._passed_to.close)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
         try:
-            await self._wire.call("close", self._store.close)
+            await self._wire.call("close", self._passed_to.close)
         except StorageUnavailableError:
             self._wire.cut()
             self._wire.lost_with(self)
@@ -352,7 +350,7 @@ class _Sessions:
             number = id(block.native)
             self._open[number] = block
             try:
-                yield _Session(session, self._wire, block)
+                yield changed_by(session, _Session, self._wire, block)
             finally:
                 block.native = None
                 del self._open[number]
@@ -362,7 +360,7 @@ class _Sessions:
         there = self._sessions.join(getattr(transaction, "there", transaction))
         within = self._open.get(id(getattr(transaction, "native", transaction)))
         async with _entered(self._wire, "join", there, within) as (joined, block):
-            yield _Joined(joined, self._wire, block)
+            yield changed_by(joined, _Joined, self._wire, block)
 
 
 @asynccontextmanager
@@ -429,7 +427,7 @@ class _Block(Generic[T]):
                 await self._there.__aexit__(None, None, None)
 
 
-class _Session(PassingSession):
+class _Session(Passing[StoreSession], StoreSession):
     """A session at the other end of the wire."""
 
     def __init__(self, session: StoreSession, wire: Wire, block: _Block[Any]) -> None:
@@ -439,14 +437,13 @@ class _Session(PassingSession):
         self._wire = wire
         for name in ("execute", "fetch_all", "commit"):
             setattr(self, name, _remote(wire, f"session {name}", block.guarded(getattr(session, name))))
-        self.savepoint = self._savepoint
 
     @property
     def native(self) -> Any:
         """As the other end had it when the session began."""
         return self.there.native if self._block.native is None else self._block.native
 
-    def _savepoint(self) -> AbstractAsyncContextManager[None]:
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
         return _part(self._wire, self.there.savepoint())
 
 

@@ -13,7 +13,6 @@ from romancy import Romancy
 from romancy.status import Status
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
-from romancy.storage.passing import PassingStore
 from romancy.storage.rooms import Rooms
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
@@ -43,9 +42,8 @@ def with_rooms(monkeypatch: pytest.MonkeyPatch, turned: Callable[[Rooms], Rooms]
     """Let each store of the commands have other rooms."""
 
     def create(url: str) -> Store:
-        store = PassingStore(create_store(url))
-        store.rooms = turned(store.rooms)
-        return store
+        store = create_store(url)
+        return changed(store, rooms=turned(store.rooms))
 
     monkeypatch.setattr("romancy.cli._tending.create_store", create)
 
