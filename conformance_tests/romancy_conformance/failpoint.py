@@ -18,7 +18,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.passing import Passing, changed_by
 from romancy.storage.sessions import Sessions
 from romancy.testing._dying import die
-from romancy_conformance.behaviour.stores import changed
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

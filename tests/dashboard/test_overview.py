@@ -17,8 +17,8 @@ from romancy.errors import WorkflowFailedError
 from romancy.storage.backends import create_store
 from romancy.storage.passing import changed_by
 from romancy.storage.records import Worker
-from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.changing import changed
 from tests.dashboard.browsing import Browser
 from tests.dashboard.counting import CountingStore
 

@@ -16,7 +16,7 @@ from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.storage.rooms import Room
 from romancy.storage.slices import find_in_slices
-from romancy_conformance.behaviour.stores import changed
+from romancy_conformance.changing import changed
 from romancy_conformance.rooms import rooms_with
 from tests.dashboard.browsing import Browser
 from tests.dashboard.serving import serving

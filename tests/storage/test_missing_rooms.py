@@ -19,8 +19,8 @@ from romancy.storage.backends import create_store
 from romancy.storage.lookups import last_commits_of
 from romancy.storage.records import Append, Worker
 from romancy.storage.rooms import Rooms
-from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.changing import changed
 from romancy_conformance.contract.building import start
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from romancy.storage.routing import Router
 from romancy.storage.sessions import Sessions
 from romancy.storage.standby import Standby
 from romancy.storage.upkeep import Upkeep
-from romancy_conformance.behaviour.stores import changed
+from romancy_conformance.changing import changed
 
 ROOMS = {
     Room.SESSIONS: Sessions, Room.ROUTER: Router, Room.OUTBOX: Outbox, Room.READING: Reading, Room.LOOKUPS: Lookups,

@@ -10,7 +10,8 @@ import pytest
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Outcome
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import romancy.app
 from romancy.storage.backends import create_store
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["WrappedStore", "changed", "wrap_stores"]
+__all__ = ["WrappedStore", "wrap_stores"]
 
-Thing = TypeVar("Thing")
 Wrapped = TypeVar("Wrapped")
 
 
@@ -28,21 +27,6 @@ class WrappedStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
-
-
-class _Changed:
-    def __init__(self, thing: Any, members: dict[str, Any]) -> None:
-        self._thing = thing
-        vars(self).update(members)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._thing, name)
-
-
-def changed(thing: Thing, **members: Any) -> Thing:
-    """The same store, room or session, with these members in place of its own."""
-    other: Any = _Changed(thing, members)
-    return cast("Thing", other)
 
 
 def wrap_stores(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[Store], Wrapped]) -> list[Wrapped]:

@@ -26,8 +26,9 @@ from romancy.engine.activities import runner
 from romancy.errors import StorageUnavailableError
 from romancy.retry import Retry
 from romancy.status import Status
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -25,8 +25,9 @@ from romancy import (
 from romancy.core import DefaultTaken
 from romancy.hooks import ActivityEnded, Hook
 from romancy.insight import Timeline
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

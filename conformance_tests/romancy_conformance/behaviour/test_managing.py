@@ -20,8 +20,9 @@ from romancy import (
     compensation,
     workflow,
 )
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,8 @@ import pytest
 from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy.managing import instances
 from romancy.managing.bulk import found_to_act_on
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -24,8 +24,9 @@ from romancy import (
 from romancy.core import ChildCancelRequested, WorkflowRetried
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.retries import act, broken, fail, failed, forget, gates, names, waits_at_a_gate
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
+from romancy_conformance.changing import changed
 from romancy_conformance.invariants import sweep
 
 if TYPE_CHECKING:

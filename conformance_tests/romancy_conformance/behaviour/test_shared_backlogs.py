@@ -28,7 +28,8 @@ from romancy_conformance.behaviour.sharing import (
     shares,
     so_many_ended,
 )
-from romancy_conformance.behaviour.stores import WrappedStore, changed, wrap_stores
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from romancy import Romancy, Workflow

@@ -17,8 +17,8 @@ from romancy.storage.rooms import Rooms
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
 from romancy_conformance.behaviour.damaging import damage
-from romancy_conformance.behaviour.stores import changed
 from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.changing import changed
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.scripts import run_script
 
