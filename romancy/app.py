@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 
 from romancy._access import Access
 from romancy._expected_options import OF_APPS, answer_options
+from romancy._followed import Followed
 from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
@@ -44,12 +45,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy.core import Activation, RunEnd
+    from romancy.core import Activation
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
-    from romancy.results.watch import Watch
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.passwords import PasswordSource
@@ -64,13 +64,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Romancy(Instances, Senders):
+class Romancy(Followed):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _starter: Starter
-    """Starts instances, and `_waiting` waits for their ends: each is made anew when the app is opened."""
-    _waiting: EndWaits
+    """Starts instances. It is made anew when the app is opened, as `_waiting` is."""
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -171,11 +170,6 @@ class Romancy(Instances, Senders):
     def is_draining(self) -> bool:
         """Whether `drain()` was called: this app's worker takes on no more work."""
         return self._access.worker is not None and self._access.worker.draining
-
-    @property
-    def error_names(self) -> frozenset[str]:
-        """The names of the exception classes that the code of this app's workflows and activities can reach."""
-        return self._registry.errors
 
     def workflow(self, name: str) -> Workflow[..., Any]:
         """The workflow of that name, to be started, by the name alone if this app does not have its code.
@@ -448,23 +442,6 @@ class Romancy(Instances, Senders):
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""
         return self.dependencies.override(provider, replacement)
-
-    # ── results ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def watch(self, instance_id: str) -> Watch:
-        """The `Watch` that all handles of an instance share."""
-        return self._watches.of(instance_id)
-
-    async def outcome(self, instance_id: str, watch: Watch, recorded: int, timeout: float | None) -> RunEnd:
-        """The outcome of the instance, once it has ended. Raises WorkflowStuckError if no worker continues it.
-
-        `recorded`: how many ends the watch had recorded when the caller's handle was made.
-        """
-        if watch.knows_end(recorded):
-            return watch.use()
-        if timeout is None:
-            return await self._waiting.end_of(instance_id, watch)
-        return await self._waiting.end_within(instance_id, watch, timeout)
 
 
 refuse_with(Romancy)

@@ -13,7 +13,7 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from romancy.app import Romancy
+    from romancy._followed import Followed
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
     from romancy.log import LogEntry
@@ -33,7 +33,7 @@ class Handle(Generic[R_co]):
     """An instance by its id, with the calls about it. A handle holds no resources."""
 
     def __init__(
-        self, app: Romancy, instance_id: str, workflow: Workflow[..., R_co] | None, watch: Watch | None = None
+        self, app: Followed, instance_id: str, workflow: Workflow[..., R_co] | None, watch: Watch | None = None
     ) -> None:
         self._app = app
         self._instance_id = instance_id

@@ -61,7 +61,8 @@ WHOLE = {
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
-    r"\((?:_\w+|Acting|Caretaker|Instances, Senders|Keeper, SyncInstances, SyncSenders)\)|(?<=\()(?:Caller|Faking), "
+    r"\((?:_\w+|Acting|Caretaker|Followed|Instances, Senders|Keeper, SyncInstances, SyncSenders)\)"
+    r"|(?<=\()(?:Caller|Faking), "
 )
 MANY = 8
 """More overloads than a reader can use."""

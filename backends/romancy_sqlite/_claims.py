@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import ClaimRequest
     from romancy_sqlite._connection import Tx
-    from romancy_sqlite._store import SqliteStore
+    from romancy_sqlite._reached import Reached
 
 __all__ = ["claim"]
 
 
-async def claim(store: SqliteStore, request: ClaimRequest) -> Work:
+async def claim(store: Reached, request: ClaimRequest) -> Work:
     """As `Store.claim` promises. Looking for work needs no write."""
     if not (request.sweep or request.recover):
         work: Work | None = await store.run_read(partial(_unless_due, request=request))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy.storage.sql import Head
     from romancy.storage.sqlkit.statements import Operation, Own, Values
     from romancy_sqlite._connection import Tx
-    from romancy_sqlite._store import SqliteStore
+    from romancy_sqlite._reached import Reached
 
 __all__ = ["SqliteInterpreter", "carry_out"]
 
@@ -36,7 +36,7 @@ class SqliteInterpreter:
     begun removes it from the queue. An operation that has begun ends, and the caller does not see its result.
     """
 
-    def __init__(self, store: SqliteStore, heads: Mapping[str, Head]) -> None:
+    def __init__(self, store: Reached, heads: Mapping[str, Head]) -> None:
         self._store = store
         self._heads = heads
 

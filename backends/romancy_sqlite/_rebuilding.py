@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.rebuilding import Index, Rebuilt
     from romancy_sqlite._connection import Tx
-    from romancy_sqlite._store import SqliteStore
+    from romancy_sqlite._reached import Reached
 
 __all__ = ["SqliteRebuilding"]
 
@@ -32,7 +32,7 @@ _PAGES_EACH = 6
 class SqliteRebuilding:
     """As `Rebuilding` promises."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Reached) -> None:
         self._store = store
 
     async def stored(self, *, after: str, limit: int) -> list[Stored]:

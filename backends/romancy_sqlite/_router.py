@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from romancy.storage.limits import check_postings
 from romancy.storage.sqlkit.routing import SqlRouter
@@ -11,32 +11,22 @@ from romancy_sqlite._routes import post_all, weight_of_posts
 from romancy_sqlite._sweep import overdue, tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Sequence
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Dispatched, Posting
     from romancy.storage.sqlkit.statements import Interpreter
-    from romancy_sqlite._connection import Tx
+    from romancy_sqlite._reached import Reached
 
 __all__ = ["SqliteRouter"]
 
 Result = TypeVar("Result")
 
 
-class _File(Protocol):
-    """The store, as far as its router needs it."""
-
-    def run_read(self, work: Callable[[Tx], Result]) -> Coroutine[Any, Any, Result]: ...
-
-    def run_write(
-        self, work: Callable[[Tx], Result], *, weight: int = 3, lone: bool = False
-    ) -> Coroutine[Any, Any, Result]: ...
-
-
 class SqliteRouter(SqlRouter):
     """As `Router` promises."""
 
-    def __init__(self, store: _File, interpreter: Interpreter) -> None:
+    def __init__(self, store: Reached, interpreter: Interpreter) -> None:
         super().__init__(interpreter)
         self._store = store
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.records import Worker
     from romancy_sqlite._guard import Reason
-    from romancy_sqlite._store import SqliteStore
+    from romancy_sqlite._reached import Reached
     from romancy_sqlite._turns import SessionTurn
 
 __all__ = ["SqliteSessions"]
@@ -25,7 +25,7 @@ __all__ = ["SqliteSessions"]
 class SqliteSessions:
     """As `Sessions` promises."""
 
-    def __init__(self, store: SqliteStore, sql: dict[str, str], limit: float) -> None:
+    def __init__(self, store: Reached, sql: dict[str, str], limit: float) -> None:
         self._store = store
         self._sql = sql
         self._limit = limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.dashboard._ranges import RANGES
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Trend
 from romancy.storage.rooms import Room
@@ -14,18 +15,10 @@ if TYPE_CHECKING:
     from romancy.dashboard._rollups import Rollup
     from romancy.storage.protocol import Store
 
-__all__ = ["RANGES", "USUAL", "Column", "OverTime", "Spark", "over_time"]
+__all__ = ["Column", "OverTime", "Spark", "over_time"]
 
 _SECOND: Final = 1_000_000
 _WIDE: Final = 10
-RANGES: Final = {
-    "1h": ("last hour", 300, 12),
-    "24h": ("last 24 hours", 3600, 24),
-    "7d": ("last 7 days", 21_600, 28),
-    "30d": ("last 30 days", 86_400, 30),
-}
-"""The ranges by their names in the URL: the label, the seconds of a column, and the number of columns."""
-USUAL: Final = "24h"
 
 
 class Column(NamedTuple):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._instances_page import lines_of
-from romancy.dashboard._over_time import RANGES, USUAL, OverTime, over_time
+from romancy.dashboard._over_time import OverTime, over_time
 from romancy.dashboard._pages import render
+from romancy.dashboard._ranges import RANGES, USUAL
 from romancy.engine import names_in
 from romancy.errors import QueryError
 from romancy.insight import Suspects, suspects_of

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.dashboard._over_time import RANGES
+from romancy.dashboard._ranges import RANGES
 from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:

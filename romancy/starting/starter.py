@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy._access import Access
-    from romancy.app import Romancy
+    from romancy._followed import Followed
     from romancy.engine import LogWriter
     from romancy.event import EventType
     from romancy.messages.mailer import Mailer
@@ -47,7 +47,7 @@ class Starter:
 
     def __init__(
         self,
-        app: Romancy,
+        app: Followed,
         access: Access,
         registry: Registry,
         writer: LogWriter,

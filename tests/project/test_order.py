@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 UPWARDS: Final = {
     # A loaded instance has attempts, and an attempt belongs to its instance.
     "romancy.engine.instance -> romancy.engine.activities.attempt",
-    # A handle calls its app, whose starter makes it.
-    "romancy.handle -> romancy.app",
-    "romancy.starting.starter -> romancy.app",
     # An activity names its compensation, whose context may begin an activity.
     "romancy.context -> romancy.activity",
     "romancy.declaring.compensation -> romancy.activity",
@@ -28,12 +25,6 @@ UPWARDS: Final = {
     "romancy.storage.routing -> romancy.storage.records",
     # A store has rooms, and a look-up asks whether a store has one.
     "romancy.storage.rooms -> romancy.storage.lookups",
-    "romancy.dashboard._rollups -> romancy.dashboard._over_time",
-    # SQLite's store is also its database: what it is composed of writes through it.
-    "romancy_sqlite._claims -> romancy_sqlite._store",
-    "romancy_sqlite._interpreter -> romancy_sqlite._store",
-    "romancy_sqlite._rebuilding -> romancy_sqlite._store",
-    "romancy_sqlite._transactions -> romancy_sqlite._store",
     "romancy_mysql._migrations -> romancy_mysql._database",
 }
 """The references from a lower module to an upper one. This list may get shorter, and never longer."""
