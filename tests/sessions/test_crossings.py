@@ -89,7 +89,7 @@ async def test_the_commit_of_a_session_starts_the_instance_at_once(
 
 def _watcher(app: Any) -> Any:
     store = app._access.opened()
-    store = getattr(store, "_store", store)  # without its codecs
+    store = getattr(store, "beneath", store)  # without its codecs
     return store._uncommitted if hasattr(store, "_uncommitted") else store._posted
 
 
