@@ -1,4 +1,4 @@
-"""The store on MySQL (8.0.13 and newer) and MariaDB (10.6 and newer): `mysql://` and `mariadb://`, either for either.
+"""The store on what speaks MySQL's wire: `mysql://` and `mariadb://`, either for either. `engines` has each server.
 
 It needs the driver aiomysql, which comes with `romancy[mysql]`. `_settings` describes the URL's options.
 """

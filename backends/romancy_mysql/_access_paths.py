@@ -86,7 +86,7 @@ def ways_to(query: Query, known: Known) -> list[Way]:
 
 
 def ways_to_count(query: Query, known: Known) -> list[Way]:
-    """The access paths of a declared path, if a condition has one; else one whose index is advice to TiDB alone."""
+    """The access paths of a declared path, if a condition has one; else one whose index is advice, where needed."""
     ways, names = ways_to(query, known), known.names
     if any(way.looked_up for way in ways):
         return ways

@@ -16,8 +16,8 @@ from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, fill
 from romancy.storage.sqlkit.statements import ask
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
+from romancy_mysql._nowait import lock_some
 from romancy_mysql._sql import Raw, Statement, comma, source
-from romancy_mysql._tidb import lock_some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ __all__ = ["claim"]
 _SLEEPER_GRACE = 5_000_000
 _SWEPT_AT_ONCE = 500
 _CANDIDATES = 3
-"""How many times the wanted due instances are read on TiDB, where others may lock the first ones meanwhile."""
+"""How many times the wanted due instances are read without locks: others may lock the first ones meanwhile."""
 
 
 async def claim(database: Database, interpreter: MySQLInterpreter, request: ClaimRequest) -> Work:
@@ -92,15 +92,16 @@ class _Claim(NamedTuple):
         """Lock, take, and read the taken instances. `MismatchError` if the worker was declared dead in the meantime."""
         database, wire, request = self.database, self.wire, self.request
         wire.tainted = True
-        each = request.limit * _CANDIDATES if database.tidb else request.limit
+        skips = database.engine.skips_locked
+        each = request.limit if skips else request.limit * _CANDIDATES
         locking = [_due(database, request, name, each) for name in self.names]
         if request.recover:
             locking.append(database.statement("claim_owned", worker=request.worker))
-        begin = [] if database.tidb else [database.begin]
+        begin = [database.begin] if skips else []
         answers = (await database.send(wire, [*begin, *locking]))[-len(locking) :]
         before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
         due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
-        if database.tidb and due:
+        if due and not skips:
             due = await self._locked([one for _, one in due])
         taken = {one.decode(): wake_at for wake_at, one in due[: request.limit]}
         try:
@@ -115,7 +116,7 @@ class _Claim(NamedTuple):
             raise StorageUnavailableError(str(error)) from None
 
     async def _locked(self, ids: list[bytes]) -> list[tuple[int, bytes]]:
-        """Begin a transaction on TiDB, and lock as many of these instances as are wanted, but none that is held."""
+        """Begin a transaction, and lock as many of these instances as are wanted, but none that is held."""
         database, codes = self.database, self.request.codes
         fits = [database["claim_fits"].render(workflow_name=name, code=f"\n{codes[name]}\n") for name in self.names]
         fitting = Raw(b" or ".join(fits) or b"false")
@@ -253,12 +254,12 @@ async def _offer(database: Database, wire: Wire, asleep: set[bytes]) -> None:
 async def _free(database: Database, wire: Wire, ids: Iterable[bytes]) -> list[bytes]:
     """Begin a transaction and lock the free instances; a later sweep gets the others. If none is free, roll it back."""
     wire.tainted = True
-    if database.tidb:
-        await database.send(wire, [database.begin])
-        rows = await database.lock_free(wire, sorted(ids))
-    else:
+    if database.engine.skips_locked:
         look = database.statement("free_instances", ids=comma(sorted(ids)))
         rows = list((await database.send(wire, [database.begin, look]))[-1].rows)
+    else:
+        await database.send(wire, [database.begin])
+        rows = await database.lock_free(wire, sorted(ids))
     if not rows:
         await database.roll_back(wire)
     return [line[0] for line in rows]

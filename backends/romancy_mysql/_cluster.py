@@ -1,11 +1,6 @@
-"""A Galera cluster of MariaDB: nodes that each take writes, and certify each other's transactions at their commit.
+"""Servers that each take writes, and whose locks the others do not know: what has to exclude others writes a row.
 
-A lock of one node is not known to the others. Of two transactions that write one row on two nodes, the later one is
-rolled back at its commit or before (error 1213), and sent again. A transaction that only locks what the other one
-writes is not. So what has to exclude others across nodes writes a row, as the claim of a migration here does.
-
-A commit is certified on all nodes when it is acknowledged, and applied on the others a moment later. So each statement
-and each transaction here first waits for what was committed anywhere before it (`wsrep_sync_wait`).
+A commit may be applied on the others a moment after it is acknowledged.
 """
 
 from __future__ import annotations
@@ -28,31 +23,24 @@ if TYPE_CHECKING:
 
     Insist = Callable[[Callable[[Wire], Awaitable[list[Answer]]]], Awaitable[list[Answer]]]
 
-__all__ = ["PLACE", "caught_up", "claimed_schema"]
+__all__ = ["caught_up", "claimed_schema"]
 
-PLACE: Final = (
-    b"select variable_value from information_schema.global_status where variable_name = 'wsrep_cluster_state_uuid'"
-)
-"""The same on each node of a cluster."""
-_LAST: Final = (
-    b"select variable_value + 0 from information_schema.global_status where variable_name = 'wsrep_last_committed'"
-)
-"""The number of the last transaction that the node has applied."""
 _BETWEEN_LOOKS: Final = 0.5
 _CATCHING_UP: Final = (5.0, 0.005)
 """How long to wait for a node to apply what the others have, and the seconds between two looks."""
 
 
-async def caught_up(theirs: Line, insist: Insist) -> None:
+async def caught_up(theirs: Line, insist: Insist, applied: bytes) -> None:
     """Wait until the node of this connection has applied all that this process has committed.
 
-    `insist` is that of our database. It works within a transaction, where `wsrep_sync_wait` waits no more.
+    `insist` is that of our database, and `applied` asks for the last transaction that a node has applied. This works
+    within a transaction, where no setting of the session waits any more.
     """
     patience, pause = _CATCHING_UP
-    (ours,) = await insist(lambda wire: wire.run(_LAST, "join"))
+    (ours,) = await insist(lambda wire: wire.run(applied, "join"))
     async with asyncio.timeout(patience):
         while True:
-            (there,) = await theirs.run(_LAST, "join")
+            (there,) = await theirs.run(applied, "join")
             if float(there.rows[0][0]) >= float(ours.rows[0][0]):
                 return
             await asyncio.sleep(pause)

@@ -21,8 +21,8 @@ from romancy_mysql._database import pause
 from romancy_mysql._effects import StepLog, Write, index_set, weight
 from romancy_mysql._errors import LockWaitError, MismatchError, RefusedValueError, UnpreparedError
 from romancy_mysql._explain import born_of, look, on_item, settled, started
+from romancy_mysql._nowait import unheld
 from romancy_mysql._sql import comma, row, source
-from romancy_mysql._tidb import unheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -224,14 +224,14 @@ class _Settling:
         places |= {(start.instance_id, start.life, 1) for start in starts}
         needed = {item.instance_id: _needed(item) for item in items}
         ids = sorted({one for group in needed.values() for one in group})
-        if database.tidb:
-            taken = await database.insist(partial(self._held_on_tidb, sorted(places), ids))
+        if not database.engine.skips_locked:
+            taken = await database.insist(partial(self._held_by_probes, sorted(places), ids))
             return {one for one, group in needed.items() if group & taken}
         parameters = source(("instance_id", "life", "seq"), sorted(places))
         _, written, *_, instances, unlocked = await database.ask(
             database.statement("see_uncommitted"),
             database["look_log"].statement(parameters, lock=comma(())),
-            *((database.statement("see_committed"),) if database.vitess else ()),
+            *((database.statement("see_committed"),) if database.engine.levels_stay else ()),
             database.statement("look_instances", ids=comma(ids), lock=comma(())),
             database.statement("free_instances", ids=comma(ids)),
         )
@@ -241,7 +241,7 @@ class _Settling:
         }
         return {one for one, group in needed.items() if group & taken}
 
-    async def _held_on_tidb(self, places: Sequence[tuple[str, int, int]], ids: Sequence[str], wire: Wire) -> set[str]:
+    async def _held_by_probes(self, places: Sequence[tuple[str, int, int]], ids: Sequence[str], wire: Wire) -> set[str]:
         """The instances that another transaction holds, or at whose places somebody has written or is writing."""
         database = self._database
         wire.tainted = True

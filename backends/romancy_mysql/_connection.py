@@ -30,7 +30,7 @@ from romancy_mysql._errors import (
 )
 from romancy_mysql._prepared import Prepared
 from romancy_mysql._protocol import Answer, Reader
-from romancy_mysql._vitess import LEVEL, leaves_level
+from romancy_mysql.engines import IS_NODE, IS_READY, PLAIN, as_node
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from romancy_mysql._prepared import Bound
     from romancy_mysql._settings import Settings
 
-__all__ = ["HANDLING", "READING", "Line", "Wire", "connect", "exchange", "exchange_error"]
+__all__ = ["HANDLING", "READING", "Line", "Wire", "connect", "exchange", "exchange_error", "leaves_level"]
 
 T = TypeVar("T")
 
@@ -58,12 +58,9 @@ _SETUP = READING + (
     "innodb_lock_wait_timeout = 1, lock_wait_timeout = 5, wait_timeout = {idle}{more}; "
     "set session transaction isolation level read committed"
 )
-_CAUSAL = ", wsrep_sync_wait = 7"
-"""In a cluster: wait before SELECT (1), before UPDATE and DELETE (2), and before INSERT (4)."""
-_CAN_WRITE = (
-    b"select @@global.read_only; show variables where variable_name = 'wsrep_on' and value = 'ON'; "
-    b"show status where variable_name = 'wsrep_ready' and value = 'ON'; "
-)
+_CAN_WRITE = b"select @@global.read_only; " + IS_NODE + b"; " + IS_READY + b"; "
+_LEVEL = b"set session transaction isolation level "
+_USUAL_LEVEL = _LEVEL + b"read committed"
 _WRITABLE = ("0", "OFF")
 _IN_TRANSACTION = SERVER_STATUS.SERVER_STATUS_IN_TRANS
 _BEGIN, _COMMIT = b"start transaction;", b";commit"
@@ -90,10 +87,11 @@ class Wire(aiomysql.Connection):
     """Whether the connection was never used. If it breaks then, the server is really away."""
     prepares = True
     """Whether the server may still be asked to prepare statements."""
+    engine = PLAIN
     alters = False
-    """Whether packets are altered before they are sent."""
+    """Whether packets are looked at before they are sent."""
     whole = False
-    """Whether a packet outside a transaction is made one (TiDB): it would be optimistic, and have no time."""
+    """Whether a packet outside a transaction is made one."""
     borrower: Wire | None = None
     """The connection that has borrowed this one's socket."""
     timed_out = False
@@ -112,14 +110,14 @@ class Wire(aiomysql.Connection):
         return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
 
     async def _run_altered(self, packet: bytes, what: str) -> list[Answer]:
-        if not self.whole and LEVEL in packet:
+        if self.engine.levels_stay and _LEVEL in packet:
             return await self._run_at_level(packet, what)
         if self.whole and not (self.server_status & _IN_TRANSACTION or packet.startswith(_OF_TRANSACTIONS)):
             return await self._run_whole(packet, what)
         return await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
 
     async def _run_at_level(self, packet: bytes, what: str) -> list[Answer]:
-        """Run a packet that sets a level of isolation (Vitess). Until the usual one is back, the state is in doubt."""
+        """Run a packet that sets a level of isolation. Until the usual one is back, the state is in doubt."""
         self.tainted = True
         answers = await self._watched(self._ask(COMMAND.COM_QUERY, packet), what)
         self.tainted = leaves_level(packet)
@@ -226,12 +224,13 @@ class Wire(aiomysql.Connection):
 
     async def setup(self) -> None:
         """Put the session into the state that statements here rely on, in one round trip."""
-        dialect = dialect_of(self.server_version, self.settings.where, tidb=self.settings.tidb)
-        more = dialect.settings + (_CAUSAL if self.settings.cluster else "")
-        packet = _SETUP.format(idle=self.settings.idle_timeout, more=more).encode()
-        self.alters, self.whole, self.prepares = False, dialect.tidb, not (dialect.tidb or dialect.vitess)
+        settings = self.settings
+        engine = dialect_of(self.server_version, settings.where, scheme=settings.scheme).engine
+        self.engine = engine = as_node(engine) if settings.cluster else engine
+        packet = _SETUP.format(idle=settings.idle_timeout, more=engine.session).encode()
+        self.alters, self.whole, self.prepares = False, engine.wraps, engine.prepares
         await self._set_up(packet)
-        self.alters = dialect.tidb or dialect.vitess
+        self.alters = engine.wraps or engine.levels_stay
 
     async def _set_up(self, packet: bytes) -> None:
         if not self.settings.hosts:
@@ -245,9 +244,7 @@ class Wire(aiomysql.Connection):
 
     async def reset(self) -> None:
         """Discard all changes of a user to the session: variables, temporary tables, locks, settings."""
-        # The gate of a Vitess keeps them. A node of Galera forgets that it has to wait for the others, whatever
-        # `wsrep_sync_wait` says then.
-        if (self.alters and not self.whole) or self.settings.cluster:
+        if not self.engine.resets:
             self.abort()
             return
         try:
@@ -477,3 +474,8 @@ def _notice_dead_peers(wire: Wire, settings: Settings) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             raw.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def leaves_level(packet: bytes) -> bool:
+    """Whether a packet that sets levels of isolation leaves another one than the usual."""
+    return not packet.startswith(_USUAL_LEVEL, packet.rindex(_LEVEL))

@@ -20,7 +20,6 @@ from romancy.storage.sqlkit import pauses
 from romancy.storage.sqlkit.pool import Pool
 from romancy.storage.sqlkit.primary import Primary
 from romancy.storage.sqlkit.statements import LockedError
-from romancy_mysql import _tidb, _vitess
 from romancy_mysql._connection import HANDLING, connect
 from romancy_mysql._dialect import check_product, dialect_of
 from romancy_mysql._errors import (
@@ -33,8 +32,10 @@ from romancy_mysql._errors import (
 )
 from romancy_mysql._lineage import Lineage
 from romancy_mysql._migrations import bring_up_to_date
+from romancy_mysql._nowait import unheld
 from romancy_mysql._scripts import heads, texts
 from romancy_mysql._sql import Statement, Template, comma, qualifier
+from romancy_mysql.engines import IS_NODE, PLAIN, as_node
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from romancy_mysql._protocol import Answer
     from romancy_mysql._settings import Settings
     from romancy_mysql._sql import Value
+    from romancy_mysql.engines import Engine
 
 __all__ = ["Database", "check_durability", "counted", "pause"]
 
@@ -64,14 +66,13 @@ _SMALLEST_PACKET = 2 * MAX_BODY_BYTES + _MARGIN
 _BEGIN = Statement("begin", b"start transaction")
 _COMMIT = b"commit"
 _SEE_UNCOMMITTED = Statement("see_uncommitted", b"set session transaction isolation level read uncommitted")
-# A cluster (Galera) may undo the beginning of a transaction between two statements of its packet, and carry out the
+# A node of a cluster may undo the beginning of a transaction between two statements of its packet, and carry out the
 # rest. Without autocommit the rest is a transaction that lacks the savepoint, and does not reach its commit.
 # A node waits for what the others have committed before a SELECT, not before a transaction begins.
 _BEGIN_WHOLE = Statement("begin", b"select 1; set autocommit = 0; start transaction; savepoint " + WHOLE.encode())
 _COMMIT_WHOLE = b"release savepoint " + WHOLE.encode() + b"; commit; set autocommit = 1"
 # The server adds up the rows touched. A sum that is too small fails before COMMIT is reached.
 _COUNT = b"set @romancy = %brow_count()"
-_CHECK = b"set @romancy = if(%brow_count() = %d, 0, (select 1 union all select 2))"
 _SO_FAR = b"@romancy + "
 
 
@@ -83,14 +84,14 @@ class Database:
         self.dialect: Dialect | None = None
         self.begin, self.end = _BEGIN, _COMMIT
         """The statements that begin and commit a transaction, each perhaps more than one."""
-        self.tidb = self.vitess = False
-        self.check = _CHECK
+        self.engine = PLAIN
+        self.check = PLAIN.check
         """Fails if the rows touched are too few."""
-        self.select = b"select "
+        self.select = PLAIN.select
         """How a search begins."""
         self._max_packet = _SMALLEST_PACKET
         self.heads = heads()
-        self._queries = _templates(settings.database, settings.prefix)
+        self._queries = _templates(settings.database, settings.prefix, PLAIN)
         self._qualified = qualifier(settings.database, settings.prefix)
         self._primary = Primary(settings.where, settings.hosts)
         self._lineage = Lineage()
@@ -115,7 +116,7 @@ class Database:
         self._make_pools()
         try:
             async with self.work.borrow() as wire:
-                dialect = dialect_of(wire.server_version, self.settings.where, tidb=self.settings.tidb)
+                dialect = dialect_of(wire.server_version, self.settings.where, scheme=self.settings.scheme)
                 self._speak(await self._checked_product(wire, dialect))
                 await self._measure_packets(wire)
                 await self.look_for_cluster(wire)
@@ -127,23 +128,18 @@ class Database:
 
     def _speak(self, dialect: Dialect) -> None:
         """From here on, use the scripts of this dialect."""
-        self.dialect, self.tidb, self.vitess = dialect, dialect.tidb, dialect.vitess
-        if dialect.vitess:
-            self.heads = heads(vitess=True)
-            self.select = _vitess.SELECT
-            self._queries = _templates(self.settings.database, self.settings.prefix, vitess=True)
-        if dialect.tidb:
-            self.check = _tidb.CHECK
-            self.heads = heads(tidb=True)
-            self._queries = _templates(self.settings.database, self.settings.prefix, tidb=True)
+        self.dialect, self.engine = dialect, dialect.engine
+        self.check, self.select = dialect.engine.check, dialect.engine.select
+        self.heads = heads(dialect.engine)
+        self._queries = _templates(self.settings.database, self.settings.prefix, dialect.engine)
 
     async def _checked_product(self, wire: Wire, dialect: Dialect) -> Dialect:
         (answer,) = await wire.run(b"select @@version_comment", "asking for the product")
         known = check_product(dialect, str(answer.rows[0][0]), self.settings.where)
-        if known.vitess:
+        if (more := known.engine.opening) is not None:
             database, where = self.settings.database, self.settings.where
-            _vitess.check_target(database, where)
-            _vitess.check_gate(await wire.run(_vitess.ASKED, "asking for the keyspace"), database, where)
+            more.check_name(database, where)
+            more.check_answers(await wire.run(more.asked, f"asking for {more.what}"), database, where)
         return known
 
     async def close(self) -> None:
@@ -232,19 +228,19 @@ class Database:
         script = counted(statements, self.check)
         if last:
             script.append(Statement("commit", last))
-        if self.tidb:
-            return await self._carry_out_on_tidb(line, script, then)
+        if self.engine.wraps:
+            return await self._carry_out_wrapped(line, script, then)
         answers = [answer for packet in self._packets([*script, *then]) for answer in await line.run(*packet)]
         return answers[len(answers) - len(then) :]
 
-    async def _carry_out_on_tidb(
+    async def _carry_out_wrapped(
         self, line: Line, script: Sequence[Statement], then: Sequence[Statement]
     ) -> list[Answer]:
         answers = await self.send(line, [*script, *self.after(then)])
         return answers[len(answers) - len(then) - 1 : -1] if then else []
 
     def after(self, then: Sequence[Statement]) -> list[Statement]:
-        """Statements to send behind a commit, in the same packet, as a transaction, as every packet of TiDB's is.
+        """Statements to send behind a commit, in the same packet, as a transaction, where every packet is one.
 
         An answer more follows theirs.
         """
@@ -255,12 +251,12 @@ class Database:
 
     async def free(self, ids: Iterable[str]) -> set[str]:
         """Those of these instances that no other transaction holds."""
-        if self.tidb:
-            return await self.insist(partial(self._free_on_tidb, sorted(ids)))
+        if not self.engine.skips_locked:
+            return await self.insist(partial(self._free_by_key, sorted(ids)))
         (answer,) = await self.ask(self.statement("free_instances", ids=comma(sorted(ids))))
         return {line[0].decode() for line in answer.rows}
 
-    async def _free_on_tidb(self, ids: Sequence[str], wire: Wire) -> set[str]:
+    async def _free_by_key(self, ids: Sequence[str], wire: Wire) -> set[str]:
         wire.tainted = True
         await self.send(wire, [self.begin])
         rows = await self.lock_free(wire, ids)
@@ -268,8 +264,8 @@ class Database:
         return {line[0].decode() for line in rows}
 
     async def lock_free(self, wire: Wire, ids: Sequence[str | bytes]) -> list[tuple[Any, ...]]:
-        """Lock those of these instances that no other transaction holds, on TiDB."""
-        found = await _tidb.unheld(
+        """Lock those of these instances that no other transaction holds, by statements with NOWAIT."""
+        found = await unheld(
             partial(self.send, wire), ids, lambda some: [self.statement("free_instances", ids=comma(some))]
         )
         return [line for _, answers in found for line in answers[0].rows]
@@ -331,13 +327,20 @@ class Database:
             )
 
     async def look_for_cluster(self, wire: Wire) -> None:
-        """Know a node of Galera, and let it wait for the others from here on."""
-        (answer,) = await wire.run(b"show variables where variable_name = 'wsrep_on' and value = 'ON'", "open")
+        """Know a node of a cluster, and let it wait for the others from here on."""
+        (answer,) = await wire.run(IS_NODE, "open")
         if answer.rows:
-            self.keep_whole()
+            self._be_node()
             self.settings = structs.replace(self.settings, cluster=True)
             wire.settings = structs.replace(wire.settings, cluster=True)
             await wire.setup()
+
+    def _be_node(self) -> None:
+        self.engine = as_node(self.engine)
+        if self.dialect is not None:
+            self.dialect = structs.replace(self.dialect, engine=self.engine)
+        if self.engine.loses_begin:
+            self.keep_whole()
 
     def _make_pools(self) -> None:
         size = self.settings.pool_size
@@ -403,13 +406,13 @@ def check_durability(settings: Settings, flushes: int) -> None:
 
 
 @lru_cache(maxsize=64)
-def _templates(database: str, prefix: str, *, tidb: bool = False, vitess: bool = False) -> Mapping[str, Template]:
+def _templates(database: str, prefix: str, engine: Engine) -> Mapping[str, Template]:
     """All named queries on the tables of a database, parsed once in a process."""
-    qualified, found = qualifier(database, prefix), texts(prefix, tidb=tidb, vitess=vitess)
+    qualified, found = qualifier(database, prefix), texts(prefix, engine)
     return MappingProxyType({name: Template(name, text, qualified) for name, text in found.items()})
 
 
-def counted(statements: Sequence[Statement], check: bytes = _CHECK) -> list[Statement]:
+def counted(statements: Sequence[Statement], check: bytes = PLAIN.check) -> list[Statement]:
     """Statements, each followed by one that adds up the rows touched, with a check of the sum after the last."""
     total = sum(statement.expected or 0 for statement in statements)
     left = sum(statement.expected is not None for statement in statements)

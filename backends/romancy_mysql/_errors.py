@@ -1,4 +1,4 @@
-"""Translates the servers' errors for a caller of the store. Only this file knows error numbers.
+"""Translates the servers' errors for a caller of the store. Only this file and the engines know error numbers.
 
 The text of a server's error is repeated only where it cannot hold data of the user's. For a duplicate key, a wrong
 value or a syntax error it quotes the statement.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pymysql.err import InterfaceError, MySQLError
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
+from romancy_mysql.engines import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,26 +114,17 @@ _PRIVATE: Mapping[int, type[Exception]] = {
     1048: MismatchError,  # a NULL where none is allowed
     1062: MismatchError,  # a row of an append that was sent before
     1242: MismatchError,  # two rows where one is allowed
-    3143: MismatchError,  # no path of JSON, by which a sum is checked on TiDB
     _NO_SAVEPOINT: SavepointGoneError,
     1243: UnpreparedError,  # a proxy now leads to another server
     1615: UnpreparedError,  # the tables changed again and again
+    **dict.fromkeys(ERRORS.mismatches, MismatchError),
 }
-_TRANSIENT = frozenset({1213, 1020, 3101, 1180, 1637, 3058, 8002, 8005, 8022, 8028, 9007})
-"""From 8000: conflicts of transactions, and of a transaction with a change of the schema (TiDB)."""
-_VALUE = frozenset({1153, 1264, 1265, 1292, 1300, 1366, 1406, 1690, 3140, 3141, 3157, 4025, 4038, 8004, 8025, 8178})
-"""From 8000: a transaction, an entry or a key that is too large (TiDB)."""
+_TRANSIENT = ERRORS.transient | {1213, 1020, 3101, 1180, 1637, 3058}
+_VALUE = ERRORS.refused_values | {1153, 1264, 1265, 1292, 1300, 1366, 1406, 1690, 3140, 3141, 3157, 4025, 4038}
 _UNSPECIFIC = 1105
-"""The number of all errors that have none of their own (TiDB, Vitess)."""
-_OF_TABLET = "target: "
-"""How the gate of a Vitess begins what it tells of a tablet."""
-_FAILED_BELOW = frozenset({_UNSPECIFIC, 1040, 2002, 2003, 2005})
-"""Such a tablet, or its MySQL, has failed. It tells of its last try, so an earlier one may have written."""
-_INTERRUPTED = 1317
-_OF_TABLETS = _FAILED_BELOW | {_INTERRUPTED}
-_TOO_MANY_ROWS = "row count exceeded"
-_OVER_SHARDS = "multi-db transaction attempted"
+"""The number of all errors that have none of their own. Some engines tell such a one of what has a number elsewhere."""
 _WAITED = "lock wait timeout"
+_KNOWN_BY_WORDS = frozenset({_UNSPECIFIC}).union(*(one.numbers for one in ERRORS.worded))
 _LOST = frozenset({2006, 2013, 2014, 2055, 1053, 1077, 1079, 1080, 1317, 1927, 3169, 4031})
 _READ_ONLY = "the server takes no writes now (read-only); Romancy continues when it does"
 _UNAVAILABLE: Mapping[int, str] = {
@@ -156,38 +148,21 @@ _UNAVAILABLE: Mapping[int, str] = {
     1038: "the server ran out of memory",
     1041: "the server ran out of memory",
     1135: "the server cannot start a thread for this connection",
-    1047: "the server is not part of its cluster now",
     3024: "the server's max_execution_time cut the statement",
     1969: "the server's max_statement_time cut the statement",
-    8027: "the server does not know the newest schema; can it reach its cluster?",
-    8120: "the cluster's placement driver gave no time",
-    8175: "the statement needs more memory than the server's tidb_mem_quota_query allows; raise it",
-    8176: "the server ran out of the memory that its tidb_server_memory_limit allows",
-    8229: "the transaction was open for longer than the server's tidb_gc_life_time allows",
-    8252: "the account's resource group has used up its quota",
-    8253: "the account's resource group cut the statement as a runaway",
-    8254: "the account's resource group watches for this statement as a runaway",
-    9001: "the cluster's placement driver does not answer",
-    9002: "a storage node of the cluster does not answer",
-    9003: "a storage node of the cluster is busy",
-    9004: "rows stayed locked by other transactions",
-    9005: "a region of the cluster is not available",
-    9006: "the snapshot is older than the server's tidb_gc_life_time allows",
-    9008: "a storage node of the cluster takes no more requests at once",
-    9010: "a storage node of the cluster took the request for stale",
-    9011: "a storage node of the cluster does not know the newest time yet",
     1023: "the server could not write to its disk",
     1026: "the server could not write to its disk",
     1030: "the server's storage engine failed",
     1034: "the server's storage engine failed",
+    **ERRORS.unavailable,
 }
 _REFUSALS: Mapping[int, type[ServerRefusalError]] = {
-    1047: DetachedNodeError,
     1290: ReadOnlyServerError,
     1836: ReadOnlyServerError,
     _READ_ONLY_TRANSACTION: ReadOnlyTransactionError,
+    **dict.fromkeys(ERRORS.detached, DetachedNodeError),
 }
-_OVERRUN = frozenset({3024, 1969, 8175, 8253, 8254})
+_OVERRUN = ERRORS.overruns | {3024, 1969}
 _CONFIGURATION: Mapping[int, str] = {
     1044: "this user may not use this database; GRANT it",
     1045: "user or password is wrong",
@@ -200,9 +175,6 @@ _CONFIGURATION: Mapping[int, str] = {
     1370: "this user lacks a permission; GRANT it",
     1146: "a table is missing; open the store with migrations",
     1054: "a column is missing; open the store with migrations",
-    1193: "the server lacks a setting that TiDB has; if it is no TiDB, write mysql:// or mariadb:// in the URL",
-    8048: "the server has no such isolation level",
-    8249: "the account's resource group does not exist",
     1251: "the server asks for an authentication method the driver does not know",
     2054: "the server asks for an authentication method the driver does not know",
     2059: "the server asks for an authentication method the driver does not know",
@@ -212,6 +184,7 @@ _CONFIGURATION: Mapping[int, str] = {
     3159: "the server wants TLS; add tls=require to the URL",
     4052: "the account is locked",
     3118: "the account is locked",
+    **ERRORS.misconfigured,
 }
 # Errors of a migration step that was done before by a process that died before it recorded the step.
 _DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
@@ -250,7 +223,7 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
         return TransientError(what, code)
     if code in _VALUE:
         return RefusedValueError(what, code)
-    if code in _OF_TABLETS and (told := _of_tablet(code, str(error), what, where)) is not None:
+    if code in _KNOWN_BY_WORDS and (told := _told_by_words(code, str(error), what, where)) is not None:
         return told
     if code in _LOST or isinstance(error, InterfaceError):
         return ConnectionLostError(f"{where}: the connection broke during {what} (error {code})")
@@ -262,19 +235,12 @@ def translate(error: MySQLError, what: str, where: str) -> Exception:
     return InternalError(f"{where}: statement {what} failed with error {code} ({type(error).__name__})")
 
 
-def _of_tablet(code: int, text: str, what: str, where: str) -> Exception | None:
-    """The error for what the gate of a Vitess tells of a tablet, or for one of TiDB without a number."""
+def _told_by_words(code: int, text: str, what: str, where: str) -> Exception | None:
+    """The error for one whose number does not say enough, if its words are known."""
     if code == _UNSPECIFIC and _WAITED in text.lower():
         return LockWaitError(what)
-    if code == _INTERRUPTED and _TOO_MANY_ROWS in text:
-        return StorageConfigurationError(
-            f"{where}: {what} is about more rows than the --queryserver-config-max-result-size of the tablets; raise it"
-        )
-    if code == _INTERRUPTED and _OVER_SHARDS in text:
-        return StorageConfigurationError(
-            f"{where}: {what} is part of a transaction over two shards or keyspaces, whose commit would be two; keep "
-            "what is written together in one keyspace"
-        )
-    if code in _FAILED_BELOW and _OF_TABLET in text:
-        return ConnectionLostError(f"{where}: a tablet failed during {what} (error {code})")
+    for one in ERRORS.worded:
+        if code in one.numbers and one.phrase in text:
+            kind = ConnectionLostError if one.means == "lost" else StorageConfigurationError
+            return kind(f"{where}: {one.told.format(what=what, code=code)}")
     return None

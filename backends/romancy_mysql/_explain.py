@@ -36,7 +36,7 @@ __all__ = [
 
 _SHARED = Raw(b"lock in share mode")
 _EXCLUSIVE = Raw(b"for update")
-"""For TiDB, which has no shared locks."""
+"""Where there are no shared locks."""
 _PLAIN = Raw(b"")
 
 
@@ -94,7 +94,7 @@ async def look(
     keys = {(one.topic, one.dedupe) for one in postings if one.dedupe is not None}
     inside = {(one.instance_id, one.dedupe) for one in deliveries if one.dedupe is not None}
     places = {(place.address, one.message_id) for one in postings for place in one.places}
-    lock = _PLAIN if not locking else _EXCLUSIVE if database.tidb else _SHARED
+    lock = _PLAIN if not locking else _SHARED if database.engine.shared_locks else _EXCLUSIVE
     wanted: dict[str, Statement] = {}
     for name, ids in (("look_workers", tokens), ("look_instances", targets)):
         if ids:

@@ -1,4 +1,4 @@
-"""Carries out operations on MySQL and MariaDB: the scripts of a request go to the server in one packet.
+"""Carries out operations: the scripts of a request go to the server in one packet.
 
 UPDATE and DELETE return no rows, and a statement locks what its subqueries read, so several scripts are operations.
 """
@@ -6,7 +6,7 @@ UPDATE and DELETE return no rows, and a statement locks what its subqueries read
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.storage.outbox import OutboxState
@@ -23,13 +23,13 @@ from romancy.storage.sqlkit.statements import (
     ask_all,
     ask_last,
 )
-from romancy_mysql import _prune, _routing, _tidb_operations
+from romancy_mysql import _prune, _routing
+from romancy_mysql._apart import free_apart
 from romancy_mysql._database import counted, pause
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import LockWaitError, MismatchError, TransientError
+from romancy_mysql._nowait import unheld
 from romancy_mysql._sql import Raw, Statement, comma, literal, source
-from romancy_mysql._tidb import unheld
-from romancy_mysql._tidb_operations import NOWAIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from romancy_mysql._database import Database
     from romancy_mysql._protocol import Answer as Received
     from romancy_mysql._sql import Value
+    from romancy_mysql.engines import Engine
 
 __all__ = ["MySQLInterpreter"]
 
@@ -49,8 +50,6 @@ _BYTES = frozenset({"body", "input", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
 _LISTS = "codes"
 """The column that holds a list, as lines."""
-_LOOKED_AT = 1000
-"""How many instances of a dead worker are looked at, beyond those wanted, for some that nobody holds."""
 
 
 class MySQLInterpreter:
@@ -78,11 +77,11 @@ class MySQLInterpreter:
         weight: int = 3,  # noqa: ARG002 - of a file
         lock_waits: int | None = None,
     ) -> T:
-        tidb = self._database.tidb
+        fail_if_held = self._database.engine.fail_if_held
         with closing(Running(begin(), self._own)) as running:
             while (request := running.request) is not None:
                 asks = (*request.asks, *request.then)
-                if tidb and asks and asks[0].script in NOWAIT:
+                if fail_if_held and asks and asks[0].script in fail_if_held:
                     running.answer(await self._insist(partial(self._look_for_free, asks), lock_waits))
                     continue
                 statements = [self._statement(one) for one in asks]
@@ -110,7 +109,7 @@ class MySQLInterpreter:
 
     @property
     def _own(self) -> Own:
-        return _OWN_OF_TIDB if self._database.tidb else _OWN_OF_VITESS if self._database.vitess else _OWN
+        return _own_of(self._database.engine)
 
     def _sending(self, statements: list[Statement]) -> Callable[[Wire], Awaitable[list[Received]]]:
         return lambda wire: self._database.send(wire, statements)
@@ -129,10 +128,10 @@ class MySQLInterpreter:
         database = self._database
         with closing(Running(begin(), self._own)) as running:
             wire.tainted = True
-            first = [database.begin]
+            first, fail_if_held = [database.begin], database.engine.fail_if_held
             try:
                 while (request := running.request) is not None and not request.last:
-                    if database.tidb and request.asks and request.asks[0].script in NOWAIT:
+                    if fail_if_held and request.asks and request.asks[0].script in fail_if_held:
                         running.answer(await self._free(wire, first, request.asks))
                         first = []
                         continue
@@ -157,23 +156,23 @@ class MySQLInterpreter:
             return self._answers(then, await self._database.send(wire, [*map(self._statement, then)]) if then else [])
         packet = counted([self._statement(one) for one in asks], self._database.check)
         later = [*map(self._statement, then)]
-        if self._database.tidb:
+        if self._database.engine.wraps:
             later = self._database.after(later)
         received = await self._database.send(wire, [*first, *packet, Statement("commit", self._database.end), *later])
         before = sum(_count(one.sql) for one in first)
         given = self._answers(asks, received[before : before + len(packet)])
-        beyond = 1 if self._database.tidb and then else 0
+        beyond = 1 if self._database.engine.wraps and then else 0
         return given + self._answers(then, received[len(received) - len(then) - beyond :])
 
     async def _look_for_free(self, asks: Sequence[Ask], wire: Wire) -> list[Answer]:
-        """What nobody else holds now, on TiDB."""
+        """What nobody else holds now, if these scripts fail for what is held."""
         wire.tainted = True
         answers = await self._free(wire, [self._database.begin], asks)
         await self._database.roll_back(wire)
         return answers
 
     async def _free(self, wire: Wire, first: list[Statement], asks: Sequence[Ask]) -> list[Answer]:
-        """Lock, on TiDB, what nobody else holds: of many asks, or of the ids that one names. What is held, is left out.
+        """Lock what nobody else holds: of many asks, or of the ids that one names. What is held, is left out.
 
         An ask that is left out is answered as if it had found a row.
         """
@@ -303,45 +302,12 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
-def _free_apart(values: Values) -> Operation[Answer]:
-    """One portion of what nobody holds: neither a row of an instance, nor a place in its log."""
-    owned = Ask("read_owned", {**values, "limit": values["limit"] + _LOOKED_AT, "every": True, "ids": []})
-    now, _, ahead = yield from ask_all(owned, Ask("see_uncommitted", {}), owned)
-    calm = [row[0] for row in now.rows if row in ahead.rows]
-    free = (yield from ask("free_instances", ids=calm)).rows if calm else ()
-    portion = sorted(row[0] for row in free)[: values["limit"]]
-    return Answer([(1, one) for one in portion], len(portion))
-
-
-def _free_apart_on_vitess(values: Values) -> Operation[Answer]:
-    """As `_free_apart`: there, a level of isolation stays."""
-    owned = Ask("read_owned", {**values, "limit": values["limit"] + _LOOKED_AT, "every": True, "ids": []})
-    now, _, ahead, _ = yield from ask_all(owned, Ask("see_uncommitted", {}), owned, Ask("see_committed", {}))
-    calm = [row[0] for row in now.rows if row in ahead.rows]
-    free = (yield from ask("free_instances", ids=calm)).rows if calm else ()
-    portion = sorted(row[0] for row in free)[: values["limit"]]
-    return Answer([(1, one) for one in portion], len(portion))
-
-
 def _mail(values: Values) -> Operation[Answer]:
     """The condition has constants only, so that the mail of each inbox is one range of an index."""
     whole = [one for one, after in values["wanted"] if not after]
     parts = [b"instance_id in (%b)" % comma(sorted(whole))] if whole else []
     parts += [b"instance_id = %b and number > %d" % (literal(one), after) for one, after in values["wanted"] if after]
     return (yield from ask("read_mail", wanted=Raw(b" or ".join(parts))))
-
-
-def _free_apart_on_tidb(values: Values) -> Operation[Answer]:
-    """As `_free_apart`: there, nothing shows what is not committed, and a lock that does not wait is a probe."""
-    owned = (
-        yield from ask("read_owned", **{**values, "limit": values["limit"] + _LOOKED_AT, "every": True, "ids": []})
-    ).rows
-    places = [{"instance_id": one, "life": life, "seq": head + 1} for one, life, head in owned]
-    found = (yield from ask_all(*(Ask("free_place", place) for place in places))) if places else []
-    calm = [row[0] for row, answer in zip(owned, found, strict=True) if not answer.rows]
-    free = (yield from ask("free_instances", ids=calm)).rows if calm else ()
-    portion = sorted(row[0] for row in free)[: values["limit"]]
-    return Answer([(1, one) for one in portion], len(portion))
 
 
 _OWN: Own = {
@@ -352,16 +318,15 @@ _OWN: Own = {
     "mail": _mail,
     "declare_dead": _declare_dead,
     "free": _free,
-    "free_apart": _free_apart,
+    "free_apart": free_apart,
     "outbox_sweep": _sweep_outbox,
     "outbox_promote": _promote,
     "outbox_counts": _counts,
     "loads": _loads,
     "undeclared": _undeclared,
 }
-_OWN_OF_VITESS: Own = {
-    **_OWN,
-    "register_interest": _routing.register_interest_in_rounds,
-    "free_apart": _free_apart_on_vitess,
-}
-_OWN_OF_TIDB: Own = {**_OWN, **_tidb_operations.OWN, "free_apart": _free_apart_on_tidb}
+
+
+@cache
+def _own_of(engine: Engine) -> Own:
+    return {**_OWN, **engine.operations}

@@ -12,7 +12,7 @@ from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
 from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
 from romancy.storage.records import Delivered, Outcome, Step
-from romancy_mysql._cluster import PLACE, caught_up
+from romancy_mysql._cluster import caught_up
 from romancy_mysql._connection import exchange
 from romancy_mysql._effects import Write
 from romancy_mysql._errors import (
@@ -44,9 +44,6 @@ _BEGIN = Statement("join.begin", b"savepoint romancy_joined")
 _RELEASE = b"release savepoint romancy_joined"
 _UNDO = b"rollback to savepoint romancy_joined; release savepoint romancy_joined"
 _PROBE = b"savepoint romancy_joined; release savepoint romancy_joined; select @@sql_mode, @@character_set_client"
-_PLACE = b"select concat_ws('|', @@hostname, @@port, @@socket, @@datadir)"
-_PLACE_OF_TIDB = b"select @@datadir"
-"""What all servers of a cluster have in common: where it keeps its data."""
 _CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"})
 """Character sets in which no byte of another character can be read as a quote."""
 
@@ -218,14 +215,14 @@ class JoinedSession:
             raise _unfit(f"has {unfit[0]} in its sql_mode; remove it")
         if charset not in _CHARSETS:
             raise _unfit(f"has the character set {charset}; open it with charset='utf8mb4'")
-        place = PLACE if self._database.settings.cluster else _PLACE_OF_TIDB if self._database.tidb else _PLACE
-        (theirs,) = await self.run(place, "join")
-        (ours,) = await self._database.insist(lambda wire: wire.run(place, "join"))
+        engine = self._database.engine
+        (theirs,) = await self.run(engine.place, "join")
+        (ours,) = await self._database.insist(lambda wire: wire.run(engine.place, "join"))
         if _text(theirs.rows[0][0]) != _text(ours.rows[0][0]):
             raise _unfit(f"is to another server than {self._database.settings.where}")
-        if self._database.settings.cluster:  # its node may not have applied yet what this process has committed
+        if engine.applied:  # its server may not have applied yet what this process has committed
             try:
-                await caught_up(self, self._database.insist)
+                await caught_up(self, self._database.insist, engine.applied)
             except TimeoutError:
                 raise StorageUnavailableError(f"{self._database.settings.where}: its node lags behind") from None
 

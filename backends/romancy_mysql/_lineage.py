@@ -4,9 +4,9 @@ A process asks at each new connection. A replica that has just been promoted has
 process asks it again after each call until it has.
 
 A lost primary may come back as if nothing had happened, beside the replica that has taken its place. It is recognised
-by its transactions: MySQL lists their GTIDs where `gtid_mode` is on, and MariaDB tells the last one of each domain.
-Where there are none, and on the nodes of a Galera cluster, which number by themselves, no server counts as behind. The
-servers of a TiDB and the gates of a Vitess keep no rows, so none is asked.
+by its transactions: a server lists the sets of their GTIDs where `gtid_mode` is on, or tells the last one of each
+domain. Where there are none, and on the nodes of a cluster, which number by themselves, no server counts as behind. A
+server that keeps no rows is not asked.
 Only the cluster can prevent that other processes write there: it has to fence the lost primary.
 """
 
@@ -18,20 +18,20 @@ from weakref import WeakSet
 
 from romancy.errors import StorageUnavailableError
 from romancy_mysql._dialect import dialect_of
+from romancy_mysql.engines import IS_NODE
 
 if TYPE_CHECKING:
     from romancy_mysql._connection import Wire
+    from romancy_mysql.engines import Engine
 
 __all__ = ["Lineage", "last_of_each"]
 
-_OF_MYSQL: Final = b"select @@global.gtid_executed, gtid_subset('%s', @@global.gtid_executed)"
-_OF_MARIADB: Final = (
-    b"select @@global.gtid_current_pos; show variables where variable_name = 'wsrep_on' and value = 'ON'"
-)
+_SETS: Final = b"select @@global.gtid_executed, gtid_subset('%s', @@global.gtid_executed)"
+_LAST_OF_EACH_DOMAIN: Final = b"select @@global.gtid_current_pos; " + IS_NODE
 _GTIDS: Final = re.compile(r"[\w:,\-\s]*")
 """A list of GTIDs. Nothing else is sent back to a server as part of a statement."""
 _MOST: Final = 1000
-"""How often a server is asked again at most. Without a binary log, one of MariaDB shows nothing that it writes."""
+"""How often a server is asked again at most. Without a binary log, it may show nothing that it writes."""
 
 
 class Lineage:
@@ -50,8 +50,7 @@ class Lineage:
 
         If it leads to another server than before, all connections to the one before are ended.
         """
-        dialect = dialect_of(wire.server_version, wire.settings.where, tidb=wire.settings.tidb)
-        if dialect.tidb or dialect.vitess:
+        if not _engine_of(wire).transactions:
             return
         there = await self._asked(wire)
         if wire.settings.where != self._host:
@@ -77,7 +76,7 @@ class Lineage:
     async def _asked(self, wire: Wire) -> str:
         """The transactions of its server. StorageUnavailableError if it is behind."""
         where = wire.settings.where
-        ask = self._of_mysql if dialect_of(wire.server_version, where).product == "MySQL" else self._of_mariadb
+        ask = self._of_sets if _engine_of(wire).transactions == "sets" else self._of_domains
         known, (there, behind) = self._seen, await ask(wire)
         while known != self._seen:  # the answer of another connection has come in meanwhile
             known, (there, behind) = self._seen, await ask(wire)
@@ -88,14 +87,14 @@ class Lineage:
             )
         return there
 
-    async def _of_mysql(self, wire: Wire) -> tuple[str, bool]:
-        (answer,) = await wire.run(_OF_MYSQL % self._seen.encode(), "asking for its transactions")
+    async def _of_sets(self, wire: Wire) -> tuple[str, bool]:
+        (answer,) = await wire.run(_SETS % self._seen.encode(), "asking for its transactions")
         there, complete = answer.rows[0]
         return (text if _GTIDS.fullmatch(text := str(there)) else ""), not complete
 
-    async def _of_mariadb(self, wire: Wire) -> tuple[str, bool]:
+    async def _of_domains(self, wire: Wire) -> tuple[str, bool]:
         seen = last_of_each(self._seen)
-        answer, cluster = await wire.run(_OF_MARIADB, "asking for its transactions")
+        answer, cluster = await wire.run(_LAST_OF_EACH_DOMAIN, "asking for its transactions")
         there = "" if cluster.rows else str(answer.rows[0][0])
         last = last_of_each(there)
         return there, not cluster.rows and any(last.get(domain, 0) < number for domain, number in seen.items())
@@ -104,6 +103,11 @@ class Lineage:
         outdated, self._current = self._current, WeakSet()
         for wire in outdated:
             wire.abort()
+
+
+def _engine_of(wire: Wire) -> Engine:
+    settings = wire.settings
+    return dialect_of(wire.server_version, settings.where, scheme=settings.scheme).engine
 
 
 def last_of_each(position: str) -> dict[str, int]:

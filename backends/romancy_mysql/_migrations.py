@@ -72,8 +72,8 @@ class _State(NamedTuple):
 
 
 def known_migrations(dialect: Dialect) -> list[Migration]:
-    """All migrations of this version of Romancy for this product, oldest first."""
-    return read_migrations(files(__package__ or "") / "migrations", dialect.suffix)
+    """All migrations of this version of Romancy for this engine, oldest first."""
+    return read_migrations(files(__package__ or "") / "migrations", dialect.engine.migrations)
 
 
 def steps_of(migration: Migration, prefix: str) -> list[str]:
@@ -94,11 +94,11 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
     if not allowed:
         raise unmigrated(state.difference, database.settings.where)
     settings = database.settings
-    if settings.cluster:
+    if database.engine.named_locks:
+        claim = _lock(database, wire)
+    else:
         await _run(wire, database.statement("create_schema"))  # it has the row of the claim
         claim = claimed_schema(settings, database.statement, wire)
-    else:
-        claim = _lock(database, wire)
     async with claim:
         await _run(wire, database.statement("patient_with_tables", seconds=_PATIENCE))
         await _run(wire, database.statement("create_schema"))

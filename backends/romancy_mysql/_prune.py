@@ -1,4 +1,4 @@
-"""Removing what has ended, in the parts that MySQL and MariaDB do it in: DELETE returns no rows, and knows no CTE."""
+"""Removing what has ended, in parts: DELETE returns no rows, and knows no CTE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts of routing that are operations on MySQL and MariaDB.
+"""The scripts of routing that are operations here.
 
 A dispatch has read without locks. It writes in one packet that counts the removed rows. If another dispatch has removed
 a message or an interest in the meantime, or has moved a number, the count is too small and the dispatch begins anew.
@@ -35,7 +35,7 @@ def _write(values: Values) -> Operation[Answer]:
 
 
 def write_uncounted(values: Values) -> Operation[Answer]:
-    """For TiDB, where nothing but NOWAIT leaves out what others hold: all mail is counted later."""
+    """Where nothing but NOWAIT leaves out what others hold: all mail is counted later."""
     return (yield from _written(values["decision"], counting=False))
 
 
@@ -121,7 +121,7 @@ def _register_interest(values: Values) -> Operation[Answer]:
 
 
 def register_interest_in_rounds(values: Values) -> Operation[Answer]:
-    """For Vitess, whose variables hold nothing that its tables say: check, and then write, in one transaction."""
+    """Where a variable holds nothing that tables say: check, and then write, in one transaction."""
     kept: list[tuple[str, str]] = []
     if copies := values["kind"] == InterestKind.COPY:
         (found,) = yield from look(Ask("kept_ids", values))

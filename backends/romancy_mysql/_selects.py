@@ -26,12 +26,12 @@ __all__ = ["counted", "merged", "place", "scan", "select"]
 
 _FOLDED: Final = b"cast(lower(convert(%b.instance_id using tis620)) as binary)"
 """The id with small letters in the place of A to Z. `lower` leaves bytes alone, and TIS-620 has no other capitals."""
-_FOLDED_ON_TIDB: Final = reduce(
+_FOLDED_LETTER_BY_LETTER: Final = reduce(
     lambda text, letter: b"replace(%b, _binary'%c', _binary'%c')" % (text, letter, letter + 32),
     ascii_uppercase.encode(),
     b"%b.instance_id",
 )
-"""The same for TiDB, which does not know TIS-620."""
+"""The same without that character set."""
 _LEAVES_FEW: Final = frozenset({b"by_parent", b"by_paths", b"primary", b"touched"})
 
 
@@ -83,8 +83,8 @@ def place(database: Database, query: Query, way: Way, behind: int) -> Ask:
 def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
     """How many instances all access paths reach together, by workflow and status.
 
-    Only the rows of a declared path have an access path here. The server chooses one for the others, but TiDB chooses
-    badly before it has counted the instances.
+    Only the rows of a declared path have an access path here. The server chooses one for the others, or is
+    advised of one.
     """
     table = database.table("instances")
     wanted = b"select i.instance_id, i.workflow_name, i.status from "
@@ -105,7 +105,7 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
 
 def _advice(database: Database, way: Way) -> bytes:
     """The index of an access path that leaves few rows, for a server that would not see it."""
-    return b" force index (" + way.index + b")" if database.tidb and way.index in _LEAVES_FEW else b""
+    return b" force index (" + way.index + b")" if database.engine.needs_advice and way.index in _LEAVES_FEW else b""
 
 
 def _by_value(database: Database) -> bytes:
@@ -147,7 +147,7 @@ def _filters(database: Database, query: Query, way: Way | None, first: bytes) ->
     if query.statuses and not (way and way.by_status):
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:
-        folded = (_FOLDED_ON_TIDB if database.tidb else _FOLDED) % first
+        folded = (_FOLDED if database.engine.folds_letters else _FOLDED_LETTER_BY_LETTER) % first
         yield b"locate(" + literal(query.instance_id) + b", " + folded + b") > 0"
     if query.ids is not None and not (way and way.index == b"primary" and not way.looked_up):
         yield b"i.instance_id in (" + comma(query.ids) + b")"

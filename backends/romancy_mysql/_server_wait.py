@@ -1,6 +1,6 @@
 """Waits for a change inside the server, so that idle stores send few statements and still react quickly.
 
-MySQL and MariaDB have nothing like LISTEN. One statement repeatedly sleeps for a few hundredths of a second and reads
+There is nothing like LISTEN. One statement repeatedly sleeps for a few hundredths of a second and reads
 the newest entry of the index of changes. It answers when that entry is newer than the last known one, or after
 `SECONDS`. It runs on a connection of its own, which reads uncommitted rows: otherwise, a statement does not see rows
 that others write while it runs. So a change may be announced before its commit, or although it is never committed. An
@@ -45,8 +45,7 @@ class ServerWait:
     def may_wait(self) -> bool:
         """Whether to wait in the server instead of polling."""
         database = self._database
-        # A statement of TiDB's sees one snapshot until it ends, and one of Vitess' keeps a connection of its tablet.
-        may = database.settings.listen and not (database.tidb or database.vitess)
+        may = database.settings.listen and database.engine.waits
         return may and asyncio.get_running_loop().time() >= self._rests_until
 
     async def wait(self, since: int) -> None:

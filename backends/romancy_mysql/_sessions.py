@@ -31,7 +31,6 @@ from romancy_mysql._errors import (
 from romancy_mysql._explain import done_already, look, on_item
 from romancy_mysql._guard import GuardedConnection
 from romancy_mysql._sql import Statement
-from romancy_mysql._tidb import SESSION_BEGUN, SESSION_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -44,12 +43,11 @@ if TYPE_CHECKING:
     from romancy_mysql._explain import Earlier
     from romancy_mysql._protocol import Answer
 
-__all__ = ["MySQLSession", "open_session", "why_not_serializable"]
+__all__ = ["MySQLSession", "open_session"]
 
 _GUARD = b"; savepoint romancy_session"
 # The user may have changed how statements are parsed. Romancy's must keep their meaning.
 _RELEASE = Statement("session.release", READING.encode() + b"; release savepoint romancy_session")
-_RELEASE_ON_TIDB = _RELEASE._replace(sql=_RELEASE.sql + SESSION_ENDS)
 _ENDED = (
     "the session's transaction was ended by user code (COMMIT, ROLLBACK, DDL, a deadlock that was swallowed); "
     "nothing was written to the log. Leave the end of the transaction to Romancy"
@@ -118,10 +116,10 @@ class MySQLSession:
         if self._guard.failed:
             await self.roll_back()
             raise UsageError(_FAILED)
-        if self._database.settings.cluster:
+        if self._database.engine.applied:
             await self._catch_up()
         write = _write(self._database, item, worker, await done_already(self._database, self._send, item))
-        release = _RELEASE_ON_TIDB if self._database.tidb else _RELEASE
+        release = _RELEASE._replace(sql=_RELEASE.sql + self._database.engine.session_ends)
         try:
             await self._database.carry_out(self._guard, [release, *write.statements()], last=self._database.end)
         except MismatchError:
@@ -149,7 +147,7 @@ class MySQLSession:
     async def _catch_up(self) -> None:
         """The row before may have been committed on another node meanwhile."""
         try:
-            await caught_up(self._guard, self._database.insist)
+            await caught_up(self._guard, self._database.insist, self._database.engine.applied)
         except BaseException as error:
             await self.roll_back()
             if isinstance(error, TimeoutError):
@@ -246,19 +244,12 @@ async def open_session(
             database.sessions.give_back_after(wire, lambda lent: lent.reset())
 
 
-def why_not_serializable(database: Database) -> str:
-    """Why the database has no such level, although it takes the word; empty if it has it."""
-    if database.tidb:
-        return "TiDB has no such level"
-    return "what a session reads is locked on one node of a Galera cluster alone" if database.settings.cluster else ""
-
-
 async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
     """A connection with a transaction and the savepoint that guards it."""
-    if isolation == "serializable" and (why := why_not_serializable(database)):
+    if isolation == "serializable" and (why := database.engine.not_serializable):
         raise UsageError(f"isolation='serializable': {why}; there are 'read committed' and 'repeatable read'")
     level = b"" if isolation is None else b"set transaction isolation level " + isolation.encode() + b"; "
-    guard = _GUARD + SESSION_BEGUN if database.tidb else _GUARD
+    guard = _GUARD + database.engine.session_begun
     while True:
         wire = await database.sessions.take()
         fresh = wire.fresh
@@ -272,7 +263,7 @@ async def _begun(database: Database, isolation: IsolationLevel | None) -> Wire:
         except BaseException as error:
             wire.tainted = True
             database.sessions.give_back(wire)
-            if isinstance(error, TransientError):  # a node of Galera has waited for the others, in vain
+            if isinstance(error, TransientError):  # a node has waited for the others, in vain
                 raise _again(database, f"the session's beginning {_why_not(error)}") from None
             raise
         else:
@@ -303,7 +294,7 @@ def _why_not(error: TransientError) -> str:
 def _write(database: Database, item: Item, worker: str | None, earlier: Earlier) -> Write:
     """The item's rows. The counters of its receivers move after the commit, so their rows are not locked here."""
     write = Write(database.__getitem__, worker=worker, session=True, lives=earlier.lives)
-    if database.tidb:
+    if database.engine.reads_while_planning:
         write.predecessors = "predecessors_now"
     write.add(item, skip=earlier.done)
     return write

@@ -4,8 +4,8 @@
     mysql://user:password@one:3306,other:3306/database
     tidb://user:password@host:4000/database
 
-Of several hosts, one that is not `read_only` is used. `tidb://` is for a TiDB that announces the version of a MySQL:
-one that names itself is recognised behind `mysql://` too.
+Of several hosts, one that is not `read_only` is used. A scheme of its own is for a server that
+announces the version of another engine: one that names itself is recognised behind `mysql://` too.
 
 | option | default | meaning |
 |---|---|---|
@@ -38,6 +38,7 @@ from romancy.storage.hosts import Host
 from romancy.storage.passwords import PasswordSource
 from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
+from romancy_mysql.engines import port_of
 
 if TYPE_CHECKING:
     from romancy.storage.url import StorageURL
@@ -61,7 +62,6 @@ _OPTIONS = {
     "tls_key": "",
 }
 _SMALLEST_POOL = 3
-_PORT, _TIDB_PORT = 3306, 4000
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -69,8 +69,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     where: str
     """The server in messages: the URL without its secrets, or one of its hosts while that is tried."""
-    tidb: bool
-    """Whether the URL says that the server is TiDB."""
+    scheme: str
+    """That of the URL, which may say what engine the server is."""
     hosts: tuple[Host, ...]
     """The hosts among which the primary is to be found. Empty: there is only one."""
     host: str
@@ -93,7 +93,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     tls_cert: str
     tls_key: str
     cluster: bool = False
-    """Whether the server was found to be a node of a Galera cluster."""
+    """Whether the server was found to be one of several that each take writes."""
 
     @property
     def local(self) -> bool:
@@ -112,7 +112,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def at(self, host: Host) -> Settings:
         """The settings for this one of several hosts."""
-        return replace(self, where=str(host), host=host.name, port=host.port or _PORT)
+        return replace(self, where=str(host), host=host.name, port=host.port or port_of(self.scheme))
 
     def __repr__(self) -> str:
         return f"Settings({self.where})"
@@ -127,14 +127,13 @@ def read_settings(url: StorageURL) -> Settings:
         )
     if options["tls_key"] and not options["tls_cert"]:
         raise StorageConfigurationError(f"storage URL {url}: tls_key without tls_cert; give both")
-    tidb = url.scheme == "tidb"
-    port = _TIDB_PORT if tidb else _PORT
+    port = port_of(url.scheme)
     hosts = tuple(Host(host.name, host.port or port) for host in url.hosts)
     if len(hosts) > 1 and options["socket"]:
         raise options.refused("socket", "is given beside a list of hosts; give one of the two")
     return Settings(
         where=str(url),
-        tidb=tidb,
+        scheme=url.scheme,
         hosts=hosts if len(hosts) > 1 else (),
         host=url.host or "localhost",
         port=url.port or port,

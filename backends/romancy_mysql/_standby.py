@@ -1,8 +1,8 @@
 """The room of standbys: what `read_url=` needs to know of the two servers.
 
-MySQL tells the transactions that a server has where `gtid_mode` is on, MariaDB the last one of each domain where a
-binary log is written. Elsewhere, and on the nodes of a Galera cluster, it is unknown how far a replica is behind. The
-age of the last transaction is told by MySQL alone, to an account that may read its performance_schema.
+A server tells the sets of transactions that it has where `gtid_mode` is on, or the last one of each domain where a
+binary log is written. Elsewhere, and on nodes that do not number alike, it is unknown how far a replica is behind. The
+age of the last transaction is told by some, to an account that may read their performance_schema.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["MySQLStandby", "count_of_each"]
 
 _STANDING: Final = b"select (select min(at) from %b where version > 0), @@global.read_only, %b"
-_OF_MYSQL: Final = b"if(@@global.gtid_mode like 'ON%', @@global.gtid_executed, '')"
-_OF_MARIADB: Final = b"@@global.gtid_current_pos"
+_SETS: Final = b"if(@@global.gtid_mode like 'ON%', @@global.gtid_executed, '')"
+_LAST_OF_EACH_DOMAIN: Final = b"@@global.gtid_current_pos"
 _AGE: Final = Statement(
     "age",
     b"select timestampdiff(microsecond, max(nullif(last_applied_transaction_original_commit_timestamp, 0)), now(6)) "
@@ -36,21 +36,21 @@ class MySQLStandby:
         self._database = database
 
     async def standing(self) -> Standing:
-        database, dialect = self._database, self._database.dialect
-        if dialect is not None and (dialect.tidb or dialect.vitess):
+        database, engine = self._database, self._database.engine
+        if not engine.transactions:
             raise StorageConfigurationError(
-                f"{database.settings.where}: read_url= does not work on {dialect.product}; leave it out"
+                f"{database.settings.where}: read_url= does not work on {engine.product}; leave it out"
             )
-        mysql = dialect is not None and dialect.product == "MySQL"
-        asked = _STANDING % (database.table("schema"), _OF_MYSQL if mysql else _OF_MARIADB)
+        sets = engine.transactions == "sets"
+        asked = _STANDING % (database.table("schema"), _SETS if sets else _LAST_OF_EACH_DOMAIN)
         (answer,) = await database.ask(Statement("standing", asked))
         made_at, copies, gtids = answer.rows[0]
-        text = "" if database.settings.cluster else str(gtids)
+        text = str(gtids) if engine.numbers_alike else ""
         return Standing(
             database=f"made at {made_at}",
             copies=bool(copies),
-            transactions=(count_of_each(text) if mysql else last_of_each(text)) or None,
-            age=await self._age() if mysql and copies else None,
+            transactions=(count_of_each(text) if sets else last_of_each(text)) or None,
+            age=await self._age() if engine.tells_age and copies else None,
         )
 
     async def _age(self) -> float | None:
@@ -64,7 +64,7 @@ class MySQLStandby:
 
 
 def count_of_each(gtids: str) -> dict[str, int]:
-    """How many transactions of each origin are in a set of MySQL: `a:1-5:7,b:1` as {a: 6, b: 1}."""
+    """How many transactions of each origin are in sets: `a:1-5:7,b:1` as {a: 6, b: 1}."""
     found: dict[str, int] = {}
     for group in "".join(gtids.split()).split(","):
         server, *parts = group.split(":")

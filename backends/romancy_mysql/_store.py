@@ -23,7 +23,6 @@ from romancy_mysql._posted import Posted
 from romancy_mysql._rebuilding import MySQLRebuilding
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
-from romancy_mysql._sessions import why_not_serializable
 from romancy_mysql._standby import MySQLStandby
 from romancy_mysql._transactions import MySQLSessions
 from romancy_mysql._upkeep import MySQLUpkeep
@@ -48,7 +47,7 @@ __all__ = ["MySQLStore"]
 
 
 class MySQLStore:
-    """A database on a server of MySQL, MariaDB or TiDB."""
+    """A database on a server that speaks MySQL's wire."""
 
     def __init__(self, settings: Settings) -> None:
         self.database = Database(settings)
@@ -78,15 +77,14 @@ class MySQLStore:
         dialect = self.database.dialect
         if dialect is None:
             raise StorageUnavailableError(f"{self.database.settings.where}: not open; call `open()` first")
-        cluster = self.database.settings.cluster
         return Capabilities(
-            name=f"{dialect.name} Galera" if cluster else dialect.name,
+            name=dialect.name,
             push=False,
             transactional_ddl=False,
             sql=True,
             placeholder="%s",
-            row_locks=not cluster,
-            serializable=not why_not_serializable(self.database),
+            row_locks=dialect.engine.row_locks,
+            serializable=not dialect.engine.not_serializable,
         )
 
     async def open(self, *, migrate: bool = True) -> None:

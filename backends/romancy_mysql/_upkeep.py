@@ -8,6 +8,7 @@ from romancy.storage.sqlkit.pruning import Pruning
 from romancy.storage.upkeep import Plan, Setting
 from romancy_mysql._dialect import dialect_of
 from romancy_mysql._migrations import plan_for
+from romancy_mysql.engines.engine import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ _SMALL_POOL: Final = 128 * 1024 * 1024
 
 
 class MySQLUpkeep:
-    """The operator's side of a store on MySQL, MariaDB or TiDB."""
+    """The operator's side of a store on MySQL's wire."""
 
     def __init__(self, database: Database, interpreter: Interpreter, unopened: Callable[[], Database]) -> None:
         self._database = database
@@ -35,7 +36,7 @@ class MySQLUpkeep:
             async with database.work.borrow() as wire:
                 await database.look_for_cluster(wire)  # its node may not have what was migrated on another one
                 settings = database.settings
-                dialect = dialect_of(wire.server_version, settings.where, tidb=settings.tidb)
+                dialect = dialect_of(wire.server_version, settings.where, scheme=settings.scheme)
                 return await plan_for(database, wire, dialect)
         finally:
             await database.close()
@@ -43,43 +44,33 @@ class MySQLUpkeep:
     async def settings(self) -> list[Setting]:
         (answer,) = await self._database.ask(self._database.statement("server_settings"))
         found = {str(name).lower(): str(value) for name, value in answer.rows}
-        if self._database.tidb:
-            return _judged_on_tidb(found, self._database.settings.pool_size)
-        return _judged(found, self._database.settings.pool_size, durable=self._database.settings.durable)
+        settings, wanted = self._database.settings, self._database.engine.wanted_settings
+        judged = [_wanted(found, one) for one in wanted] if wanted else _of_innodb(found, durable=settings.durable)
+        most = found.get("max_connections", "0")
+        return judged if most == "0" else [*judged, _connections(most, settings.pool_size)]  # 0: as many as there are
 
 
-def _judged(found: dict[str, str], pool_size: int, *, durable: bool) -> list[Setting]:
+def _of_innodb(found: dict[str, str], *, durable: bool) -> list[Setting]:
     forgetful: Verdict = "problem" if durable else "note"
-    answers = [
-        _wanted(found, "innodb_flush_log_at_trx_commit", ("1",), forgetful, "a crash of its machine loses commits"),
-        _wanted(
-            found, "innodb_doublewrite", ("ON", "DETECT_AND_RECOVER", "1"), forgetful,
+    wanted = [
+        Wanted("innodb_flush_log_at_trx_commit", ("1",), forgetful, "a crash of its machine loses commits"),
+        Wanted(
+            "innodb_doublewrite", ("ON", "DETECT_AND_RECOVER", "1"), forgetful,
             "a loss of power can damage pages that were half written",
         ),
-        _wanted(found, "read_only", ("OFF", "0"), "problem", "nothing can be written: a replica"),
+        Wanted("read_only", ("OFF", "0"), "problem", "nothing can be written: a replica"),
     ]  # fmt: skip
     if found.get("log_bin", "OFF") in ("ON", "1"):
         lost = "a crash of its machine loses commits that are not in the binary log yet"
-        answers.append(_wanted(found, "sync_binlog", ("1",), forgetful, lost))
-    return [*answers, _pool(int(found["innodb_buffer_pool_size"])), _connections(found["max_connections"], pool_size)]
+        wanted.append(Wanted("sync_binlog", ("1",), forgetful, lost))
+    return [*(_wanted(found, one) for one in wanted), _pool(int(found["innodb_buffer_pool_size"]))]
 
 
-def _judged_on_tidb(found: dict[str, str], pool_size: int) -> list[Setting]:
-    trip = "each commit waits for the storage once more"
-    answers = [
-        _wanted(found, "tidb_super_read_only", ("OFF", "0"), "problem", "nothing can be written"),
-        _wanted(found, "tidb_restricted_read_only", ("OFF", "0"), "problem", "nothing can be written"),
-        _wanted(found, "tidb_enable_async_commit", ("ON", "1"), "note", trip),
-        _wanted(found, "tidb_enable_1pc", ("ON", "1"), "note", trip),
-    ]
-    most = found.get("max_connections", "0")
-    return answers if most == "0" else [*answers, _connections(most, pool_size)]  # 0: as many as there are
-
-
-def _wanted(found: dict[str, str], name: str, wanted: tuple[str, ...], otherwise: Verdict, cost: str) -> Setting:
+def _wanted(found: dict[str, str], wanted: Wanted) -> Setting:
+    name, values, otherwise, cost = wanted
     value = found.get(name, "unknown")
-    good = value in (*wanted, "unknown")
-    return Setting.judged(name, value, good=good, otherwise=otherwise, advice=f"{cost}; set it to {wanted[0]}")
+    good = value in (*values, "unknown")
+    return Setting.judged(name, value, good=good, otherwise=otherwise, advice=f"{cost}; set it to {values[0]}")
 
 
 def _pool(size: int) -> Setting:

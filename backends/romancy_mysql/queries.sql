@@ -1,4 +1,4 @@
--- The statements for MySQL and MariaDB alike; claims.sql holds the claims. Parameters are written :name. :rows and :ids
+-- The statements for all engines of this wire; claims.sql holds the claims. Parameters are written :name. :rows and :ids
 -- are rows or values separated by commas. If one row is given, ":source romancy_x x" is the table alone, and the other
 -- parameters are literals. Otherwise it is a derived table v of all given rows and, joined to it, the table, and the
 -- other parameters are columns of v.

@@ -55,7 +55,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
         return self.name.partition(":")[0]
 
 
-_VARIATIONS: Final = {"citus.sql", "tidb.sql", "vitess.sql"}
+_VARIATIONS: Final = {"citus.sql"}
 """Scripts of engines. The plain servers, on which mutations are played, read none of them."""
 
 

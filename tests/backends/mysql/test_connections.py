@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec import structs
 
 from romancy.errors import StorageConfigurationError, StorageUnavailableError
 from romancy.storage.records import Outcome
@@ -17,6 +16,7 @@ from romancy_conformance.contract.fire.program import insist
 from romancy_mysql._connection import Wire
 from romancy_mysql._errors import ConnectionLostError
 from romancy_mysql._sql import literal
+from romancy_mysql.engines import as_node
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -87,7 +87,7 @@ async def test_a_reset_forgets_what_a_user_did(wire: Wire) -> None:
 
 async def test_a_connection_to_a_node_of_a_cluster_is_not_reset(wire: Wire) -> None:
     """MariaDB would forget that it has to wait for the other nodes. `tests/engines/test_galera.py` has some."""
-    wire.settings = structs.replace(wire.settings, cluster=True)
+    wire.engine = as_node(wire.engine)
 
     await wire.reset()
 

@@ -9,6 +9,7 @@ import pytest
 from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
 from romancy_mysql._dialect import check_product, dialect_of
+from romancy_mysql.engines import tidb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,7 +49,7 @@ def test_tidb_by_its_own_version(announced: str, name: str) -> None:
     dialect = dialect_of(announced, "here")
 
     assert dialect.name == name
-    assert dialect.tidb
+    assert dialect.engine is tidb.ENGINE
     check_product(dialect, TIDB, "here")
 
 
@@ -64,7 +65,7 @@ def test_tidb_under_the_version_of_a_mysql_needs_the_scheme_of_tidb() -> None:
     ):
         check_product(dialect_of("8.0.36", "here"), TIDB, "here")
 
-    dialect = dialect_of("8.0.36", "here", tidb=True)
+    dialect = dialect_of("8.0.36", "here", scheme="tidb")
 
     assert dialect.name == "TiDB"
     check_product(dialect, TIDB, "here")
@@ -72,7 +73,7 @@ def test_tidb_under_the_version_of_a_mysql_needs_the_scheme_of_tidb() -> None:
 
 def test_a_mysql_behind_the_scheme_of_tidb_is_refused() -> None:
     with pytest.raises(StorageConfigurationError, match="here: this server is not TiDB but 'MySQL Community Server"):
-        check_product(dialect_of("9.7.4", "here", tidb=True), "MySQL Community Server - GPL", "here")
+        check_product(dialect_of("9.7.4", "here", scheme="tidb"), "MySQL Community Server - GPL", "here")
 
 
 GATE = "Version: 21.0.0-SNAPSHOT (Git revision 1ae0 branch 'HEAD') built on a day by a@b using go1.23.3 linux/amd64"
@@ -107,7 +108,7 @@ async def test_each_server_is_asked_what_it_is(
     asked: list[tuple[str, str]] = []
 
     def note(dialect: Dialect, comment: str, where: str) -> Dialect:
-        asked.append((dialect.product, comment))
+        asked.append((dialect.engine.product, comment))
         return dialect
 
     monkeypatch.setattr("romancy_mysql._database.check_product", note)

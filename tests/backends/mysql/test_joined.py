@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 from pymysql.constants import CLIENT
 
 from romancy.errors import UsageError
 from romancy.storage.records import Delivered, Outcome
 from romancy_conformance.contract.building import append, delivery, start, step
-from romancy_mysql import _joined
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -135,11 +135,9 @@ async def test_another_current_database_is_no_obstacle(store: MySQLStore, theirs
     assert await store.read(item.instance_id) is not None
 
 
-async def test_a_connection_to_another_server_is_refused(
-    store: MySQLStore, theirs: Theirs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_to_another_server_is_refused(store: MySQLStore, theirs: Theirs) -> None:
     """Two connections to one server answer this query alike; with the other query, they look like two servers."""
-    monkeypatch.setattr(_joined, "_PLACE", b"select connection_id()")
+    store.database.engine = structs.replace(store.database.engine, place=b"select connection_id()")
     connection = await theirs()
     await connection.begin()
 

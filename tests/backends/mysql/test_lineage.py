@@ -27,7 +27,7 @@ class Answering:
     """A connection to a server with so many transactions, which answers when it is told to."""
 
     def __init__(self, where: str, product: str, transactions: int) -> None:
-        self.settings = SimpleNamespace(where=where, tidb=False)
+        self.settings = SimpleNamespace(where=where, scheme="mysql")
         self.server_version = product
         self.transactions = transactions
         self.open = asyncio.Event()

@@ -17,13 +17,15 @@ from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.proxy import Proxy
 from romancy_conformance.servers import Kind, ServerUnavailableError
 from romancy_conformance.servers.plugin import do_without
-from romancy_mysql._dialect import Dialect
 from romancy_mysql._standby import count_of_each
 from romancy_mysql._store import MySQLStore
+from romancy_mysql.engines import tidb, vitess
 from tests.backends.mysql.replicas import Replicas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from romancy_mysql.engines import Engine
 
 SOURCE = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 
@@ -126,12 +128,12 @@ async def test_an_account_that_may_only_read_is_enough_for_lists(kind: Kind) -> 
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("product", ["TiDB", "Vitess"])
-async def test_what_keeps_copies_by_itself_is_refused_by_name(product: str) -> None:
+@pytest.mark.parametrize("engine", [tidb.ENGINE, vitess.ENGINE], ids=lambda engine: engine.product)
+async def test_what_keeps_copies_by_itself_is_refused_by_name(engine: Engine) -> None:
     store = create_store("mysql://me:secret@127.0.0.1:9/shop")
     assert isinstance(store, MySQLStore)
-    store.database.dialect = Dialect(product, (8, 5, 0))
-    with pytest.raises(StorageConfigurationError, match=f"read_url= does not work on {product}") as refused:
+    store.database.engine = engine
+    with pytest.raises(StorageConfigurationError, match=f"read_url= does not work on {engine.product}") as refused:
         await store.rooms.standby.standing()
     assert "secret" not in str(refused.value)
 

@@ -22,7 +22,8 @@ from romancy_mysql import _database, _errors
 from romancy_mysql._connection import Wire
 from romancy_mysql._scripts import texts
 from romancy_mysql._sql import Template
-from romancy_mysql._tidb import CLOCK, MOMENT, SETTINGS, THEIR_CLOCK
+from romancy_mysql.engines import PLAIN
+from romancy_mysql.engines.tidb import CLOCK, ENGINE, MOMENT, SETTINGS, THEIR_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,7 +40,7 @@ mended = pytest.mark.parametrize("mended", [True, False], ids=["mended", "taken 
 
 def rewrite(store: MySQLStore, name: str, old: str, new: str) -> None:
     """Write a script of this store in another way."""
-    text = texts(tidb=True)[name]
+    text = texts(engine=ENGINE)[name]
     assert old in text
     database = store.database
     database._queries = {**database._queries, name: Template(name, text.replace(old, new), database._qualified)}
@@ -141,7 +142,7 @@ async def test_a_lone_write_waits_for_a_lock_no_longer_than_a_second(
 async def test_the_check_of_counts_fails_only_if_a_count_falls_short(actor: Actor, *, mended: bool) -> None:
     database = actor.store.database  # type: ignore[attr-defined]
     if not mended:
-        database.check = _database._CHECK
+        database.check = PLAIN.check
     item = start(workflow_name=next(iter(actor.workflows)))
 
     async def accepted() -> bool:

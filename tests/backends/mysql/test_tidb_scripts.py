@@ -10,9 +10,9 @@ import pytest
 from romancy.storage.sql import heads_of, queries_of
 from romancy_mysql._dialect import Dialect
 from romancy_mysql._migrations import known_migrations
-from romancy_mysql._scripts import FILES, OF_TIDB, heads, texts
-from romancy_mysql._tidb import CLOCK, MOMENT, THEIR_CLOCK
-from romancy_mysql._tidb_operations import NOWAIT, OWN
+from romancy_mysql._scripts import FILES, heads, texts
+from romancy_mysql.engines import PLAIN
+from romancy_mysql.engines.tidb import CLOCK, ENGINE, MOMENT, THEIR_CLOCK
 
 PACKAGE: Final = "romancy_mysql"
 MEANS_ANOTHER_THING: Final = {
@@ -44,8 +44,8 @@ def words(text: str) -> set[str]:
 
 
 def test_what_tidb_has_in_the_place_of_a_script_takes_and_returns_the_same() -> None:
-    theirs, ours = queries_of(PACKAGE, FILES), queries_of(PACKAGE, OF_TIDB)
-    their_heads, our_heads = heads_of(PACKAGE, FILES), heads_of(PACKAGE, OF_TIDB)
+    theirs, ours = queries_of(PACKAGE, FILES), queries_of(PACKAGE, ENGINE.scripts)
+    their_heads, our_heads = heads_of(PACKAGE, FILES), heads_of(PACKAGE, ENGINE.scripts)
 
     for name in ours.keys() & theirs.keys():
         assert words(ours[name]) == words(theirs[name]), name
@@ -54,13 +54,13 @@ def test_what_tidb_has_in_the_place_of_a_script_takes_and_returns_the_same() -> 
 
 @pytest.mark.parametrize("phrase", MEANS_ANOTHER_THING)
 def test_no_script_of_tidb_has_what_means_another_thing_there(phrase: str) -> None:
-    found = {name for name, text in texts(tidb=True).items() if phrase in text}
+    found = {name for name, text in texts(engine=ENGINE).items() if phrase in text}
 
     assert found <= UNUSED, MEANS_ANOTHER_THING[phrase]
 
 
 def test_every_time_is_that_of_the_cluster() -> None:
-    theirs, ours = texts(), texts(tidb=True)
+    theirs, ours = texts(), texts(engine=ENGINE)
 
     assert {name for name, text in theirs.items() if THEIR_CLOCK in text} >= {"from_living", "claim_due", "read_now"}
     for name in theirs:
@@ -69,22 +69,22 @@ def test_every_time_is_that_of_the_cluster() -> None:
 
 
 def test_a_time_that_is_compared_has_no_variable_which_no_index_is_read_up_to() -> None:
-    ours = texts(tidb=True)
+    ours = texts(engine=ENGINE)
 
     assert {name for name, text in ours.items() if f"<= {MOMENT}" in text} >= {"claim_due", "outbox_seen"}
     assert not {name for name, text in ours.items() if re.search(rf"[<>]=? {re.escape(CLOCK)}", text)}
 
 
 def test_the_interpreter_knows_each_script_that_fails_for_a_held_row() -> None:
-    failing = {name for name, text in texts(tidb=True).items() if "nowait" in text}
+    failing = {name for name, text in texts(engine=ENGINE).items() if "nowait" in text}
 
-    assert failing == NOWAIT | {"claim_locked"}
-    assert NOWAIT <= heads(tidb=True).keys()
-    assert "outbox_due" in OWN
+    assert failing == ENGINE.fail_if_held | {"claim_locked"}
+    assert ENGINE.fail_if_held <= heads(ENGINE).keys()
+    assert "outbox_due" in ENGINE.operations
 
 
 def test_a_script_of_a_union_is_known_to_need_no_order() -> None:
-    found = {name for name, text in texts(tidb=True).items() if _unites(text)}
+    found = {name for name, text in texts(engine=ENGINE).items() if _unites(text)}
 
     assert found == IN_ANY_ORDER.keys()
 
@@ -101,8 +101,8 @@ def _unites(text: str) -> bool:
 
 def test_the_schema_is_that_of_mysql_with_a_view_of_its_own() -> None:
     of_mysql, of_tidb = (
-        known_migrations(Dialect(product, (9, 0, 0)))[0].sql.partition("create or replace view")
-        for product in ("MySQL", "TiDB")
+        known_migrations(Dialect(engine, (9, 0, 0)))[0].sql.partition("create or replace view")
+        for engine in (PLAIN, ENGINE)
     )
     tables = [
         re.findall(r"^create table if not exists (\w+)", text, re.MULTILINE) for text, _, _ in (of_mysql, of_tidb)

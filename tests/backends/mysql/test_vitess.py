@@ -23,7 +23,7 @@ from romancy_conformance.servers.server import free_port
 from romancy_mysql._connection import Wire
 from romancy_mysql._scripts import texts
 from romancy_mysql._sql import Template
-from romancy_mysql._vitess import written_for_vitess
+from romancy_mysql.engines.vitess import written
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,7 +97,7 @@ async def test_no_answer_is_older_than_its_question(
 ) -> None:
     """Another one asks the same before a commit, and has no answer yet: it waits in the server."""
     query = "select (select count(*) from romancy_instances), sleep(2)"
-    packet = written_for_vitess(query) if mended else query
+    packet = written(query) if mended else query
     other = await (await open_store()).database.sessions.take()
     before = asyncio.create_task(ask(other, packet))
     await asyncio.sleep(0.5)  # it has begun

@@ -6,17 +6,18 @@ import pytest
 
 from romancy.errors import StorageConfigurationError
 from romancy.storage.sql import heads_of, queries_of
+from romancy_mysql._connection import leaves_level
 from romancy_mysql._protocol import Answer
-from romancy_mysql._scripts import FILES, OF_VITESS, texts
-from romancy_mysql._vitess import check_gate, check_target, leaves_level
+from romancy_mysql._scripts import FILES, texts
+from romancy_mysql.engines.vitess import ENGINE, check_gate, check_target
 
 PACKAGE = "romancy_mysql"
 ADDED = {"see_committed"}
 
 
 def test_each_script_stands_for_one_of_mysql_with_the_same_parameters() -> None:
-    theirs, ours = queries_of(PACKAGE, FILES), queries_of(PACKAGE, OF_VITESS)
-    their_heads, our_heads = heads_of(PACKAGE, FILES), heads_of(PACKAGE, OF_VITESS)
+    theirs, ours = queries_of(PACKAGE, FILES), queries_of(PACKAGE, ENGINE.scripts)
+    their_heads, our_heads = heads_of(PACKAGE, FILES), heads_of(PACKAGE, ENGINE.scripts)
 
     assert set(ours) - set(theirs) == ADDED
     assert {
@@ -25,7 +26,7 @@ def test_each_script_stands_for_one_of_mysql_with_the_same_parameters() -> None:
 
 
 def test_no_read_is_shared_and_no_removal_has_the_limit_of_a_tablet() -> None:
-    for name, text in texts(vitess=True).items():
+    for name, text in texts(engine=ENGINE).items():
         if text.startswith(("select", "(select", "with")):
             assert "select /*vt+ CONSOLIDATOR=disabled */" in text, name
         if text.startswith("delete from"):
@@ -33,7 +34,7 @@ def test_no_read_is_shared_and_no_removal_has_the_limit_of_a_tablet() -> None:
 
 
 def test_no_script_holds_in_a_variable_what_tables_say_or_sets_a_level_for_one_transaction() -> None:
-    for name, text in texts(vitess=True).items():
+    for name, text in texts(engine=ENGINE).items():
         assert "into @" not in text, name
         assert "set transaction isolation" not in text, name
 

@@ -141,7 +141,7 @@ class _MySQL(Clock):
     async def begin(self, store: Store) -> None:
         self._wire: Any = import_module("romancy_mysql._connection").Wire
         self._now = 0
-        tidb = import_module("romancy_mysql._tidb")
+        tidb = import_module("romancy_mysql.engines.tidb")
         usual, *cluster = (one.encode() for one in (tidb.THEIR_CLOCK, tidb.CLOCK, tidb.MOMENT))
         self._sent, self._setup = self._wire._sent, self._wire.setup
         clock = self

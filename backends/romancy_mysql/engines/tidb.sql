@@ -1,5 +1,5 @@
 -- The scripts that TiDB refuses, or accepts with another meaning, in words that it knows; the rules of queries.sql hold
--- here too. In all others, the time is replaced by that of the cluster (`_tidb.py`).
+-- here too. In all others, the time is replaced by that of the cluster (`tidb.py`).
 
 -- name: claim_due
 -- Due instances of one workflow, longest due first, not locked: `claim_locked` does that.
