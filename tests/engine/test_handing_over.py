@@ -13,6 +13,7 @@ import pytest
 
 from romancy.engine.activities.places import Kind
 from romancy.engine.slot import FREE, GATHERING, TAKEN
+from romancy.engine.worker import handing_over
 from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.known_workflows import names_told, room_told
 
@@ -181,3 +182,31 @@ async def test_what_is_tried_stays_until_its_log_grows() -> None:
     for live in world.live.values():
         live.moves.set()
     assert len(await world.portion()) == 2
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_it_ends_although_a_worker_comes_when_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """`asyncio.wait_for` of Python 3.11 loses a cancellation that comes beside the end of what it waits for."""
+    monkeypatch.setattr(handing_over, "_LOOK", 0.0)
+    met = asyncio.Event()
+
+    async def meet() -> None:
+        met.set()
+
+    leases = SimpleNamespace(token="mine", peers=(), meet=meet)
+    keeper: Any = SimpleNamespace(leases=leases)
+    handing = HandingOver(cast("Any", None), cast("Any", None), cast("Any", None), keeper, {})
+    task = asyncio.ensure_future(handing.run())
+    handing.workers_came(["another"])
+    await met.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)  # until it waits for the next worker
+
+    handing.workers_came(["one more"])
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+
+    assert {task} == (await asyncio.wait([task], timeout=5))[0]

@@ -107,7 +107,8 @@ class HandingOver:
                 self._wanted.set()
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._has_come.wait(), _PAUSE)
+                    async with asyncio.timeout(_PAUSE):
+                        await self._has_come.wait()
 
     async def _get_to_know(self) -> None:
         """Read the peers if one has come, or if one may have come and there is something to hand over."""
