@@ -143,6 +143,27 @@ PLANTED: Final = (
         mend=True,
     ),
     Planted(
+        name="retry: an end that came before its child was asked for is not told again",
+        file=f"{_WORKER}/retrying.py",
+        text="if child.child_id not in live.run.state.children:",
+        replacement="if recall.wanted_by == child.wanted_by or child.child_id not in live.run.state.children:",
+        mend=True,
+    ),
+    Planted(
+        name="claim: what a late claim has brought is not asked for",
+        file=f"{_WORKER}/claims.py",
+        text=" or (sweep and now < self._doubtful_until)",
+        replacement="",
+        mend=True,
+    ),
+    Planted(
+        name="hand over: a cancellation beside the news of a worker is lost",
+        file=f"{_WORKER}/handing_over.py",
+        text="async with asyncio.timeout(_PAUSE):\n                        await self._has_come.wait()",
+        replacement="await asyncio.wait_for(self._has_come.wait(), _PAUSE)",
+        mend=True,
+    ),
+    Planted(
         name="claim: a start under way is not awaited",
         file=f"{_WORKER}/intake.py",
         text="if mine is None and claimed.instance_id not in self.starting and",
