@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from romancy.storage.limits import check_postings
 from romancy.storage.sqlkit.routing import SqlRouter
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from romancy_sqlite._reached import Reached
 
 __all__ = ["SqliteRouter"]
-
-Result = TypeVar("Result")
 
 
 class SqliteRouter(SqlRouter):

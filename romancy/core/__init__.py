@@ -114,6 +114,7 @@ from romancy.core._failures import (
 from romancy.core._family import run_of_child, wanted_by
 from romancy.core._fold import (
     State,
+    outcome_of,
 )
 from romancy.core._ids import (
     derive,
@@ -287,6 +288,7 @@ __all__ = [
     "mode_conflict",
     "mode_of_wait",
     "not_in_a_workflow",
+    "outcome_of",
     "own_classes",
     "place_of_body",
     "replay",

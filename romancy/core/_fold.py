@@ -268,10 +268,10 @@ class State:
 
     def outcome(self) -> RunEnd | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""
-        return None if self.terminal is None else _outcome_of(self.terminal)
+        return None if self.terminal is None else outcome_of(self.terminal)
 
 
-def _outcome_of(terminal: ev.Command) -> RunEnd | None:
+def outcome_of(terminal: ev.Command) -> RunEnd | None:
     """How the run ended; None if it continues as another run."""
     if isinstance(terminal, ev.WorkflowCompleted):
         return RunEnd(_COMPLETED, result=terminal.result, unclaimed=terminal.unclaimed)

@@ -81,6 +81,7 @@ def coded(store: Store, codecs: Codecs) -> Store:
 
 def stored_size(store: Store, raw: bytes) -> int:
     """How many bytes the store's codecs make of a value that stands alone. `Codecs.stored_size` says more."""
+    # `isinstance` runs Python code for a class with a protocol among its bases.
     return store.stored_size(raw) if type(store) is _CodingStore else len(raw)
 
 

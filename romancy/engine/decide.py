@@ -26,13 +26,11 @@ from romancy.core import (
     encode_commit,
     wanted_by,
 )
-from romancy.engine.family import parent_of
+from romancy.engine.family import end_to_tell, parent_of
 from romancy.engine.inbox import EMPTY_INBOX
 from romancy.engine.interests import nothing_more
 from romancy.engine.messages import (
-    NO_RESULT,
     CancelMessage,
-    ChildEnded,
     Mailed,
     encode_message,
     outgoing,
@@ -140,14 +138,8 @@ def side_effects(
             else:
                 postings.append(sent)
     if outcome is not None and live.parent is not None:
-        end = ChildEnded(
-            child_id=live.parent.child_id,
-            result=outcome.result if outcome.result is not None else NO_RESULT,
-            error=outcome.error,
-            reason=outcome.reason,
-            life=live.parent.life,
-            wanted_by="" if live.run.state.started is None else wanted_by(live.run.state.started),
-        )
+        by = "" if live.run.state.started is None else wanted_by(live.run.state.started)
+        end = end_to_tell(outcome, live.parent.child_id, live.parent.life, by)
         deliveries.append(_to(live.parent.instance_id, end, incarnation.stamp()))
     return SideEffects(children, tuple(deliveries), tuple(outbox), tuple(postings))
 

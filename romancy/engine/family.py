@@ -8,19 +8,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import CancelChild, Parent, StartChild, run_of_child, wanted_by
-from romancy.engine.messages import CancelMessage, ChildEnded
+from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded
 
 if TYPE_CHECKING:
-    from romancy.core import State, WorkflowStarted
+    from romancy.core import RunEnd, State, WorkflowStarted
     from romancy.engine.messages import Mailed
 
-__all__ = ["is_for", "is_of_another_run", "parent_of"]
+__all__ = ["end_to_tell", "is_for", "is_of_another_run", "parent_of"]
 
 
 def parent_of(instance_id: str, life: int, child: StartChild | CancelChild) -> Parent:
     """This life of the instance, as its child records its parent."""
     run = child.by if isinstance(child, StartChild) else ""
     return Parent(instance_id, child.child_id, life, run)
+
+
+def end_to_tell(outcome: RunEnd, child_id: str, life: int, by: str) -> ChildEnded:
+    """How a child tells this life of its parent that it ended. It worked for the parent's run `by`."""
+    return ChildEnded(
+        child_id=child_id,
+        result=NO_RESULT if outcome.result is None else outcome.result,
+        error=outcome.error,
+        reason=outcome.reason,
+        life=life,
+        wanted_by=by,
+    )
 
 
 def is_for(message: Mailed, life: int, state: State) -> bool:

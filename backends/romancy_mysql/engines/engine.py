@@ -39,7 +39,7 @@ class KnownBy(Struct, frozen=True, kw_only=True, eq=False):
     to_be_known: str = ""
     """What to do if it announces the version of another engine."""
     otherwise: str = ""
-    """What is said of a server that is taken for this engine, and has another comment: `{comment}`."""
+    """The error for a server that announces this engine, and whose comment is not that of one. It names `{comment}`."""
     scheme: str = ""
     """The scheme of a URL that says that the server is this engine, whatever version it announces."""
     port: int = 3306

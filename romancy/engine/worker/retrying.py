@@ -16,14 +16,13 @@ from romancy.core import (
     Recall,
     StartChild,
     WorkflowCancelled,
-    WorkflowCompleted,
     WorkflowFailed,
     encode_commit,
+    outcome_of,
 )
 from romancy.engine.child_starts import start_of_child
-from romancy.engine.family import parent_of
+from romancy.engine.family import end_to_tell, parent_of
 from romancy.engine.messages import (
-    NO_RESULT,
     CancelMessage,
     ChildEnded,
     TerminateMessage,
@@ -42,7 +41,6 @@ from romancy.storage.lookups import lying_in
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
-    from romancy.core import LogEvent
     from romancy.engine.instance import Live
     from romancy.engine.reports import Drives
     from romancy.engine.worker.lease_keeper import LeaseKeeper
@@ -241,12 +239,13 @@ class Revivals:
             recall, last = await runs_so_far(self._store, row)
             if child.child_id not in live.run.state.children:
                 return True
-            if recall.ended is None:
+            end = None if recall.ended is None else outcome_of(recall.ended)
+            if end is None:
                 return False  # another process has just retried it
             if row.status is Status.COMPLETED or recall.wanted_by in (child.by, child.wanted_by):
                 # Its own message may have come before the parent asked for it, and was then of no use.
                 name = f"end-{child.by}-{child.child_id}"
-                await self._deliver(live.instance_id, name, _end_of(live, child, recall.ended))
+                await self._deliver(live.instance_id, name, end_to_tell(end, child.child_id, live.life, child.by))
                 return True
             now = driver.clock.now()
             item = await opening_of_retry(self._store, row, recall, last, now=now, unsure=child.unsure, by=child.by)
@@ -305,15 +304,3 @@ def _refuse(driver: Drives, live: Live, child: StartChild, error: Exception) -> 
     if live.slot is not GONE:
         now = max(driver.clock.now(), live.run.last_time)
         driver.feed(live, ChildFailed(at=now, id=child.child_id, error=describe_exception(error)))
-
-
-def _end_of(live: Live, child: StartChild, end: LogEvent) -> ChildEnded:
-    """The end of a child that ended meanwhile, as a message."""
-    return ChildEnded(
-        child_id=child.child_id,
-        result=end.result if isinstance(end, WorkflowCompleted) else NO_RESULT,
-        error=end.error if isinstance(end, WorkflowFailed) else None,
-        reason=end.reason if isinstance(end, WorkflowCancelled) else "",
-        life=live.life,
-        wanted_by=child.by,
-    )
