@@ -119,7 +119,8 @@ class MySQLSession:
         if self._database.engine.applied:
             await self._catch_up()
         write = _write(self._database, item, worker, await done_already(self._database, self._send, item))
-        release = _RELEASE._replace(sql=_RELEASE.sql + self._database.engine.session_ends)
+        ends = self._database.engine.session_ends
+        release = _RELEASE._replace(sql=_RELEASE.sql + ends) if ends else _RELEASE
         try:
             await self._database.carry_out(self._guard, [release, *write.statements()], last=self._database.end)
         except MismatchError:
