@@ -80,8 +80,7 @@ def played(options: argparse.Namespace, more: Callable[[int], bool]) -> Iterator
     number = options.first
     while running or more(number):
         while len(running) < options.cores and more(number):
-            kept = None if options.keep is None else _new_folder(options.keep / f"{options.seed}-{number}")
-            forked = Forked(plan_of(options, number), keep=-1 if options.story else 0, kept=kept)
+            forked = Forked(plan_of(options, number), keep=-1 if options.story else 0, kept=_folder_of(options, number))
             running[forked.file] = forked
             number += 1
         ready, _, _ = select.select(list(running), [], [])
@@ -89,8 +88,11 @@ def played(options: argparse.Namespace, more: Callable[[int], bool]) -> Iterator
             yield running.pop(file).outcome()
 
 
-def _new_folder(folder: Path) -> Path:
-    """Make the folder of a slice. What another slice wrote there would be taken for its own."""
+def _folder_of(options: argparse.Namespace, number: int) -> Path | None:
+    """Make the folder of a slice, if it is to be kept. What another slice wrote there would be taken for its own."""
+    if options.keep is None:
+        return None
+    folder: Path = options.keep / f"{options.seed}-{number}"
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -123,7 +125,8 @@ def report(options: argparse.Namespace, outcome: Outcome) -> None:
 def stop(options: argparse.Namespace) -> None:
     """Play the first slice in this process, and begin a debugger in it."""
     with TemporaryDirectory() as folder:
-        outcome = play_here(plan_of(options, options.first), Path(folder), stop_at=options.stop_at)
+        kept = _folder_of(options, options.first) or Path(folder)
+        outcome = play_here(plan_of(options, options.first), kept, stop_at=options.stop_at)
     print(f"{outcome.seed}: digest {outcome.digest}, {len(outcome.findings)} findings")
 
 
