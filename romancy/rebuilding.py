@@ -16,7 +16,7 @@ from romancy.engine import LostRow, interests_from_log, opened_input, opened_row
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, UsageError
 from romancy.instance import headers_in
 from romancy.registry import Registry
-from romancy.storage.lookups import first_commits_of
+from romancy.storage.any_store import first_commits_of
 from romancy.storage.query import project_with_index
 from romancy.storage.rebuilding import Rebuilt, agrees_with_itself, is_as
 from romancy.storage.rooms import Room

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from romancy.storage.protocol import Store
-    from romancy.storage.routing import Router
+    from romancy.storage.router import Router
 
 __all__ = ["undelivered"]
 

@@ -11,7 +11,7 @@ from romancy.insight import ago
 from romancy.instance import Untaken, Wait, at_of
 from romancy.managing.waits import instance_with_waits, untaken_of
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.lookups import lying_in
+from romancy.storage.any_store import lying_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -19,7 +19,7 @@ from romancy.engine.replay import history
 from romancy.engine.sending import repeats
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.lookups import lying_in
+from romancy.storage.any_store import lying_in
 from romancy.storage.records import Delivered, Delivery, Step
 from romancy.storage.rooms import Room
 from romancy.storage.routing import InterestKind, Place, Posting, Spread, address_of_instance

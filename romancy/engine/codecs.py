@@ -56,7 +56,8 @@ if TYPE_CHECKING:
         Work,
     )
     from romancy.storage.rooms import Rooms
-    from romancy.storage.routing import Posting, Router
+    from romancy.storage.router import Router
+    from romancy.storage.routing import Posting
 
 __all__ = [
     "coded",

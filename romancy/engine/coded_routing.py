@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from romancy.errors import CodecError
 from romancy.serialization import PayloadContext
 from romancy.storage.passing import Passing
-from romancy.storage.routing import Router
+from romancy.storage.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError
 from romancy.instance import Instance
 from romancy.status import Status
-from romancy.storage.lookups import first_commits_of, last_commits_of
+from romancy.storage.any_store import first_commits_of, last_commits_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

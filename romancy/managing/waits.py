@@ -12,7 +12,7 @@ from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundErro
 from romancy.insight import Timeline
 from romancy.instance import Instance, Untaken, Wait, raw_start_of
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.lookups import lying_in
+from romancy.storage.any_store import lying_in
 
 if TYPE_CHECKING:
     from romancy.insight import Step

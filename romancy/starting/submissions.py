@@ -19,7 +19,7 @@ from romancy.errors import StorageUnavailableError, UsageError
 from romancy.starting.checks import warn_of_unknown
 from romancy.starting.many import AT_ONCE
 from romancy.starting.start import LEAST
-from romancy.storage.lookups import taken_ids_of
+from romancy.storage.any_store import taken_ids_of
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy.storage.outbox import Outbox
     from romancy.storage.reading import Reading
     from romancy.storage.rebuilding import Rebuilding
-    from romancy.storage.routing import Router
+    from romancy.storage.router import Router
     from romancy.storage.sessions import Sessions
     from romancy.storage.standby import Standby
     from romancy.storage.upkeep import Upkeep

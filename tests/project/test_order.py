@@ -21,10 +21,6 @@ UPWARDS: Final = {
     "romancy.context -> romancy.activity",
     "romancy.declaring.compensation -> romancy.activity",
     "romancy.declaring.undo -> romancy.activity",
-    # An append may carry messages to addresses, and a dispatch fills inboxes.
-    "romancy.storage.routing -> romancy.storage.records",
-    # A store has rooms, and a look-up asks whether a store has one.
-    "romancy.storage.rooms -> romancy.storage.lookups",
     "romancy_mysql._migrations -> romancy_mysql._database",
 }
 """The references from a lower module to an upper one. This list may get shorter, and never longer."""

@@ -15,8 +15,8 @@ from romancy.engine import coded, others_may_try
 from romancy.engine.outside.terminating import terminate
 from romancy.serialization import Codecs, PayloadContext, is_sealed
 from romancy.status import Status
+from romancy.storage.any_store import last_commits_of
 from romancy.storage.backends import create_store
-from romancy.storage.lookups import last_commits_of
 from romancy.storage.records import Append, Worker
 from romancy.storage.rooms import Rooms
 from romancy_conformance.behaviour.waiting import until

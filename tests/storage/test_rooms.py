@@ -17,7 +17,7 @@ from romancy.storage.protocol import Store
 from romancy.storage.reading import Reading
 from romancy.storage.rebuilding import Rebuilding
 from romancy.storage.rooms import MissingRoomError, Room, Rooms
-from romancy.storage.routing import Router
+from romancy.storage.router import Router
 from romancy.storage.sessions import Sessions
 from romancy.storage.standby import Standby
 from romancy.storage.upkeep import Upkeep

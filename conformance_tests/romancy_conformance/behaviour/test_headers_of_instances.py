@@ -21,7 +21,7 @@ from romancy import (
 from romancy.errors import HistoryVersionError, WorkflowFailedError
 from romancy.managing import lists
 from romancy.query import contains, gte, is_null, missing, ne, one_of, startswith
-from romancy.storage.lookups import first_commits_of
+from romancy.storage.any_store import first_commits_of
 from romancy.storage.query import MAX_PROJECTION_BYTES
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is

@@ -21,8 +21,8 @@ from romancy import (
 )
 from romancy.core import MessageAwaited, MessageSent
 from romancy.query import gte
+from romancy.storage.any_store import lying_in
 from romancy.storage.backends import create_store
-from romancy.storage.lookups import lying_in
 from romancy.storage.query import encode_where
 from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Spread
 from romancy_conformance.behaviour.coded import SECRET, Masking

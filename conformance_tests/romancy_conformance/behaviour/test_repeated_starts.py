@@ -19,7 +19,7 @@ from romancy import (
 from romancy.errors import StorageUnavailableError
 from romancy.starting import submissions
 from romancy.status import Status
-from romancy.storage.lookups import taken_ids_of
+from romancy.storage.any_store import taken_ids_of
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:

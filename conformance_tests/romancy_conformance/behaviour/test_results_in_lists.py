@@ -22,7 +22,7 @@ from romancy import (
 from romancy.errors import HistoryVersionError
 from romancy.managing import lists
 from romancy.managing.lists import result_of
-from romancy.storage.lookups import last_commits_of
+from romancy.storage.any_store import last_commits_of
 from romancy_conformance.behaviour.coded import Masking
 
 if TYPE_CHECKING:

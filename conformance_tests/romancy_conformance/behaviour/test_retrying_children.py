@@ -19,7 +19,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ChildStarted
-from romancy.storage.lookups import lying_in
+from romancy.storage.any_store import lying_in
 from romancy_conformance.behaviour.retries import (
     act,
     broken,

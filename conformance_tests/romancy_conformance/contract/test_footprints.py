@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from romancy.storage.outbox import Outbox
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append
-    from romancy.storage.routing import Posting, Router
+    from romancy.storage.router import Router
+    from romancy.storage.routing import Posting
     from romancy_conformance.contract.building import Actor
 
 pytestmark = [pytest.mark.anyio, pytest.mark.dealt]

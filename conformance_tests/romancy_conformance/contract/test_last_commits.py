@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy.storage.lookups import last_commits_of
+from romancy.storage.any_store import last_commits_of
 from romancy.storage.query import build_query
 from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy.storage.lookups import MOST_BYTES, Lying, lying_in
+from romancy.storage.any_store import lying_in
+from romancy.storage.lookups import MOST_BYTES, Lying
 from romancy.storage.records import Delivered, Delivery, Outcome
 from romancy_conformance.contract.building import lookups_of, start
 

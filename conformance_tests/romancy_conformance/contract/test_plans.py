@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.status import Status
+from romancy.storage.any_store import last_commits_of, taken_ids_of
 from romancy.storage.backends import create_store
-from romancy.storage.lookups import last_commits_of, taken_ids_of
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import Status
-from romancy.storage.lookups import taken_ids_of
+from romancy.storage.any_store import taken_ids_of
 from romancy.storage.records import PruneRequest
 from romancy.storage.rooms import Room
 from romancy_conformance.contract.building import start, unique

@@ -9,7 +9,7 @@ from romancy.engine import names_in
 from romancy.insight import ago, alive, many
 from romancy.instance import at_of
 from romancy.managing.waits import untaken_of
-from romancy.storage.lookups import lying_in
+from romancy.storage.any_store import lying_in
 
 if TYPE_CHECKING:
     from romancy.instance import Instance

@@ -37,7 +37,7 @@ from romancy.engine.worker.orphans import is_child_of, make_way
 from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailableError, UsageError
 from romancy.serialization import describe_exception
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.lookups import lying_in
+from romancy.storage.any_store import lying_in
 from romancy.storage.records import Append, Change, Delivery, Outcome
 
 if TYPE_CHECKING:
