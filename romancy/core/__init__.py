@@ -41,7 +41,6 @@ from romancy.core._commits import (
 )
 from romancy.core._definitions import (
     ActivityDefinition,
-    WorkflowDefinition,
 )
 from romancy.core._differences import (
     without_values,
@@ -179,6 +178,7 @@ from romancy.core._shared_empty import (
 from romancy.core._thread_state import driving, is_in_a_workflow, threads
 from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 from romancy.core._unfinished_tasks import place_of_body
+from romancy.core._workflow_definition import WorkflowDefinition
 
 __all__ = [
     "FUTURE",

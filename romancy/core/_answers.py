@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core._asking import Asking
-    from romancy.core._definitions import WorkflowDefinition
+    from romancy.core._definitions import CalledWorkflow
     from romancy.core._messages import Topic
 
 __all__ = ["ActivityCall", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
@@ -107,7 +107,7 @@ class ChildAnswer(Answer):
 
     __slots__ = ("definition",)
 
-    definition: WorkflowDefinition
+    definition: CalledWorkflow
 
     def give_up(self) -> None:
         commands = self.commands

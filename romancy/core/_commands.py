@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition, CalledWorkflow
 
 __all__ = ["Commands", "current_commands"]
 
@@ -62,7 +62,7 @@ class Commands(MessageCommands):
             self.keep(scheduled.id, context)
         return call
 
-    def child(self, definition: WorkflowDefinition, input: Raw) -> tuple[ev.ChildStarted, ChildAnswer]:
+    def child(self, definition: CalledWorkflow, input: Raw) -> tuple[ev.ChildStarted, ChildAnswer]:
         """Start a child workflow. The future brings its decoded result or its failure."""
         self._require_open()
         id = self._ids.number("child", definition.name)
@@ -163,7 +163,7 @@ class Commands(MessageCommands):
             return command
         return ev.ActivityScheduled(command.id, command.name, command.args, former.key)
 
-    def _former_child(self, definition: WorkflowDefinition, input: Raw) -> ev.ChildStarted | None:
+    def _former_child(self, definition: CalledWorkflow, input: Raw) -> ev.ChildStarted | None:
         chosen, delay = definition.given.instance_id or "", definition.given.delay
         former = self._memory.call("children", definition.name, input, chosen, delay, of=definition)
         return None if former is None else former.asked

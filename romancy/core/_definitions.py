@@ -1,19 +1,18 @@
-"""The definitions of workflows and activities as the core sees them. The authoring layer provides them."""
+"""The definitions of what a run calls: activities and other workflows. The authoring layer provides them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from msgspec import Raw
 
     from romancy._call_options import ActivityOptions
     from romancy._start_options import StartOptions
-    from romancy.core._commands import Commands
 
-__all__ = ["ActivityDefinition", "CompensationDefinition", "WorkflowDefinition"]
+__all__ = ["ActivityDefinition", "CalledWorkflow", "CompensationDefinition"]
 
 
 class CompensationDefinition(Protocol):
@@ -60,20 +59,19 @@ class ActivityDefinition(Protocol):
         ...
 
 
-class WorkflowDefinition(Protocol):
-    """A workflow as the run sees it."""
+class CalledWorkflow(Protocol):
+    """A workflow as the run sees it that calls it as a child."""
 
     @property
     def name(self) -> str: ...
 
     @property
+    def fn(self) -> Callable[..., Any]: ...
+
+    @property
     def given(self) -> StartOptions:
         """The options of the start."""
         ...
-
-    def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]: ...
-
-    def write_result(self, result: object, /) -> Raw: ...
 
     def read_result(self, result: Raw, /) -> object: ...
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core._commands import Commands
-    from romancy.core._definitions import WorkflowDefinition
     from romancy.core._stable import StableTask
+    from romancy.core._workflow_definition import WorkflowDefinition
 
 __all__ = ["ContinueAsNew", "Ending"]
 

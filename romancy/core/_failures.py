@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from romancy.core import _events as ev
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition, CalledWorkflow
     from romancy.serialization import ErrorInfo
 
 __all__ = ["activity_error", "as_caught", "child_error", "failure_of"]
 
 
-def child_error(event: ev.ChildFailed, instance_id: str, definition: WorkflowDefinition) -> WorkflowFailedError:
+def child_error(event: ev.ChildFailed, instance_id: str, definition: CalledWorkflow) -> WorkflowFailedError:
     """The failure of a child, caused by what its code has raised."""
-    error, fn = event.error, getattr(definition, "fn", definition.body)
+    error = event.error
     told = f"child workflow {event.id} failed: {error.type}: {error.message}"
-    return failure_of(error, told, names_in(error.raised), fn, instance_id)
+    return failure_of(error, told, names_in(error.raised), definition.fn, instance_id)
 
 
 def failure_of(

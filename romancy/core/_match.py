@@ -18,9 +18,9 @@ from romancy.core._kinds import COMMANDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition, CalledWorkflow
 
-    Definition: TypeAlias = ActivityDefinition | WorkflowDefinition
+    Definition: TypeAlias = ActivityDefinition | CalledWorkflow
 
 __all__ = ["Matcher"]
 

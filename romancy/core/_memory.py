@@ -22,7 +22,7 @@ from romancy.core._messages import NULL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition, CalledWorkflow
     from romancy.core._messages import Message
 
 __all__ = ["Kind", "Memory", "Remembered", "what_is_awaited", "what_of", "what_was_sent", "without_number"]
@@ -155,7 +155,7 @@ class Memory:
         return members[place] if place < len(members) else None
 
     def call(
-        self, kind: Kind, name: str, raw: Raw, *more: object, of: ActivityDefinition | WorkflowDefinition
+        self, kind: Kind, name: str, raw: Raw, *more: object, of: ActivityDefinition | CalledWorkflow
     ) -> Remembered | None:
         """The same call of a former run. A call of an older version is the same if today's defaults fill its gaps."""
         what = what_of(raw, *more)

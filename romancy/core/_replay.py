@@ -19,7 +19,8 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition
+    from romancy.core._workflow_definition import WorkflowDefinition
 
 __all__ = ["Replayed", "current_run", "replay"]
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from romancy.core._answers import ActivityCall
     from romancy.core._body import BodyTask
-    from romancy.core._definitions import ActivityDefinition, WorkflowDefinition
+    from romancy.core._definitions import ActivityDefinition
     from romancy.core._effects import Effect, RunEnd, StopAt
+    from romancy.core._workflow_definition import WorkflowDefinition
     from romancy.status import Status
 
 __all__ = ["Run"]
