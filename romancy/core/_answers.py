@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from romancy.core import _events as ev
-from romancy.core import _message_events as ms
+from romancy.core._answer import Answer
 from romancy.core._stable import StableFuture
 
 if TYPE_CHECKING:
@@ -13,11 +12,12 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy.core._asking import Asking
+    from romancy.core import _events as ev
+    from romancy.core import _message_events as ms
     from romancy.core._definitions import CalledWorkflow
     from romancy.core._messages import Topic
 
-__all__ = ["ActivityCall", "Answer", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer"]
+__all__ = ["ActivityCall", "Caller", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer", "Waiter"]
 
 
 class SleepAnswer(StableFuture[None]):
@@ -26,23 +26,18 @@ class SleepAnswer(StableFuture[None]):
     __slots__ = ()
 
 
-class Answer(StableFuture[Any]):
-    """The future of a command. Cancelling it tells the run that its answer is no longer wanted."""
+class Caller(Protocol):
+    """Has called activities and children, and hears whose ends are no longer wanted."""
 
-    __slots__ = ("commands", "id")
+    def drop_activity(self, call: ActivityCall, /) -> None: ...
 
-    commands: Asking
-    id: str
+    def drop_child(self, child: ChildAnswer, /) -> None: ...
 
-    def cancel(self, msg: Any = None) -> bool:
-        if not super().cancel(msg):
-            return False
-        if not self.commands.loop.dead:
-            self.give_up()
-        return True
 
-    def give_up(self) -> None:
-        """Tell the run that the answer is no longer wanted."""
+class Waiter(Protocol):
+    """Waits for messages, and hears which are no longer wanted."""
+
+    def drop_wait(self, wait: WaitAnswer, /) -> None: ...
 
 
 class ActivityCall(Answer):
@@ -53,10 +48,11 @@ class ActivityCall(Answer):
     """
 
     __slots__ = (
-        "cancel_requested", "context", "definition", "details", "failures", "idle", "lost", "next_at",
+        "cancel_requested", "commands", "context", "definition", "details", "failures", "idle", "lost", "next_at",
         "scheduled", "since", "told", "unheard", "unknown",
     )  # fmt: skip
 
+    commands: Caller
     scheduled: ev.ActivityScheduled
     failures: int
     """How many attempts have failed."""
@@ -83,41 +79,36 @@ class ActivityCall(Answer):
     """The failures of its attempts, in words."""
 
     def give_up(self) -> None:
-        commands = self.commands
-        if self.id in commands.state.activities:
-            commands.ask(ev.ActivityCancelRequested(self.id, self.since == commands.activation))
+        self.commands.drop_activity(self)
 
 
 class WaitAnswer(Answer):
     """The future of a wait for a message."""
 
-    __slots__ = ("awaited",)
+    __slots__ = ("awaited", "commands")
 
+    commands: Waiter
     awaited: ms.MessageAwaited
 
     def give_up(self) -> None:
-        commands = self.commands
-        if self.id in commands.state.waits:
-            del commands.waits[self.id]
-            commands.ask(ms.WaitCancelled(self.id))
+        self.commands.drop_wait(self)
 
 
 class ChildAnswer(Answer):
     """The future of a child workflow's end."""
 
-    __slots__ = ("definition",)
+    __slots__ = ("commands", "definition")
 
+    commands: Caller
     definition: CalledWorkflow
 
     def give_up(self) -> None:
-        commands = self.commands
-        child = commands.state.children.get(self.id)
-        if child is not None and not child.cancel_requested:
-            commands.ask(ev.ChildCancelRequested(self.id))
+        self.commands.drop_child(self)
 
     def stop(self) -> None:
         """Ask the child to stop, and keep waiting for its end."""
-        if not self.commands.loop.dead:
+        loop: Any = self.get_loop()
+        if not loop.dead:
             self.give_up()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from romancy.core._answers import Answer
+from romancy.core._answer import Answer
 from romancy.core._by_hand import FUTURE, BegunByHand, enter_task, leave_task
 from romancy.core._stable import StableTask, strike_off
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from romancy.core import _events as ev
 from romancy.core import _message_events as ms
 from romancy.core import _undo_events as un
-from romancy.core._answers import ActivityCall, Answer, ChildAnswer
+from romancy.core._answer import Answer
+from romancy.core._answers import ActivityCall, ChildAnswer
 from romancy.core._failures import activity_error, child_error
 from romancy.core._ids import automatic_child, derive
 from romancy.core._memory import what_of, without_number
@@ -87,6 +88,17 @@ class Commands(MessageCommands):
         answer.id = started.id
         answer.definition = definition
         return started, answer
+
+    def drop_activity(self, call: ActivityCall) -> None:
+        """Ask the activity to stop, if it has not ended."""
+        if call.id in self.state.activities:
+            self.ask(ev.ActivityCancelRequested(call.id, call.since == self.activation))
+
+    def drop_child(self, child: ChildAnswer) -> None:
+        """Ask the child to stop, if it has not ended and was not asked before."""
+        its = self.state.children.get(child.id)
+        if its is not None and not its.cancel_requested:
+            self.ask(ev.ChildCancelRequested(child.id))
 
     def publish(self, name: str, data: Raw, *, key: str | None = None) -> None:
         """Send a message once this activation is durable."""

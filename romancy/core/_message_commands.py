@@ -70,6 +70,12 @@ class MessageCommands(Asking):
             self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
         return self._wait(asked.topic, asked.mode, asked.due, asked.where)
 
+    def drop_wait(self, wait: WaitAnswer) -> None:
+        """Wait no more, if no message has come."""
+        if wait.id in self.state.waits:
+            del self.waits[wait.id]
+            self.ask(ms.WaitCancelled(wait.id))
+
     def received(self, event: ms.MessageReceived) -> None:
         """Hand the message to the code that waits for it."""
         answer = self.waits.pop(event.id)
@@ -107,7 +113,7 @@ class MessageCommands(Asking):
 
     def _answer_to(self, asked: ms.Subscribed) -> JoinAnswer:
         answer = JoinAnswer(loop=self.loop)
-        answer.commands, answer.id, answer.asked = self, asked.id, asked
+        answer.id, answer.asked = asked.id, asked
         return answer
 
     def subscribe(self, topic: Topic, mode: Mode) -> JoinAnswer | None:
@@ -172,7 +178,7 @@ class MessageCommands(Asking):
         if self.listing is NO_DICT:
             self.listing = {}
         answer = self.listing[asked.id] = ListAnswer(loop=self.loop)
-        answer.commands, answer.id, answer.topic = self, asked.id, topic
+        answer.id, answer.topic = asked.id, topic
         return answer
 
     def listed(self, event: ms.MembersListed) -> None:
