@@ -161,6 +161,11 @@ class Asking:
         return memory
 
     @property
+    def may_be_answered(self) -> bool:
+        """Whether an input that answers a command may still come."""
+        return self.state.waits_for_something
+
+    @property
     def started(self) -> ev.WorkflowStarted:
         assert self.state.started is not None  # noqa: S101 - no user code runs before the start
         return self.state.started

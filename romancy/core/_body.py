@@ -9,7 +9,7 @@ asyncio: only a body that has the loop to itself is stepped by hand.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from romancy.core._answer import Answer
 from romancy.core._by_hand import FUTURE, BegunByHand, enter_task, leave_task
@@ -19,12 +19,33 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from contextvars import Context
 
-    from romancy.core._loop import DeterministicLoop
-
-__all__ = ["BodyTask"]
+__all__ = ["BodyTask", "Host"]
 
 _waiter_of: Any = vars(asyncio.Task)["_fut_waiter"].__get__
 """asyncio's field, which the property of the same name hides."""
+
+
+class Host(Protocol):
+    """The loop of the run, as the task of its body knows it."""
+
+    spent: int
+    """How many callbacks have run since the last command."""
+
+    @property
+    def ready(self) -> list[asyncio.Handle]: ...
+
+    @property
+    def tasks(self) -> dict[StableTask[Any], None]:
+        """The other tasks."""
+        ...
+
+    def take_last(self) -> asyncio.Handle:
+        """Take back the callback that was made ready last."""
+        ...
+
+    def first_number(self) -> int:
+        """The number of the body's task."""
+        ...
 
 
 class BodyTask(BegunByHand, StableTask[Any]):
@@ -35,10 +56,10 @@ class BodyTask(BegunByHand, StableTask[Any]):
     if TYPE_CHECKING:  # what asyncio's tasks have, and its stubs do not name
         _asyncio_future_blocking: bool
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], loop: DeterministicLoop, context: Context) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], loop: Host, context: Context) -> None:
         self.context = context
         self._work = coro
-        self._host: DeterministicLoop = loop
+        self._host: Host = loop
         self._is_whole = False
         self._called = ()
         self.due = True
@@ -93,10 +114,10 @@ class BodyTask(BegunByHand, StableTask[Any]):
             self._hand_over(awaited)
 
     def _hand_over(self, awaited: Any) -> None:
-        loop = self._host
+        loop: Any = self._host
         self._becomes_whole(awaited, self.context)
         strike_off(self)
-        first: Any = loop.take_last()
+        first = loop.take_last()
         current = asyncio.current_task(loop)
         if current is not None:
             leave_task(loop, current)

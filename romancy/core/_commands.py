@@ -303,4 +303,5 @@ def _owner(definition: ActivityDefinition) -> object:
 def current_commands() -> Commands | None:
     """The commands of the run that this code belongs to; None outside of any workflow."""
     loop = threads.state.running
-    return None if loop is None else loop.commands
+    commands: Commands | None = None if loop is None else loop.commands
+    return commands

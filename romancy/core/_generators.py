@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import weakref
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
-    from romancy.core._loop import DeterministicLoop
-
-__all__ = ["OWNERS", "Generator", "Generators"]
+__all__ = ["OWNERS", "Generator", "Generators", "Owner"]
 
 Generator: TypeAlias = "AsyncGenerator[Any, Any]"
 
 _MANY = 32
 
-OWNERS: Final[dict[int, DeterministicLoop]] = {}
+
+class Owner(Protocol):
+    """The loop of the run whose code has begun a generator."""
+
+    def abandon_generator(self, generator: Generator, /) -> None:
+        """Take over a generator without references."""
+        ...
+
+
+OWNERS: Final[dict[int, Owner]] = {}
 """The loops whose code has begun the generators at these addresses.
 
 Python keeps the hook that it calls with an abandoned generator from the generator's first step on. One hook serves all
@@ -47,7 +54,7 @@ class Generators:
 
     __slots__ = ("_begun", "_fading", "_loop", "_lost")
 
-    def __init__(self, loop: DeterministicLoop) -> None:
+    def __init__(self, loop: Owner) -> None:
         self._loop = loop
         self._begun: dict[int, _Begun] = {}
         self._fading: dict[int, _Begun] = {}

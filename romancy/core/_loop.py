@@ -12,7 +12,7 @@ import math
 import sys
 from contextvars import Context, copy_context
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVarTuple, Unpack, cast
 
 from romancy.core._body import BodyTask
 from romancy.core._complaints import Complaint, complaint
@@ -24,13 +24,13 @@ from romancy.core._quiet import quiet
 from romancy.core._shared_empty import NO_DICT, NO_LIST
 from romancy.core._stable import StableFuture, StableTask, leaves_the_loop, whereabouts
 from romancy.core._teardown import close_all, has_failed
-from romancy.core._thread_state import threads
+from romancy.core._thread_state import running_loop, threads
 from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from romancy.core._commands import Commands
+    from romancy.core._calls import Calls
     from romancy.core._generators import Generator
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "new_loop",
     "not_in_a_workflow",
     "orphans",
-    "running_loop",
 ]
 
 _Ts = TypeVarTuple("_Ts")
@@ -55,6 +54,18 @@ FAR_FUTURE: Final = 100 * 366 * 86_400.0
 
 class RunDropped(BaseException):
     """Raised in user code that makes a request during its teardown. Only the teardown sees it."""
+
+
+class Requests(Protocol):
+    """What the code of a run can ask for, as its loop knows it."""
+
+    @property
+    def calls(self) -> Calls: ...
+
+    @property
+    def may_be_answered(self) -> bool:
+        """Whether an input that answers a command may still come."""
+        ...
 
 
 class DeterministicLoop(asyncio.AbstractEventLoop):
@@ -93,7 +104,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.spent = 0
         self.dead = False
         self.patience = 0
-        self.commands: Commands | None = None
+        self.commands: Requests | None = None
         self.violation: NonDeterminismError | None = None
         self.complaints: tuple[Complaint, ...] = ()
         self.started: list[Timer] = NO_LIST
@@ -110,7 +121,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
         self._thread = threads.state
-        self._outer: DeterministicLoop | None = None
+        self._outer: Any = None
+        """The loop of the run inside of which this one is driven."""
 
     # ── what asyncio asks of a loop ─────────────────────────────────────────────────────────────────────────────
 
@@ -371,7 +383,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def _holds_out(self) -> int:
         """How many budgets to allow without progress: fewer while an event may come from outside."""
-        waits = self.commands is not None and self.commands.state.waits_for_something
+        waits = self.commands is not None and self.commands.may_be_answered
         return GIVES_WAY if waits or self.started else HOLDS_OUT
 
     # ── async generators ────────────────────────────────────────────────────────────────────────────────────────
@@ -482,11 +494,6 @@ A collection happens at any place, but a teardown must not: the next new run tea
 
 def cancellation(reason: str) -> asyncio.CancelledError:
     return asyncio.CancelledError(reason)
-
-
-def running_loop() -> DeterministicLoop | None:
-    """The loop of the run that this code belongs to; None outside of any workflow."""
-    return threads.state.running
 
 
 def not_in_a_workflow(call: str, instead: str = "") -> None:

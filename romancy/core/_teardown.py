@@ -5,21 +5,35 @@ from __future__ import annotations
 import atexit
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from romancy.core._stable import error_of
 
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from romancy.core._generators import Generator
-    from romancy.core._loop import DeterministicLoop
+    from romancy.core._generators import Generator, Generators
     from romancy.core._stable import StableTask
 
 __all__ = ["PATIENCE", "close_all", "close_generator", "close_task", "has_failed", "undying"]
 
 PATIENCE: Final = 10
 """How often the teardown closes each task of a run before it leaves the task waiting forever."""
+
+
+class Closed(Protocol):
+    """The loop of the run that is closed."""
+
+    patience: int
+    """How often what is closed now is still told that it is."""
+
+    @property
+    def generators(self) -> Generators | None: ...
+
+    def take_abandoned(self) -> list[tuple[Generator, Context]]:
+        """Take over the generators without references that are not finished."""
+        ...
+
 
 undying: list[Any] = []
 """Coroutines and generators that caught every exception and kept waiting.
@@ -45,7 +59,7 @@ def _hush() -> None:
     sys.unraisablehook = report
 
 
-def close_all(loop: DeterministicLoop, tasks: list[StableTask[Any]]) -> None:
+def close_all(loop: Closed, tasks: list[StableTask[Any]]) -> None:
     """Close these tasks and all generators of the loop, each in its own context. The loop is that of this thread."""
     while tasks:
         task = tasks.pop(0)

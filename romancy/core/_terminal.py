@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.core._loop import running_loop
+from romancy.core._thread_state import running_loop
 from romancy.errors import TerminalError
 from romancy.serialization import exception_name
 

@@ -12,10 +12,10 @@ import gc
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from romancy.core import _stable as stable
-from romancy.core._generators import OWNERS
+from romancy.core._generators import OWNERS, Owner
 from romancy.core._stable import seams
 
 if TYPE_CHECKING:
@@ -23,13 +23,38 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from romancy.core._generators import Generator
-    from romancy.core._loop import DeterministicLoop
+    from romancy.errors import NonDeterminismError
 
-__all__ = ["ThreadState", "driving", "is_in_a_workflow", "threads"]
+__all__ = ["Running", "ThreadState", "driving", "is_in_a_workflow", "running_loop", "threads"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 _ONE_TASK: Final = sys.version_info >= (3, 14)
 """Whether a thread has one current task, and not one for each loop."""
+
+
+class Running(Owner, Protocol):
+    """The loop of the run that a thread drives."""
+
+    @property
+    def commands(self) -> Any:
+        """What the code that runs can ask for."""
+        ...
+
+    def enter(self) -> None:
+        """Make this the running loop of the thread, until `leave`."""
+        ...
+
+    def leave(self) -> None:
+        """Give the thread back with its former running loop."""
+        ...
+
+    def refuse(self, call: str, instead: str = "", /) -> NonDeterminismError:
+        """Record that the run tried to leave the loop, even if user code swallows the error."""
+        ...
+
+    def meet_generator(self, generator: Generator, /) -> None:
+        """Record that a generator begins."""
+        ...
 
 
 class ThreadState:
@@ -38,7 +63,7 @@ class ThreadState:
     __slots__ = ("_hooks", "_ours", "_task", "depth", "host", "is_in", "running", "stays")
 
     def __init__(self) -> None:
-        self.running: DeterministicLoop | None = None
+        self.running: Running | None = None
         """The loop of the run that is being driven."""
         self.host: asyncio.AbstractEventLoop | None = None
         """The loop that runs here when no run is being driven."""
@@ -176,6 +201,11 @@ class driving:  # noqa: N801 - read as a verb: `with driving():`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._thread.leave()
+
+
+def running_loop() -> Running | None:
+    """The loop of the run that this code belongs to; None outside of any workflow."""
+    return threads.state.running
 
 
 def is_in_a_workflow() -> bool:
