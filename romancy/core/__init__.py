@@ -168,6 +168,7 @@ from romancy.core._recall import (
 from romancy.core._replay import current_run, replay
 from romancy.core._run import (
     Run,
+    place_of_body,
 )
 from romancy.core._segments import (
     begin_of_retry,
@@ -177,7 +178,6 @@ from romancy.core._shared_empty import (
 )
 from romancy.core._thread_state import driving, is_in_a_workflow, threads
 from romancy.core._undo_events import UndoRegistered, UndoTakenBack
-from romancy.core._unfinished_tasks import place_of_body
 from romancy.core._workflow_definition import WorkflowDefinition
 
 __all__ = [

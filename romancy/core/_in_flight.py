@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Raw, Struct
 
 from romancy.core import _events as ev
 from romancy.core._undo_events import UndoRegistered
 
-if TYPE_CHECKING:
-    from romancy.core._fold import State
-
-__all__ = ["LATEST", "Attempted", "Child", "Compensable", "heard"]
+__all__ = ["LATEST", "Attempted", "Child", "Compensable"]
 
 LATEST: Final = 1 << 62
 
@@ -51,10 +48,3 @@ class Compensable(Struct, frozen=True, gc=False):
     """The time of completion, if that was in a former run."""
     key: str = ""
     """The key under which a former run tried to undo it."""
-
-
-def heard(state: State, event: ev.Input) -> None:
-    """Record that an input came: the time goes on, and the run is no longer parked."""
-    if event.at > state.time:  # noqa: PLR1730 - a call of `max` costs as much as ten lines
-        state.time = event.at
-    state.parked = None

@@ -24,7 +24,7 @@ from romancy.core import _run_rules as run
 from romancy.core import _undo_events as un
 from romancy.core import _undos as undo
 from romancy.core._answers import ActivityCall
-from romancy.core._in_flight import heard
+from romancy.core._entries import Entries
 from romancy.status import Status
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
     ),
     ev.WorkflowRetried: Kind(folds=run.retried, recalls=past.retried, role=None, note=None, words=_named),
     ev.OwnerChanged: Kind(folds=run.owner_changed, recalls=past.owner_changed, role=None, note=None, words=_named),
-    ev.WorkflowResumed: Kind(folds=heard, recalls=None, role=None, note=lambda _: "resumed", words=_named),
+    ev.WorkflowResumed: Kind(folds=Entries.heard, recalls=None, role=None, note=lambda _: "resumed", words=_named),
     ev.ActivityAttemptFailed: Kind(
         folds=run.activity_attempt_failed,
         recalls=past.attempt_failed,

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from romancy.core import _message_events as ms
 from romancy.core._finding import find_sent, find_wait
-from romancy.core._in_flight import heard
 from romancy.core._messages import Topic, may_be_refused
 from romancy.core._shared_empty import NO_DICT
 
 if TYPE_CHECKING:
     from romancy.core import _events as ev
-    from romancy.core._fold import State
+    from romancy.core._entries import Entries
     from romancy.core._messages import Mode
 
 
@@ -21,12 +20,12 @@ def kept_id(topic: Topic) -> str:
     return f"{topic.name}:0"
 
 
-def subscribe_as_before(state: State, started: ev.WorkflowStarted) -> None:
+def subscribe_as_before(state: Entries, started: ev.WorkflowStarted) -> None:
     """Keep the subscriptions of the run that has continued as this one."""
     state.subscriptions = {one.topic: one.mode for one in started.subscriptions}
 
 
-def subscribe_again(state: State, retried: ev.WorkflowRetried) -> None:
+def subscribe_again(state: Entries, retried: ev.WorkflowRetried) -> None:
     """Take the subscriptions that the failed run had when it began, whose end has dropped them.
 
     The append with which the retry begins registers those that cannot be refused. The others are asked for.
@@ -35,7 +34,7 @@ def subscribe_again(state: State, retried: ev.WorkflowRetried) -> None:
         subscribed(state, ms.Subscribed(kept_id(one.topic), one.topic, one.mode))
 
 
-def subscribed(state: State, event: ms.Subscribed) -> None:
+def subscribed(state: Entries, event: ms.Subscribed) -> None:
     state.left.pop(event.topic, None)
     if not may_be_refused(event.topic, event.mode):
         _holds(state, event.topic, event.mode)
@@ -45,24 +44,24 @@ def subscribed(state: State, event: ms.Subscribed) -> None:
     state.joining[event.id] = event
 
 
-def _holds(state: State, topic: Topic, mode: Mode) -> None:
+def _holds(state: Entries, topic: Topic, mode: Mode) -> None:
     if state.subscriptions is NO_DICT:
         state.subscriptions = {}
     state.subscriptions[topic] = mode
 
 
-def granted(state: State, event: ms.SubscriptionGranted) -> None:
+def granted(state: Entries, event: ms.SubscriptionGranted) -> None:
     asked = state.joining.pop(event.id)
     _holds(state, asked.topic, asked.mode)
-    heard(state, event)
+    state.heard(event)
 
 
-def refused(state: State, event: ms.SubscriptionRefused) -> None:
+def refused(state: Entries, event: ms.SubscriptionRefused) -> None:
     del state.joining[event.id]
-    heard(state, event)
+    state.heard(event)
 
 
-def unsubscribed(state: State, event: ms.Unsubscribed) -> None:
+def unsubscribed(state: Entries, event: ms.Unsubscribed) -> None:
     del state.subscriptions[event.topic]
     if event.mode == "broadcast" and not any(wait.topic == event.topic for wait in state.waits.values()):
         if state.left is NO_DICT:
@@ -70,18 +69,18 @@ def unsubscribed(state: State, event: ms.Unsubscribed) -> None:
         state.left[event.topic] = None
 
 
-def members_asked(state: State, event: ms.MembersAsked) -> None:
+def members_asked(state: Entries, event: ms.MembersAsked) -> None:
     if state.listing is NO_DICT:
         state.listing = {}
     state.listing[event.id] = event
 
 
-def members_listed(state: State, event: ms.MembersListed) -> None:
+def members_listed(state: Entries, event: ms.MembersListed) -> None:
     del state.listing[event.id]
-    heard(state, event)
+    state.heard(event)
 
 
-def awaited(state: State, event: ms.MessageAwaited) -> None:
+def awaited(state: Entries, event: ms.MessageAwaited) -> None:
     if state.waits is NO_DICT:
         state.waits = {}
     state.waits[event.id] = event
@@ -93,23 +92,23 @@ def awaited(state: State, event: ms.MessageAwaited) -> None:
         find_wait(state.memory, event)
 
 
-def received(state: State, event: ms.MessageReceived) -> None:
+def received(state: Entries, event: ms.MessageReceived) -> None:
     del state.waits[event.id]
-    heard(state, event)
+    state.heard(event)
     if state.memory is not None:
         state.answered("waits", event.id)
 
 
-def timed_out(state: State, event: ms.WaitTimedOut) -> None:
-    heard(state, event)
+def timed_out(state: Entries, event: ms.WaitTimedOut) -> None:
+    state.heard(event)
     given_up(state, event)
 
 
-def given_up(state: State, event: ms.WaitTimedOut | ms.WaitCancelled) -> None:
+def given_up(state: Entries, event: ms.WaitTimedOut | ms.WaitCancelled) -> None:
     del state.waits[event.id]
     state.given_up("waits", event.id)
 
 
-def sent(state: State, event: ms.MessageSent) -> None:
+def sent(state: Entries, event: ms.MessageSent) -> None:
     if state.memory is not None:
         find_sent(state.memory, event)

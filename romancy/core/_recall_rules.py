@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
     from romancy.core import _events as ev
     from romancy.core import _message_events as ms
+    from romancy.core._former_runs import FormerRuns
     from romancy.core._memory import Kind
-    from romancy.core._recall import Recall
     from romancy.core._undo_events import UndoRegistered
 
-Rule: TypeAlias = "Callable[[Recall, Any], object]"
+Rule: TypeAlias = "Callable[[FormerRuns, Any], object]"
 
 
-def started(recall: Recall, event: ev.WorkflowStarted) -> None:
+def started(recall: FormerRuns, event: ev.WorkflowStarted) -> None:
     recall.start(event)
 
 
-def retried(recall: Recall, event: ev.WorkflowRetried) -> None:
+def retried(recall: FormerRuns, event: ev.WorkflowRetried) -> None:
     recall.begin(event)
 
 
-def activity(recall: Recall, event: ev.ActivityScheduled) -> None:
+def activity(recall: FormerRuns, event: ev.ActivityScheduled) -> None:
     former = find_activity(recall.memory, event)
     key = event.key or idempotency_key(recall.instance_id, recall.run.nonce, event.id)
     what = what_of(event.args, without_number(event.name, event.id))
     recall.activities[event.id] = recall.note("activities", event, former, name=event.name, what=what, key=key)
 
 
-def child(recall: Recall, event: ev.ChildStarted) -> None:
+def child(recall: FormerRuns, event: ev.ChildStarted) -> None:
     former = find_child(recall.memory, event)
     chosen = event.instance_id
     if former is not None and event.again:
@@ -47,23 +47,23 @@ def child(recall: Recall, event: ev.ChildStarted) -> None:
     recall.note("children", event, former, name=event.workflow, what=what, key=event.instance_id)
 
 
-def timer(recall: Recall, event: ev.TimerStarted) -> None:
+def timer(recall: FormerRuns, event: ev.TimerStarted) -> None:
     former = find_timer(recall.memory, event)
     if event.delay is not None:
         recall.note("timers", event, former, what=repr(event.delay).encode())
 
 
-def wait(recall: Recall, event: ms.MessageAwaited) -> None:
+def wait(recall: FormerRuns, event: ms.MessageAwaited) -> None:
     former = find_wait(recall.memory, event)
     recall.note("waits", event, former, name=event.topic.name, what=what_is_awaited(event))
 
 
-def message(recall: Recall, event: ev.MessagePublished) -> None:
+def message(recall: FormerRuns, event: ev.MessagePublished) -> None:
     former = find_message(recall.memory, event)
     recall.note("messages", event, former, name=event.name, what=what_of(event.data, event.key))
 
 
-def sent(recall: Recall, event: ms.MessageSent) -> None:
+def sent(recall: FormerRuns, event: ms.MessageSent) -> None:
     former = find_sent(recall.memory, event)
     what = what_was_sent(event.message, event.to, chosen=event.chosen)
     recall.note("sends", event, former, name=event.message.topic.name, what=what)
@@ -72,7 +72,7 @@ def sent(recall: Recall, event: ms.MessageSent) -> None:
 def answers(kind: Kind) -> Rule:
     """The request of this kind has an answer, which a retry gets again."""
 
-    def answered(recall: Recall, event: Any) -> None:
+    def answered(recall: FormerRuns, event: Any) -> None:
         item = recall.open.pop((kind, event.id), None)
         if item is not None:  # else a limit ended, or a child of a former run
             _answer(recall, item, event)
@@ -80,7 +80,7 @@ def answers(kind: Kind) -> Rule:
     return answered
 
 
-def _answer(recall: Recall, item: Remembered, answer: ev.Input) -> None:
+def _answer(recall: FormerRuns, item: Remembered, answer: ev.Input) -> None:
     item.answer = answer
     recall.count += 1
     item.position = min(item.position, recall.count)
@@ -89,7 +89,7 @@ def _answer(recall: Recall, item: Remembered, answer: ev.Input) -> None:
 def ends(kind: Kind) -> Rule:
     """The request of this kind ended without an answer, and may have taken effect."""
 
-    def ended(recall: Recall, event: Any) -> None:
+    def ended(recall: FormerRuns, event: Any) -> None:
         recall.open.pop((kind, event.id), None)
 
     return ended
@@ -98,44 +98,44 @@ def ends(kind: Kind) -> Rule:
 def forgets(kind: Kind) -> Rule:
     """The request of this kind ended as if nobody had made it."""
 
-    def forgotten(recall: Recall, event: Any) -> None:
+    def forgotten(recall: FormerRuns, event: Any) -> None:
         _forget(recall, kind, event.id)
 
     return forgotten
 
 
-def _forget(recall: Recall, kind: Kind, id: str) -> None:
+def _forget(recall: FormerRuns, kind: Kind, id: str) -> None:
     item = recall.open.pop((kind, id), None)
     if item is not None:
         del recall.items[item]
         recall.memory.give_back(kind, id)
 
 
-def failed(recall: Recall, event: ev.ActivityFailed) -> None:
+def failed(recall: FormerRuns, event: ev.ActivityFailed) -> None:
     item = recall.open.pop(("activities", event.id), None)
     if item is not None:
         item.answer = item.default = None  # unless the call gets its default again
     recall.failed[event.id] = event
 
 
-def default_taken(recall: Recall, event: ev.DefaultTaken) -> None:
+def default_taken(recall: FormerRuns, event: ev.DefaultTaken) -> None:
     item = recall.activities[event.id]
     item.default = event.result
     _answer(recall, item, recall.failed[event.id])
 
 
-def cancelled(recall: Recall, event: ev.ActivityCancelRequested) -> None:
+def cancelled(recall: FormerRuns, event: ev.ActivityCancelRequested) -> None:
     if event.never_started:
         _forget(recall, "activities", event.id)
 
 
-def undo_registered(recall: Recall, event: UndoRegistered) -> None:
+def undo_registered(recall: FormerRuns, event: UndoRegistered) -> None:
     done = recall.activities.get(event.of)
     if done is not None:
         recall.undos[event.id] = done
 
 
-def undoing_began(recall: Recall, event: ev.CompensationScheduled) -> None:
+def undoing_began(recall: FormerRuns, event: ev.CompensationScheduled) -> None:
     if not event.activity_name:
         undo = recall.undos.get(event.activity_id) or Remembered(kind="activities", id=event.id, name="", what=b"")
         undo.registered = True
@@ -148,24 +148,24 @@ def undoing_began(recall: Recall, event: ev.CompensationScheduled) -> None:
     recall.undoing[event.id] = done
 
 
-def was_undone(recall: Recall, event: ev.CompensationCompleted) -> None:
+def was_undone(recall: FormerRuns, event: ev.CompensationCompleted) -> None:
     done = recall.undoing.pop(event.id)
     done.undone, done.unsure = True, False
 
 
-def not_undone(recall: Recall, event: ev.CompensationFailed) -> None:
+def not_undone(recall: FormerRuns, event: ev.CompensationFailed) -> None:
     recall.undoing.pop(event.id).unsure = True
 
 
-def attempt_failed(recall: Recall, event: ev.ActivityAttemptFailed) -> None:
+def attempt_failed(recall: FormerRuns, event: ev.ActivityAttemptFailed) -> None:
     recall.due[event.id] = event.next_at
 
 
-def owner_changed(recall: Recall, event: ev.OwnerChanged) -> None:
+def owner_changed(recall: FormerRuns, event: ev.OwnerChanged) -> None:
     recall.time = event.at
 
 
-def over(recall: Recall, event: ev.Command) -> None:
+def over(recall: FormerRuns, event: ev.Command) -> None:
     recall.ended = event
     for (kind, id), item in recall.open.items():
         if kind == "activities" and recall.due.get(id, 0) <= recall.time:

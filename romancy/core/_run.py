@@ -22,6 +22,7 @@ from romancy.core._loop import new_loop, orphans
 from romancy.core._match import Matcher
 from romancy.core._messages import Subscription
 from romancy.core._outstanding import effects_of, outstanding
+from romancy.core._places import place_of
 from romancy.core._recall import Recall
 from romancy.core._segments import Segment, begin_of_retry, from_last_start, segments_of
 from romancy.core._shared_empty import NO_LIST
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from romancy.core._workflow_definition import WorkflowDefinition
     from romancy.status import Status
 
-__all__ = ["Run"]
+__all__ = ["Run", "place_of_body"]
 
 
 class Run:
@@ -207,7 +208,7 @@ class Run:
     def recall(self, commits: Iterable[Sequence[ev.LogEvent]]) -> None:
         """Read the commits of the runs that this one retries, before it begins."""
         recall = self.state.recall
-        if recall is None:
+        if not isinstance(recall, Recall):
             recall = self.state.recall = Recall(self.instance_id)
         for commit in commits:
             for event in commit:
@@ -507,6 +508,12 @@ class Run:
             code=self._code,
             runtime=self._runtime,
         )
+
+
+def place_of_body(run: Run) -> str | None:
+    """The line of the user's code at which the body waits, in the innermost function; None where there is no body."""
+    body = run._body  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this module
+    return None if body is None or body.done() else place_of(body.get_coro())
 
 
 _NOT_ACTED_ON: Final = (ev.WorkflowParked, ev.InputDeferred)

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from romancy.core import _events as ev
 from romancy.core._answers import ActivityCall
 from romancy.core._finding import find_activity, find_child, find_message, find_timer
-from romancy.core._in_flight import Child, Compensable, heard
+from romancy.core._in_flight import Child, Compensable
 from romancy.core._message_rules import subscribe_again, subscribe_as_before
 from romancy.core._shared_empty import NO_DICT
 from romancy.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
-    from romancy.core._fold import State
+    from romancy.core._entries import Entries
 
 
-def owner_changed(state: State, event: ev.OwnerChanged) -> None:
+def owner_changed(state: Entries, event: ev.OwnerChanged) -> None:
     state.time = max(state.time, event.at)
     if event.owner or event.interrupted:
         _lose_attempts(state, event.at, alone=event.alone, but=event.not_begun)
 
 
-def _lose_attempts(state: State, at: int, *, alone: bool = False, but: tuple[str, ...] = ()) -> None:
+def _lose_attempts(state: Entries, at: int, *, alone: bool = False, but: tuple[str, ...] = ()) -> None:
     """Record that attempts may have begun whose ends are in no log. Before a trial `alone`, its owner began none."""
     for id, activity in state.activities.items():
         if id not in but:
@@ -32,8 +32,8 @@ def _lose_attempts(state: State, at: int, *, alone: bool = False, but: tuple[str
         undo.unheard += (undo.next_at is None or undo.next_at <= at) and not alone
 
 
-def started(state: State, event: ev.WorkflowStarted) -> None:
-    heard(state, event)
+def started(state: Entries, event: ev.WorkflowStarted) -> None:
+    state.heard(event)
     state.started = event
     if event.subscriptions:
         if isinstance(event, ev.WorkflowRetried):
@@ -42,7 +42,7 @@ def started(state: State, event: ev.WorkflowStarted) -> None:
             subscribe_as_before(state, event)
 
 
-def retried(state: State, event: ev.WorkflowRetried) -> None:
+def retried(state: Entries, event: ev.WorkflowRetried) -> None:
     if state.recall is None or state.recall.started is None:
         raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
     started(state, event)
@@ -62,7 +62,7 @@ def retried(state: State, event: ev.WorkflowRetried) -> None:
             state.put_back(Compensable(scheduled, result, item.position, item.undo_key))
 
 
-def activity_scheduled(state: State, event: ev.ActivityScheduled) -> ActivityCall:
+def activity_scheduled(state: Entries, event: ev.ActivityScheduled) -> ActivityCall:
     call = state.activities[event.id] = ActivityCall.__new__(ActivityCall)
     call.id, call.scheduled, call.definition = event.id, event, None
     call.failures, call.unheard, call.next_at, call.details, call.told = 0, 0, None, None, ()
@@ -72,8 +72,8 @@ def activity_scheduled(state: State, event: ev.ActivityScheduled) -> ActivityCal
     return call
 
 
-def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> ActivityCall:
-    heard(state, event)
+def activity_attempt_failed(state: Entries, event: ev.ActivityAttemptFailed) -> ActivityCall:
+    state.heard(event)
     activity = state.activities[event.id]
     activity.failures += 1
     activity.next_at = event.next_at
@@ -84,7 +84,7 @@ def activity_attempt_failed(state: State, event: ev.ActivityAttemptFailed) -> Ac
     return activity
 
 
-def activity_completed(state: State, event: ev.ActivityCompleted) -> ActivityCall:
+def activity_completed(state: Entries, event: ev.ActivityCompleted) -> ActivityCall:
     if event.at > state.time:  # noqa: PLR1730 - a call of `max` costs as much as ten lines
         state.time = event.at
     state.parked = None
@@ -97,8 +97,8 @@ def activity_completed(state: State, event: ev.ActivityCompleted) -> ActivityCal
     return call
 
 
-def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled) -> ActivityCall:
-    heard(state, event)
+def activity_ended(state: Entries, event: ev.ActivityFailed | ev.ActivityCancelled) -> ActivityCall:
+    state.heard(event)
     activity = state.activities.pop(event.id)
     state.answered("activities", event.id)
     if state.compensates(activity.scheduled.name) == "attempted":
@@ -108,7 +108,7 @@ def activity_ended(state: State, event: ev.ActivityFailed | ev.ActivityCancelled
     return activity
 
 
-def activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -> None:
+def activity_cancel_requested(state: Entries, event: ev.ActivityCancelRequested) -> None:
     if event.never_started:
         del state.activities[event.id]
         state.given_up("activities", event.id)
@@ -118,7 +118,7 @@ def activity_cancel_requested(state: State, event: ev.ActivityCancelRequested) -
         activity.idle = activity.next_at is not None and activity.next_at > state.time
 
 
-def timer_started(state: State, event: ev.TimerStarted) -> None:
+def timer_started(state: Entries, event: ev.TimerStarted) -> None:
     if state.timers is NO_DICT:
         state.timers = {}
     state.timers[event.id] = event
@@ -127,16 +127,16 @@ def timer_started(state: State, event: ev.TimerStarted) -> None:
         find_timer(state.memory, event)
 
 
-def timer_ended(state: State, event: ev.TimerFired | ev.TimerCancelled) -> None:
+def timer_ended(state: Entries, event: ev.TimerFired | ev.TimerCancelled) -> None:
     del state.timers[event.id]
     if isinstance(event, ev.Input):
-        heard(state, event)
+        state.heard(event)
         state.answered("timers", event.id)
     else:
         state.given_up("timers", event.id)
 
 
-def child_started(state: State, event: ev.ChildStarted) -> None:
+def child_started(state: Entries, event: ev.ChildStarted) -> None:
     if state.children is NO_DICT:
         state.children = {}
     state.children[event.id] = Child(event)
@@ -144,46 +144,46 @@ def child_started(state: State, event: ev.ChildStarted) -> None:
         find_child(state.memory, event)
 
 
-def child_cancel_requested(state: State, event: ev.ChildCancelRequested) -> None:
+def child_cancel_requested(state: Entries, event: ev.ChildCancelRequested) -> None:
     state.children[event.id].cancel_requested = True
 
 
-def child_ended(state: State, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
-    heard(state, event)
+def child_ended(state: Entries, event: ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled) -> None:
+    state.heard(event)
     state.children.pop(event.id, None)
     state.answered("children", event.id)
 
 
-def cancel_requested(state: State, event: ev.CancelRequested) -> None:
-    heard(state, event)
+def cancel_requested(state: Entries, event: ev.CancelRequested) -> None:
+    state.heard(event)
     state.cancel = event
     state.end_limit()
 
 
-def parked(state: State, event: ev.WorkflowParked) -> None:
+def parked(state: Entries, event: ev.WorkflowParked) -> None:
     state.parked = event.reason
     _lose_attempts(state, state.time)  # the owner drops what it has begun
 
 
-def abandoned(state: State, _event: ev.WorkflowAbandoned) -> None:
+def abandoned(state: Entries, _event: ev.WorkflowAbandoned) -> None:
     state.abandoned = True
     state.timers.clear()
     state.waits.clear()
     state.subscriptions = NO_DICT
 
 
-def progress(state: State, event: ev.ProgressReported) -> None:
+def progress(state: Entries, event: ev.ProgressReported) -> None:
     state.progress = event.state
 
 
-def published(state: State, event: ev.MessagePublished) -> None:
+def published(state: Entries, event: ev.MessagePublished) -> None:
     if state.memory is not None:
         find_message(state.memory, event)
 
 
-def nothing(state: State, event: ev.Command) -> None:
+def nothing(state: Entries, event: ev.Command) -> None:
     """Patches and similar events do not change the state."""
 
 
-def terminal(state: State, event: ev.Command) -> None:
+def terminal(state: Entries, event: ev.Command) -> None:
     state.terminal = event

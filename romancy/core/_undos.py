@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import _events as ev
-from romancy.core._in_flight import Attempted, Compensable, heard
+from romancy.core._in_flight import Attempted, Compensable
 from romancy.core._shared_empty import NO_DICT
 from romancy.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
-    from romancy.core._fold import State
+    from romancy.core._entries import Entries
     from romancy.core._undo_events import UndoRegistered, UndoTakenBack
 
 
-def registered(state: State, event: UndoRegistered) -> None:
+def registered(state: Entries, event: UndoRegistered) -> None:
     state.put_back(Compensable(event, ev.NULL))
 
 
-def taken_back(state: State, event: UndoTakenBack) -> None:
+def taken_back(state: Entries, event: UndoTakenBack) -> None:
     state.to_compensate = [one for one in state.to_compensate if one.scheduled.id != event.id]
 
 
-def compensation_scheduled(state: State, event: ev.CompensationScheduled) -> None:
+def compensation_scheduled(state: Entries, event: ev.CompensationScheduled) -> None:
     if state.compensations is NO_DICT:
         state.compensations = {}
     state.compensations[event.id] = Attempted(event)
@@ -34,22 +34,22 @@ def compensation_scheduled(state: State, event: ev.CompensationScheduled) -> Non
         raise HistoryCorruptError(f"the log compensates {event.activity_id} before {first}")
 
 
-def compensation_attempt_failed(state: State, event: ev.CompensationAttemptFailed) -> None:
-    heard(state, event)
+def compensation_attempt_failed(state: Entries, event: ev.CompensationAttemptFailed) -> None:
+    state.heard(event)
     compensation = state.compensations[event.id]
     compensation.failures += 1
     compensation.next_at = event.next_at
     state.expect(event.next_at, "compensations", event.id)
 
 
-def compensation_completed(state: State, event: ev.CompensationCompleted) -> None:
-    heard(state, event)
+def compensation_completed(state: Entries, event: ev.CompensationCompleted) -> None:
+    state.heard(event)
     done = state.compensations.pop(event.id).scheduled
     if state.memory is not None:
         state.memory.was_undone(done.activity_id)
 
 
-def compensation_failed(state: State, event: ev.CompensationFailed) -> None:
-    heard(state, event)
+def compensation_failed(state: Entries, event: ev.CompensationFailed) -> None:
+    state.heard(event)
     del state.compensations[event.id]
     state.uncompensated += (event.id,)

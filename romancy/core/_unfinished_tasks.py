@@ -8,18 +8,16 @@ from romancy.core._answers import ActivityCall, ChildAnswer, SleepAnswer, WaitAn
 from romancy.core._calls import Call, begun
 from romancy.core._handles import SLEEP
 from romancy.core._loop import DeterministicLoop
+from romancy.core._places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import CodeType
 
     from romancy.core._commands import Commands
-    from romancy.core._run import Run
     from romancy.core._stable import StableTask
 
-__all__ = ["left_behind", "place_of_body", "without_waits"]
+__all__ = ["left_behind", "without_waits"]
 
-_OWN_FOLDER: Final = __file__.rpartition("core")[0]
 _CLOSES: Final = DeterministicLoop.closing.__code__
 _ALONE: Final = (begun.__code__, SLEEP)
 """The code of tasks that are one call of the context, or a sleep of asyncio's."""
@@ -68,26 +66,6 @@ def _awaited(commands: Commands, waiter: object, *, alone: bool) -> str:
 def _name(task: StableTask[Any]) -> str:
     """The task: its name if it was given one, its coroutine, and the line of the user's code at which it waits."""
     coro: Any = task.get_coro()
-    place, named = _place(coro), "" if task.get_name().startswith("task-") else f" {task.get_name()!r}"
+    place, named = place_of(coro), "" if task.get_name().startswith("task-") else f" {task.get_name()!r}"
     where = "" if place is None else f" ({place})"
     return f"task{named} {getattr(coro, '__qualname__', type(coro).__name__)}{where}"
-
-
-def place_of_body(run: Run) -> str | None:
-    """The line of the user's code at which the body waits, in the innermost function; None where there is no body."""
-    body = run._body  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this package
-    return None if body is None or body.done() else _place(body.get_coro())
-
-
-def _place(coro: Any) -> str | None:
-    """The innermost line of code that is not Romancy's."""
-    place = None
-    while coro is not None:
-        frame = getattr(coro, "cr_frame", None)
-        if frame is not None:
-            code: CodeType = frame.f_code
-            if not code.co_filename.startswith(_OWN_FOLDER):
-                file = code.co_filename.replace("\\", "/").rpartition("/")[2]
-                place = f"{file}, line {frame.f_lineno}"
-        coro = getattr(coro, "cr_await", None)
-    return place

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from romancy.core import TERMINAL, State
+from romancy.core import TERMINAL
 from romancy.core._commands import Commands
+from romancy.core._entries import Entries
 from romancy.core._events import Command, Input, LogEvent
 from romancy.core._kinds import COMMANDS, INPUTS, KINDS, STATUS_OF, Begins, Ends, EndsRun, Fails, Part
 from romancy.core._outstanding import EFFECTS
@@ -46,7 +47,7 @@ def test_every_call_can_begin_and_end() -> None:
 
     assert parts == {means.role.part for means in KINDS.values() if isinstance(means.role, Begins)}
     assert parts == {means.role.part for means in KINDS.values() if isinstance(means.role, Ends)}
-    assert parts <= set(State.__slots__)
+    assert parts <= set(Entries.__slots__)
 
 
 def test_whatever_ends_a_call_has_an_id() -> None:

@@ -24,8 +24,6 @@ UPWARDS: Final = {
     "romancy_mysql._migrations -> romancy_mysql._database",
 }
 """The references from a lower module to an upper one. This list may get shorter, and never longer."""
-UNORDERED: Final = "romancy.core."
-"""The core is one room: its modules refer to each other."""
 
 
 def modules() -> Mapping[str, Path]:
@@ -35,7 +33,7 @@ def modules() -> Mapping[str, Path]:
         for path in root.rglob("*.py"):
             parts = path.relative_to(root.parent).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return {name: path for name, path in found.items() if not name.startswith(UNORDERED)}
+    return found
 
 
 def imported(path: Path) -> Iterator[str]:
