@@ -26,29 +26,72 @@ Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed},
 
 from __future__ import annotations
 
-from romancy.core._by_hand import FUTURE, BegunByHand, enter_task, leave_task
-from romancy.core._calls import (
-    RULES,
-    kept,
-)
-from romancy.core._commands import (
-    Commands,
-    current_commands,
-)
-from romancy.core._commits import (
+from romancy.core.fold.commits import (
     decode_commit,
     encode_commit,
 )
-from romancy.core._definitions import (
-    ActivityDefinition,
+from romancy.core.fold.kinds import (
+    KINDS,
+    Begins,
+    Ends,
+    Fails,
+    Part,
 )
-from romancy.core._differences import (
+from romancy.core.fold.message_rules import (
+    kept_id,
+)
+from romancy.core.fold.recall import (
+    Recall,
+)
+from romancy.core.fold.state import (
+    State,
+    outcome_of,
+)
+from romancy.core.loop.by_hand import FUTURE, BegunByHand, enter_task, leave_task
+from romancy.core.loop.calls import (
+    RULES,
+    kept,
+)
+from romancy.core.loop.deterministic_loop import (
+    not_in_a_workflow,
+)
+from romancy.core.loop.thread_state import driving, is_in_a_workflow, threads
+from romancy.core.run.commands import (
+    Commands,
+    current_commands,
+)
+from romancy.core.run.differences import (
     without_values,
 )
-from romancy.core._divergence import (
+from romancy.core.run.divergence import (
     DivergedError,
 )
-from romancy.core._effects import (
+from romancy.core.run.ending import (
+    ContinueAsNew,
+)
+from romancy.core.run.failures import (
+    as_caught,
+    failure_of,
+)
+from romancy.core.run.message_commands import (
+    mode_conflict,
+)
+from romancy.core.run.own_errors import (
+    own_classes,
+)
+from romancy.core.run.replay import current_run, replay
+from romancy.core.run.run import (
+    Run,
+    place_of_body,
+)
+from romancy.core.run.segments import (
+    begin_of_retry,
+)
+from romancy.core.run.workflow_definition import WorkflowDefinition
+from romancy.core.words.definitions import (
+    ActivityDefinition,
+)
+from romancy.core.words.effects import (
     Activation,
     CancelActivity,
     CancelChild,
@@ -63,10 +106,7 @@ from romancy.core._effects import (
     StartTimer,
     StopAt,
 )
-from romancy.core._ending import (
-    ContinueAsNew,
-)
-from romancy.core._events import (
+from romancy.core.words.events import (
     TERMINAL,
     ActivityAttemptFailed,
     ActivityCancelled,
@@ -106,33 +146,12 @@ from romancy.core._events import (
     WorkflowRetried,
     WorkflowStarted,
 )
-from romancy.core._failures import (
-    as_caught,
-    failure_of,
-)
-from romancy.core._family import run_of_child, wanted_by
-from romancy.core._fold import (
-    State,
-    outcome_of,
-)
-from romancy.core._ids import (
+from romancy.core.words.family import run_of_child, wanted_by
+from romancy.core.words.ids import (
     derive,
     idempotency_key,
 )
-from romancy.core._kinds import (
-    KINDS,
-    Begins,
-    Ends,
-    Fails,
-    Part,
-)
-from romancy.core._loop import (
-    not_in_a_workflow,
-)
-from romancy.core._message_commands import (
-    mode_conflict,
-)
-from romancy.core._message_events import (
+from romancy.core.words.message_events import (
     Listed,
     MembersAsked,
     MembersListed,
@@ -147,10 +166,7 @@ from romancy.core._message_events import (
     WaitCancelled,
     WaitTimedOut,
 )
-from romancy.core._message_rules import (
-    kept_id,
-)
-from romancy.core._messages import (
+from romancy.core.words.messages import (
     NULL,
     Message,
     Mode,
@@ -159,26 +175,10 @@ from romancy.core._messages import (
     may_be_refused,
     mode_of_wait,
 )
-from romancy.core._own_errors import (
-    own_classes,
-)
-from romancy.core._recall import (
-    Recall,
-)
-from romancy.core._replay import current_run, replay
-from romancy.core._run import (
-    Run,
-    place_of_body,
-)
-from romancy.core._segments import (
-    begin_of_retry,
-)
-from romancy.core._shared_empty import (
+from romancy.core.words.shared_empty import (
     NO_DICT,
 )
-from romancy.core._thread_state import driving, is_in_a_workflow, threads
-from romancy.core._undo_events import UndoRegistered, UndoTakenBack
-from romancy.core._workflow_definition import WorkflowDefinition
+from romancy.core.words.undo_events import UndoRegistered, UndoTakenBack
 
 __all__ = [
     "FUTURE",

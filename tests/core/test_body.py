@@ -22,7 +22,7 @@ from tests.core.driver import World
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from romancy.core._body import BodyTask
+    from romancy.core.loop.body import BodyTask
     from romancy.workflow import Workflow
 
 
@@ -296,7 +296,7 @@ def test_a_run_that_ends_by_hand_leaves_nothing_to_the_collector() -> None:
 def test_asyncio_would_write_the_same_log(wf: Workflow[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand = World(Scenario(wf))
     by_hand.finish()
-    monkeypatch.setattr("romancy.core._body.Answer", type("Nothing", (), {}))
+    monkeypatch.setattr("romancy.core.loop.body.Answer", type("Nothing", (), {}))
     by_asyncio = World(Scenario(wf))
     by_asyncio.finish()
     assert by_hand.commits == by_asyncio.commits

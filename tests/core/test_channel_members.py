@@ -19,7 +19,7 @@ from romancy.core import (
     SubscriptionGranted,
     TimerFired,
 )
-from romancy.core._recall import recalled
+from romancy.core.fold.recall import recalled
 from romancy.errors import NonDeterminismError, UsageError
 from romancy.status import Status
 from romancy.workflow import workflow

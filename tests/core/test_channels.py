@@ -24,7 +24,7 @@ from romancy.core import (
     WaitTimedOut,
     WorkflowContinued,
 )
-from romancy.core._recall import recalled
+from romancy.core.fold.recall import recalled
 from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 from romancy.status import Status
 from romancy.workflow import workflow

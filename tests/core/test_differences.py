@@ -14,7 +14,7 @@ from romancy.core import (
     WorkflowCompleted,
     without_values,
 )
-from romancy.core._differences import differences
+from romancy.core.run.differences import differences
 
 
 def raw(value: object) -> Raw:

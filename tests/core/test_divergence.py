@@ -11,7 +11,8 @@ from msgspec import structs
 
 from romancy.activity import activity, compensation
 from romancy.context import WorkflowContext
-from romancy.core import CancelRequested, DivergedError, _kinds, decode_commit, encode_commit, replay
+from romancy.core import CancelRequested, DivergedError, decode_commit, encode_commit, replay
+from romancy.core.fold import kinds
 from romancy.errors import HistoryCorruptError, NonDeterminismError, TerminalError
 from romancy.insight import divergence_of
 from romancy.workflow import Workflow, workflow
@@ -432,12 +433,12 @@ def test_many_calls_of_an_older_version_are_not_each_compared_with_all(monkeypat
 
     recorded = history(yesterday)
     compared: list[Raw] = []
-    same: Any = getattr(_kinds, "_same_json")  # noqa: B009 - private to it
+    same: Any = getattr(kinds, "_same_json")  # noqa: B009 - private to it
 
     def counting(one: Raw, other: Raw) -> bool:
         compared.append(one)
         return bool(same(one, other))
 
-    monkeypatch.setattr(_kinds, "_same_json", counting)
+    monkeypatch.setattr(kinds, "_same_json", counting)
     assert replay(as_workflow(today), recorded, instance_id="main").status == "completed"
     assert len(compared) <= 200

@@ -13,8 +13,8 @@ from romancy.core import (
     decode_commit,
     encode_commit,
 )
-from romancy.core._events import Command, Input
-from romancy.core._kinds import COMMANDS, INPUTS
+from romancy.core.fold.kinds import COMMANDS, INPUTS
+from romancy.core.words.events import Command, Input
 from romancy.errors import HistoryCorruptError, HistoryVersionError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from romancy.core._handles import Timer
-from romancy.core._loop import new_loop
+from romancy.core.loop.deterministic_loop import new_loop
+from romancy.core.loop.handles import Timer
 
 
 def test_a_cancelled_timer_ends_no_sleep() -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from romancy.context import WorkflowContext
 from romancy.core import CancelRequested, Run, driving
-from romancy.core import _stable as stable
-from romancy.core._thread_state import threads as states
+from romancy.core.loop import stable
+from romancy.core.loop.thread_state import threads as states
 from romancy.status import Status
 from romancy.workflow import workflow
 from romancy_conformance.workflows import FAMILY, Scenario

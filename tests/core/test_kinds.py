@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from romancy.core import TERMINAL
-from romancy.core._commands import Commands
-from romancy.core._entries import Entries
-from romancy.core._events import Command, Input, LogEvent
-from romancy.core._kinds import COMMANDS, INPUTS, KINDS, STATUS_OF, Begins, Ends, EndsRun, Fails, Part
-from romancy.core._outstanding import EFFECTS
+from romancy.core.fold.entries import Entries
+from romancy.core.fold.kinds import COMMANDS, INPUTS, KINDS, STATUS_OF, Begins, Ends, EndsRun, Fails, Part
+from romancy.core.run.commands import Commands
+from romancy.core.run.outstanding import EFFECTS
+from romancy.core.words.events import Command, Input, LogEvent
 from romancy.engine.observed_waits import WAITS
 from romancy.engine.observer import WORK, Observer
 from romancy.insight._bars import LAST

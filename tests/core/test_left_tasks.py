@@ -21,7 +21,7 @@ from romancy.core import (
     WorkflowCompleted,
     WorkflowFailed,
 )
-from romancy.core._recall import recalled
+from romancy.core.fold.recall import recalled
 from romancy.status import Status
 from romancy.workflow import workflow
 from tests.core.driver import started

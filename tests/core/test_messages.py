@@ -33,7 +33,7 @@ from romancy.core import (
     WorkflowContinued,
     WorkflowResumed,
 )
-from romancy.core._recall import recalled
+from romancy.core.fold.recall import recalled
 from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 from romancy.status import Status
 from romancy.workflow import Workflow, workflow

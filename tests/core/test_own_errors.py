@@ -12,7 +12,7 @@ import pytest
 
 from romancy.activity import activity
 from romancy.core import ActivityFailed, LogEvent, as_caught, decode_commit, encode_commit
-from romancy.core._failures import activity_error
+from romancy.core.run.failures import activity_error
 from romancy.errors import NonDeterminismError, RetryExhaustedError
 from romancy.serialization import describe_exception, exception_name
 

@@ -227,7 +227,7 @@ def test_a_body_stepped_by_hand_writes_the_log_that_it_writes_with_asyncio(
     by_hand = World(scenario)
     by_hand.finish()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("romancy.core._body.Answer", Nothing)
+        patched.setattr("romancy.core.loop.body.Answer", Nothing)
         by_asyncio = World(scenario)
         by_asyncio.finish()
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from romancy.context import WorkflowContext
-from romancy.core import _stable as stable
+from romancy.core.loop import stable
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import Scenario
 from romancy_conformance.workflows.activities import add, charge, echo

@@ -13,7 +13,8 @@ import pytest
 from msgspec import Raw
 
 from romancy.context import WorkflowContext
-from romancy.core import ActivityCompleted, Run, _loop, _stable, _teardown
+from romancy.core import ActivityCompleted, Run
+from romancy.core.loop import deterministic_loop, stable, teardown
 from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import book, echo, slow
@@ -130,7 +131,7 @@ def test_code_that_catches_everything_is_still_put_down(capsys: pytest.CaptureFi
     run = begin(stubborn)
     run.close()
     gc.collect()
-    assert len(seen) <= 2 * _teardown.PATIENCE
+    assert len(seen) <= 2 * teardown.PATIENCE
     assert capsys.readouterr() == ("", "")
 
 
@@ -149,11 +150,11 @@ async def tidies_slowly(ctx: WorkflowContext) -> None:
 
 
 def test_clean_up_that_waits_is_ended_at_once_and_nothing_is_kept() -> None:
-    kept = len(_teardown.undying)
+    kept = len(teardown.undying)
     run = begin(tidies_slowly)
     run.close()
     assert seen == ["outer"]
-    assert len(_teardown.undying) == kept
+    assert len(teardown.undying) == kept
 
 
 @workflow
@@ -302,21 +303,21 @@ def test_a_run_that_nobody_closed_is_never_heard_in_another_one() -> None:
 def test_a_dropped_run_is_let_go() -> None:
     gc.collect()
     begin(cleans_up, "buries the others").close()
-    before = len(_loop.alive)
+    before = len(deterministic_loop.alive)
     run = begin(cleans_up)
-    assert len(_loop.alive) == before + 1
+    assert len(deterministic_loop.alive) == before + 1
     del run
     gc.collect()
     begin(cleans_up, "another").close()
-    assert len(_loop.alive) == before
-    assert _loop.orphans == []
+    assert len(deterministic_loop.alive) == before
+    assert deterministic_loop.orphans == []
 
 
 @pytest.mark.timeout(120)
 def test_collecting_a_run_in_the_middle_of_entering_another_one_does_not_block() -> None:
     """Any allocation may collect garbage, also while the lock of the hooks is held."""
     run = begin(cleans_up)
-    with _stable.seams.lock:
+    with stable.seams.lock:
         del run
     begin(cleans_up, "another").close()
-    assert _loop.orphans == []
+    assert deterministic_loop.orphans == []

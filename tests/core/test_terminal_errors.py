@@ -11,7 +11,7 @@ import pytest
 
 from romancy.activity import activity
 from romancy.context import WorkflowContext
-from romancy.core._terminal import terminal_errors
+from romancy.core.run.terminal import terminal_errors
 from romancy.errors import TerminalError
 from romancy.serialization import ErrorInfo, describe_exception, exception_name
 from romancy.workflow import workflow

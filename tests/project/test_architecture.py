@@ -19,6 +19,7 @@ PLANTED = {
     "romancy/core/planted_loop.py": "import asyncio",
     "romancy/core/planted_engine.py": "import romancy.engine",
     "romancy/core/planted_store.py": "import romancy.storage",
+    "romancy/core/words/planted_run.py": "import romancy.core.run.run",
     "romancy/storage/planted_core.py": "import romancy.core",
     "romancy/serialization/planted_storage.py": "from romancy import storage",
     "romancy/engine/planted_driver.py": "import sqlite3",

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from romancy import Romancy, Status, WorkflowContext, WorkflowFailedError, workflow
 from romancy.core import ChildStarted
-from romancy.core._ids import derive
+from romancy.core.words.ids import derive
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.costs.hurried import hurried

@@ -17,7 +17,7 @@ from romancy.core import (
     current_run,
     decode_commit,
 )
-from romancy.core._in_flight import Attempted
+from romancy.core.fold.in_flight import Attempted
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError
 
 if TYPE_CHECKING:

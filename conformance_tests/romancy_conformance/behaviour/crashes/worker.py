@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from romancy import Handle, Romancy, WorkflowCancelledError, WorkflowFailedError, _start_options
-from romancy.core import _asking, _run
+from romancy.core.run import asking, run
 from romancy.registry import Registry
 from romancy.retry import RetryPolicy
 from romancy.status import TERMINAL_STATUSES, Status
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["PLAYED", "WorkflowJob"]
 
 PLAYED = {**FAMILY, **TRANSACTIONAL}
-_COUNTING = ((_asking, "SECOND"), (_run, "SECOND"), (_start_options, "_SECOND"))
+_COUNTING = ((asking, "SECOND"), (run, "SECOND"), (_start_options, "_SECOND"))
 """What counts a workflow's seconds: its waits, its clock, the delays and limits of its children."""
 _OPEN = tuple(set(Status) - TERMINAL_STATUSES)
 
