@@ -134,9 +134,14 @@ async def rival_at_each_beat(ward: Ward, leases: Leases, beats: list[int]) -> li
     return found
 
 
-async def test_one_of_the_same_id_elsewhere_is_a_rival_once_its_beat_moves(ward: Ward, named: Leases) -> None:
+async def test_one_of_the_same_id_elsewhere_is_a_rival_once_its_beat_moves_again(ward: Ward, named: Leases) -> None:
     """What a dead worker left looks the same at first; a restarted container must not wait for it."""
-    assert await rival_at_each_beat(ward, named, [7, 7, 7, 8, 9]) == [None, None, None, "other", "other"]
+    assert await rival_at_each_beat(ward, named, [7, 7, 8, 8, 9, 9]) == [None, None, None, None, "other", "other"]
+
+
+async def test_late_heartbeats_of_a_dead_one_of_the_same_id_make_no_rival(ward: Ward, named: Leases) -> None:
+    """The database carries out what it had sent, and the newcomer has registered before."""
+    assert await rival_at_each_beat(ward, named, [7, 9, 9, 9]) == [None] * 4
 
 
 async def test_one_of_the_same_id_that_came_later_is_no_rival(ward: Ward, named: Leases) -> None:

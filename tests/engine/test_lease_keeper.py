@@ -53,6 +53,15 @@ class Verdict:
         return Pulse(now=1, alive=worker.token not in self.dead, peers=self.others)
 
 
+class Beating(Verdict):
+    """A store that another worker with the id of this one, on another machine, sends a heartbeat before each."""
+
+    async def heartbeat(self, worker: Worker) -> Pulse:
+        pulse = await super().heartbeat(worker)
+        elder = msgspec.structs.replace(one_elsewhere(), worker_id="w", beat=self.beats)
+        return msgspec.structs.replace(pulse, peers=[elder])
+
+
 class Holder:
     """A worker that notes what it is told about its lease."""
 
@@ -113,15 +122,11 @@ async def test_who_was_declared_dead_drops_everything_and_begins_anew() -> None:
 
 
 async def test_who_hears_later_that_another_bears_its_id_gives_up_and_leaves() -> None:
-    """A rival on another machine shows only when its heartbeat counter changes: by then the worker is at work."""
-    host = Host(boot_id="another machine", pid_namespace="1", pid=1, pid_start=1)
-    elder = Peer(token="elder", worker_id="w", lease=LEASE, beat=1, dead=False, codes=(), host=host, started_at=0)
-    verdict = Verdict()
-    verdict.others = [elder]
+    """A rival on another machine shows only when its heartbeat counter goes on: by then the worker is at work."""
+    verdict = Beating()
     holder = Holder(verdict, named=True)
     heart = holder.keeper
     await heart.begin()
-    verdict.others = [msgspec.structs.replace(elder, beat=2)]
     async with asyncio.timeout(60):
         await heart.run()  # it ends by itself
     heart.stop()
@@ -151,16 +156,10 @@ async def test_who_begins_takes_over_from_the_dead_until_nothing_is_left() -> No
 
 async def test_who_begins_beside_a_rival_leaves() -> None:
     """Else the others would wait a lease for a worker that never worked."""
-    verdict = Verdict()
-    beat = [1]
-
-    async def beats(worker: Worker) -> Pulse:
-        return Pulse(now=1, alive=True, peers=[msgspec.structs.replace(one_elsewhere(), worker_id="w", beat=beat[0])])
-
-    verdict.heartbeat = beats  # type: ignore[method-assign]
+    verdict = Beating()
     holder = Holder(verdict, named=True)
-    await holder.keeper.leases.renew()
-    beat[0] = 2
+    for _ in range(2):
+        await holder.keeper.leases.renew()
 
     with pytest.raises(UsageError, match="already at work"):
         await holder.keeper.begin()

@@ -249,6 +249,13 @@ PLANTED: Final = (
         case="dbos-804",
     ),
     Planted(
+        name="takeover: one late heartbeat shows that a worker of the same name lives *",
+        file=f"{_WORKER}/lease.py",
+        text="self._elders[peer.token][1] > _LATE_LOOKS",
+        replacement="self._elders[peer.token][1] > 0",
+        case="late-heartbeat",
+    ),
+    Planted(
         name="takeover: the next step of what was taken up is not begun",
         file=f"{_ENGINE}/driver.py",
         text="if not (isinstance(effect, StartActivity | StartCompensation) and live.is_at(id_of(effect))):",

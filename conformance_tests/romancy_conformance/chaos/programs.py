@@ -14,7 +14,19 @@ from romancy_conformance.chaos.undoing import link
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CHANNELS", "ENDINGS", "EVENTS", "FEATURES", "RETRIED", "UNUSUAL", "Node", "Program", "every", "generate"]
+__all__ = [
+    "CHANNELS",
+    "ENDINGS",
+    "EVENTS",
+    "FEATURES",
+    "RETRIED",
+    "UNUSUAL",
+    "Node",
+    "Program",
+    "every",
+    "generate",
+    "keeping_places",
+]
 
 
 class Node(Struct, frozen=True, omit_defaults=True):
@@ -77,6 +89,8 @@ _LINKS = ("registers", "registers_lazily", "revokes", "revokes_late", "reserve")
 _UNDONE = ("write", "savepoint", "flaky", "quick_write")
 _FAILING = ("doomed", "exhausted", "raises")
 _BLOCKS = ("sleeps", "hears", "holds", "keeps", "awaits", "idles", "stands")
+_AT_WORK = frozenset({"holds", "keeps"})
+"""Those of them that are activities: their instance is at work until they are cancelled."""
 COMPOSITES = (
     "seq", "attempt", "final", "gather", "gather_errors", "group", "group_fails", "as_completed", "wait_first",
     "in_time", "too_late", "wait_for_hit", "shield", "cancel_task", "queue", "lock", "semaphore", "event",
@@ -134,6 +148,29 @@ def _started(node: Node) -> Iterator[Program]:
         yield from every(node.program)
     for each in node.of:
         yield from _started(each)
+
+
+def keeping_places(program: Program) -> int:
+    """How many instances of it may keep a place of their worker until another instance has done something.
+
+    A worker without a place beside them would wait for ever: the other instance waits for a place. They are those at
+    its end, whose activities are repeated until a relative has failed, and those that an activity of hours keeps at
+    work beside a child, or until their parent cancels them.
+    """
+    return sum(len(each.kin) + _is_kept_at_work(each) for each in every(program))
+
+
+def _is_kept_at_work(program: Program) -> bool:
+    nodes = [node for run in program.runs for node in _nodes(run)]
+    waits = program.undetermined or any(node.program is not None for node in nodes)
+    return waits and any(node.op in _AT_WORK for node in nodes)
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    """Yield the node and what is below it, without what other instances do."""
+    yield node
+    for each in node.of:
+        yield from _nodes(each)
 
 
 class _Maker:

@@ -27,7 +27,7 @@ from romancy_conformance.chaos.kept import Kept
 from romancy_conformance.chaos.mailing import send_mail
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.plain import OUTSIDE
-from romancy_conformance.chaos.programs import RETRIED, UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.programs import RETRIED, UNUSUAL, Program, every, generate, keeping_places
 from romancy_conformance.chaos.relaying import arrivals
 from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
 from romancy_conformance.chaos.shapes.sealed import Sealing
@@ -142,6 +142,7 @@ class Round:
         self.expected: dict[str, Expected] = {}
         for program in self.programs:
             self.expected |= foretell(program)
+        self._kept_places = sum(map(keeping_places, self.programs))
         self._for_workers = {"worker": self._those("worker"), "crowded": self._those("crowded")}
         self._starters = {f"{program.path}.s": program for program in self._those("session")}
         self._outside: set[asyncio.Task[None]] = set()
@@ -171,7 +172,7 @@ class Round:
             )
             workers = self._plan.kept.workers or self._plan.workers
             faults = self._plan.kept.faults_of(self.faults, workers)
-            crew = Crew(self._nursery, self._job, workers, self._database)
+            crew = Crew(self._nursery, self.job, workers, self._database)
             await crew.begin()
             stack.push_async_callback(crew.end)
             self._from_outside()
@@ -212,21 +213,24 @@ class Round:
     def _those(self, way: str) -> list[Program]:
         return [program for program, how in zip(self.programs, self.ways, strict=True) if how == way]
 
-    def _job(self) -> Job:
-        """Return the job of the next worker: some start programs, some hold few of them."""
+    def job(self) -> Job:
+        """Return the job of the next worker: some start programs, some hold few of them.
+
+        Few are a handful beside those that keep their places until others have had one.
+        """
         self._jobs += 1
         chance = random.Random(f"job {self._jobs} {self._plan.seed}")
         left = self._for_workers
         way = "crowded" if chance.random() < 0.5 and left["crowded"] else "worker"
         starts = tuple(left[way][:6])
         del left[way][:6]
-        few = chance.random() < 0.2
+        crowded, few = bool(starts) and way == "crowded", chance.random() < 0.2
         return Job(
             url=self._database.wire.url(self._url) if isinstance(self._database, Served) else self._url,
             log=str(self._folder / "workers.log"),
             lease=self._plan.lease,
             outbox=str(self._outbox),
-            max_live=2 if starts and way == "crowded" else 4 if few else 10_000,
+            max_live=self._kept_places + (2 if crowded else 4) if crowded or few else 10_000,
             sticky=chance.choice((0, 2, 1000, 1000)),
             drain=chance.choice((0.1, 0.5, 2.0)),
             starts=starts,

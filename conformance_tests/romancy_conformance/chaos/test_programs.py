@@ -7,7 +7,7 @@ import os
 import pytest
 
 from romancy_conformance.chaos.oracle import Expected, foretell
-from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Node, Program, every, generate, keeping_places
 from romancy_conformance.chaos.undoing import in_order, link
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
@@ -88,3 +88,18 @@ def test_programs_that_are_retried_several_times() -> None:
         for each in family:
             assert ("completed", each.program.failures) == (each.status, each.undone["last"])
             assert each.done["last"] == 1 + each.undone["last"]
+
+
+def test_who_keeps_a_place_until_another_instance_has_done_something() -> None:
+    def count(*nodes: Node, undetermined: bool = False) -> int:
+        return keeping_places(Program("p", (Node("seq", of=nodes),), undetermined=undetermined))
+
+    child = Node("child", program=Program("p.c", (Node("seq"),)))
+    late = Node("child", program=Program("p.c", (Node("seq", of=(Node("keeps"),)),), undetermined=True))
+    kin = (Program("p.ka", ()), Program("p.kb", (), kin=(Program("p.kb.kc", ()),)))
+
+    assert 0 == count(child) == count(Node("wait_first", of=(Node("step"), Node("holds"))))
+    assert 1 == count(Node("wait_first", of=(child, Node("holds")))) == count(Node("keeps"), undetermined=True)
+    assert 2 == count(late, Node("holds"))
+    assert 0 == count(Node("wait_first", of=(child, Node("sleeps"))))
+    assert 3 == keeping_places(Program("p", (), kin=kin))

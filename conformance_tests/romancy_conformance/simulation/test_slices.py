@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from romancy.testing.simulating.cluster import Cluster
+from romancy_conformance.chaos.programs import ENDINGS
+from romancy_conformance.chaos.rounds import Round
 from romancy_conformance.simulation import slices
 from romancy_conformance.simulation.__main__ import options_of_a_run, plan_of
+from romancy_conformance.simulation.nursery import SimulatedNursery
 from romancy_conformance.simulation.slices import Outcome, too_busy, too_large
 
 CORPUS = [
@@ -50,6 +54,22 @@ def test_a_slice_whose_processes_never_rest_is_ended(monkeypatch: pytest.MonkeyP
 
     (finding,) = outcome.findings
     assert re.fullmatch(r"ENDLESS one-1: the round did not end in \d+ s of its time and 500 turns", finding)
+
+
+@pytest.mark.long
+def test_one_worker_with_few_places_ends_what_waits_for_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A child repeats an activity until its parent has failed, which waits for another child: that needs a place."""
+    monkeypatch.setattr(slices, "_MOST_TURNS", 60_000)  # 12,000 are needed
+    without = ",".join(sorted(set(ENDINGS) - {"retries"}))
+    calm = ("--only-faults", "none", "--only-weather", "none", "--seconds", "1", "--lease", "3")
+    played = ("--workers", "1", "--programs", "8", "--instances", "0", "--without", without)
+    plan = plan_of(options_of_a_run().parse_args(["--seed", "narrow", *calm, *played]), 42)
+    first = Round(plan, "memory://", tmp_path, SimulatedNursery(Cluster("unused"))).job()
+
+    outcome = slices.Forked(plan).outcome()
+
+    assert [] == outcome.findings
+    assert first.max_live < outcome.instances == 46
 
 
 def test_more_calls_or_memory_than_the_instances_need_are_a_finding() -> None:

@@ -36,6 +36,8 @@ A heartbeat also discovers peers: a peer on this machine is taken over at once, 
 
 
 _LOOK_AT_SESSION: Final = 1.0
+_LATE_LOOKS: Final = 1
+"""At how many looks late heartbeats of a dead worker may have moved its beat."""
 
 
 class Excluding(Protocol):
@@ -93,7 +95,8 @@ class Leases:
         self._held_at = 0
         self._beaten_at: int | None = None
         self._watched: dict[str, tuple[int, int]] = {}
-        self._elders: dict[str, int] | None = None
+        self._elders: dict[str, tuple[int, int]] | None = None
+        """The workers that registered before this one: the beat last seen, and at how many looks it had moved."""
 
     @property
     def interval(self) -> float:
@@ -182,9 +185,17 @@ class Leases:
             self._nobody_can_write()
             self._beaten_at = max(sent, self._beaten_at or 0)
             self._watch(pulse.peers, now, restart=missed)
-            if self._elders is None:
-                self._elders = {peer.token: peer.beat for peer in pulse.peers}
+            self._look_at_elders(pulse.peers)
         return pulse.alive
+
+    def _look_at_elders(self, peers: list[Peer]) -> None:
+        if self._elders is None:
+            self._elders = {peer.token: (peer.beat, 0) for peer in peers}
+            return
+        for peer in peers:
+            beat, moves = self._elders.get(peer.token, (peer.beat, 0))
+            if beat != peer.beat:
+                self._elders[peer.token] = peer.beat, moves + 1
 
     def _tell(self) -> None:
         room, suspects = self._room(), self._suspects()
@@ -221,12 +232,16 @@ class Leases:
         return [peer for peer in self.peers if peer.dead or gone(peer.host, own) or self._expired(peer)]
 
     def rival(self) -> Peer | None:
-        """A live worker with the same chosen id that registered before this one."""
+        """A live worker with the same chosen id that registered before this one.
+
+        One that died elsewhere may have left a heartbeat on its way to the database, which is carried out late. So one
+        beat does not show that it lives.
+        """
         if not self._named or self._elders is None:
             return None
         for peer in self.peers:
             if peer.worker_id == self.worker.worker_id and not peer.dead and peer.token in self._elders:
-                beats = peer.beat != self._elders[peer.token]
+                beats = self._elders[peer.token][1] > _LATE_LOOKS
                 if not here().certainly_gone(peer.host, self._own) and (beats or same_machine(peer.host, self._own)):
                     return peer
         return None

@@ -28,6 +28,7 @@ CASES: Final = {
     "dbos-804": Case(dbos.old_and_new_have_one_name, dbos.WORKFLOWS),
     "dbos-805": Case(dbos.stuck_in_front, dbos.WORKFLOWS),
     "late-answer": Case(leases.late_answer, leases.WORKFLOWS),
+    "late-heartbeat": Case(leases.late_heartbeat, leases.WORKFLOWS),
     "late-question": Case(leases.late_question, leases.WORKFLOWS),
     "cancelled-after-a-death": Case(mends.cancelled_after_a_death, mends.WORKFLOWS),
     "lapse-amid-an-append": Case(mends.lapse_amid_an_append, mends.WORKFLOWS),

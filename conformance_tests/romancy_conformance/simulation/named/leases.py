@@ -9,9 +9,10 @@ from romancy import WorkflowContext, activity, workflow
 from romancy_conformance.simulation.named.scene import did
 
 if TYPE_CHECKING:
+    from romancy.storage.records import Worker
     from romancy_conformance.simulation.named.scene import Scene, SimulatedWorker
 
-__all__ = ["WORKFLOWS", "late_answer", "late_question"]
+__all__ = ["WORKFLOWS", "late_answer", "late_heartbeat", "late_question"]
 
 _MANY = 150
 _LEASE = 9.0
@@ -140,3 +141,29 @@ async def late_question(scene: Scene) -> None:
     await scene.until(lambda: taken.at is not None, "the takeover by b")
     await asyncio.sleep(5.0)
     _judge(scene, owner, taken)
+
+
+async def late_heartbeat(scene: Scene) -> None:
+    """A worker dies, and the next one of its name begins elsewhere. Then the last heartbeat of the dead one arrives."""
+    told: list[Worker] = []
+
+    def noted(store: Any) -> None:
+        heartbeat = store.heartbeat
+
+        async def beat(worker: Worker) -> Any:
+            told.append(worker)
+            return await heartbeat(worker)
+
+        store.heartbeat = beat
+
+    await scene.app.start(parts.options(instance_id="parts"))
+    old = scene.worker("old", WORKFLOWS, machine=0, alters=noted, max_activities=1, worker_id="local")
+    await scene.until(lambda: len(scene.effects) > 3, "the work of old")
+    old.kill()
+    last, before = told[-1], len(told)
+    new = scene.worker("new", WORKFLOWS, machine=1, alters=noted, worker_id="local")
+    await scene.until(lambda: len(told) > before + 1, "the second heartbeat of new")
+    await scene.reads.heartbeat(last)
+    await asyncio.sleep(scene.chance.uniform(10.0, 20.0))
+    if new.process.is_dead or "new" not in {effect.process for effect in scene.effects}:
+        scene.find("crew", "parts", "the next worker of its name took the dead one for a living one, and gave up")
