@@ -92,6 +92,8 @@ _ATTACHING: Final = Reason(
     UsageError, "session: another file cannot take part in this transaction; open a connection of your own to it"
 )
 OVER: Final = Reason(UsageError, ENDED)
+_AGAIN: Final = 0.1
+"""Seconds after which a statement that still runs is interrupted again."""
 
 
 class GuardedConnection(sqlite3.Connection):
@@ -157,14 +159,22 @@ class GuardedConnection(sqlite3.Connection):
         """
         self.over = reason
         done = False
-        with self.busy:
+        self._wait_for_the_user()
+        try:
             self._in_use = False
             self._close_cursors()
             if super().in_transaction and parting is not None:
                 done = self._part(parting)
             self.roll_back()
             self._in_use = True
+        finally:
+            self.busy.release()
         return done
+
+    def _wait_for_the_user(self) -> None:
+        """Enter once no statement of the user runs. An interrupt that comes before a statement begins is lost."""
+        while not self.busy.acquire(timeout=_AGAIN):
+            self.interrupt()
 
     def roll_back(self) -> None:
         """Romancy's own rollback, if there is a transaction."""
@@ -201,7 +211,8 @@ class GuardedConnection(sqlite3.Connection):
     def really_close(self) -> None:
         """Close the connection, which user code cannot do."""
         self.over = self.over or OVER
-        super().close()
+        with self.busy:
+            super().close()
 
     @property
     def in_transaction(self) -> bool:
@@ -317,6 +328,11 @@ class GuardedCursor(sqlite3.Cursor):
 
     Two threads inside one connection can wait for each other for ever: one for Python, one for SQLite.
     """
+
+    def close(self) -> None:
+        """Close it, as one thread. While one is inside `close`, another one would free the statement that it resets."""
+        with cast("GuardedConnection", self.connection).busy:
+            super().close()
 
     def execute(self, sql: str, parameters: Any = (), /) -> GuardedCursor:
         guard = cast("GuardedConnection", self.connection)
