@@ -456,7 +456,7 @@ class Romancy(Followed):
         return await self._declare(definition_of(schedule_id, call, checked, self._access.stored_size))
 
     async def _declare(self, definition: Definition) -> ScheduleHandle:
-        handle = ScheduleHandle(self, definition.id)
+        handle = ScheduleHandle(self, self, definition.id)
         found = await handle.get()
         if found is None or found.definition != definition.without_input:
             since = moment_of(await self._now())
@@ -475,7 +475,7 @@ class Romancy(Followed):
     def schedule_handle(self, schedule_id: str) -> ScheduleHandle:
         """A handle of a schedule, wherever it was declared."""
         self._access.opened()
-        return ScheduleHandle(self, schedule_id)
+        return ScheduleHandle(self, self, schedule_id)
 
     async def schedules(self) -> list[Schedule]:
         """All schedules, by id."""

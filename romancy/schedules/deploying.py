@@ -53,6 +53,6 @@ async def _deploy(
         if one.definition.declared and known is not None and known.schedule is None:
             logger.info("workflow %s declares no schedule any more: its schedule is deleted", one.id)
             try:
-                await ScheduleHandle(app, one.id).delete()
+                await ScheduleHandle(app, app, one.id).delete()
             except InstanceNotFoundError:
                 pass  # another worker was faster

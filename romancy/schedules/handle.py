@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +15,7 @@ from romancy._options import whole_number
 from romancy._schedule_options import check_overlap
 from romancy._schedule_times import due
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, UsageError
-from romancy.handle import Handle
 from romancy.schedules.declared import check_schedule_id
-from romancy.schedules.keeper import KEEPER
 from romancy.schedules.records import (
     ORDER,
     WORKFLOW,
@@ -34,9 +33,10 @@ from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import check_text
 
 if TYPE_CHECKING:
-    from romancy._followed import Followed
     from romancy._schedule_options import Overlap
     from romancy.instance import Instance
+    from romancy.managing.instances import Instances
+    from romancy.messages.senders import Senders
     from romancy.schedules.records import Order
 
 __all__ = ["Schedule", "ScheduleHandle", "all_schedules"]
@@ -93,9 +93,10 @@ class Schedule(Struct, frozen=True, kw_only=True):
 class ScheduleHandle:
     """A schedule by its id. Every call is durable when it returns, and a worker carries it out."""
 
-    def __init__(self, app: Followed, schedule_id: str) -> None:
+    def __init__(self, instances: Instances, senders: Senders, schedule_id: str) -> None:
         check_schedule_id(schedule_id)
-        self._app = app
+        self._instances = instances
+        self._senders = senders
         self._id = schedule_id
 
     @property
@@ -109,8 +110,8 @@ class ScheduleHandle:
 
     async def get(self) -> Schedule | None:
         """The schedule as it is now. None: it does not exist, or was deleted."""
-        found = await self._app.get_instance(self.instance_id)
-        return None if found is None or found.status in TERMINAL_STATUSES else await _described(self._app, found)
+        found = await self._instances.get_instance(self.instance_id)
+        return None if found is None or found.status in TERMINAL_STATUSES else await _described(self._instances, found)
 
     async def next(self, count: int = 1) -> list[datetime]:
         """Its next ticks, at most this many, in UTC. A paused schedule has none."""
@@ -146,13 +147,19 @@ class ScheduleHandle:
         await self._order(Backfill(moment_of(first), moment_of(last)))
 
     async def delete(self) -> None:
-        """End the schedule, and return when it has ended. Its runs go on, and their rows stay."""
+        """End the schedule, and return when a worker has ended it. Its runs go on, and their rows stay."""
+        await self.order_delete()
+        with suppress(InstanceNotFoundError):
+            async for _ in self._instances.entries_of(self.instance_id, follow=True):
+                pass
+
+    async def order_delete(self) -> None:
+        """End the schedule, as soon as there is a worker."""
         await self._order(Delete())
-        await Handle(self._app, self.instance_id, KEEPER).result()
 
     async def _order(self, order: Order) -> None:
         try:
-            await self._app.signal(self.instance_id, ORDER, order)
+            await self._senders.signal(self.instance_id, ORDER, order)
         except (InstanceNotFoundError, InstanceEndedError):
             raise _unknown(self._id) from None
 
@@ -164,19 +171,19 @@ def _unknown(schedule_id: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(f"there is no schedule {schedule_id!r}: it was never declared here, or was deleted")
 
 
-async def all_schedules(app: Followed) -> list[Schedule]:
+async def all_schedules(instances: Instances) -> list[Schedule]:
     """All schedules that are not deleted, by id."""
     found = [
-        await _described(app, instance)
-        async for instance in app.iter_instances(workflow_name=WORKFLOW)
+        await _described(instances, instance)
+        async for instance in instances.iter_instances(workflow_name=WORKFLOW)
         if instance.workflow_name == WORKFLOW and instance.status not in TERMINAL_STATUSES
     ]
     return sorted(found, key=lambda one: one.id)
 
 
-async def _described(app: Followed, instance: Instance) -> Schedule:
+async def _described(instances: Instances, instance: Instance) -> Schedule:
     """What the instance reported last. Before its first report, what it was started with."""
-    told = await app.report(instance.instance_id)
+    told = await instances.report(instance.instance_id)
     if told is None:
         told = instance.input
     state = msgspec.json.decode(msgspec.json.encode(told), type=State)

@@ -16,7 +16,7 @@ MINUTE = timedelta(minutes=1)
 
 def timing(**options: object) -> Timing:
     given = dict.fromkeys(("cron", "every", "at", "tz", "start", "end", "jitter")) | options
-    return timing_of("schedule 'nightly'", **given)  # type: ignore[arg-type]
+    return timing_of("schedule 'nightly'", **given)
 
 
 def at(*parts: int) -> datetime:

@@ -276,11 +276,14 @@ def scheduled(**options: Any) -> Workflow[..., Any]:
     return Workflow(close_books, name="close_books", **options)
 
 
-async def until_listed(app: Romancy, holds: Callable[[list[Schedule]], bool]) -> list[Schedule]:
+async def until_listed(app: Romancy, schedule_id: str, timings: list[str]) -> list[Schedule]:
+    """All schedules, once the one of this id is due so, or not there."""
     async with asyncio.timeout(SOON):
-        while not holds(found := await app.schedules()):  # noqa: ASYNC110 - another app writes it
+        while True:
+            found = await app.schedules()
+            if [one.timing for one in found if one.id == schedule_id] == timings:
+                return found
             await asyncio.sleep(0.02)
-    return found
 
 
 async def test_a_deploy_adds_changes_and_removes_what_the_code_declares(
@@ -294,12 +297,8 @@ async def test_a_deploy_adds_changes_and_removes_what_the_code_declares(
         ({}, ""),
     ):
         app = await open_app(workflows=[scheduled(**options)])
-        found = await until_listed(
-            client,
-            lambda found, timing=timing: (
-                [one.timing for one in found if one.id == "close_books"] == [timing] * bool(timing)
-            ),
-        )
+        expected = [timing] if timing else []
+        found = await until_listed(client, "close_books", expected)
         assert "by_hand" in [one.id for one in found]
         await app.drain(0)
 
