@@ -98,7 +98,8 @@ def _show(one: Schedule, *, json_lines: bool) -> None:
     state = f"paused: {one.paused}" if one.paused is not None else f"next {_utc(one.next)}"
     click.echo(f"{one.id}: {one.workflow}, {one.timing}; {state}")
     click.echo(f"{one.started} runs, {one.failed} failed; {one.skipped} ticks were skipped")
-    click.echo(f"overlap {one.overlap}, catchup {one.catchup}, {'is paused' if one.pause_on_failure else 'goes on'} when a run fails")
+    failing = "pauses" if one.pause_on_failure else "goes on"
+    click.echo(f"overlap {one.overlap}, catchup {one.catchup}; it {failing} when a run fails")
     table(("TIME (UTC)", "OUTCOME", "ID"), ((_utc(run.scheduled_at), run.outcome, run.instance_id) for run in one.runs))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._logs import get_logger
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError
 from romancy.schedules.declared import definition_of
-from romancy.schedules.handle import ScheduleHandle, all_schedules
+from romancy.schedules.handle import ScheduleHandle, all_states
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -48,11 +48,12 @@ async def _deploy(
     for name, workflow in workflows.items():
         if workflow.schedule is not None:
             await declare(definition_of(name, workflow.bind(), workflow.schedule, declared=True))
-    for one in await all_schedules(app):
-        known = workflows.get(one.id)
+    for one in await all_states(app):
+        schedule_id = one.definition.id
+        known = workflows.get(schedule_id)
         if one.definition.declared and known is not None and known.schedule is None:
-            logger.info("workflow %s declares no schedule any more: its schedule is deleted", one.id)
+            logger.info("workflow %s declares no schedule any more: its schedule is deleted", schedule_id)
             try:
-                await ScheduleHandle(app, app, one.id).delete()
+                await ScheduleHandle(app, app, schedule_id).delete()
             except InstanceNotFoundError:
                 pass  # another worker was faster

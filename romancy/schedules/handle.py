@@ -20,7 +20,6 @@ from romancy.schedules.records import (
     ORDER,
     WORKFLOW,
     Backfill,
-    Definition,
     Delete,
     Pause,
     Resume,
@@ -29,7 +28,7 @@ from romancy.schedules.records import (
     Trigger,
     instance_of,
 )
-from romancy.status import TERMINAL_STATUSES
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 
 if TYPE_CHECKING:
@@ -39,9 +38,10 @@ if TYPE_CHECKING:
     from romancy.messages.senders import Senders
     from romancy.schedules.records import Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules"]
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "all_states", "state_of"]
 
 _MOST_NEXT: Final = 1000
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 _FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -67,7 +67,6 @@ class Schedule(Struct, frozen=True, kw_only=True):
     """How many runs have failed."""
     runs: tuple[ScheduleRun, ...]
     """The last ten runs, in the order of their starts."""
-    definition: Definition
 
     @classmethod
     def of(cls, state: State) -> Schedule:
@@ -86,7 +85,6 @@ class Schedule(Struct, frozen=True, kw_only=True):
             skipped=progress.skipped,
             failed=progress.failed,
             runs=progress.runs,
-            definition=definition,
         )
 
 
@@ -110,20 +108,20 @@ class ScheduleHandle:
 
     async def get(self) -> Schedule | None:
         """The schedule as it is now. None: it does not exist, or was deleted."""
-        found = await self._instances.get_instance(self.instance_id)
-        return None if found is None or found.status in TERMINAL_STATUSES else await _described(self._instances, found)
+        found = await state_of(self._instances, self._id)
+        return None if found is None else Schedule.of(found)
 
     async def next(self, count: int = 1) -> list[datetime]:
         """Its next ticks, at most this many, in UTC. A paused schedule has none."""
         if whole_number(count, "the count of next()") > _MOST_NEXT:
             raise UsageError(f"next() gives 1 to {_MOST_NEXT:,} ticks, not {count!r}")
-        found = await self.get()
+        found = await state_of(self._instances, self._id)
         if found is None:
             raise _unknown(self._id)
-        if found.paused is not None:
+        if found.progress.paused is not None:
             return []
-        now = datetime.now(UTC)
-        first = now if found.next is None or now < found.next else found.next
+        now, coming = datetime.now(UTC), found.progress.next
+        first = now if coming is None or now < coming else coming
         return list(due(found.definition.options.timing, first - datetime.resolution, _FOR_EVER, count).ticks)
 
     async def pause(self, note: str = "") -> None:
@@ -171,20 +169,31 @@ def _unknown(schedule_id: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(f"there is no schedule {schedule_id!r}: it was never declared here, or was deleted")
 
 
-async def all_schedules(instances: Instances) -> list[Schedule]:
+async def state_of(instances: Instances, schedule_id: str) -> State | None:
+    """A schedule as it is now. None: it does not exist, or was deleted."""
+    found = await instances.get_instance(instance_of(schedule_id))
+    return None if found is None or found.status in TERMINAL_STATUSES else await _told_by(instances, found)
+
+
+async def all_states(instances: Instances) -> list[State]:
     """All schedules that are not deleted, by id."""
     found = [
-        await _described(instances, instance)
-        async for instance in instances.iter_instances(workflow_name=WORKFLOW)
-        if instance.workflow_name == WORKFLOW and instance.status not in TERMINAL_STATUSES
+        await _told_by(instances, instance)
+        async for instance in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)
+        if instance.workflow_name == WORKFLOW
     ]
-    return sorted(found, key=lambda one: one.id)
+    return sorted(found, key=lambda one: one.definition.id)
 
 
-async def _described(instances: Instances, instance: Instance) -> Schedule:
+async def all_schedules(instances: Instances) -> list[Schedule]:
+    """All schedules that are not deleted, by id."""
+    return [Schedule.of(one) for one in await all_states(instances)]
+
+
+async def _told_by(instances: Instances, instance: Instance) -> State:
     """What the instance reported last. Before its first report, what it was started with."""
     told = await instances.report(instance.instance_id)
     if told is None:
         told = instance.input
     state = msgspec.json.decode(msgspec.json.encode(told), type=State)
-    return Schedule.of(replace(state, definition=state.definition.without_input))
+    return replace(state, definition=state.definition.without_input)
