@@ -7,6 +7,7 @@ runs right after the gap, and a time that comes twice runs once, except where th
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -26,7 +27,7 @@ _LEAST: Final = 1.0
 """An interval of less than a second is work for a loop in a workflow."""
 _MOST_MOMENTS: Final = 1000
 _FIELDS: Final = 5
-_EXTRA: Final = "a cron expression needs the package cronsim: pip install 'romancy[schedules]'"
+_EXTRA: Final = "schedules need the package cronsim, here and where workers run: pip install 'romancy[schedules]'"
 
 
 class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,6 +144,8 @@ def timing_of(
     jitter: Duration | None,
 ) -> Timing:
     """The timing of these options. Raises UsageError, which names `what` they belong to and the option."""
+    if find_spec("cronsim") is None:
+        raise UsageError(f"{what}: {_EXTRA}")
     given = [name for name, value in (("cron", cron), ("every", every), ("at", at)) if value is not None]
     if len(given) != 1:
         names = " and ".join(f"{name}=" for name in given) or "none of them"
@@ -199,10 +202,8 @@ def _zone(tz: Any, what: str) -> str:
 
 def _check_cron(timing: Timing, what: str) -> None:
     """Refuse what is no cron expression, and one that no day fits, as the 31st of February."""
-    try:
-        from cronsim import CronSimError  # noqa: PLC0415 - the extra `schedules`
-    except ImportError:
-        raise UsageError(f"{what}: {_EXTRA}") from None
+    from cronsim import CronSimError  # noqa: PLC0415 - the extra `schedules`
+
     if not isinstance(timing.cron, str):
         raise UsageError(f"{what}: cron= takes a text of five fields, not {type(timing.cron).__name__}")
     expression = timing.cron

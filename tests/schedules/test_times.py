@@ -195,3 +195,9 @@ def test_a_timing_that_cannot_be_is_refused_by_name(options: dict[str, object], 
         timing(**options)
     assert why in str(error.value)
     assert "schedule 'nightly'" in str(error.value)
+
+
+def test_without_the_extra_a_schedule_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("romancy._schedule_times.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"romancy\[schedules\]"):
+        timing(every=60)
