@@ -50,6 +50,8 @@ from romancy.log import LogEntry
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
+from romancy.schedules.handle import Schedule, ScheduleHandle
+from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session, SyncSession
 from romancy.status import Status
@@ -99,6 +101,9 @@ __all__ = [
     "RetryPolicy",
     "Romancy",
     "RomancyError",
+    "Schedule",
+    "ScheduleHandle",
+    "ScheduleRun",
     "Sent",
     "SerializationError",
     "Session",

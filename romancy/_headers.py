@@ -6,14 +6,26 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, Final, cast
 
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.storage.limits import check_id, check_text
 
-__all__ = ["MAX_HEADERS_BYTES", "bringing", "brought", "extensions_of", "headers_of", "trace_of"]
+__all__ = [
+    "MAX_HEADERS_BYTES",
+    "SCHEDULED_AT",
+    "bringing",
+    "brought",
+    "extensions_of",
+    "headers_of",
+    "scheduled_at",
+    "trace_of",
+]
 
 MAX_HEADERS_BYTES: Final = 16 * 1024
+SCHEDULED_AT: Final = "romancy-scheduled-at"
+"""The header by which a run of a schedule knows its time."""
 _NAME: Final = re.compile(r"[a-z0-9]{1,64}")
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACESTATE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
@@ -42,6 +54,12 @@ def trace_of(headers: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(state, str) and _TRACESTATE.fullmatch(state) is not None:
         return {"traceparent": parent, "tracestate": state}
     return {"traceparent": parent}
+
+
+def scheduled_at(headers: Mapping[str, str]) -> datetime | None:
+    """For which time a schedule has started the instance with these headers."""
+    given = headers.get(SCHEDULED_AT)
+    return None if given is None else datetime.fromisoformat(given)
 
 
 def headers_of(given: Any, what: str) -> dict[str, str]:

@@ -12,8 +12,10 @@ from romancy._followed import Followed
 from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
+from romancy._microseconds import moment_of
 from romancy._named_workflows import workflow_named
 from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, whole_number, yes_or_no
+from romancy._schedule_options import ScheduleOptions
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
@@ -33,6 +35,11 @@ from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
 from romancy.retry import policy, seconds
+from romancy.schedules.declared import check_schedule_id, definition_of
+from romancy.schedules.deploying import deploy
+from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, state_of
+from romancy.schedules.keeper import KEEPER, known_here
+from romancy.schedules.records import ORDER, Change, Progress
 from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
 from romancy.starting.starter import Starter
@@ -45,12 +52,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from romancy._schedule_options import ScheduleKeywords
     from romancy.core import Activation
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
     from romancy.retry import Duration, RetryPolicy
+    from romancy.schedules.records import Definition
     from romancy.serialization import PayloadCodec
     from romancy.storage.passwords import PasswordSource
     from romancy.storage.protocol import Store
@@ -68,6 +77,7 @@ class Romancy(Followed):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
+    _deploys_schedules = True
     _starter: Starter
     """Starts instances. It is made anew when the app is opened, as `_waiting` is."""
 
@@ -226,6 +236,8 @@ class Romancy(Followed):
             await store.close()
             raise
         self._access.open(store, asyncio.get_running_loop(), lists)
+        if self._works and self._deploys_schedules:
+            self._tasks.append(asyncio.create_task(deploy(self, self._registry.workflows, self._declare)))
         return self
 
     async def _begin(self, store: Store) -> None:
@@ -242,7 +254,7 @@ class Romancy(Followed):
             )
             worker = Worker(
                 store,
-                self._registry,
+                self._registry.also_knowing(known_here()),
                 self._settings,
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
@@ -419,6 +431,55 @@ class Romancy(Followed):
         check_if_exists(if_exists)
         store = self._access.opened("start")
         return await self._starter.start_or_signal(store, call, event, data, key=key, id=id, if_exists=if_exists)
+
+    # ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def schedule(
+        self, schedule_id: str, call: Call[Any], /, **options: Unpack[ScheduleKeywords]
+    ) -> ScheduleHandle:
+        """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
+
+        `call` is `workflow.bind(…)`, with the options of its runs. The schedule is durable when this returns, and any
+        worker of this database keeps it. Calling again with the same id changes nothing if nothing differs; otherwise
+        the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the run reads
+        the time as `ctx.scheduled_at`.
+
+        `overlap` says what becomes of a tick that comes while a run is open: "skip" drops it, "buffer_one" keeps one
+        until that run has ended, "allow" starts it. `catchup` is for ticks that came while no worker ran: "one" starts
+        the last one, "all" all of them, "none" only one that is less than a minute late, and a duration those that are
+        not later. With `pause_on_failure=True`, a failed run pauses the schedule. `jitter` puts each start off by a
+        random part of it. Nothing is due before `start` and after `end`.
+        """
+        self._access.opened("schedule")
+        check_schedule_id(schedule_id)
+        checked = ScheduleOptions.of(f"schedule {schedule_id!r}", options)
+        return await self._declare(definition_of(schedule_id, call, checked, self._access.stored_size))
+
+    async def _declare(self, definition: Definition) -> ScheduleHandle:
+        handle = ScheduleHandle(self, self, definition.id)
+        found = await state_of(self, definition.id)
+        if found is None or found.definition != definition.without_input:
+            since = moment_of(await self._now())
+            first = KEEPER.options(instance_id=handle.instance_id).bind(definition, Progress(since=since))
+            await self.signal_with_start(first, ORDER, Change(definition, since), if_exists="restart_ended")
+        return handle
+
+    async def _now(self) -> int:
+        """The time of the database, in microseconds."""
+        access = self._access
+        if access.worker is not None:
+            return access.worker.clock.now()
+        _, now = await access.writes_as(access.opened())
+        return now
+
+    def schedule_handle(self, schedule_id: str) -> ScheduleHandle:
+        """A handle of a schedule, wherever it was declared."""
+        self._access.opened()
+        return ScheduleHandle(self, self, schedule_id)
+
+    async def schedules(self) -> list[Schedule]:
+        """All schedules, by id."""
+        return await all_schedules(self)
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...

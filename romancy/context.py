@@ -14,6 +14,7 @@ from uuid import UUID
 
 from msgspec import Raw
 
+from romancy._headers import scheduled_at
 from romancy._message_conditions import stored_here
 from romancy._microseconds import microseconds_of, moment_of
 from romancy._outgoing import event_message, name_of_event
@@ -89,6 +90,11 @@ class WorkflowContext:
     def headers(self) -> dict[str, str]:
         """The headers that the starter sent."""
         return dict(self._commands.started.headers)
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """For which time a schedule has started this instance. None: no schedule has."""
+        return scheduled_at(self._commands.started.headers)
 
     @property
     def is_replaying(self) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import unwrap
 from itertools import chain
 from typing import Any, Final, NoReturn, Protocol, TypeVar
@@ -194,6 +194,12 @@ class Registry:
         """The activities by name as this workflow means them: its own take precedence over others of the same name."""
         own = self.own.get(workflow, {})
         return self.activities if own.items() <= self.activities.items() else {**self.activities, **own}
+
+    def also_knowing(self, workflows: Iterable[Any]) -> Registry:
+        """This registry and workflows of the library itself, which no app has to name."""
+        added = {workflow.name: workflow for workflow in workflows}
+        own = {name: _unique(_activities_of([workflow])) for name, workflow in added.items()}
+        return replace(self, workflows={**added, **self.workflows}, own={**own, **self.own})
 
     @classmethod
     def collect(cls, workflows: Iterable[Any] | None = None) -> Registry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property, update_wrapper
+from inspect import Parameter, signature
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -17,6 +18,7 @@ from typing import (
     Self,
     TypeVar,
     Unpack,
+    cast,
     overload,
 )
 
@@ -24,6 +26,7 @@ from msgspec import Raw
 
 from romancy._expected_options import OF_STARTS, OF_WORKFLOW, answer_options, refuse_unknown
 from romancy._headers import headers_of
+from romancy._schedule_options import ScheduleOptions
 from romancy._sizes import check_large
 from romancy._start_options import StartKeywords, StartOptions
 from romancy.child import ChildHandle
@@ -48,6 +51,7 @@ from romancy.storage.query import path_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from romancy._schedule_options import ScheduleKeywords
     from romancy.core import Commands
 
 __all__ = ["Call", "Workflow", "workflow"]
@@ -92,6 +96,7 @@ class Workflow(Generic[P, R_co]):
         event_handler: bool = False,
         index: Sequence[str] = (),
         version: str | None = None,
+        schedule: ScheduleKeywords | None = None,
     ) -> None:
         check_function(fn, "workflow")
         if not is_async(fn):
@@ -106,6 +111,8 @@ class Workflow(Generic[P, R_co]):
         self.signature = Signature.of(fn, 1, subject=f"workflow {self.name!r}")
         check_context(self.signature, WorkflowContext)
         self.signature.check_known()
+        self.schedule = None if schedule is None else _schedule(fn, schedule)
+        """When a worker that knows this workflow starts it, without arguments."""
         self.given = StartOptions()
         """The options of a start."""
         self._fingerprint: list[str] = []
@@ -275,6 +282,7 @@ def workflow(
     event_handler: bool = False,
     index: Sequence[str] = (),
     version: str | None = None,
+    schedule: ScheduleKeywords | None = None,
 ) -> _WorkflowDecorator: ...
 def workflow(fn: Any = None, /, **options: Any) -> Any:
     """Declare an `async def` whose first parameter is the WorkflowContext as a workflow.
@@ -287,6 +295,32 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
         return declare(Workflow(fn, **options))
 
     return decorate if fn is None else decorate(fn)
+
+
+def _schedule(fn: Callable[..., Any], options: Any) -> ScheduleOptions:
+    """The options, for a workflow that needs no arguments. Raises RegistrationError."""
+    what = f"@workflow on {fn.__qualname__}: schedule="
+    if not isinstance(options, dict):
+        raise RegistrationError(
+            f'{what} takes the options of app.schedule by their names, such as {{"cron": "0 2 * * *"}}'
+        )
+    needed = [each.name for each in list(signature(fn).parameters.values())[1:] if _is_needed(each)]
+    if needed:
+        raise RegistrationError(
+            f"{what} starts the workflow without arguments, and it needs {needed[0]!r}: give it a default, or use "
+            "app.schedule(id, workflow.bind(…))"
+        )
+    try:
+        return ScheduleOptions.of(what, cast("ScheduleKeywords", options))
+    except UsageError as error:
+        raise RegistrationError(str(error)) from None
+
+
+def _is_needed(parameter: Parameter) -> bool:
+    return parameter.default is Parameter.empty and parameter.kind not in (
+        Parameter.VAR_POSITIONAL,
+        Parameter.VAR_KEYWORD,
+    )
 
 
 def _declared(fn: Callable[..., Any], paths: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,20 @@ from posixpath import normpath
 from typing import TYPE_CHECKING, NamedTuple
 
 import romancy
-from romancy import Romancy, _call_options, _start_options, dashboard, errors, hooks, http, outbox, query, sync, testing
+from romancy import (
+    Romancy,
+    _call_options,
+    _schedule_options,
+    _start_options,
+    dashboard,
+    errors,
+    hooks,
+    http,
+    outbox,
+    query,
+    sync,
+    testing,
+)
 from romancy.ext import django, otel, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
@@ -41,17 +54,19 @@ INTERNAL = {
     "Instance": {"of", "raw_input"},
     "InstanceFilter": {"among", "of", "query", "statuses"},
     "RetryPolicy": {"decide", "delay"},
+    "Schedule": {"of"},
     "Romancy": {"error_names", "outcome", "watch"},
     "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {
         "body", "check", "code", "delay", "encode", "headers", "instance_id", "is_same_call", "kind", "launch", "limit",
-        "read_result", "write_result",
+        "read_result", "schedule", "write_result",
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
-    "Ingress", "Purged", "Session", "Subscription", "SyncChannel", "SyncHandle", "SyncSubscription",
+    "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
+    "SyncHandle", "SyncScheduleHandle", "SyncSubscription",
     "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
@@ -168,7 +183,7 @@ def _unpacked(signatures: list[str]) -> list[str]:
 
 def _keywords(kind: str) -> dict[str, tuple[str, str]]:
     """The keywords of a TypedDict of options with those of its bases: how each is written, and what is said of it."""
-    (module,) = (each for each in (_call_options, _start_options) if hasattr(each, kind))
+    (module,) = (each for each in (_call_options, _schedule_options, _start_options) if hasattr(each, kind))
     source = _source(module.__name__)
     (node,) = (each for each in source.module.body if isinstance(each, ast.ClassDef) and each.name == kind)
     found: dict[str, tuple[str, str]] = {}

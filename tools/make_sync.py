@@ -34,13 +34,19 @@ LEFT_OUT: Final = {
 }
 """Public methods without a twin, and the reasons."""
 
-NAMES: Final = {"Romancy": "SyncRomancy", "Handle": "SyncHandle", "AppChannel": "SyncChannel"}
+NAMES: Final = {
+    "Romancy": "SyncRomancy",
+    "Handle": "SyncHandle",
+    "ScheduleHandle": "SyncScheduleHandle",
+    "AppChannel": "SyncChannel",
+}
 """The classes that have a name of their own in the types."""
 RENAMED: Final = (
     ("AsyncIterator[", "Iterator["),
     ("AppChannel[", "SyncChannel["),
     ("Subscription[", "SyncSubscription["),
     ("Handle[", "SyncHandle["),
+    ("ScheduleHandle", "SyncScheduleHandle"),
 )
 """The names in what a method returns, and those of the twin."""
 HEAD: Final = '''"""{what}
@@ -104,7 +110,13 @@ TWINS: Final = (
         "The app, for code without `await`.",
         "from romancy.app import Romancy\nfrom romancy.sync._calling import Keeper\n"
         "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n"
-        "from romancy.sync._senders import SyncSenders\n",
+        "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._senders import SyncSenders\n",
+    ),
+    Twin(
+        "schedules.handle", "ScheduleHandle", "_schedule", "SyncScheduleHandle", "Caller",
+        "Schedules, for code without `await`.",
+        "from romancy.sync._calling import Caller, Keeper\n",
+        OWN.replace("{original}[{parameter}]", "ScheduleHandle"),
     ),
     Twin(
         "handle", "Handle", "_handle", "SyncHandle", "Caller, Generic[R_co]",
@@ -191,9 +203,9 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
         return [f"self._target.{node.name}({passed})", "return self"]
     if returns.startswith(("AbstractContextManager", "Workflow")):
         return [f"return self._target.{node.name}({passed})"]
-    for kind in ("SyncHandle", "SyncChannel", "SyncSubscription"):
+    for kind in ("SyncHandle", "SyncScheduleHandle", "SyncChannel", "SyncSubscription"):
         inner = "self._keeper" if owner != "Romancy" else "self"
-        if returns.startswith(f"{kind}["):
+        if returns == kind or returns.startswith(f"{kind}["):
             return [f"return {kind}({inner}, {call})"]
         if returns.startswith(f"list[{kind}["):
             return [f"return [{kind}({inner}, one) for one in {call}]"]

@@ -10,9 +10,10 @@ from romancy.declaring.expected_names import refuse_async_with
 from romancy.sync._app import SyncRomancy
 from romancy.sync._channel import SyncChannel
 from romancy.sync._handle import SyncHandle
+from romancy.sync._schedule import SyncScheduleHandle
 from romancy.sync._subscription import SyncSubscription
 
-__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncSubscription"]
+__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncScheduleHandle", "SyncSubscription"]
 
 refuse_async_with(SyncRomancy)
 answer_options(SyncRomancy, OF_APPS)

@@ -11,6 +11,7 @@ from romancy.app import Romancy
 from romancy.sync._calling import Keeper
 from romancy.sync._handle import SyncHandle
 from romancy.sync._instances import SyncInstances
+from romancy.sync._schedule import SyncScheduleHandle
 from romancy.sync._senders import SyncSenders
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Self, Unpack
 
+    from romancy._schedule_options import ScheduleKeywords
     from romancy.checking import Check
     from romancy.event import EventType
     from romancy.hooks import Hook
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration, RetryPolicy
+    from romancy.schedules.handle import Schedule
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.starting.checks import IfExists
     from romancy.storage.passwords import PasswordSource
@@ -250,6 +253,31 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
         """
         return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
+
+    def schedule(self, schedule_id: str, call: Call[Any], /, **options: Unpack[ScheduleKeywords]) -> SyncScheduleHandle:
+        """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
+
+        `call` is `workflow.bind(…)`, with the options of its runs. The schedule is durable when this returns, and any
+        worker of this database keeps it. Calling again with the same id changes nothing if nothing differs; otherwise
+        the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the run reads
+        the time as `ctx.scheduled_at`.
+
+        `overlap` says what becomes of a tick that comes while a run is open: "skip" drops it, "buffer_one" keeps one
+        until that run has ended, "allow" starts it. `catchup` is for ticks that came while no worker ran: "one" starts
+        the last one, "all" all of them, "none" only one that is less than a minute late, and a duration those that are
+        not later. With `pause_on_failure=True`, a failed run pauses the schedule. `jitter` puts each start off by a
+        random part of it. Nothing is due before `start` and after `end`.
+        """
+        return SyncScheduleHandle(self, self._call("schedule", schedule_id, call, **options))
+
+    def schedule_handle(self, schedule_id: str) -> SyncScheduleHandle:
+        """A handle of a schedule, wherever it was declared."""
+        return SyncScheduleHandle(self, self._call("schedule_handle", schedule_id))
+
+    def schedules(self) -> list[Schedule]:
+        """All schedules, by id."""
+        result: list[Schedule] = self._call("schedules")
+        return result
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> SyncHandle[Any]: ...

@@ -65,6 +65,8 @@ class TestApp(Faking, Romancy):
     """
 
     __test__ = False
+    _deploys_schedules = False
+    """A test declares the schedules that it is about. Those of the code would begin to run in every test."""
 
     def __init__(  # noqa: PLR0913 - every choice of the test's
         self,

@@ -98,6 +98,11 @@ PARTS: Final = (
         tools=("fastapi", "gunicorn", "jinja2", "schemathesis", "standardwebhooks", "stripe", "uvicorn"),
     ),
     Part(
+        "schedules",
+        ("tests/schedules", f"{_BEHAVIOUR}/test_schedules.py"),
+        ("tests/schedules/test_times.py",),
+    ),
+    Part(
         "ui",
         ("tests/dashboard", "tests/cli/test_dashboard.py", "tests/cli/test_private.py", "tests/cli/test_reloading.py"),
         ("tests/dashboard/test_instances.py", "tests/cli/test_dashboard.py"),

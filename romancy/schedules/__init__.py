@@ -1,0 +1,1 @@
+"""Schedules: workflows that are started at given times, by any worker."""

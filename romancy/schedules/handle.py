@@ -1,0 +1,199 @@
+"""Schedules as programs see them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from romancy._microseconds import microseconds_of, moment_of
+from romancy._options import whole_number
+from romancy._schedule_options import check_overlap
+from romancy._schedule_times import due
+from romancy.errors import InstanceEndedError, InstanceNotFoundError, UsageError
+from romancy.schedules.declared import check_schedule_id
+from romancy.schedules.records import (
+    ORDER,
+    WORKFLOW,
+    Backfill,
+    Delete,
+    Pause,
+    Resume,
+    ScheduleRun,
+    State,
+    Trigger,
+    instance_of,
+)
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.limits import check_text
+
+if TYPE_CHECKING:
+    from romancy._schedule_options import Overlap
+    from romancy.instance import Instance
+    from romancy.managing.instances import Instances
+    from romancy.messages.senders import Senders
+    from romancy.schedules.records import Order
+
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "all_states", "state_of"]
+
+_MOST_NEXT: Final = 1000
+_OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
+_FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """A schedule as it is now."""
+
+    id: str
+    workflow: str
+    timing: str
+    """When it is due, in words."""
+    overlap: str
+    catchup: str
+    pause_on_failure: bool
+    paused: str | None
+    """Why it is paused. None: it is not."""
+    next: datetime | None
+    """The next tick. None: nothing follows, or it is paused."""
+    started: int
+    """How many runs it has started, since it was declared."""
+    skipped: int
+    """How many ticks had no run: another run was open, or no worker ran in time."""
+    failed: int
+    """How many runs have failed."""
+    runs: tuple[ScheduleRun, ...]
+    """The last ten runs, in the order of their starts."""
+
+    @classmethod
+    def of(cls, state: State) -> Schedule:
+        definition, progress = state.definition, state.progress
+        catchup = definition.options.catchup
+        return cls(
+            id=definition.id,
+            workflow=definition.workflow,
+            timing=str(definition.options.timing),
+            overlap=definition.options.overlap,
+            catchup=catchup if isinstance(catchup, str) else f"{catchup / 1_000_000:g} s",
+            pause_on_failure=definition.options.pause_on_failure,
+            paused=progress.paused,
+            next=progress.next,
+            started=progress.started,
+            skipped=progress.skipped,
+            failed=progress.failed,
+            runs=progress.runs,
+        )
+
+
+class ScheduleHandle:
+    """A schedule by its id. Every call is durable when it returns, and a worker carries it out."""
+
+    def __init__(self, instances: Instances, senders: Senders, schedule_id: str) -> None:
+        check_schedule_id(schedule_id)
+        self._instances = instances
+        self._senders = senders
+        self._id = schedule_id
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def instance_id(self) -> str:
+        """The id of the instance that is this schedule. Its children are the runs."""
+        return instance_of(self._id)
+
+    async def get(self) -> Schedule | None:
+        """The schedule as it is now. None: it does not exist, or was deleted."""
+        found = await state_of(self._instances, self._id)
+        return None if found is None else Schedule.of(found)
+
+    async def next(self, count: int = 1) -> list[datetime]:
+        """Its next ticks, at most this many, in UTC. A paused schedule has none."""
+        if whole_number(count, "the count of next()") > _MOST_NEXT:
+            raise UsageError(f"next() gives 1 to {_MOST_NEXT:,} ticks, not {count!r}")
+        found = await state_of(self._instances, self._id)
+        if found is None:
+            raise _unknown(self._id)
+        if found.progress.paused is not None:
+            return []
+        now, coming = datetime.now(UTC), found.progress.next
+        first = now if coming is None or now < coming else coming
+        return list(due(found.definition.options.timing, first - datetime.resolution, _FOR_EVER, count).ticks)
+
+    async def pause(self, note: str = "") -> None:
+        """Start nothing until `resume`. What is due meanwhile is not started later. Open runs go on."""
+        check_text(note, "note of the pause")
+        await self._order(Pause(note))
+
+    async def resume(self) -> None:
+        """Go on with what is due from now on."""
+        await self._order(Resume())
+
+    async def trigger(self, *, overlap: Overlap | None = None) -> None:
+        """Start one run now, also of a paused schedule. `overlap` replaces that of the schedule for this run."""
+        await self._order(Trigger(None if overlap is None else check_overlap(overlap, "trigger")))
+
+    async def backfill(self, start: datetime, end: datetime) -> None:
+        """Start a run for each tick from `start` to `end`, both included. Ticks that have their run get no other."""
+        first, last = microseconds_of(start, "start of the backfill"), microseconds_of(end, "end of the backfill")
+        if first > last:
+            raise UsageError("backfill: its start is after its end")
+        await self._order(Backfill(moment_of(first), moment_of(last)))
+
+    async def delete(self) -> None:
+        """End the schedule, and return when a worker has ended it. Its runs go on, and their rows stay."""
+        await self.order_delete()
+        with suppress(InstanceNotFoundError):
+            async for _ in self._instances.entries_of(self.instance_id, follow=True):
+                pass
+
+    async def order_delete(self) -> None:
+        """End the schedule, as soon as there is a worker."""
+        await self._order(Delete())
+
+    async def _order(self, order: Order) -> None:
+        try:
+            await self._senders.signal(self.instance_id, ORDER, order)
+        except (InstanceNotFoundError, InstanceEndedError):
+            raise _unknown(self._id) from None
+
+    def __repr__(self) -> str:
+        return f"<schedule {self._id}>"
+
+
+def _unknown(schedule_id: str) -> InstanceNotFoundError:
+    return InstanceNotFoundError(f"there is no schedule {schedule_id!r}: it was never declared here, or was deleted")
+
+
+async def state_of(instances: Instances, schedule_id: str) -> State | None:
+    """A schedule as it is now. None: it does not exist, or was deleted."""
+    found = await instances.get_instance(instance_of(schedule_id))
+    return None if found is None or found.status in TERMINAL_STATUSES else await _told_by(instances, found)
+
+
+async def all_states(instances: Instances) -> list[State]:
+    """All schedules that are not deleted, by id."""
+    found = [
+        await _told_by(instances, instance)
+        async for instance in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)
+        if instance.workflow_name == WORKFLOW
+    ]
+    return sorted(found, key=lambda one: one.definition.id)
+
+
+async def all_schedules(instances: Instances) -> list[Schedule]:
+    """All schedules that are not deleted, by id."""
+    return [Schedule.of(one) for one in await all_states(instances)]
+
+
+async def _told_by(instances: Instances, instance: Instance) -> State:
+    """What the instance reported last. Before its first report, what it was started with."""
+    told = await instances.report(instance.instance_id)
+    if told is None:
+        told = instance.input
+    state = msgspec.json.decode(msgspec.json.encode(told), type=State)
+    return replace(state, definition=state.definition.without_input)
