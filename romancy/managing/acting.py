@@ -11,7 +11,7 @@ from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
 from romancy.status import Status
 from romancy.storage.limits import check_text
-from romancy.storage.records import LATEST, Delivered
+from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ class Acting:
             return Purged()
         return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
 
-    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
+    async def _purge(self, ids: Sequence[str], until: int | None = None) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
         forget = here().seconds() >= self._forgets_at
         store, gone = self._access.to_write("purge", *ids), 0
