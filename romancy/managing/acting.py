@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.engine import descent_of, purge, resume, retry, terminate
+from romancy.engine import descent_of, purge, resume, retry, row_of, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 from romancy.storage.records import Delivered
 
@@ -45,9 +45,11 @@ class Acting:
         check_text(reason, "reason")
         store = self._access.to_write("cancel", instance_id)
         with self._access.deadlines.call("cancel", [instance_id]):
-            found = await store.read(instance_id, limit=0)
-            stuck = found is not None and found.instance.status is Status.STUCK
-            message = CancelMessage(reason=reason, stuck=stuck)
+            row = await row_of(store, instance_id)
+            if row.status in TERMINAL_STATUSES:
+                return False
+            stuck = row.status is Status.STUCK
+            message = CancelMessage(reason=reason, stuck=stuck, life=row.life)
             asked = await self._mailer.mail(store, instance_id, message) is not Delivered.CLOSED
             if stuck and asked:
                 await if_still(self.resume(instance_id))

@@ -320,8 +320,8 @@ PLANTED: Final = (
     Planted(
         name="cancel: a child's end does not say for which run it was",
         file=f"{_ENGINE}/family.py",
-        text="return message.life in (0, life) and not is_of_another_run(message, state)",
-        replacement="return message.life in (0, life)",
+        text="return is_for_life(message, life) and not is_of_another_run(message, state)",
+        replacement="return is_for_life(message, life)",
     ),
     Planted(
         name="refused: what had happened is not written",
