@@ -10,7 +10,7 @@ from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.limits import check_text
+from romancy.storage.limits import check_id, check_text
 from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Acting:
         flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
         with code that fits, and cancel it then.
         """
+        check_id(instance_id)
         check_text(reason, "reason")
         store = self._access.to_write("cancel", instance_id)
         with self._access.deadlines.call("cancel", [instance_id]):
