@@ -8,6 +8,7 @@ import pytest
 
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Program, every, generate
+from romancy_conformance.chaos.shapes.catalogue import SHAPES, drawn
 from romancy_conformance.chaos.undoing import in_order, link
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
@@ -88,3 +89,13 @@ def test_programs_that_are_retried_several_times() -> None:
         for each in family:
             assert ("completed", each.program.failures) == (each.status, each.undone["last"])
             assert each.done["last"] == 1 + each.undone["last"]
+
+
+def test_ids_are_purged_or_programs_recur() -> None:
+    """A purge removes the rows of finished runs."""
+    every = frozenset(SHAPES)
+    rounds = [drawn(f"seed-{number}", every, frozenset()) for number in range(100)]
+
+    assert {(every, frozenset({"recur"})), (every - {"purged"}, frozenset[str]())} == set(rounds)
+    assert (frozenset({"purged"}), frozenset({"recur"})) == drawn("seed", frozenset({"purged"}), frozenset())
+    assert (every, frozenset({"recur"})) == drawn("seed-1", every, frozenset({"recur"}))
