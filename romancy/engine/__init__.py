@@ -25,7 +25,7 @@ from romancy.engine.outside.caller_transaction import send_in, start_alone, star
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
 from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
-from romancy.engine.outside.management import ActingWorker, purge, resume, retry
+from romancy.engine.outside.management import ActingWorker, purge, resume, retry, row_of
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
@@ -71,6 +71,7 @@ __all__ = [
     "refuse_to_wait",
     "resume",
     "retry",
+    "row_of",
     "rows",
     "sealed_input",
     "searchable",

@@ -1,6 +1,7 @@
-"""What parents and children tell each other: which run of both a message is for.
+"""Which life of an instance a message is for and, between parents and children, which run of both.
 
-Both have several runs if they are retried. A message of one run must not reach another.
+An id is used again, and parents and children have several runs if they are retried. What is for one must not reach
+another.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import CancelChild, Parent, StartChild, run_of_child, wanted_by
-from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded
+from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, TerminateMessage
 
 if TYPE_CHECKING:
     from romancy.core import RunEnd, State, WorkflowStarted
     from romancy.engine.messages import Mailed
 
-__all__ = ["end_to_tell", "is_for", "is_of_another_run", "parent_of"]
+__all__ = ["end_to_tell", "is_for", "is_for_life", "is_of_another_run", "parent_of"]
 
 
 def parent_of(instance_id: str, life: int, child: StartChild | CancelChild) -> Parent:
@@ -42,11 +43,18 @@ def is_for(message: Mailed, life: int, state: State) -> bool:
     """
     match message:
         case ChildEnded():
-            return message.life in (0, life) and not is_of_another_run(message, state)
+            return is_for_life(message, life) and not is_of_another_run(message, state)
         case CancelMessage(parent=Parent() as sender):
             return state.started is not None and _gives_up(sender, message.wanted_by, state.started)
+        case CancelMessage() | TerminateMessage():
+            return is_for_life(message, life)
         case _:
             return True
+
+
+def is_for_life(message: ChildEnded | CancelMessage | TerminateMessage, life: int) -> bool:
+    """Whether the message names this life of the instance, or none."""
+    return message.life in (0, life)
 
 
 def is_of_another_run(message: ChildEnded, state: State) -> bool:

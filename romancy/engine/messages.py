@@ -61,12 +61,16 @@ class CancelMessage(msgspec.Struct, frozen=True, tag_field="type", tag="cancel",
     """The parent that gives up its child. The message is not for a later instance with the child's id."""
     wanted_by: str = ""
     """The run of the parent that gives it up. The message is void for any other run of the child; empty: for each."""
+    life: int = 0
+    """The life of the instance that is asked to stop; 0: any, as a parent and older code ask."""
 
 
 class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="terminate", omit_defaults=True):
     """Ends the workflow at once: its code gets no notice, and nothing is compensated."""
 
     reason: str = ""
+    life: int = 0
+    """The life of the instance that is to end; 0: any, as older code asks."""
 
 
 Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage

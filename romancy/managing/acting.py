@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.engine import descent_of, purge, resume, retry, terminate
+from romancy.engine import descent_of, purge, resume, retry, row_of, terminate
 from romancy.engine.messages import CancelMessage
 from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
-from romancy.status import Status
-from romancy.storage.limits import check_text
-from romancy.storage.records import LATEST, Delivered
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.limits import check_id, check_text
+from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +42,15 @@ class Acting:
         flight and undoes the completed ones from the log, without its code. To let its own code end it, `resume` it
         with code that fits, and cancel it then.
         """
+        check_id(instance_id)
         check_text(reason, "reason")
         store = self._access.to_write("cancel", instance_id)
         with self._access.deadlines.call("cancel", [instance_id]):
-            found = await store.read(instance_id, limit=0)
-            stuck = found is not None and found.instance.status is Status.STUCK
-            message = CancelMessage(reason=reason, stuck=stuck)
+            row = await row_of(store, instance_id)
+            if row.status in TERMINAL_STATUSES:
+                return False
+            stuck = row.status is Status.STUCK
+            message = CancelMessage(reason=reason, stuck=stuck, life=row.life)
             asked = await self._mailer.mail(store, instance_id, message) is not Delivered.CLOSED
             if stuck and asked:
                 await if_still(self.resume(instance_id))
@@ -115,7 +118,7 @@ class Acting:
             return Purged()
         return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
 
-    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
+    async def _purge(self, ids: Sequence[str], until: int | None = None) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
         forget = here().seconds() >= self._forgets_at
         store, gone = self._access.to_write("purge", *ids), 0

@@ -19,7 +19,6 @@ from romancy.retry import Duration, seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.passing import changed_by
-from romancy.storage.records import LATEST
 from romancy.testing._clock import StandingClock
 from romancy.testing._ends import EndsOfTest
 from romancy.testing._fakes import Faking
@@ -242,7 +241,7 @@ class TestApp(Faking, Romancy):
         asked = super().report(instance_id, wait=wait, timeout=timeout)
         return await (asked if wait is None else self._opened_time().result_of(asked))
 
-    async def _purge(self, ids: Sequence[str], until: int = LATEST) -> int:
+    async def _purge(self, ids: Sequence[str], until: int | None = None) -> int:
         await self._check_replays()  # their logs will be gone
         return await super()._purge(ids, until)
 

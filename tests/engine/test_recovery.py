@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from romancy.engine.messages import CancelMessage, encode_message
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.lease_keeper import Term
-from romancy.engine.worker.recovery import Recovery
+from romancy.engine.worker.recovery import Recovery, is_given_up
 from romancy.status import Status
 from romancy.storage.records import Claimed, InboxRow, Mailbox, Work
 
@@ -153,6 +153,14 @@ async def test_a_suspect_that_was_cancelled_is_taken_up_and_not_tried() -> None:
     await world.intake.take_in(Work(claimed=[replace(CLAIMED, crashes=2)], mail=[box]), Term())
 
     assert (world.given_up, world.taken_up) == (["i"], [("i", box)])
+
+
+@pytest.mark.parametrize("life", [0, 1, 2])
+def test_only_the_life_that_was_stuck_is_given_up(life: int) -> None:
+    """The cancellation of another one came late: the id was used again since. Older code named no life."""
+    rows = [InboxRow("c", encode_message(CancelMessage(stuck=True, life=life)), 1)]
+
+    assert is_given_up(Mailbox(instance_id="i", life=1, signals=1, rows=rows)) is (life != 2)
 
 
 async def test_what_was_released_during_the_claim_is_not_taken_up_but_asked_for_again() -> None:

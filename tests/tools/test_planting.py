@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from romancy_conformance.chaos.shapes.catalogue import SHAPES
 from romancy_conformance.simulation.named.catalogue import CASES
 from tools.planting import PLANTED, Planted
 from tools.planting.__main__ import job_of
@@ -16,6 +17,7 @@ def test_its_text_is_there_once(planted: Planted) -> None:
     if planted.file.endswith(".py"):
         compile(changed, planted.file, "exec")
     assert planted.case in {"", *CASES}
+    assert {*filter(None, planted.shapes.split(","))} <= SHAPES.keys()
 
 
 def test_a_fault_without_a_place_is_named() -> None:

@@ -30,6 +30,8 @@ class Planted(Struct, frozen=True, kw_only=True):
     """Why the simulation need not find it."""
     case: str = ""
     """The named case that finds it. Random slices nearly never do."""
+    shapes: str = ""
+    """The only shapes that are played, separated by commas; nothing: the usual ones."""
     mend: bool = False
     """Whether the engine once had this fault: a mend is undone."""
 
@@ -327,8 +329,24 @@ PLANTED: Final = (
     Planted(
         name="cancel: a child's end does not say for which run it was",
         file=f"{_ENGINE}/family.py",
-        text="return message.life in (0, life) and not is_of_another_run(message, state)",
-        replacement="return message.life in (0, life)",
+        text="return is_for_life(message, life) and not is_of_another_run(message, state)",
+        replacement="return is_for_life(message, life)",
+    ),
+    Planted(
+        name="cancel: a request that comes late stops the next life of the id",
+        file=f"{_ENGINE}/family.py",
+        text="        case CancelMessage() | TerminateMessage():\n            return is_for_life(message, life)",
+        replacement="        case CancelMessage() | TerminateMessage():\n            return True",
+        shapes="purged",
+        mend=True,
+    ),
+    Planted(
+        name="purge: one that comes late removes the next life of the id",
+        file=f"{_ENGINE}/outside/management.py",
+        text="ids, until = tuple(ended), max(ended.values(), default=0)",
+        replacement="ids, until = ids, (1 << 63) - 1",
+        shapes="purged",
+        mend=True,
     ),
     Planted(
         name="refused: what had happened is not written",

@@ -31,6 +31,7 @@ class Job(NamedTuple):
     changed: dict[str, str]
     unseen: str = ""
     case: str = ""
+    shapes: str = ""
 
 
 class Look(NamedTuple):
@@ -51,7 +52,7 @@ def job_of(planted: Planted) -> Job:
     if source.count(planted.text) != 1:
         raise LookupError(f"{planted.name}: its text occurs {source.count(planted.text)} times in {planted.file}")
     changed = {planted.file: source.replace(planted.text, planted.replacement)}
-    return Job(planted.name, changed, planted.unseen, planted.case)
+    return Job(planted.name, changed, planted.unseen, planted.case, planted.shapes)
 
 
 def jobs() -> list[Job]:
@@ -78,6 +79,7 @@ def look_for(job: Job, seed: str, most: int, cores: int) -> Look:
         command = [
             sys.executable, "-m", "romancy_conformance.simulation", "--seed", seed, "--slices", str(most),
             "--until-found", "--no-shrink", "--cores", str(cores),
+            *(["--shapes", job.shapes] if job.shapes else []),
         ]  # fmt: skip
         environment = planted_tree(job, folder)
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -97,6 +99,7 @@ def told(job: Job, looks: list[Look]) -> str:
     of = f" ({missed} of {len(looks)} seeds missed it)" if missed and len(looks) > 1 else ""
     finding = next((look.finding for look in looks if look.finding), job.unseen)
     played = f"times the case {job.case}" if job.case else "slices"
+    played += f" of {job.shapes}" if job.shapes else ""
     return (
         f"{said} {job.name}: {median(look.slices for look in looks):g} {played}, "
         f"{median(look.hours for look in looks):.1f} h, {median(look.seconds for look in looks):.0f} s of CPU{of}; "

@@ -13,7 +13,7 @@ from pathlib import Path
 from romancy_conformance.chaos.faults import FAULTS, File, Served
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL
 from romancy_conformance.chaos.rounds import WAYS, Plan, Round, Told
-from romancy_conformance.chaos.shapes.catalogue import SHAPES
+from romancy_conformance.chaos.shapes.catalogue import SHAPES, drawn
 from romancy_conformance.chaos.workers import ByTurns, Makes, Nursery, put_tree
 from romancy_conformance.proxy import Proxy
 
@@ -59,6 +59,7 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
                 url, database = options.url, None
             elif served is not None:
                 url, database = await asyncio.to_thread(served.server.fresh_database), served
+            shown, without = drawn(seed, options.shapes, options.without | (UNUSUAL - options.unusual))
             asked = Plan(
                 seed=seed,
                 programs=options.programs,
@@ -67,8 +68,8 @@ async def play(options: argparse.Namespace, served: Served | None, folder: Path)
                 lease=options.lease,
                 patience=options.patience,
                 kills=options.kills,
-                without=options.without | (UNUSUAL - options.unusual),
-                shapes=options.shapes,
+                without=without,
+                shapes=shown,
                 instances=options.instances,
             )
             one = await asyncio.to_thread(

@@ -18,10 +18,12 @@ from romancy.core import (
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowStarted,
+    idempotency_key,
 )
 from romancy.serialization import ErrorInfo
 from romancy_conformance.chaos.shapes.acts import DO, UNDO, Act, Stood
-from romancy_conformance.chaos.shapes.honesty import TERMINATED, compare, doubled
+from romancy_conformance.chaos.shapes.honesty import TERMINATED, compare, doubled, of_life
 
 if TYPE_CHECKING:
     from romancy.core import LogEvent
@@ -111,3 +113,11 @@ def test_an_effect_that_stands_twice(stood: list[Stood], found: int) -> None:
     again = Act(UNDO, "i", UNPUT, "b", 1, 9, 12.0)
 
     assert found == len(doubled([DID, UNDID, again], stood, lease=3.0))
+
+
+def test_only_the_effects_of_a_life_are_compared_with_its_log() -> None:
+    """The ids of its activities are those of the life before."""
+    one, two = (Act(DO, "i", PUT, idempotency_key("i", nonce, PUT), 1, 7, 10.0) for nonce in ("n", "m"))
+    started = WorkflowStarted(1, "w", Raw(b"[]"), "n")
+
+    assert [one] == of_life([started, SCHEDULED], [one, two])

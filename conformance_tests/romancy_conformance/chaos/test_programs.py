@@ -8,6 +8,7 @@ import pytest
 
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Node, Program, every, generate, keeping_places
+from romancy_conformance.chaos.shapes.catalogue import SHAPES, drawn
 from romancy_conformance.chaos.undoing import in_order, link
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
@@ -103,3 +104,13 @@ def test_who_keeps_a_place_until_another_instance_has_done_something() -> None:
     assert 2 == count(late, Node("holds"))
     assert 0 == count(Node("wait_first", of=(child, Node("sleeps"))))
     assert 3 == keeping_places(Program("p", (), kin=kin))
+
+
+def test_ids_are_purged_or_programs_recur() -> None:
+    """A purge removes the rows of finished runs."""
+    every = frozenset(SHAPES)
+    rounds = [drawn(f"seed-{number}", every, frozenset()) for number in range(100)]
+
+    assert {(every, frozenset({"recur"})), (every - {"purged"}, frozenset[str]())} == set(rounds)
+    assert (frozenset({"purged"}), frozenset({"recur"})) == drawn("seed", frozenset({"purged"}), frozenset())
+    assert (every, frozenset({"recur"})) == drawn("seed-1", every, frozenset({"recur"}))

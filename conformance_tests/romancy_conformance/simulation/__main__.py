@@ -18,7 +18,7 @@ from romancy_conformance.chaos.faults import ON_CLOCKS
 from romancy_conformance.chaos.kept import Kept
 from romancy_conformance.chaos.programs import CHANNELS, EVENTS, RETRIED, UNUSUAL
 from romancy_conformance.chaos.rounds import Plan
-from romancy_conformance.chaos.shapes.catalogue import SHAPES
+from romancy_conformance.chaos.shapes.catalogue import SHAPES, drawn
 from romancy_conformance.simulation.named.catalogue import CASES
 from romancy_conformance.simulation.named.scene import play_case
 from romancy_conformance.simulation.repeating import add_options, command, kept_of
@@ -58,6 +58,7 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
     left_out = set[str]() if chance.random() < _CROWDED else {"crowd"}
     left_out |= _TIMELY if chance.random() < _CLOCKS else ON_CLOCKS.keys()
     left_out |= UNUSUAL if number % _RETRIES_EVERY else UNUSUAL - RETRIED
+    shown, without = drawn(seed, options.shapes, options.without | IMPOSSIBLE | left_out)
     return Plan(
         seed=seed,
         programs=chance.choice(_PROGRAMS) if options.programs is None else options.programs,
@@ -67,8 +68,8 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
         patience=600.0,
         pauses=_PAUSES,
         deadly=_DEADLY,
-        without=options.without | IMPOSSIBLE | left_out,
-        shapes=options.shapes,
+        without=without,
+        shapes=shown,
         instances=options.instances,
         kept=kept_of(options),
     )

@@ -17,7 +17,7 @@ from romancy.engine.surroundings import here
 from romancy.engine.worker.retrying import RETRIED, opening_of_retry, runs_so_far
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.records import LATEST, MANAGEMENT, Append, Change, Outcome, PruneRequest, Worker
+from romancy.storage.records import MANAGEMENT, Append, Change, Outcome, PruneRequest, Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -160,18 +160,23 @@ async def written(store: Store, item: Append, worker: str) -> Outcome:
     return outcome
 
 
-async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATEST, forget: bool = False) -> int:
+async def purge(store: Store, instance_ids: Sequence[str], *, until: int | None = None, forget: bool = False) -> int:
     """Remove ended instances with all their data, except those changed after `until`. Returns how many.
 
+    Without `until`, those are left that change after they are read here. So a purge that the database carries out late
+    removes no later life of an id.
     With `forget`, old ids of signals are forgotten as well. If some are not removed, another transaction may hold their
     rows for a moment, such as the sweep after a termination: they are tried again.
     """
     if not instance_ids:
         return 0
     ids = tuple(instance_ids)
+    if until is None:
+        ended = await _ended_of(store, ids)
+        ids, until = tuple(ended), max(ended.values(), default=0)
     before = (await store.rooms.reading.census()).now - REMEMBERED if forget else None
     gone = await store.rooms.upkeep.prune(
-        PruneRequest(instance_ids=ids, named_until=until, limit=len(ids), dedupe_before=before)
+        PruneRequest(instance_ids=ids, named_until=until, limit=len(instance_ids), dedupe_before=before)
     )
     for pause in _PAUSES:
         held = await _still_there(store, ids, until) if gone < len(ids) else ()
@@ -184,6 +189,12 @@ async def purge(store: Store, instance_ids: Sequence[str], *, until: int = LATES
 
 async def _still_there(store: Store, ids: Sequence[str], until: int) -> tuple[str, ...]:
     """Those of the instances that could be removed, and are still there."""
-    found = [await store.read(one, limit=0) for one in ids]
+    ended = await _ended_of(store, ids)
+    return tuple(instance_id for instance_id, changed_at in ended.items() if changed_at <= until)
+
+
+async def _ended_of(store: Store, ids: Sequence[str]) -> dict[str, int]:
+    """Those of the instances that have ended, each with the time of its last change."""
+    found = await asyncio.gather(*(store.read(one, limit=0) for one in ids))
     rows = [one.instance for one in found if one is not None]
-    return tuple(row.instance_id for row in rows if row.status in TERMINAL_STATUSES and row.updated_at <= until)
+    return {row.instance_id: row.updated_at for row in rows if row.status in TERMINAL_STATUSES}

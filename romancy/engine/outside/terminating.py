@@ -119,7 +119,7 @@ async def _ask_owner(store: Store, row: InstanceRow, reason: str) -> Delivery | 
 
     None if the request was not accepted.
     """
-    request = _message(row.instance_id, TerminateMessage(reason=reason))
+    request = _message(row.instance_id, TerminateMessage(reason=reason, life=row.life))
     (answer,) = await store.deliver([request])
     if answer is not Delivered.ACCEPTED:
         return None

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from romancy._logs import about, get_logger
 from romancy.core import DivergedError
 from romancy.engine.decide import append_behind, owner_changed, short
+from romancy.engine.family import is_for_life
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
 from romancy.engine.replay import load, load_log
@@ -50,7 +51,7 @@ logger = get_logger("romancy.engine")
 
 
 def is_given_up(box: Mailbox | None) -> bool:
-    """Whether the mail holds a cancellation that was sent while the instance was stuck."""
+    """Whether the mail holds a cancellation that was sent while this life of the instance was stuck."""
     if box is None:
         return False
     for row in box.rows:
@@ -58,7 +59,7 @@ def is_given_up(box: Mailbox | None) -> bool:
             message = decode_message(row.body)
         except StorageError:
             continue  # taking the mail in reports the error
-        if isinstance(message, CancelMessage) and message.stuck:
+        if isinstance(message, CancelMessage) and message.stuck and is_for_life(message, box.life):
             return True
     return False
 

@@ -397,7 +397,10 @@ class Worker:
             self._next_claim.look_for_own()
 
     async def _until_mail_is_read(self, refused: PendingAppend) -> None:
-        """Let claims bring the mail for which the end of the instance was refused: it cannot end earlier."""
+        """Let claims bring the mail for which the end of the instance was refused: it cannot end earlier.
+
+        If another has ended the instance, no claim brings it. Its log tells that to who reads it next.
+        """
         live, change = refused.live, refused.item.change if isinstance(refused.item, Append) else None
         if change is None or live.signals != change.seen:
             return
@@ -406,10 +409,15 @@ class Worker:
         while live.slot is not GONE and not self.claiming.has_stopped:
             self._next_claim.look()
             await self.claiming.answered()
-            if self._intake.has_read(live):
+            if self._intake.has_read(live) or not await self._is_here(live):
                 return
             await asyncio.sleep(pause)  # the claim has failed, or mail of others went first
             pause = min(2 * pause, 1.0)
+
+    async def _is_here(self, live: Live) -> bool:
+        """Whether this worker still owns this life of the instance. No claim brings it mail of another one."""
+        found = await self.store.read(live.instance_id, limit=0)
+        return found is not None and (found.instance.life, found.instance.owner) == (live.life, self.leases.token)
 
     async def _find_taken_children(self, prepared: PendingAppend) -> None:
         """Find the children that cannot be started: they will be refused to the run that asks for them."""

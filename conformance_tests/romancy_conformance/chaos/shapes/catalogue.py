@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import random
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
 from romancy_conformance.chaos.shapes.heavy import Heavy
+from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.small import Small
 from romancy_conformance.chaos.shapes.stopped import Stopped
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from romancy import Workflow
     from romancy_conformance.chaos.shapes.shape import Shape
 
-__all__ = ["SHAPES", "workflows_of"]
+__all__ = ["SHAPES", "drawn", "workflows_of"]
+
+_PURGES: Final = 0.3
+"""The share of rounds with all shapes in which ids are purged."""
 
 _ALL: tuple[Shape, ...] = (
     *(Stopped(how) for how in ("cancel", "terminate", "limit", "deadline", "sibling", "gather")),
@@ -26,8 +31,22 @@ _ALL: tuple[Shape, ...] = (
     Heavy(sealed=True),
     Changed(),
     Small(),
+    Purged(),
 )
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
+
+
+def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return which of these shapes a round plays, and what its programs are without.
+
+    A purge also removes rows of finished runs, of any instance, and the judge needs those of programs that recur. So
+    either ids are purged, or programs recur.
+    """
+    if "purged" not in shapes or "recur" in without:
+        return shapes, without
+    if len(shapes) == 1 or random.Random(f"purges {seed}").random() < _PURGES:
+        return shapes, without | {"recur"}
+    return shapes - {"purged"}, without
 
 
 def workflows_of(*, sealed: bool, old: bool = False) -> tuple[Workflow[..., Any], ...]:

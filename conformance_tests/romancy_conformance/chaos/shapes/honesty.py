@@ -24,6 +24,8 @@ from romancy.core import (
     WorkflowCompleted,
     WorkflowFailed,
     WorkflowRetried,
+    WorkflowStarted,
+    idempotency_key,
 )
 from romancy_conformance.chaos.shapes.acts import DO, UNDO, Act, Stood, put, put_lazily, put_on_a_thread
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from romancy.core import LogEvent
 
-__all__ = ["TERMINATED", "compare", "doubled", "kept"]
+__all__ = ["TERMINATED", "compare", "doubled", "kept", "of_life"]
 
 TERMINATED = "terminated by the shape"
 """The reason by which the judge knows an instance that was terminated."""
@@ -132,6 +134,12 @@ def compare(
     if log.end is not None and not log.is_cut:
         found += _not_undone(log, did, undid)
     return found
+
+
+def of_life(events: Sequence[LogEvent], acts: Iterable[Act]) -> list[Act]:
+    """Return the effects of the life that has this log, if the id of their instance was used several times."""
+    (nonce,) = [event.nonce for event in events if isinstance(event, WorkflowStarted)]
+    return [act for act in acts if act.key == idempotency_key(act.instance, nonce, act.activity)]
 
 
 def _not_in_the_log(

@@ -10,15 +10,26 @@ from romancy import InstanceEndedError, RomancyError, StorageUnavailableError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from romancy import Romancy
+    from romancy.core import LogEvent
     from romancy.storage.protocol import Store
 
-__all__ = ["Scene", "Shape"]
+__all__ = ["Lives", "Scene", "Shape"]
 
 T = TypeVar("T")
+
+
+class Lives:
+    """What the judge has to know of an id that is used several times."""
+
+    def __init__(self) -> None:
+        self.logs: list[Sequence[LogEvent]] = []
+        """The logs of its lives. Empty: there is one life, and its log is in the database."""
+        self.is_begun_twice = False
+        """Whether one of them was begun again after its purge, by a start that its app had sent twice: its keys too."""
 
 
 class Scene:
@@ -32,6 +43,8 @@ class Scene:
         store: Store,
         folder: Path,
         find: Callable[[str, str], None],
+        *,
+        lives: Lives,
     ) -> None:
         self.path = path
         self.chance = chance
@@ -39,6 +52,7 @@ class Scene:
         self.store = store
         self.folder = folder
         self._find = find
+        self.lives = lives
 
     def find(self, kind: str, text: str) -> None:
         """Note what is not as it must be."""

@@ -14,15 +14,16 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.judge import Finding
 from romancy_conformance.chaos.shapes.acts import Act, Stood, read_acts
 from romancy_conformance.chaos.shapes.catalogue import SHAPES, workflows_of
-from romancy_conformance.chaos.shapes.honesty import compare, doubled, kept
-from romancy_conformance.chaos.shapes.shape import Scene
+from romancy_conformance.chaos.shapes.honesty import compare, doubled, kept, of_life
+from romancy_conformance.chaos.shapes.shape import Lives, Scene
 from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from romancy import Romancy
+    from romancy.core import LogEvent
     from romancy.storage.protocol import Store
 
 __all__ = ["Throng"]
@@ -43,6 +44,7 @@ class Throng:
         self._folder = folder
         names = sorted(shapes)
         self.findings: list[Finding] = []
+        self._lives: defaultdict[str, Lives] = defaultdict(Lives)
         shown = [names[at % len(names)] for at in range(instances if names else 0)]
         self.cast = [(f"{seed}-{name}-{at}", name) for at, name in enumerate(shown) if only is None or at in only]
         self.shapes = {name for _, name in self.cast}
@@ -66,7 +68,7 @@ class Throng:
                     self.findings.append(Finding(kind, path, text))
 
                 shape = SHAPES[name]
-                scene = Scene(path, chance, apps[shape.sealed], store, self._folder, find)
+                scene = Scene(path, chance, apps[shape.sealed], store, self._folder, find, lives=self._lives[path])
                 task = asyncio.create_task(shape.play(scene))
                 rows = -1
                 while not (await asyncio.wait({task}, timeout=patience))[0]:
@@ -101,19 +103,30 @@ class Throng:
             by_instance[act.instance].append(act)
         lost = frozenset({*died, *(each.process for each in (*stood, *struck))})
         for instance, text in doubled(acts, [*stood, *struck], lease):
-            self.findings.append(Finding("doubled", instance, text))
+            if not self._lives[instance].is_begun_twice:
+                self.findings.append(Finding("doubled", instance, text))
         for stranger in sorted(by_instance.keys() - there.keys()):
             self.findings.append(Finding("phantom", stranger, "it has acted, and is not there"))
         for instance, (status, sealed) in there.items():
             if status is Status.STUCK:
                 self.findings.append(Finding("parked", instance, "it is stuck"))
-            events = await _insist(partial(self._apps[sealed].history, instance))
-            found = compare(events, by_instance[instance], lost)
-            self.findings += [Finding(kind, instance, text) for kind, text in found]
+            for log, done in await self._lives_of(instance, by_instance[instance], sealed=sealed):
+                self.findings += [Finding(kind, instance, text) for kind, text in compare(log, done, lost)]
         for instance in {finding.instance for finding in self.findings}:
             lines = [kept(act) for act in sorted(by_instance[instance], key=lambda act: act.at)]
             (self._folder / f"{instance}.acts").write_text("\n".join(lines), encoding="utf-8")
         return self.findings
+
+    async def _lives_of(
+        self, instance: str, acts: list[Act], *, sealed: bool
+    ) -> list[tuple[Sequence[LogEvent], list[Act]]]:
+        """Return the log of each life of an instance, with what it did."""
+        lives = self._lives[instance]
+        if lives.is_begun_twice:
+            return []
+        if lives.logs:
+            return [(log, of_life(log, acts)) for log in lives.logs]
+        return [(await _insist(partial(self._apps[sealed].history, instance)), acts)]
 
     async def _until_over(self, patience: float) -> dict[str, tuple[Status, bool]]:
         """Wait for the ends of all instances; return their ends, and whether they are sealed."""
