@@ -44,7 +44,7 @@ COMMANDS: Final = ("make demo", "make test || make test-again")
 _SOME: Final = "tests/project/test_environment.py conformance_tests/romancy_conformance/contract/test_values.py"
 IN_SHORT: Final = ("make demo", f"make test ARGS='{_SOME}'")
 """The same on a machine whose turn for more tests it is not."""
-_HALVES: Final = tuple(("make demo", f"make test ARGS='--part {half}/2' || make test-again") for half in (1, 2))
+_THIRDS: Final = tuple(("make demo", f"make test ARGS='--part {part}/3' || make test-again") for part in (1, 2, 3))
 _SUITES: Final = {12: "bookworm", 13: "trixie"}
 _NAMESPACES: Final = ("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child")
 _USER_NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--map-auto")
@@ -91,7 +91,7 @@ ALL: Final = tuple(
     Pairing(release, root, odd) for release in _SUITES for root in (True, False) for odd in (False, True)
 )
 QUICK: Final = (Pairing(12, root=True, odd=False), Pairing(13, root=False, odd=True))
-"""On one of them a half of all tests runs, on the other a few: by turns, a day each."""
+"""On one of them a third of all tests runs, on the other a few: by turns, a day each."""
 
 
 def require() -> None:
@@ -133,10 +133,10 @@ def _clear_leftovers(folder: Path) -> None:
 
 
 def quick_plan(day: int) -> dict[Pairing, tuple[str, ...]]:
-    """What continuous integration runs on each machine, for a commit of this day. In four days each has all tests."""
+    """What continuous integration runs on each machine, for a commit of this day. In six days each has all tests."""
     turns, place_of_day = divmod(day, len(QUICK))
-    half = _HALVES[turns % len(_HALVES)]
-    return {each: half if place == place_of_day else IN_SHORT for place, each in enumerate(QUICK)}
+    part = _THIRDS[turns % len(_THIRDS)]
+    return {each: part if place == place_of_day else IN_SHORT for place, each in enumerate(QUICK)}
 
 
 def day_of_head(source: Path) -> int:
