@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,7 +16,9 @@ MINUTE = timedelta(minutes=1)
 
 
 def timing(**options: object) -> Timing:
-    given = dict.fromkeys(("cron", "every", "at", "tz", "start", "end", "jitter")) | options
+    given: dict[str, Any] = {
+        name: options.get(name) for name in ("cron", "every", "at", "tz", "start", "end", "jitter")
+    }
     return timing_of("schedule 'nightly'", **given)
 
 
@@ -198,6 +201,8 @@ def test_a_timing_that_cannot_be_is_refused_by_name(options: dict[str, object], 
 
 
 def test_without_the_extra_a_schedule_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("romancy._schedule_times.find_spec", lambda name: None)
+    def nothing(_: str) -> None: ...
+
+    monkeypatch.setattr("romancy._schedule_times.find_spec", nothing)
     with pytest.raises(UsageError, match=r"romancy\[schedules\]"):
         timing(every=60)
