@@ -38,7 +38,7 @@ from romancy.retry import policy, seconds
 from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
 from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, state_of
-from romancy.schedules.keeper import KEEPER, known_here
+from romancy.schedules.keeper import KEEPER, known_here, with_keeper
 from romancy.schedules.records import ORDER, Change, Progress
 from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
@@ -267,7 +267,7 @@ class Romancy(Followed):
             if self._checks and Room.READING in store.rooms.offered:
                 self._tasks.append(asyncio.create_task(tell_misfits(store, worker)))
             if self._ends is not None:
-                self._tasks.append(asyncio.create_task(self._ends.tell(store, self._registry)))
+                self._tasks.append(asyncio.create_task(self._ends.tell(store, self._registry.also_knowing((KEEPER,)))))
         else:
             writer = LogWriter(store)
             self._tasks.append(asyncio.create_task(writer.run()))
@@ -498,7 +498,7 @@ class Romancy(Followed):
         Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
         written and no activity runs. The bodies of workflows run up to the end of each log.
         """
-        return await check_open(self._access.opened(), self.workflows, InstanceFilter.of(where, filters))
+        return await check_open(self._access.opened(), with_keeper(self.workflows), InstanceFilter.of(where, filters))
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""

@@ -13,6 +13,7 @@ from romancy.cli._printing import as_json, json_option, line, say
 from romancy.insight import many
 from romancy.rebuilding import PARTS
 from romancy.rebuilding import rebuild as rebuilt
+from romancy.schedules.keeper import with_keeper
 
 if TYPE_CHECKING:
     from romancy.rebuilding import Findings, Part
@@ -47,7 +48,12 @@ async def rebuild(
     app = load_app(target)
     async with operating(url, app) as operator:
         found = await rebuilt(
-            operator.store, app.workflows, app.codecs, parts=what or PARTS, dry_run=dry_run, progress=_progress
+            operator.store,
+            with_keeper(app.workflows),
+            app.codecs,
+            parts=what or PARTS,
+            dry_run=dry_run,
+            progress=_progress,
         )
     _print(found, json_lines=json_lines, dry_run=dry_run)
     return FAILED if found.left or (dry_run and found.rows + found.index) else 0

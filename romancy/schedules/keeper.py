@@ -44,11 +44,13 @@ from romancy.schedules.records import (
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from msgspec import Raw
 
     from romancy.event import Event
 
-__all__ = ["KEEPER", "known_here"]
+__all__ = ["KEEPER", "known_here", "with_keeper"]
 
 _PORTION: Final = 100
 """How many ticks are looked at, and started, in one step."""
@@ -89,6 +91,11 @@ async def _keep(ctx: WorkflowContext, definition: Definition, progress: Progress
 
 
 KEEPER: Final[Workflow[[Definition, Progress], None]] = Workflow(_keep, name=WORKFLOW, version="1")
+
+
+def with_keeper(workflows: Mapping[str, Workflow[..., Any]]) -> Mapping[str, Workflow[..., Any]]:
+    """Workflows of an app and that of schedules, to replay or to look at whatever is there."""
+    return {KEEPER.name: KEEPER, **workflows}
 
 
 def known_here() -> tuple[Workflow[..., Any], ...]:

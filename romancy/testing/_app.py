@@ -16,6 +16,7 @@ from romancy.app import Romancy
 from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds
+from romancy.schedules.keeper import KEEPER
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.passing import changed_by
@@ -253,7 +254,7 @@ class TestApp(Faking, Romancy):
         """What the bodies of ended instances do and their logs do not say."""
         if self._replays is None or (store := self._access.store) is None:
             return None
-        return await self._replays.check(store, self._registry)
+        return await self._replays.check(store, self._registry.also_knowing((KEEPER,)))
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False

@@ -266,6 +266,46 @@ async def test_a_deleted_schedule_leaves_its_runs_and_can_be_declared_again(app:
     assert (await until(app, again, lambda progress: progress.next)).started == 0
 
 
+# ── beside everything else ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_check_before_a_deploy_knows_schedules(open_app: Callable[..., Awaitable[Romancy]]) -> None:
+    app = await open_app()
+    handle = await app.schedule("daily", report_of.bind("x"), cron="30 2 * * *")
+    await until(app, handle, lambda progress: progress.next)
+    found = await (await open_app(worker=False)).check()
+    assert (found.checked, found.misfits) == (1, [])
+
+
+async def test_a_schedule_that_was_terminated_can_be_declared_again(app: Romancy) -> None:
+    handle = await app.schedule("daily", report_of.bind("x"), cron="30 2 * * *")
+    await until(app, handle, lambda progress: progress.next)
+    await app.terminate(handle.instance_id)
+    assert await app.schedules() == []
+    again = await app.schedule("daily", report_of.bind("x"), cron="30 2 * * *")
+    await until(app, again, lambda progress: progress.next)
+    assert [one.id for one in await app.schedules()] == ["daily"]
+
+
+async def test_a_workflow_known_by_its_name_alone_can_be_scheduled(open_app: Callable[..., Awaitable[Romancy]]) -> None:
+    client = await open_app(worker=False, workflows=[])
+    (tick,) = in_milliseconds(10)
+    await client.schedule("named", client.workflow("report_of").bind(kind="books"), at=tick)
+    worker = await open_app()
+    run = await until_there(worker, id_of("named", tick))
+    assert await run.result() == f"books of {tick.isoformat()}"
+
+
+async def test_a_run_that_fails_can_be_retried(app: Romancy) -> None:
+    (tick,) = in_milliseconds(10)
+    handle = await app.schedule("once", gated.options(timeout=0.2).bind(), at=tick)
+    found = await until(app, handle, lambda progress: progress.failed)
+    assert [run.outcome for run in found.runs] == ["failed"]
+    await app.retry(id_of("once", tick))
+    await app.signal(id_of("once", tick), GO, "on")
+    assert await app.handle(id_of("once", tick), gated).result() == "on"
+
+
 # ── declared in code ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
