@@ -20,7 +20,7 @@ from romancy.retry import Duration, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Due", "Timing", "due", "timing_of"]
+__all__ = ["Due", "Timing", "begins", "due", "timing_of"]
 
 _SECOND: Final = 1_000_000
 _LEAST: Final = 1.0
@@ -66,6 +66,11 @@ class Due(Struct, frozen=True, kw_only=True, gc=False):
     """Whether there are others after `ticks`."""
     next: datetime | None
     """The first one after the stretch. None: nothing follows."""
+
+
+def begins(timing: Timing, declared_at: datetime) -> datetime:
+    """After which moment a timing that was declared then has ticks. Moments that are over are late."""
+    return min(declared_at, timing.at[0] - timedelta(microseconds=1)) if timing.at else declared_at
 
 
 def due(timing: Timing, after: datetime, until: datetime, most: int) -> Due:

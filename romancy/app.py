@@ -16,6 +16,7 @@ from romancy._microseconds import moment_of
 from romancy._named_workflows import workflow_named
 from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, whole_number, yes_or_no
 from romancy._schedule_options import ScheduleOptions
+from romancy._schedule_times import begins
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
@@ -77,7 +78,10 @@ class Romancy(Followed):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
+    _keeps_schedules = True
+    """Whether its worker keeps the schedules of the database."""
     _deploys_schedules = True
+    """Whether its worker declares those that the code names."""
     _starter: Starter
     """Starts instances. It is made anew when the app is opened, as `_waiting` is."""
 
@@ -254,7 +258,7 @@ class Romancy(Followed):
             )
             worker = Worker(
                 store,
-                self._registry.also_knowing(known_here()),
+                self._registry.also_knowing(known_here() if self._keeps_schedules else ()),
                 self._settings,
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
@@ -459,9 +463,10 @@ class Romancy(Followed):
         handle = ScheduleHandle(self, self, definition.id)
         found = await state_of(self, definition.id)
         if found is None or found.definition != definition.without_input:
-            since = moment_of(await self._now())
-            first = KEEPER.options(instance_id=handle.instance_id).bind(definition, Progress(since=since))
-            await self.signal_with_start(first, ORDER, Change(definition, since), if_exists="restart_ended")
+            now = moment_of(await self._now())
+            progress = Progress(since=begins(definition.options.timing, now))
+            first = KEEPER.options(instance_id=handle.instance_id).bind(definition, progress)
+            await self.signal_with_start(first, ORDER, Change(definition, now), if_exists="restart_ended")
         return handle
 
     async def _now(self) -> int:

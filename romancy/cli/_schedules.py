@@ -32,7 +32,7 @@ _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 @json_option
 @running
 async def schedules(url: str | None, app: str | None, schedule_id: str | None, json_lines: bool, **told: Any) -> None:  # noqa: FBT001 - by name
-    """The schedules, with their next ticks; or one of them, which can be told something."""
+    """List schedules; show, pause, resume or trigger one."""
     given = [name for name, value in told.items() if value is not None and value is not False]
     if len(given) > 1:
         raise click.UsageError("give one of --pause, --resume, --trigger, --backfill, --delete and --next")

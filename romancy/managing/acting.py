@@ -9,7 +9,7 @@ from romancy.engine.messages import CancelMessage
 from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
-from romancy.status import TERMINAL_STATUSES, Status
+from romancy.status import Status
 from romancy.storage.limits import check_id, check_text
 from romancy.storage.records import Delivered
 
@@ -47,8 +47,6 @@ class Acting:
         store = self._access.to_write("cancel", instance_id)
         with self._access.deadlines.call("cancel", [instance_id]):
             row = await row_of(store, instance_id)
-            if row.status in TERMINAL_STATUSES:
-                return False
             stuck = row.status is Status.STUCK
             message = CancelMessage(reason=reason, stuck=stuck, life=row.life)
             asked = await self._mailer.mail(store, instance_id, message) is not Delivered.CLOSED

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from romancy._headers import SCHEDULED_AT
 from romancy._named_workflows import NamedWorkflow
 from romancy._schedule_options import BUFFER, Overlap
-from romancy._schedule_times import Due, Timing, due
+from romancy._schedule_times import Due, Timing, begins, due
 from romancy.activity import Activity
 from romancy.context import WorkflowContext  # noqa: TC001 - the workflow's types are read
 from romancy.errors import InstanceConflictError, WorkflowCancelledError, WorkflowFailedError
@@ -281,10 +281,10 @@ class _Keeper:
         """Go on with another definition. What was due before by the present one is started by it."""
         if order.definition == self._definition:
             return
-        since = min(order.since, self._ctx.now())
-        await self._start_what_is_due(since)
+        decided, declared_at = self._progress.since, min(order.declared_at, self._ctx.now())
+        await self._start_what_is_due(declared_at)
         self._definition, self._run = order.definition, _Run(order.definition)
-        self._now(since=max(since, self._progress.since), next=None)
+        self._now(since=max(decided, begins(order.definition.options.timing, declared_at)), next=None)
 
     async def _trigger(self, overlap: Overlap) -> None:
         now = self._ctx.now()

@@ -117,10 +117,10 @@ class State(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, tag="change"):
-    """The schedule has another definition since this moment."""
+    """The schedule has had another definition since this moment."""
 
     definition: Definition
-    since: datetime
+    declared_at: datetime
 
 
 class Pause(Struct, frozen=True, tag="pause"):

@@ -12,7 +12,7 @@ from romancy import EventType, Schedule, ScheduleHandle, Status, WorkflowContext
 from romancy.testing import TestApp
 
 if TYPE_CHECKING:
-    from romancy._schedule_options import Overlap
+    from romancy._schedule_options import Catchup, Overlap
 
 pytestmark = pytest.mark.anyio
 
@@ -206,6 +206,18 @@ async def advance_to(it: TestApp, moment: datetime, died: asyncio.Event) -> bool
         task.cancel()
     await asyncio.gather(advancing, dying, return_exceptions=True)
     return died.is_set()
+
+
+@pytest.mark.parametrize(("catchup", "number"), [("all", 3), ("one", 2), ("none", 1)])
+async def test_moments_that_are_over_when_they_are_declared_are_late(catchup: Catchup, number: int) -> None:
+    async with app(4.5) as it:
+        moments = [NEW_YEAR + n * HOUR for n in (1, 2, 5)]
+        handle = await it.schedule("hourly", quick.bind(), at=moments, catchup=catchup, overlap="allow")
+        await it.advance(HOUR)
+        assert (await seen(handle)).started == number
+        await it.schedule("hourly", quick.bind(), at=[*moments, NEW_YEAR + 6 * HOUR], catchup=catchup, overlap="allow")
+        await it.advance(HOUR)
+        assert (await seen(handle)).started == number + 1
 
 
 @pytest.mark.parametrize("overlap", ["skip", "allow"])

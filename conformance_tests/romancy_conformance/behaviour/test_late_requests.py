@@ -148,7 +148,6 @@ async def test_what_had_ended_is_not_asked(open_app: Open, monkeypatch: pytest.M
     await begun(app, 1)
     assert await app.terminate("one")
 
-    assert not await late.cancel("one")
     assert not await late.terminate("one")
     with pytest.raises(InstanceNotFoundError):
         await late.cancel("nobody")

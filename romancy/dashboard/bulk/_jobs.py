@@ -38,6 +38,12 @@ async def newest(store: Store) -> list[InstanceRow]:
     return [row for row in found.rows if row.workflow_name == NAME]
 
 
+class _JobApp(Romancy):
+    """An app for jobs alone: workers of the user's apps keep the schedules."""
+
+    _keeps_schedules = False
+
+
 class Jobs:
     """Runs the jobs of one dashboard."""
 
@@ -86,7 +92,7 @@ class Jobs:
             return self._app if self._app is not None else await self._begin()
 
     async def _begin(self) -> Romancy:
-        app = Romancy(
+        app = _JobApp(
             self._source.url,
             workflows=[BULK],
             codecs=self._source.codecs,
