@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._logs import get_logger
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError
 from romancy.schedules.declared import definition_of
-from romancy.schedules.handle import ScheduleHandle, all_states
+from romancy.schedules.handle import ScheduleHandle, states_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -48,10 +48,10 @@ async def _deploy(
     for name, workflow in workflows.items():
         if workflow.schedule is not None:
             await declare(definition_of(name, workflow.bind(), workflow.schedule, declared=True))
-    for one in await all_states(app):
+    others = [name for name, workflow in workflows.items() if workflow.schedule is None]
+    for one in await states_of(app, others):
         schedule_id = one.definition.id
-        known = workflows.get(schedule_id)
-        if one.definition.declared and known is not None and known.schedule is None:
+        if one.definition.declared:
             logger.info("workflow %s declares no schedule any more: its schedule is deleted", schedule_id)
             try:
                 await ScheduleHandle(app, app, schedule_id).delete()

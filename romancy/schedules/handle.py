@@ -30,15 +30,18 @@ from romancy.schedules.records import (
 )
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
+from romancy.storage.query import MAX_IDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy._schedule_options import Overlap
     from romancy.instance import Instance
     from romancy.managing.instances import Instances
     from romancy.messages.senders import Senders
     from romancy.schedules.records import Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "all_states", "state_of"]
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "state_of", "states_of"]
 
 _MOST_NEXT: Final = 1000
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -172,22 +175,32 @@ def _unknown(schedule_id: str) -> InstanceNotFoundError:
 async def state_of(instances: Instances, schedule_id: str) -> State | None:
     """A schedule as it is now. None: it does not exist, or was deleted."""
     found = await instances.get_instance(instance_of(schedule_id))
-    return None if found is None or found.status in TERMINAL_STATUSES else await _told_by(instances, found)
+    if found is None or found.workflow_name != WORKFLOW or found.status in TERMINAL_STATUSES:
+        return None
+    return await _told_by(instances, found)
 
 
-async def all_states(instances: Instances) -> list[State]:
-    """All schedules that are not deleted, by id."""
-    found = [
-        await _told_by(instances, instance)
-        async for instance in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)
-        if instance.workflow_name == WORKFLOW
-    ]
-    return sorted(found, key=lambda one: one.definition.id)
+async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[State]:
+    """Those of these schedules that are there."""
+    found: list[State] = []
+    for first in range(0, len(schedule_ids), MAX_IDS):
+        ids = [instance_of(schedule_id) for schedule_id in schedule_ids[first : first + MAX_IDS]]
+        found += [
+            await _told_by(instances, one)
+            async for one in instances.iter_instances(ids=ids, status=_OPEN)
+            if one.workflow_name == WORKFLOW
+        ]
+    return found
 
 
 async def all_schedules(instances: Instances) -> list[Schedule]:
     """All schedules that are not deleted, by id."""
-    return [Schedule.of(one) for one in await all_states(instances)]
+    found = [
+        Schedule.of(await _told_by(instances, instance))
+        async for instance in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)
+        if instance.workflow_name == WORKFLOW
+    ]
+    return sorted(found, key=lambda one: one.id)
 
 
 async def _told_by(instances: Instances, instance: Instance) -> State:

@@ -11,6 +11,7 @@ from msgspec import convert
 
 from romancy import (
     EventType,
+    InstanceConflictError,
     InstanceNotFoundError,
     RegistrationError,
     Romancy,
@@ -352,3 +353,11 @@ async def test_a_schedule_of_a_workflow_that_needs_arguments_is_refused() -> Non
         scheduled(schedule={"cron": "0 2 * * xyz"})
     with pytest.raises(RegistrationError, match=r"takes the options of app\.schedule"):
         scheduled(schedule="0 2 * * *")
+
+
+async def test_an_instance_that_only_has_such_an_id_is_no_schedule(app: Romancy) -> None:
+    await app.start(gated.options(instance_id="schedule:gated"))
+    assert await app.schedules() == []
+    assert await app.schedule_handle("gated").get() is None
+    with pytest.raises(InstanceConflictError, match="of gated"):
+        await app.schedule("gated", gated.bind(), every=60)
