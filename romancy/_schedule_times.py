@@ -64,6 +64,8 @@ class Due(Struct, frozen=True, kw_only=True, gc=False):
     """The last one. None: there is none."""
     more: bool
     """Whether there are others after `ticks`."""
+    following: datetime | None
+    """The first one after `ticks`."""
     next: datetime | None
     """The first one after the stretch. None: nothing follows."""
 
@@ -82,8 +84,12 @@ def due(timing: Timing, after: datetime, until: datetime, most: int) -> Due:
         ticks.append(following)
         following = next(coming, None)
     if following is None or following > until:
-        return Due(ticks=tuple(ticks), latest=ticks[-1] if ticks else None, more=False, next=following)
-    return Due(ticks=tuple(ticks), latest=_last(timing, until), more=True, next=next(_from(timing, until), None))
+        return Due(
+            ticks=tuple(ticks), latest=ticks[-1] if ticks else None, more=False, following=following, next=following
+        )
+    coming = _from(timing, until)
+    latest = _last(timing, until)
+    return Due(ticks=tuple(ticks), latest=latest, more=True, following=following, next=next(coming, None))
 
 
 def _from(timing: Timing, after: datetime) -> Iterator[datetime]:

@@ -24,6 +24,7 @@ from romancy._schedule_times import Due, Timing, begins, due
 from romancy.activity import Activity
 from romancy.context import WorkflowContext  # noqa: TC001 - the workflow's types are read
 from romancy.errors import InstanceConflictError, WorkflowCancelledError, WorkflowFailedError
+from romancy.retry import RetryPolicy
 from romancy.schedules.records import (
     ORDER,
     WORKFLOW,
@@ -58,6 +59,7 @@ _LONG: Final = 100
 """A run of the keeper with this many starts or orders ends as soon as it waits for no child."""
 _LONGEST: Final = 1000
 """It ends with this many, and no longer knows the children that it waited for."""
+_MOMENT: Final = 0.001
 _LATE: Final = timedelta(minutes=1)
 """How late a tick may be that is not caught up with."""
 
@@ -68,8 +70,9 @@ async def _due(timing: Timing, after: datetime, until: datetime, most: int) -> D
 
 
 TICKS: Final[Activity[[Timing, datetime, datetime, int], Due]] = Activity(
-    _due, name="romancy.schedule.due", commit="lazy"
+    _due, name="romancy.schedule.due", commit="lazy", retry=RetryPolicy(max_attempts=0)
 )
+"""Tried for ever: another machine may know the time zone that this one lacks."""
 
 
 class _Run(NamedWorkflow):
@@ -120,23 +123,30 @@ class _Keeper:
     async def keep(self) -> None:
         order = self._next_order()
         while True:
-            await self._start_what_is_due()
-            await self._report()
-            if self._deleted:
-                break
-            if self._is_long():
-                order.cancel()
-                KEEPER.recur(self._definition, self._progress)
-            alarm = self._alarm()
-            waits: list[asyncio.Task[Any]] = [order, *self._open.values(), *([] if alarm is None else [alarm])]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if alarm is not None:
-                alarm.cancel()
             await self._hear_ends()
             if order.done():
                 await self._obey(order.result().data)
                 order = self._next_order()
-        order.cancel()
+            await self._start_what_is_due()
+            await self._report()
+            if self._deleted:
+                await asyncio.wait([order], timeout=_MOMENT)  # a declaration right behind the deletion is there by then
+            if order.done():
+                continue  # it came meanwhile, and this run has received it
+            if self._deleted or self._is_long():
+                order.cancel()
+                break
+            await self._wait(order)
+        if not self._deleted:
+            KEEPER.recur(self._definition, self._progress)
+
+    async def _wait(self, order: asyncio.Task[Event[Order]]) -> None:
+        """Wait for an order, the end of a run, or the next tick."""
+        alarm = self._alarm()
+        waits: list[asyncio.Task[Any]] = [order, *self._open.values(), *([] if alarm is None else [alarm])]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if alarm is not None:
+            alarm.cancel()
 
     def _next_order(self) -> asyncio.Task[Event[Order]]:
         return asyncio.create_task(self._ctx.wait_event(ORDER))
@@ -171,18 +181,18 @@ class _Keeper:
 
     # ── ticks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _start_what_is_due(self, until: datetime | None = None) -> None:
+    async def _start_what_is_due(self, until: datetime | None = None) -> bool:
+        """Start the next runs that are due. True: there are more. A new run of the keeper may begin before them."""
         await self._go_on_with_a_backfill()
         if self._progress.paused is not None or self._deleted:
             self._now(next=None)
-            return
+            return False
         if self._progress.buffered is not None and not self._open:
             await self._start(self._progress.buffered)
             self._now(buffered=None)
         if self._is_early() or self._waits_for_its_run():
-            return
-        while await self._decide_a_portion(until or self._ctx.now()):
-            pass
+            return False
+        return await self._decide_a_portion(until or self._ctx.now())
 
     async def _decide_a_portion(self, now: datetime) -> bool:
         """Decide about the next ticks that are due. True: there are more."""
@@ -197,7 +207,7 @@ class _Keeper:
         self._now(
             since=found.ticks[-1] if goes_on else max(now, since),
             skipped=self._progress.skipped + len(found.ticks) - len(chosen),
-            next=found.next,
+            next=found.following if goes_on else found.next,
         )
         return goes_on
 
@@ -279,10 +289,12 @@ class _Keeper:
 
     async def _change(self, order: Change) -> None:
         """Go on with another definition. What was due before by the present one is started by it."""
+        self._deleted = False
         if order.definition == self._definition:
             return
         decided, declared_at = self._progress.since, min(order.declared_at, self._ctx.now())
-        await self._start_what_is_due(declared_at)
+        while await self._start_what_is_due(declared_at):
+            pass
         self._definition, self._run = order.definition, _Run(order.definition)
         self._now(since=max(decided, begins(order.definition.options.timing, declared_at)), next=None)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import EventType, Schedule, ScheduleHandle, Status, WorkflowContext, workflow
+from romancy.core import WorkflowStarted
 from romancy.testing import TestApp
 
 if TYPE_CHECKING:
@@ -175,6 +176,40 @@ async def test_a_long_backfill_goes_on_over_several_runs_of_the_schedule() -> No
         await it.settle()
         assert (await seen(handle)).started == 256
         assert len([one async for one in it.iter_instances(workflow_name="quick")]) == 256
+
+
+async def test_a_long_backlog_is_made_up_for_in_several_runs_of_the_schedule() -> None:
+    async with app(23) as it:
+        moments = [NEW_YEAR + timedelta(minutes=n) for n in range(1, 701)]
+        handle = await it.schedule("many", quick.bind(), at=moments, catchup="all", overlap="allow")
+        await it.settle()
+        found = await seen(handle)
+        assert (found.started, found.next) == (700, None)
+        runs = [one async for one in it.iter_instances(workflow_name="quick")]
+        assert len(runs) == 700
+        begun = [event for event in await it.history(handle.instance_id) if isinstance(event, WorkflowStarted)]
+        assert len(begun) > 1
+
+
+async def test_orders_that_come_at_once_are_all_obeyed() -> None:
+    async with app() as it:
+        handle = await it.schedule("hourly", quick.bind(), every=HOUR, overlap="allow")
+        for _ in range(250):
+            await handle.trigger()
+        await handle.pause("enough")
+        await it.settle()
+        found = await seen(handle)
+        assert (found.started, found.paused) == (250, "enough")
+
+
+async def test_a_declaration_right_behind_a_deletion_holds() -> None:
+    async with app() as it:
+        handle = await it.schedule("hourly", quick.bind(), every=HOUR)
+        await it.settle()
+        await handle.order_delete()
+        await it.schedule("hourly", quick.bind(), every=2 * HOUR)
+        await it.advance(2.5 * HOUR)
+        assert [one.instance_id for one in (await seen(handle)).runs] == [run(2)]
 
 
 async def test_the_jitter_is_a_delay_of_each_run() -> None:
