@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -148,17 +148,18 @@ class ScheduleHandle:
         await self._order(Backfill(moment_of(first), moment_of(last)))
 
     async def delete(self) -> None:
-        """End the schedule, and return when a worker has ended it. Its runs go on, and their rows stay."""
+        """End the schedule, and return when a worker has done so. Its runs go on, and their rows stay."""
         await self.order_delete()
-        with suppress(InstanceNotFoundError):
-            async for _ in self._instances.entries_of(self.instance_id, follow=True):
-                pass
+        with suppress(InstanceNotFoundError, InstanceEndedError):
+            await self._instances.report(self.instance_id, wait=_is_deleted)
 
     async def order_delete(self) -> None:
         """End the schedule, as soon as there is a worker."""
         await self._order(Delete())
 
     async def _order(self, order: Order) -> None:
+        if await state_of(self._instances, self._id) is None:
+            raise _unknown(self._id)
         try:
             await self._senders.signal(self.instance_id, ORDER, order)
         except (InstanceNotFoundError, InstanceEndedError):
@@ -166,6 +167,10 @@ class ScheduleHandle:
 
     def __repr__(self) -> str:
         return f"<schedule {self._id}>"
+
+
+def _is_deleted(told: Any) -> bool:
+    return bool(told["progress"].get("deleted"))
 
 
 def _unknown(schedule_id: str) -> InstanceNotFoundError:
@@ -177,7 +182,8 @@ async def state_of(instances: Instances, schedule_id: str) -> State | None:
     found = await instances.get_instance(instance_of(schedule_id))
     if found is None or found.workflow_name != WORKFLOW or found.status in TERMINAL_STATUSES:
         return None
-    return await _told_by(instances, found)
+    state = await _told_by(instances, found)
+    return None if state.progress.deleted else state
 
 
 async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[State]:
@@ -190,17 +196,18 @@ async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[S
             async for one in instances.iter_instances(ids=ids, status=_OPEN)
             if one.workflow_name == WORKFLOW
         ]
-    return found
+    return [one for one in found if not one.progress.deleted]
 
 
 async def all_schedules(instances: Instances) -> list[Schedule]:
     """All schedules that are not deleted, by id."""
     found = [
-        Schedule.of(await _told_by(instances, instance))
+        await _told_by(instances, instance)
         async for instance in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)
         if instance.workflow_name == WORKFLOW
     ]
-    return sorted(found, key=lambda one: one.id)
+    there = [Schedule.of(one) for one in found if not one.progress.deleted]
+    return sorted(there, key=lambda one: one.id)
 
 
 async def _told_by(instances: Instances, instance: Instance) -> State:

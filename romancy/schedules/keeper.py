@@ -59,6 +59,8 @@ _LONG: Final = 100
 """A run of the keeper with this many starts or orders ends as soon as it waits for no child."""
 _LONGEST: Final = 1000
 """It ends with this many, and no longer knows the children that it waited for."""
+_GRACE: Final = 60.0
+"""For how many seconds a deleted schedule can be declared again before its instance ends."""
 _MOMENT: Final = 0.001
 _LATE: Final = timedelta(minutes=1)
 """How late a tick may be that is not caught up with."""
@@ -111,14 +113,13 @@ class _Keeper:
 
     def __init__(self, ctx: WorkflowContext, definition: Definition, progress: Progress) -> None:
         self._ctx = ctx
-        self._definition = definition
-        self._progress = progress
+        self._definition: Definition = definition
+        self._progress: Progress = progress
         self._reported: State | None = None
-        self._run = _Run(definition)
+        self._run: _Run = _Run(definition)
         self._open: dict[str, asyncio.Task[Outcome]] = {}
         """The runs that have not ended, by instance id, in the order of their starts."""
         self._steps = 0
-        self._deleted = False
 
     async def keep(self) -> None:
         order = self._next_order()
@@ -129,15 +130,15 @@ class _Keeper:
                 order = self._next_order()
             await self._start_what_is_due()
             await self._report()
-            if self._deleted:
-                await asyncio.wait([order], timeout=_MOMENT)  # a declaration right behind the deletion is there by then
+            if self._progress.deleted:
+                await self._wait_for_a_declaration(order)
             if order.done():
                 continue  # it came meanwhile, and this run has received it
-            if self._deleted or self._is_long():
+            if self._progress.deleted or self._is_long():
                 order.cancel()
                 break
             await self._wait(order)
-        if not self._deleted:
+        if not self._progress.deleted:
             KEEPER.recur(self._definition, self._progress)
 
     async def _wait(self, order: asyncio.Task[Event[Order]]) -> None:
@@ -147,6 +148,15 @@ class _Keeper:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if alarm is not None:
             alarm.cancel()
+
+    async def _wait_for_a_declaration(self, order: asyncio.Task[Event[Order]]) -> None:
+        """Wait before the end: an instance that ends leaves unread what is sent to it at that moment.
+
+        After a time without workers, what was sent meanwhile comes after the end of the long wait.
+        """
+        for length in (_GRACE, _MOMENT):
+            if not order.done():
+                await asyncio.wait([order], timeout=length)
 
     def _next_order(self) -> asyncio.Task[Event[Order]]:
         return asyncio.create_task(self._ctx.wait_event(ORDER))
@@ -184,7 +194,7 @@ class _Keeper:
     async def _start_what_is_due(self, until: datetime | None = None) -> bool:
         """Start the next runs that are due. True: there are more. A new run of the keeper may begin before them."""
         await self._go_on_with_a_backfill()
-        if self._progress.paused is not None or self._deleted:
+        if self._progress.paused is not None or self._progress.deleted:
             self._now(next=None)
             return False
         if self._progress.buffered is not None and not self._open:
@@ -285,11 +295,14 @@ class _Keeper:
                 stretch = Stretch(after=order.start - timedelta(microseconds=1), until=order.end)
                 self._now(backfills=(*self._progress.backfills, stretch))
             case Delete():
-                self._deleted = True
+                self._now(deleted=True, buffered=None, backfills=())
 
     async def _change(self, order: Change) -> None:
         """Go on with another definition. What was due before by the present one is started by it."""
-        self._deleted = False
+        if self._progress.deleted:
+            self._definition, self._run = order.definition, _Run(order.definition)
+            self._progress = Progress(since=begins(order.definition.options.timing, order.declared_at))
+            return
         if order.definition == self._definition:
             return
         decided, declared_at = self._progress.since, min(order.declared_at, self._ctx.now())
@@ -309,7 +322,7 @@ class _Keeper:
             await self._start(now, f"!{self._progress.triggered}")
 
     async def _go_on_with_a_backfill(self) -> None:
-        if not self._progress.backfills or self._deleted:
+        if not self._progress.backfills:
             return
         stretch, *others = self._progress.backfills
         found = await TICKS(self._definition.options.timing, stretch.after, stretch.until, _PORTION)

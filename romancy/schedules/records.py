@@ -86,6 +86,8 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it is paused. None: it is not."""
     buffered: datetime | None = None
     """A tick that waits for the end of the run before it."""
+    deleted: bool = False
+    """Whether it is deleted. Its instance waits a while for a declaration that is on its way, and then ends."""
     backfills: tuple[Stretch, ...] = ()
     started: int = 0
     skipped: int = 0

@@ -73,7 +73,7 @@ class SyncScheduleHandle(Caller):
         self._call("backfill", start, end)
 
     def delete(self) -> None:
-        """End the schedule, and return when a worker has ended it. Its runs go on, and their rows stay."""
+        """End the schedule, and return when a worker has done so. Its runs go on, and their rows stay."""
         self._call("delete")
 
     def order_delete(self) -> None:

@@ -99,19 +99,19 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
 
 
 def note_lapses(lease: float) -> None:
-    """Note whenever the worker of this process says that its lease has expired: the database may have been slow."""
+    """Note whenever the worker of this process says that it has lost its lease: the database may have been slow."""
     logging.getLogger("romancy.engine").addFilter(_Lapses(lease))
 
 
 class _Lapses(logging.Filter):
-    """Notes when the worker of this process says that its lease has expired: the database may have been slow."""
+    """Notes when the worker says that its lease has expired, or that it was declared dead before it saw that."""
 
     def __init__(self, lease: float) -> None:
         super().__init__()
         self._lease = lease
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if "the lease has expired" in str(record.msg):
+        if any(words in str(record.msg) for words in ("the lease has expired", "was declared dead")):
             stood((now := stage.moment()) - self._lease, now)
         return True
 
