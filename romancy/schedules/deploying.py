@@ -7,10 +7,18 @@ know: another program declares it.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
-from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError
+from romancy.errors import (
+    InstanceConflictError,
+    InstanceNotFoundError,
+    RomancyError,
+    SerializationError,
+    StorageUnavailableError,
+    UsageError,
+)
 from romancy.schedules.declared import definition_of
 from romancy.schedules.handle import ScheduleHandle, states_of
 
@@ -47,13 +55,14 @@ async def _deploy(
 ) -> None:
     for name, workflow in workflows.items():
         if workflow.schedule is not None:
-            await declare(definition_of(name, workflow.bind(), workflow.schedule, declared=True))
+            try:
+                await declare(definition_of(name, workflow.bind(), workflow.schedule, declared=True))
+            except (InstanceConflictError, SerializationError, UsageError) as error:
+                logger.warning("workflow %s: the schedule that it declares could not be written: %s", name, error)
     others = [name for name, workflow in workflows.items() if workflow.schedule is None]
     for one in await states_of(app, others):
         schedule_id = one.definition.id
         if one.definition.declared:
             logger.info("workflow %s declares no schedule any more: its schedule is deleted", schedule_id)
-            try:
-                await ScheduleHandle(app, app, schedule_id).delete()
-            except InstanceNotFoundError:
-                pass  # another worker was faster
+            with suppress(InstanceNotFoundError):  # another worker was faster
+                await ScheduleHandle(app, app, schedule_id).order_delete()

@@ -115,7 +115,10 @@ class ScheduleHandle:
         return None if found is None else Schedule.of(found)
 
     async def next(self, count: int = 1) -> list[datetime]:
-        """Its next ticks, at most this many, in UTC. A paused schedule has none."""
+        """Its next ticks, at most this many, in UTC. A paused schedule has none.
+
+        While a run is in the way of ticks, those that came meanwhile are among them: they are not decided yet.
+        """
         if whole_number(count, "the count of next()") > _MOST_NEXT:
             raise UsageError(f"next() gives 1 to {_MOST_NEXT:,} ticks, not {count!r}")
         found = await state_of(self._instances, self._id)
@@ -123,8 +126,7 @@ class ScheduleHandle:
             raise _unknown(self._id)
         if found.progress.paused is not None:
             return []
-        now, coming = datetime.now(UTC), found.progress.next
-        first = now if coming is None or now < coming else coming
+        first = found.progress.next or max(found.progress.since, datetime.now(UTC))
         return list(due(found.definition.options.timing, first - datetime.resolution, _FOR_EVER, count).ticks)
 
     async def pause(self, note: str = "") -> None:

@@ -52,7 +52,10 @@ class SyncScheduleHandle(Caller):
         return result
 
     def next(self, count: int = 1) -> list[datetime]:
-        """Its next ticks, at most this many, in UTC. A paused schedule has none."""
+        """Its next ticks, at most this many, in UTC. A paused schedule has none.
+
+        While a run is in the way of ticks, those that came meanwhile are among them: they are not decided yet.
+        """
         result: list[datetime] = self._call("next", count)
         return result
 

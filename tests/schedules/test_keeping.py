@@ -191,6 +191,14 @@ async def test_a_long_backlog_is_made_up_for_in_several_runs_of_the_schedule() -
         assert len(begun) > 1
 
 
+@pytest.mark.parametrize("year", [2020, 2040])
+async def test_the_next_ticks_are_in_the_time_of_the_test(year: int) -> None:
+    async with TestApp([quick], now=datetime(year, 1, 1, tzinfo=UTC), skip=False) as it:
+        handle = await it.schedule("daily", quick.bind(), cron="0 2 * * *")
+        await it.settle()
+        assert await handle.next(2) == [datetime(year, 1, day, 2, tzinfo=UTC) for day in (1, 2)]
+
+
 async def test_orders_that_come_at_once_are_all_obeyed() -> None:
     async with app() as it:
         handle = await it.schedule("hourly", quick.bind(), every=HOUR, overlap="allow")

@@ -29,6 +29,8 @@ from romancy.schedules.records import Progress
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from romancy._schedule_options import ScheduleKeywords
+
 pytestmark = pytest.mark.anyio
 
 SOON = 30.0
@@ -352,6 +354,16 @@ async def test_a_deploy_adds_changes_and_removes_what_the_code_declares(
         found = await until_listed(client, "close_books", expected)
         assert "by_hand" in [one.id for one in found]
         await app.drain(0)
+
+
+async def test_a_schedule_that_cannot_be_written_hinders_no_other(open_app: Callable[..., Awaitable[Romancy]]) -> None:
+    async def later(ctx: WorkflowContext) -> None: ...
+
+    client = await open_app(worker=False)
+    await client.start(gated.options(instance_id="schedule:close_books"))
+    hourly: ScheduleKeywords = {"every": 3600}
+    await open_app(workflows=[scheduled(schedule=hourly), Workflow(later, name="later", schedule=hourly)])
+    await until_listed(client, "later", ["every 1:00:00"])
 
 
 async def test_a_schedule_of_a_workflow_that_needs_arguments_is_refused() -> None:
