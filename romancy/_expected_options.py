@@ -117,7 +117,8 @@ OF_WORKFLOW: Final[Mapping[str, str]] = {
 }
 OF_STARTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("id", "workflow_id", "task_id", "key", "job_id", "idempotency_key"), "instance_id"),
-    **dict.fromkeys(("start_delay", "countdown", "eta", "delay_seconds"), "delay, in seconds"),
+    **dict.fromkeys(("start_delay", "countdown", "delay_seconds"), "delay, in seconds"),
+    **dict.fromkeys(("eta", "start_at", "run_at", "when"), "at, a datetime with a time zone"),
     **dict.fromkeys(_LIMITS, "timeout, in seconds, for the whole instance"),
     **dict.fromkeys((*_POLICIES, "retry"), "retry= of its activities, as in @activity(retry=RetryPolicy(…))"),
 }

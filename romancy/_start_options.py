@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from romancy._microseconds import microseconds_of
 from romancy.errors import UsageError
 from romancy.retry import Duration, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 __all__ = ["StartKeywords", "StartOptions"]
 
@@ -30,6 +32,8 @@ class StartKeywords(TypedDict, total=False):
     """The id of the instance. Without it, a new one."""
     delay: Duration | None
     """How long the instance waits before its body begins, if no message comes."""
+    at: datetime | None
+    """Until when it waits instead, by the database's clock. A moment that is over is now."""
     headers: Mapping[str, str] | None
     """What the workflow reads as `ctx.headers`."""
     timeout: Duration | None
@@ -42,20 +46,31 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     instance_id: str | None = None
     delay: int = 0
     """In microseconds."""
+    at: int | None = None
+    """The moment at which it is due, in microseconds since the epoch. None: after `delay`."""
     headers: dict[str, str] = {}
     limit: int = 0
     """For how many microseconds the instance may go on; 0: as long as it takes."""
 
+    @property
+    def later(self) -> bool:
+        """Whether the instance is not due at once."""
+        return self.delay > 0 or self.at is not None
+
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
         changes: dict[str, Any] = {}
+        if options.get("delay") is not None and options.get("at") is not None:
+            raise UsageError(f"the start of workflow {name}: give one of delay= and at=, not both")
         for option, given in options.items():
             if given is None:
                 continue
             if option == "timeout":
                 changes["limit"] = _limit(cast("Duration", given), f"the timeout of the start of workflow {name}")
             elif option == "delay":
-                changes["delay"] = _microseconds(cast("Duration", given), "the delay of the start")
+                changes |= {"delay": _microseconds(cast("Duration", given), "the delay of the start"), "at": None}
+            elif option == "at":
+                changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
             else:
                 changes[option] = given
         return replace(self, **changes)

@@ -62,7 +62,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 _OPTIONS: Final = {
     "instance_id": "instance_id", "id": "instance_id", "workflow_id": "instance_id", "delay": "delay",
-    "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
+    "at": "at", "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
 }  # fmt: skip
 """What people give like an argument, and the option that it is."""
 
@@ -181,7 +181,7 @@ class Workflow(Generic[P, R_co]):
         return await answer
 
     def options(self, **options: Unpack[StartKeywords]) -> Self:
-        """The same workflow for one start, under your own instance id, or after a delay that a message ends early.
+        """The same workflow for one start, under an id of yours, or at a later time: a message ends the wait early.
 
         The workflow reads the `headers` as `ctx.headers`. `timeout` limits the whole instance, whatever becomes of its
         workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is

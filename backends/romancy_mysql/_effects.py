@@ -329,6 +329,8 @@ class Write:
         status, error, wake_at, delay = fresh(item, create)
         later = self._query("from_now").render
         due = wake_at if delay is None else later(delay=delay)
+        if wake_at is not None and delay is not None:
+            due = self._query("later_of").render(at=wake_at, delay=delay)
         touched = later(delay=0) if create.owner is None else None
         paths, _ = index_set(create.index)
         head = (item.instance_id, item.life, create.workflow_name, status, create.code, create.owner, due, touched)

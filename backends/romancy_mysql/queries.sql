@@ -55,6 +55,10 @@ timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 -- The time that many microseconds from now.
 timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay
 
+-- name: later_of
+-- A given time, or that many microseconds from now, whichever is later.
+greatest(:at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :delay)
+
 -- name: change_instances
 -- The changes of an append to its instance's row. Mail that the owner has not seen, by the counter, keeps the instance
 -- from sleeping and from ending. An ended instance can only be reopened. Refused by '' clears the refusals of all code

@@ -158,6 +158,7 @@ def child_columns(children: Sequence[First]) -> list[list[object]]:
     """The columns of children in `append_effects` and `append_first`, without those of their parents."""
     return [
         *_new_columns(children),
+        [create.at for _, create in children],
         [create.delay for _, create in children],
         *index_rows((item.instance_id, create.index) for item, create in children),
     ]

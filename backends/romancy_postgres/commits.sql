@@ -162,7 +162,7 @@ made as (
         (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
          error, wake_at, created_at, updated_at)
     select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
-           error, coalesce(wake_at, clock.now + delay), clock.now, clock.now
+           error, greatest(wake_at, clock.now + delay), clock.now, clock.now
     from item cross join clock
     where owner is null or exists (select from romancy_workers w where w.token = item.owner and not w.dead)
     order by instance_id collate "C"
@@ -184,8 +184,10 @@ made as (
 child as materialized (
     select *
     from unnest($20::text[], $21::text[], $22::bigint[], $23::text[], $24::bytea[], $25::text[], $26::text[],
-                $27::bytea[], $28::text[], $29::text[], $30::text[], $31::bigint[])
-         as t (append, instance_id, life, writer, body, workflow_name, code, input, projection, index_paths, parent, delay)
+                $27::bytea[], $28::text[], $29::text[], $30::text[], $31::bigint[],
+                $32::bigint[])
+         as t (append, instance_id, life, writer, body, workflow_name, code, input, projection, index_paths, parent, wake_at,
+               delay)
 );
 
 -- name: part_carried
@@ -198,7 +200,7 @@ born as materialized (
         (instance_id, life, workflow_name, code, input, projection, index_paths, status, parent,
          wake_at, created_at, updated_at)
     select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, 'pending', parent,
-           clock.now + delay, clock.now, clock.now
+           greatest(wake_at, clock.now + delay), clock.now, clock.now
     from born cross join clock
     order by instance_id collate "C"
     on conflict (instance_id) do nothing
@@ -210,31 +212,31 @@ born as materialized (
 ), indexed as (
     insert into romancy_index (path, value, created_at, instance_id)
     select x.path, x.value, created.created_at, instance_id
-    from created join unnest($32::text[], $33::text[], $34::text[]) as x (instance_id, path, value) using (instance_id)
+    from created join unnest($33::text[], $34::text[], $35::text[]) as x (instance_id, path, value) using (instance_id)
 ), sent as (
     insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
     select outbox_id, topic, body, order_key, t.instance_id, now, now, now
-    from unnest($35::text[], $36::text[], $37::text[], $38::bytea[], $39::text[], $40::text[])
+    from unnest($36::text[], $37::text[], $38::text[], $39::bytea[], $40::text[], $41::text[])
              as t (append, outbox_id, topic, body, order_key, instance_id)
     cross join clock
     where case when t.append in (select instance_id from logged) then true end
     order by outbox_id collate "C"
     on conflict do nothing -- an earlier copy, of an instance that was removed since
 ), message as materialized (
-    select * from unnest($41::text[], $42::text[], $43::text[], $44::bytea[], $45::text[])
+    select * from unnest($42::text[], $43::text[], $44::text[], $45::bytea[], $46::text[])
                   with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
     where case when append in (select instance_id from logged) then true end
 ), receiver as materialized (
     select held.*, clock.now from held cross join clock
 ), :part_deliver, uninterested as (
     delete from romancy_interests i
-    using unnest($46::text[], $47::bigint[], $48::text[]) as t (owner, life, interest_id)
+    using unnest($47::text[], $48::bigint[], $49::text[]) as t (owner, life, interest_id)
     where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
       and case when t.owner in (select instance_id from logged) then true end
 ), interested as (
     insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
     select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
-    from unnest($49::text[], $50::bigint[], $51::text[], $52::text[], $53::text[], $54::bytea[])
+    from unnest($50::text[], $51::bigint[], $52::text[], $53::text[], $54::text[], $55::bytea[])
              as t (owner, life, interest_id, address, kind, where_)
     cross join clock
     where case when t.owner in (select instance_id from logged) then true end
@@ -244,8 +246,8 @@ born as materialized (
     where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
 ), place as materialized (
     select *
-    from unnest($55::text[], $56::integer[], $57::text[], $58::text[], $59::text[], $60::text[], $61::bytea[],
-                $62::bytea[])
+    from unnest($56::text[], $57::integer[], $58::text[], $59::text[], $60::text[], $61::text[], $62::bytea[],
+                $63::bytea[])
          as t (append, n, message_id, dedupe, address, spread, body, projection)
     where case when append in (select instance_id from logged) then true end
 ), :part_post;

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.creation import fresh
+from romancy.storage.creation import due_at, fresh
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Step
 from romancy_sqlite._connection import UndoError
@@ -125,8 +125,7 @@ def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
     rows: list[tuple[object, ...]] = []
     for item, create in firsts:
         status, error, wake_at, delay = fresh(item, create)
-        if delay is not None:
-            wake_at = tx.now + delay
+        wake_at = due_at(wake_at, delay, tx.now)
         rows.append((
             item.instance_id, item.life, create.workflow_name, status, create.code, create.owner,
             "" if wake_at is None else wake_at, 0 if error is None else error,

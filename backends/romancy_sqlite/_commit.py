@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.creation import fresh
+from romancy.storage.creation import due_at, fresh
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Step
 from romancy.storage.routing import Owner
@@ -240,7 +240,7 @@ def _insert_first(tx: Tx, item: Append, create: Create) -> None:
             "status": row.status,
             "code": create.code,
             "owner": create.owner,
-            "wake_at": row.wake_at if row.delay is None else tx.now + row.delay,
+            "wake_at": due_at(row.wake_at, row.delay, tx.now),
             "now": tx.now,
             "error": row.error,
             "parent": create.parent,

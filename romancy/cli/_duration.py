@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-__all__ = ["duration", "moment"]
+__all__ = ["duration", "moment", "time"]
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORM: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
@@ -31,15 +31,25 @@ def duration(value: str) -> timedelta:
 
 def moment(value: str) -> datetime:
     """Read a time, or an age as a length of time before now, as the `type=` of an option. Raises click.BadParameter."""
-    text = value.strip()
+    if (given := _time(value)) is not None:
+        return given
     try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    else:
-        return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
-    try:
-        return datetime.now(UTC) - duration(text)
+        return datetime.now(UTC) - duration(value)
     except (click.BadParameter, OverflowError):
         told = f"{value!r} is no time; give one in UTC, as in 2026-03-01T12:30, or an age, as in 2h"
         raise click.BadParameter(told) from None
+
+
+def time(value: str) -> datetime:
+    """Read a time, as the `type=` of an option. Raises click.BadParameter."""
+    if (given := _time(value)) is None:
+        raise click.BadParameter(f"{value!r} is no time; give one in UTC, as in 2026-03-01T12:30")
+    return given
+
+
+def _time(value: str) -> datetime | None:
+    try:
+        given = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)

@@ -16,7 +16,7 @@ from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._child import stop_with_parent
 from romancy.cli._database import operating, running
-from romancy.cli._duration import duration
+from romancy.cli._duration import duration, time
 from romancy.cli._endings import DIVERGED
 from romancy.cli._filter_options import filters_to_act
 from romancy.cli._printing import as_json, json_option, line, say
@@ -31,7 +31,7 @@ from romancy.starting.checks import IfExists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from romancy.checking import Check, Misfit
     from romancy.query import InstanceFilter
@@ -105,6 +105,7 @@ def at_work(target: str, names: list[str]) -> str:
     "first).",
 )
 @click.option("--delay", type=duration, help="Do not begin before this time has passed.")
+@click.option("--at", type=time, help="Do not begin before this time, in UTC without an offset.")
 @click.option("--timeout", type=duration, help="Stop the instance if it has not ended this long after it began.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
 @running
@@ -116,6 +117,7 @@ async def start(
     instance_id: str | None,
     if_exists: IfExists,
     delay: timedelta | None,
+    at: datetime | None,
     timeout: timedelta | None,
     wait: bool,
 ) -> None:
@@ -131,7 +133,7 @@ async def start(
         if found is None:
             raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
         args, kwargs = _arguments(found, data)
-        call = found.options(instance_id=instance_id, delay=delay, timeout=timeout).bind(*args, **kwargs)
+        call = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout).bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
         if not wait:
             click.echo(handle.instance_id)

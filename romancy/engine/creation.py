@@ -44,7 +44,7 @@ def first_input(
 
 
 def create_of(
-    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, delay: int = 0
+    definition: Workflow[..., object], started: WorkflowStarted, *, owner: str | None = None, given: StartOptions
 ) -> Create:
     """The instance that a first append creates. Without an `owner`, any worker that knows the workflow may claim it."""
     raw = bytes(started.input)
@@ -56,7 +56,8 @@ def create_of(
         projection=projection,
         index=index,
         owner=owner,
-        delay=delay,
+        delay=given.delay,
+        at=given.at,
         parent=None if started.parent is None else started.parent.instance_id,
     )
 
@@ -70,7 +71,9 @@ class Creation(Struct, frozen=True, gc=False):
 
     def create(self, *, keeps: bool) -> Create:
         """The instance. It belongs to its worker, if that `keeps` it."""
-        return create_of(self.definition, self.started, owner=self.owner if keeps else None)
+        return create_of(
+            self.definition, self.started, owner=self.owner if keeps else None, given=self.definition.given
+        )
 
 
 def start_of(
@@ -96,5 +99,5 @@ def start_of(
         seq=1,
         writer=writer,
         body=encode_commit([started]),
-        create=create_of(definition, started, delay=given.delay),
+        create=create_of(definition, started, given=given),
     )

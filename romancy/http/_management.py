@@ -93,15 +93,17 @@ class Management:
         ]
 
     async def start(self, request: Request) -> Response:
-        """`POST /workflows/{name}?instance_id=&delay=&timeout=`: the body is the input."""
-        asked = Asked(request, ("instance_id", "delay", "timeout"))
+        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=`: the body is the input."""
+        asked = Asked(request, ("instance_id", "delay", "at", "timeout"))
         name = request.path_params["name"]
         workflow = self._app.workflows.get(name)
         if workflow is None:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no workflow of this name", "WorkflowUnknownError")
         async with self._bodies.read(request) as body:
             raw = self._data(request, body, "the input")
-            plain = workflow.options(delay=asked.seconds("delay"), timeout=asked.seconds("timeout"))
+            plain = workflow.options(
+                delay=asked.seconds("delay"), at=asked.moment("at"), timeout=asked.seconds("timeout")
+            )
             call = call_of(plain, raw, asked.text("instance_id"))
             (handle,) = await self._accepting.in_time(self._app.start_many([call]))
         return answer(accepted(handle.instance_id), HTTPStatus.ACCEPTED)

@@ -227,6 +227,7 @@ def _start(names: list[str]) -> dict[str, Any]:
         _parameter("name", "path", schema),
         _parameter("instance_id", "query", _ID, "an id of yours: the same start again is the same instance"),
         _parameter("delay", "query", {"type": "number", "minimum": 0, "maximum": 3162240000}, "seconds"),
+        _parameter("at", "query", {"type": "string", "format": "date-time"}, "instead of a delay: when it is due"),
         _parameter("timeout", "query", _LIMIT, "seconds until an instance that has not ended is stopped"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)

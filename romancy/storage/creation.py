@@ -9,7 +9,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 if TYPE_CHECKING:
     from romancy.storage.records import Append, Create
 
-__all__ = ["Fresh", "fresh"]
+__all__ = ["Fresh", "due_at", "fresh"]
 
 
 class Fresh(NamedTuple):
@@ -18,15 +18,25 @@ class Fresh(NamedTuple):
     status: str
     error: str | None
     wake_at: int | None
-    """When the instance is due. None: at `delay`."""
+    """When the instance is due. None: after `delay`."""
     delay: int | None
-    """Microseconds from now until it is due. None, with `wake_at` None: when something is delivered."""
+    """Microseconds from now until it is due. With `wake_at`: it is due at the later of both. Without one of them: when
+    something is delivered.
+    """
 
 
 def fresh(item: Append, create: Create) -> Fresh:
     """The columns of the row that this first append creates."""
     change = item.change
     if change is None:
-        return Fresh(Status.PENDING.value, None, None, None if create.owner is not None else create.delay)
+        wake_at, delay = (None, None) if create.owner is not None else (create.at, create.delay)
+        return Fresh(Status.PENDING.value, None, wake_at, delay)
     rests = change.release and change.status not in TERMINAL_STATUSES
     return Fresh(change.status.value, change.error, change.wake_at if rests else None, None)
+
+
+def due_at(wake_at: int | None, delay: int | None, now: int) -> int | None:
+    """When a new instance is due that is created now."""
+    if delay is None:
+        return wake_at
+    return now + delay if wake_at is None else max(wake_at, now + delay)

@@ -162,6 +162,8 @@ class Create(Struct, frozen=True, kw_only=True, gc=False):
     """Without a change: microseconds until the instance is due. None: only when something is delivered. With a change,
     the instance is due at its `wake_at`.
     """
+    at: int | None = None
+    """With a `delay`: the instance is due at this moment, if that is later. None: after the delay."""
     parent: str | None = None
     replaces: Former | None = None
     """The ended life under this id that is removed, with all its data, in its favour."""

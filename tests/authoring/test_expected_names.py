@@ -138,7 +138,7 @@ def test_workflows_and_activities_answer_for_names_that_they_have_not() -> None:
     assert copy.deepcopy(some.options(instance_id="q")).instance_id == "q"
 
 
-@pytest.mark.parametrize("option", ["instance_id", "id", "delay", "headers"])
+@pytest.mark.parametrize("option", ["instance_id", "id", "delay", "at", "headers"])
 async def test_an_option_given_like_an_argument_is_told_its_place(option: str) -> None:
     kept = "instance_id" if option == "id" else option
     given: dict[str, Any] = {option: "q"}

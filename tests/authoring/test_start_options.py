@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -14,6 +14,7 @@ from romancy._start_options import StartKeywords, StartOptions
 GIVEN: Final[dict[str, tuple[Any, str, Any]]] = {
     "instance_id": ("mine", "instance_id", "mine"),
     "delay": (timedelta(seconds=2), "delay", 2_000_000),
+    "at": (datetime(1970, 1, 2, tzinfo=UTC), "at", 86_400_000_000),
     "headers": ({"a": "b"}, "headers", {"a": "b"}),
     "timeout": (0.0000001, "limit", 1),
 }
@@ -35,7 +36,7 @@ def test_an_option_of_a_start_is_in_its_value_alone(option: str) -> None:
 
 
 def test_the_options_of_a_start_are_shown_by_their_names() -> None:
-    assert [*inspect.signature(started_with.options).parameters] == ["instance_id", "delay", "headers", "timeout"]
+    assert [*inspect.signature(started_with.options).parameters] == ["instance_id", "delay", "at", "headers", "timeout"]
     untyped: Any = started_with
     with pytest.raises(UsageError, match="has no option 'dealy'; did you mean 'delay'"):
         untyped.options(dealy=5)

@@ -383,7 +383,7 @@ class World:
                 self._open(key, effect.input, (id, effect.child_id), effect.workflow)
                 return []
 
-            self.instances[id].jobs["start", key] = (self.now + effect.given.delay, start)
+            self.instances[id].jobs["start", key] = (max(self.now + effect.given.delay, effect.given.at or 0), start)
         else:
             child.parent = (id, effect.child_id)
             if child.outcome is not None:

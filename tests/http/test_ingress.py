@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -346,6 +347,15 @@ async def test_progress_goes_on_behind_the_last_event_id(client: Client) -> None
     assert 400 == (await client.get("/instances/o-1/progress", last_event_id="x")).status
 
 
+async def test_a_start_waits_until_its_moment(app: Romancy, client: Client) -> None:
+    started = await client.post("/workflows/tick?instance_id=later&at=2999-12-31T23:00:00%2B01:00")
+
+    found = await app.get_instance("later")
+    assert 202 == started.status
+    assert found is not None
+    assert datetime(2999, 12, 31, 22, tzinfo=UTC) == found.wakes_at
+
+
 @pytest.mark.parametrize(
     ("method", "target", "body", "status"),
     [
@@ -356,6 +366,8 @@ async def test_progress_goes_on_behind_the_last_event_id(client: Client) -> None
         ("POST", "/workflows/tick?delay=-1", b"", 400), ("POST", "/workflows/tick?delay=nan", b"", 400),
         ("POST", "/workflows/tick?delay=1e300", b"", 400), ("POST", "/workflows/tick?delay=3162240001", b"", 400),
         ("POST", "/workflows/tick?delay=1&delay=2", b"", 400), ("POST", "/workflows/tick?x=1", b"", 400),
+        ("POST", "/workflows/tick?at=2030-01-01T12:00:00", b"", 400), ("POST", "/workflows/tick?at=60", b"", 400),
+        ("POST", "/workflows/tick?at=2030-01-01T12:00:00Z&delay=0", b"", 400),
         ("POST", "/workflows/tick?instance_id=", b"", 400),
         ("POST", f"/workflows/tick?instance_id={'x' * 256}", b"", 400),
         ("POST", "/workflows/tick?instance_id=a%00", b"", 400), ("GET", "/instances/a\0b", b"", 404),

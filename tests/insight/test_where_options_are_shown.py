@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -138,6 +139,7 @@ SHOWN: Final = {
     "call timeout": LATE,
     "start instance_id": Shown(show="shown-options", page="shown-options", nowhere="`why` is asked by the id"),
     "start delay": everywhere("No worker holds it while it rests; one takes it at", delay=3_600),
+    "start at": everywhere("one takes it at 2999-12-31", at=datetime(2999, 12, 31, tzinfo=UTC)),
     "start headers": Shown(
         show="acme",
         page="header tenant acme",
@@ -176,7 +178,7 @@ async def _page(url: str, option: str, start: dict[str, Any]) -> str:
         async def settled() -> bool:
             return any(isinstance(event, SETTLED) for event in await app.history(handle.instance_id))
 
-        if "delay" not in start:
+        if not {"delay", "at"} & start.keys():
             await until(settled)
         return Browser.text(await Browser(asgi(app, auth="local")).get("/instances/shown-options"))
 

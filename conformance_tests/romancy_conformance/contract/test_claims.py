@@ -166,6 +166,34 @@ async def test_a_delayed_start_waits_and_is_announced(store: Store, actor: Actor
     assert 0 < work.next_due - work.now <= MINUTE
 
 
+async def test_a_start_is_due_at_its_moment(store: Store, actor: Actor, workflow_name: str) -> None:
+    """A start for a moment that is over is due now: it does not come before what is due already."""
+    waiting = start(workflow_name=workflow_name)
+    assert await actor.write(waiting) is Outcome.ACCEPTED
+    now = (await store.rooms.reading.census()).now
+    parent = await actor.begin()
+    moments = {"over": 1, "soon": now + MINUTE, "long": now - 1}
+    alone = {name: start(workflow_name=workflow_name, at=at) for name, at in moments.items()}
+    many = {name: start(workflow_name=workflow_name, at=at) for name, at in moments.items()}
+    born = {name: start(workflow_name=workflow_name, at=at) for name, at in moments.items()}
+    for item in alone.values():
+        assert await store.commit([item]) == [Outcome.ACCEPTED]
+    assert await store.commit([*many.values()]) == [Outcome.ACCEPTED] * 3
+    assert await actor.write(append(parent, 2, starts=(*born.values(),))) is Outcome.ACCEPTED
+
+    first = await actor.claim(1)
+    rest = await store.claim(ClaimRequest(worker=actor.token, codes=actor.workflows, limit=20))
+
+    assert [waiting.instance_id] == [one.instance_id for one in first]
+    due = {one[name].instance_id for one in (alone, many, born) for name in ("over", "long")}
+    assert due == {one.instance_id for one in rest.claimed}
+    assert now + MINUTE == rest.next_due
+    for one in (alone, many, born):
+        found = await store.read(one["soon"].instance_id, limit=0)
+        assert found is not None
+        assert now + MINUTE == found.instance.wake_at
+
+
 async def test_the_nearest_of_many_is_announced(store: Store, actor: Actor, workflow_name: str) -> None:
     """In whatever order their rows were written."""
     items = [start(workflow_name=workflow_name, delay=(30 - number) * MINUTE) for number in range(29)]

@@ -312,7 +312,7 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         role=Begins("children"),
         note=None,
         words=lambda e: f"child workflow {e.workflow} as {e.id}",
-        fits=lambda a, b: (a.workflow, a.delay) == (b.workflow, b.delay) and _same_json(a.input, b.input),
+        fits=lambda a, b: (a.workflow, a.delay, a.due) == (b.workflow, b.delay, b.due) and _same_json(a.input, b.input),
         acts=True,
     ),
     ev.ChildCancelRequested: CommandKind(

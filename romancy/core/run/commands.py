@@ -78,7 +78,15 @@ class Commands(MessageCommands):
         else:
             id, instance_id = former.id, former.instance_id
         command = ev.ChildStarted(
-            id, definition.name, instance_id, input, given.delay, former is not None, given.headers, given.limit
+            id,
+            definition.name,
+            instance_id,
+            input,
+            given.delay,
+            former is not None,
+            given.headers,
+            given.limit,
+            given.at,
         )
         started = self.ask(command, definition)
         if self._children is NO_DICT:

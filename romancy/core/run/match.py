@@ -49,7 +49,7 @@ def _is_older(recorded: ev.Command, asked: ev.Command, of: Definition | None, ch
         case un.UndoRegistered(), un.UndoRegistered():
             return recorded.name == asked.name and of.is_same_call(recorded.args, asked.args)
         case ev.ChildStarted(), ev.ChildStarted():
-            same = (recorded.workflow, recorded.delay) == (asked.workflow, asked.delay)
+            same = (recorded.workflow, recorded.delay, recorded.due) == (asked.workflow, asked.delay, asked.due)
             return same and of.is_same_call(recorded.input, asked.input)
         case _:
             return False

@@ -82,7 +82,7 @@ def not_to_be_undone(activity: str) -> NonDeterminismError:
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
     started = commands.started
-    given = StartOptions(delay=event.delay, headers=event.headers, limit=event.limit)
+    given = StartOptions(delay=event.delay, at=event.due, headers=event.headers, limit=event.limit)
     if event.again and isinstance(started, ev.WorkflowRetried):
         return fx.StartChild(
             event.id, event.workflow, event.instance_id, event.input, given, again=True, by=started.nonce,

@@ -332,6 +332,7 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     again: bool = False
     headers: dict[str, str] = {}
     limit: int = 0
+    due: int | None = None
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -265,6 +265,19 @@ def test_start_replaces_what_has_ended_if_it_is_told_to(romancy: Command, module
     assert ("g-1", "pending") == (record["instance_id"], record["status"])
 
 
+def test_start_takes_a_moment(romancy: Command, module: str) -> None:
+    later = romancy("start", module, "greet", '{"name": "Ann"}', "--id", "g-1", "--at", "2999-12-31T12:00")
+    both = romancy("start", module, "greet", '{"name": "Ann"}', "--at", "2999-12-31T12:00+01:00", "--delay", "1h")
+    age = romancy("start", module, "greet", '{"name": "Ann"}', "--at", "2h")
+
+    assert (0, "g-1\n") == (later.code, later.out)
+    assert (2, 2) == (both.code, age.code)
+    assert "give one of delay= and at=" in both.err
+    assert "'2h' is no time; give one in UTC, as in 2026-03-01T12:30" in age.err
+    (record,) = romancy("list", "--json").records
+    assert ("g-1", "pending") == (record["instance_id"], record["status"])
+
+
 CHANGED = """
 from romancy import Romancy, WorkflowContext, workflow
 

@@ -100,6 +100,8 @@ class Draws:
             "delay": self.one([0, 0, 0, SECOND, 40 * SECOND, None]), "parent": self.one([None, "i00001"]),
             "index": self.one([(), (("order", '"s:7"'),), (("a", None), ("b", '"s:1"'))]),
         }  # fmt: skip
+        if given["delay"] is not None:
+            given["at"] = self.one([None, None, 5, self.model.state.now + 20 * SECOND])
         made = Append(
             instance_id=name, life=self.lives[name], seq=1,
             writer=as_end(writer) if change is not None and change.status in ENDS else writer, body=self.body(),

@@ -92,12 +92,18 @@ class Model:
         made = state.instances[item.instance_id] = Instance(
             instance_id=item.instance_id, life=item.life, workflow_name=create.workflow_name, status=Status.PENDING,
             code=create.code, created_at=state.now, updated_at=state.now, input=create.input, owner=create.owner,
-            wake_at=None if create.owner is not None or create.delay is None else state.now + create.delay,
+            wake_at=self._first_due(create),
             error=None, parent=create.parent, index=create.index, log={1: LogRow(1, item.writer, item.body, state.now)},
         )  # fmt: skip
         if change is not None:
             made.status, made.error = change.status, change.error
             made.wake_at = change.wake_at if change.release and not made.rests else None
+
+    def _first_due(self, create: Create) -> int | None:
+        """When an instance is due whose code was not run."""
+        if create.owner is not None or create.delay is None:
+            return None
+        return max(create.at or 0, self.state.now + create.delay)
 
     def _log(self, item: Step | Append) -> dict[int, LogRow]:
         found = self.state.instances.get(item.instance_id)
