@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 
 from romancy.engine import RETRIED, history, read_with_start
-from romancy.errors import InstanceNotFoundError
+from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage
 from romancy.log import LogCursor, follow_log, read_log
 from romancy.managing.acting import Acting
 from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
-from romancy.managing.reports import AwaitedReport, report_of
+from romancy.managing.reports import AwaitedReport, report_of, reports_of
 from romancy.managing.waits import instance_with_waits
 from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
@@ -23,7 +23,7 @@ from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from romancy._lists import ReadLag
     from romancy.core import LogEvent
@@ -217,6 +217,20 @@ class Instances(Acting):
         """
         awaited = AwaitedReport.of(wait, timeout)
         return await report_of(self._access.opened(), instance_id, awaited)
+
+    async def reports(self, instance_ids: Sequence[str]) -> dict[str, Any]:
+        """The last `ctx.report` of each of up to 1,000 instances, by id, in a few statements for all of them.
+
+        Those that have made none, or do not exist, are left out. Raises CodecError if one of them was written with a
+        codec that this app does not have.
+        """
+        query = InstanceFilter.of(None, {"ids": instance_ids}).query(limit=MAX_LIMIT)
+        store = self._access.opened()
+        found = await reports_of(store, (await store.rooms.reading.find(query)).rows)
+        for report in found.values():
+            if isinstance(report, CodecError):
+                raise report
+        return found
 
     async def explain(self, instance_id: str) -> list[str]:
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.

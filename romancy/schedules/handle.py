@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from romancy.messages.senders import Senders
     from romancy.schedules.records import Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "state_of", "states_of"]
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "state_of", "state_told", "states_of"]
 
 _MOST_NEXT: Final = 1000
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -184,38 +184,40 @@ async def state_of(instances: Instances, schedule_id: str) -> State | None:
     found = await instances.get_instance(instance_of(schedule_id))
     if found is None or found.workflow_name != WORKFLOW or found.status in TERMINAL_STATUSES:
         return None
-    state = await _told_by(instances, found)
-    return None if state.progress.deleted else state
+    return next(iter(await _states(instances, [found])), None)
 
 
 async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[State]:
     """Those of these schedules that are there."""
-    found: list[State] = []
-    for first in range(0, len(schedule_ids), MAX_IDS):
-        ids = [instance_of(schedule_id) for schedule_id in schedule_ids[first : first + MAX_IDS]]
-        found += [
-            await _told_by(instances, one)
-            async for one in instances.iter_instances(ids=ids, status=_OPEN)
-            if one.workflow_name == WORKFLOW
-        ]
-    return [one for one in found if not one.progress.deleted]
+    ids = [instance_of(schedule_id) for schedule_id in schedule_ids]
+    return [
+        state
+        for first in range(0, len(ids), MAX_IDS)
+        for state in await _states(
+            instances, [one async for one in instances.iter_instances(ids=ids[first : first + MAX_IDS], status=_OPEN)]
+        )
+    ]
 
 
 async def all_schedules(instances: Instances) -> list[Schedule]:
     """All schedules that are not deleted, by id."""
-    found = [
-        await _told_by(instances, instance)
-        async for instance in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)
-        if instance.workflow_name == WORKFLOW
-    ]
-    there = [Schedule.of(one) for one in found if not one.progress.deleted]
+    found = [one async for one in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)]
+    there = [Schedule.of(state) for state in await _states(instances, found)]
     return sorted(there, key=lambda one: one.id)
 
 
-async def _told_by(instances: Instances, instance: Instance) -> State:
-    """What the instance reported last. Before its first report, what it was started with."""
-    told = await instances.report(instance.instance_id)
-    if told is None:
-        told = instance.input
+async def _states(instances: Instances, found: Sequence[Instance]) -> list[State]:
+    """What those of these instances reported last that are schedules and not deleted."""
+    schedules = [one for one in found if one.workflow_name == WORKFLOW]
+    states: list[State] = []
+    for first in range(0, len(schedules), MAX_IDS):
+        some = schedules[first : first + MAX_IDS]
+        told = await instances.reports([one.instance_id for one in some])
+        states += [state_told(told.get(one.instance_id) or one.input) for one in some]
+    return [one for one in states if not one.progress.deleted]
+
+
+def state_told(told: Any) -> State:
+    """The state that the instance of a schedule has reported, or that it was started with."""
     state = msgspec.json.decode(msgspec.json.encode(told), type=State)
     return replace(state, definition=state.definition.without_input)

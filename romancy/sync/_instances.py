@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from romancy.sync._acting import SyncActing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Literal, Unpack
 
     from romancy._lists import ReadLag
@@ -189,6 +189,15 @@ class SyncInstances(SyncActing):
         none comes within `timeout`, and InstanceEndedError if the instance ends without one.
         """
         return self._call("report", instance_id, wait=wait, timeout=timeout)
+
+    def reports(self, instance_ids: Sequence[str]) -> dict[str, Any]:
+        """The last `ctx.report` of each of up to 1,000 instances, by id, in a few statements for all of them.
+
+        Those that have made none, or do not exist, are left out. Raises CodecError if one of them was written with a
+        codec that this app does not have.
+        """
+        result: dict[str, Any] = self._call("reports", instance_ids)
+        return result
 
     def explain(self, instance_id: str) -> list[str]:
         """Why an instance does not move, in sentences, the most important first. `romancy why` prints them.

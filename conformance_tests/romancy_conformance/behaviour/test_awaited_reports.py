@@ -7,8 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import InstanceEndedError, InstanceNotFoundError, Romancy, UsageError, WorkflowContext, workflow
+from romancy import (
+    CodecError,
+    Codecs,
+    InstanceEndedError,
+    InstanceNotFoundError,
+    Romancy,
+    UsageError,
+    WorkflowContext,
+    activity,
+    workflow,
+)
+from romancy.core import MessageReceived
+from romancy.managing.reports import NEAR
 from romancy.sync import SyncRomancy
+from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +58,66 @@ def at(step: int) -> Callable[[Any], bool]:
         return bool(report["step"] == step)
 
     return there
+
+
+@workflow
+async def tells_once(ctx: WorkflowContext, text: str, waits: int) -> None:
+    await ctx.report(text)
+    for _ in range(waits):
+        await ctx.wait_event("next")
+    await ctx.wait_event("last")
+
+
+async def test_the_last_reports_of_several_instances(app: Romancy) -> None:
+    """Also of one that has gone on for long since, of a later run, and of one that has ended."""
+    await app.start(tells_of_rounds.options(instance_id="rounds"), 1)
+    await app.start(tells_of_rounds.options(instance_id="ended"), 3)
+    await app.start(tells_nothing.options(instance_id="silent"))
+    await app.start(tells_once.options(instance_id="near"), "near", 0)
+    await app.start(tells_once.options(instance_id="far"), "far", 2 * NEAR)
+    for _ in range(2 * NEAR):
+        await app.signal("far", "next")
+    for instance_id in ("rounds", "ended"):
+        await app.signal(instance_id, "next")
+    await app.handle("ended").result()
+    await app.report("rounds", wait=lambda told: told == "round 2", timeout=LIMIT)
+
+    async def has_gone_on() -> bool:
+        return sum(isinstance(event, MessageReceived) for event in await app.history("far")) == 2 * NEAR
+
+    await until(has_gone_on)
+    found = await app.reports(["far", "rounds", "near", "silent", "nobody", "ended", "far"])
+    assert {"far": "far", "near": "near", "rounds": "round 2", "ended": "round 3"} == found
+    assert {} == await app.reports([])
+
+
+@activity
+async def tells_of_work() -> None: ...
+
+
+@workflow
+async def tells_while_it_works(ctx: WorkflowContext, rounds: int) -> None:
+    for number in range(rounds):
+        await tells_of_work()
+        await ctx.report(number)
+    await ctx.sleep(1.5)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 7, 20])
+async def test_the_last_report_of_an_instance_that_a_worker_keeps(app: Romancy, rounds: int) -> None:
+    """Its row does not say how long its log is."""
+    await app.start(tells_while_it_works.options(instance_id="busy"), rounds)
+    await app.report("busy", wait=lambda told: told == rounds - 1, timeout=LIMIT)
+    assert {"busy": rounds - 1} == await app.reports(["busy"])
+
+
+async def test_reports_that_are_sealed_are_refused(open_app: Open) -> None:
+    sealing = await open_app(codecs=Codecs(Masking()))
+    await sealing.start(tells_once.options(instance_id="sealed"), "secret", 0)
+    await sealing.report("sealed", wait=bool, timeout=LIMIT)
+    assert {"sealed": "secret"} == await sealing.reports(["sealed"])
+    with pytest.raises(CodecError, match="log of instance sealed was written with the codec 'mask:1'"):
+        await (await open_app(worker=False)).reports(["sealed"])
 
 
 async def test_a_report_that_is_there_is_returned_at_once(app: Romancy) -> None:

@@ -24,12 +24,16 @@ from romancy import (
     WorkflowContext,
     workflow,
 )
+from romancy.managing import reports
 from romancy.schedules.records import Progress
+from romancy.storage.any_store import last_commits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from romancy._schedule_options import ScheduleKeywords
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow, LogRow
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +83,8 @@ async def runs_of(app: Romancy, schedule: str) -> list[str]:
 
 async def test_each_tick_starts_a_run_that_knows_its_time(app: Romancy) -> None:
     ticks = in_milliseconds(50, 150, 250)
-    handle = await app.schedule("nightly", report_of.options(headers={"tenant": "blue"}).bind("books"), at=ticks)
+    call = report_of.options(headers={"tenant": "blue"}).bind("books")
+    handle = await app.schedule("nightly", call, at=ticks, overlap="allow", catchup="all")  # on a slow machine too
     found = await until(app, handle, lambda progress: completed(progress) == 3)
     assert await runs_of(app, "nightly") == [id_of("nightly", tick) for tick in ticks]
     results = [await app.handle(id_of("nightly", tick), report_of).result() for tick in ticks]
@@ -160,6 +165,31 @@ async def test_schedules_are_listed_by_id(app: Romancy) -> None:
     assert [(one.id, one.timing, one.overlap, one.catchup) for one in await app.schedules()] == [
         (name, "every 1:00:00", "skip", "one") for name in "abc"
     ]
+
+
+async def test_many_schedules_are_listed_with_a_few_reads(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        handle = await app.schedule(f"nightly-{number:02}", report_of.bind("x"), cron="0 2 * * *")
+        if number % 3 == 0:
+            await handle.pause("busy")
+    for number in range(0, 30, 3):
+        await until(app, app.schedule_handle(f"nightly-{number:02}"), lambda progress: progress.paused == "busy")
+    reads: list[int] = []
+
+    async def counted(store: Store, rows: Sequence[InstanceRow]) -> dict[str, LogRow]:
+        reads.append(len(rows))
+        return await last_commits_of(store, rows)
+
+    async def never(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(reports, "last_commits_of", counted)
+    monkeypatch.setattr(reports, "_last", never)
+    found = await app.schedules()
+    assert [f"nightly-{number:02}" for number in range(30)] == [one.id for one in found]
+    assert [None if number % 3 else "busy" for number in range(30)] == [one.paused for one in found]
+    assert 30 == reads[0]
+    assert len(reads) <= 2 * reports.NEAR
 
 
 async def test_next_names_the_ticks_to_come(app: Romancy) -> None:
