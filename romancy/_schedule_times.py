@@ -50,7 +50,7 @@ class Timing(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.cron is not None:
             return f"cron {self.cron!r} in {self.tz}"
         if self.every is not None:
-            return f"every {timedelta(microseconds=self.every)}"
+            return f"every {timedelta(microseconds=self.every)}".removesuffix(", 0:00:00")
         others = f" and {len(self.at) - 1} others" if self.at[1:] else ""
         return f"at {self.at[0].isoformat()}{others}"
 

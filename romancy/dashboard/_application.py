@@ -31,6 +31,8 @@ from romancy.dashboard._visit import Visit, visit_of
 from romancy.dashboard.bulk._bulk_page import bulk_page
 from romancy.dashboard.bulk._job_page import confirm_page, job_page, jobs_page
 from romancy.dashboard.bulk._jobs import Jobs
+from romancy.dashboard.schedules._acting import schedule_act_page
+from romancy.dashboard.schedules._pages import schedule_page, schedule_question, schedules_page, schedules_question
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
 from romancy.web.path_ids import AnyTextRoute
 
@@ -142,6 +144,13 @@ class Dashboard:
             self._page("/job", self._job),
             self._page("/jobs", self._newest_jobs),
             self._act("/start", self._starts),
+            self._page("/schedules", self._schedules),
+            self._page("/changes/schedules", self._changes_of_schedules),
+            self._page("/changes/schedule", self._changes_of_schedule),
+            self._page("/schedule", self._schedule),
+            self._page("/schedules/{schedule_id:path}", self._schedule),
+            self._act("/schedule/{verb}", self._acts_on_schedule),
+            self._act("/schedule/{verb}/{schedule_id:path}", self._acts_on_schedule),
             Route("/static/{name}", self._static),
         ]
 
@@ -290,6 +299,21 @@ class Dashboard:
     async def _starts(self, request: Request, _reader: Reader) -> Response:
         return await start_page(request, await self._source.starter())
 
+    async def _schedules(self, request: Request, reader: Reader) -> Response:
+        return await schedules_page(request, reader)
+
+    async def _schedule(self, request: Request, reader: Reader) -> Response:
+        return await schedule_page(request, reader, _schedule_id(request))
+
+    async def _acts_on_schedule(self, request: Request, reader: Reader) -> Response:
+        return await schedule_act_page(request, reader, request.path_params["verb"], _schedule_id(request))
+
+    async def _changes_of_schedules(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *schedules_question(request, reader))
+
+    async def _changes_of_schedule(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *schedule_question(request, reader, _schedule_id(request)))
+
     async def _changes_of_list(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *instances_question(request, reader))
 
@@ -312,6 +336,14 @@ def _instance_id(request: Request) -> str:
     if not instance_id:
         raise not_found("Which instance? Its id is missing.")
     return instance_id
+
+
+def _schedule_id(request: Request) -> str:
+    """The id in the path or in the query, likewise."""
+    schedule_id: str = request.path_params.get("schedule_id") or request.query_params.get("id", "")
+    if not schedule_id:
+        raise not_found("Which schedule? Its id is missing.")
+    return schedule_id
 
 
 def _title(status: int) -> str:

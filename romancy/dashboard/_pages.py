@@ -31,6 +31,10 @@ _DONE: Final = {
     "retry": "The instance runs again; completed work that was not undone is kept.",
     "resume": "The instance is tried again.",
     "purge": "The instance was removed.",
+    "schedule-pause": "A worker pauses the schedule.",
+    "schedule-resume": "A worker lets the schedule go on.",
+    "schedule-trigger": "A worker starts a run.",
+    "schedule-delete": "A worker ends the schedule.",
 }
 """The messages after an action, by their names in the URL."""
 _KEPT: Final = frozenset("\n\t ")

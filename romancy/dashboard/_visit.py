@@ -64,13 +64,21 @@ class Visit:
         """The confirmation page of an action on an instance."""
         return self._about(f"/act/{verb}", f"/act/{verb}", instance_id)
 
+    def schedule_url(self, schedule_id: str) -> str:
+        """The page of a schedule."""
+        return self._about("/schedules", "/schedule", schedule_id)
+
+    def schedule_act_url(self, verb: str, schedule_id: str) -> str:
+        """The confirmation page of an action on a schedule."""
+        return self._about(f"/schedule/{verb}", f"/schedule/{verb}", schedule_id)
+
     def job_url(self, job_id: str) -> str:
         """The page of a job that acts on many."""
         return self.url(f"/job?id={quote(job_id, safe='')}")
 
-    def _about(self, path: str, asked: str, instance_id: str) -> str:
-        quoted = quote(instance_id, safe="")
-        if _DOTS.isdisjoint(instance_id.split("/")):
+    def _about(self, path: str, asked: str, id: str) -> str:
+        quoted = quote(id, safe="")
+        if _DOTS.isdisjoint(id.split("/")):
             return self.url(f"{path}/{quoted}")
         return self.url(f"{asked}?id={quoted}")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from romancy.messages.senders import Senders
     from romancy.schedules.records import Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "state_of", "state_told", "states_of"]
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "next_ticks", "state_of", "state_told", "states_of"]
 
 _MOST_NEXT: Final = 1000
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -124,10 +124,7 @@ class ScheduleHandle:
         found = await state_of(self._instances, self._id)
         if found is None:
             raise _unknown(self._id)
-        if found.progress.paused is not None:
-            return []
-        first = found.progress.next or max(found.progress.since, datetime.now(UTC))
-        return list(due(found.definition.options.timing, first - datetime.resolution, _FOR_EVER, count).ticks)
+        return next_ticks(found, count, datetime.now(UTC))
 
     async def pause(self, note: str = "") -> None:
         """Start nothing until `resume`. What is due meanwhile is not started later. Open runs go on."""
@@ -215,6 +212,14 @@ async def _states(instances: Instances, found: Sequence[Instance]) -> list[State
         told = await instances.reports([one.instance_id for one in some])
         states += [state_told(told.get(one.instance_id) or one.input) for one in some]
     return [one for one in states if not one.progress.deleted]
+
+
+def next_ticks(state: State, count: int, now: datetime) -> list[datetime]:
+    """The next ticks of a schedule, at most this many. A paused one has none."""
+    if state.progress.paused is not None:
+        return []
+    first = state.progress.next or max(state.progress.since, now)
+    return list(due(state.definition.options.timing, first - datetime.resolution, _FOR_EVER, count).ticks)
 
 
 def state_told(told: Any) -> State:

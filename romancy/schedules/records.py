@@ -28,6 +28,7 @@ __all__ = [
     "Stretch",
     "Trigger",
     "instance_of",
+    "schedule_of",
 ]
 
 WORKFLOW: Final = "romancy.schedule"
@@ -159,3 +160,8 @@ ORDER: Final[EventType[Order]] = EventType("romancy.schedule", Order)
 def instance_of(schedule_id: str) -> str:
     """The id of the instance that is this schedule."""
     return _PREFIX + schedule_id
+
+
+def schedule_of(instance_id: str) -> str:
+    """The id of the schedule that this instance is."""
+    return instance_id.removeprefix(_PREFIX)

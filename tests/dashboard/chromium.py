@@ -8,11 +8,19 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
-__all__ = ["ARGUMENTS", "chromium"]
+from tools.tree import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+__all__ = ["ARGUMENTS", "PICTURES", "check", "chromium"]
+
+PICTURES: Final = ROOT / "build" / "dashboard"
 
 ARGUMENTS: Final = (
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -40,3 +48,18 @@ def _install() -> None:
             environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", _NAME]):
                 subprocess.run(["apt-get", *command], env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def check(page: Page, name: str) -> None:
+    """Take pictures in both colours and on a phone, and let axe look at them."""
+    for colours in ("light", "dark"):
+        page.emulate_media(color_scheme=colours)
+        found = Axe().run(page)
+        assert 0 == found.violations_count, f"{name}, {colours}: {found.generate_report()}"
+        page.screenshot(path=PICTURES / f"{name}-{colours}.png")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert 0 == Axe().run(page).violations_count
+    wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    assert not wide, f"{name} is wider than a phone"
+    page.screenshot(path=PICTURES / f"{name}-phone.png")
+    page.set_viewport_size({"width": 1280, "height": 860})

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from romancy import Romancy, TerminalError, WorkflowContext, workflow
-from tests.dashboard.chromium import ARGUMENTS, chromium
+from tests.dashboard.chromium import ARGUMENTS, PICTURES, check, chromium
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-PICTURES: Final = ROOT / "build" / "dashboard"
 HOSTILE: Final = '<script>document.title="owned"</script><img src=x onerror=alert(1)>\u202e\u0007"\'&{{7*7}}'
 SHOP: Final = """
 from tests.dashboard.test_browser import place_order, send_news
@@ -107,21 +105,6 @@ def in_thread(work: object) -> None:
 async def begin(url: str) -> None:
     async with Romancy(url, workflows=[place_order, send_news], worker=False) as app:
         await app.start(send_news.options(instance_id="breaking-news"), 99)
-
-
-def check(page: Page, name: str) -> None:
-    """Take pictures in both colours and on a phone, and let axe look at them."""
-    for colours in ("light", "dark"):
-        page.emulate_media(color_scheme=colours)
-        found = Axe().run(page)
-        assert 0 == found.violations_count, f"{name}, {colours}: {found.generate_report()}"
-        page.screenshot(path=PICTURES / f"{name}-{colours}.png")
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert 0 == Axe().run(page).violations_count
-    wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-    assert not wide, f"{name} is wider than a phone"
-    page.screenshot(path=PICTURES / f"{name}-phone.png")
-    page.set_viewport_size({"width": 1280, "height": 860})
 
 
 def pass_by(page: Page, name: str) -> None:

@@ -1,0 +1,1 @@
+"""The pages of schedules, and what can be done to one."""

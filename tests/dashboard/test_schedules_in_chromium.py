@@ -1,0 +1,107 @@
+"""The pages of schedules in Chromium: in both colours and on a phone, and a schedule that is paused by hand.
+
+The pictures are written to build/dashboard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from romancy import Romancy, TerminalError, WorkflowContext, workflow
+from romancy.dashboard import asgi
+from tests.dashboard.chromium import ARGUMENTS, PICTURES, check, chromium
+from tests.dashboard.serving import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+LIMIT = 30
+
+
+@workflow
+async def close_books(ctx: WorkflowContext, ledger: str) -> str:
+    if ledger == "bad":
+        raise TerminalError("no such ledger")
+    return ledger
+
+
+async def fill(app: Romancy) -> None:
+    await app.schedule("nightly-close", close_books.bind("main"), cron="30 2 * * mon-fri", tz="Europe/Berlin")
+    hourly = await app.schedule("hourly-till", close_books.bind("till"), every=timedelta(hours=1), overlap="allow")
+    failing = await app.schedule(
+        "import-of-a-ledger-that-is-not-there", close_books.bind("bad"), every=86_400, pause_on_failure=True
+    )
+    for number in range(1, 4):
+        await hourly.trigger()
+        await told(app, hourly.instance_id, "completed", number)
+    await failing.trigger()
+    await told(app, failing.instance_id, "failed", 1)
+
+
+async def told(app: Romancy, instance_id: str, outcome: str, number: int) -> None:
+    def holds(report: Any) -> bool:
+        return [run["outcome"] for run in report["progress"].get("runs", [])].count(outcome) == number
+
+    await app.report(instance_id, wait=holds, timeout=LIMIT)
+
+
+@contextmanager
+def dashboard(url: str) -> Generator[int]:
+    """An app with schedules and its dashboard, on a loop of their own. Yields the port."""
+    port: list[int] = []
+    ready, over = threading.Event(), threading.Event()
+
+    async def run() -> None:
+        async with Romancy(url, workflows=[close_books]) as app, serving(asgi(app, auth="local")) as at:
+            await fill(app)
+            port.append(at)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    served = threading.Thread(target=asyncio.run, args=(run(),))
+    served.start()
+    try:
+        assert ready.wait(120)
+        yield port[0]
+    finally:
+        over.set()
+        served.join()
+
+
+def test_schedules_in_a_browser(tmp_path: Path) -> None:
+    executable = chromium()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with dashboard(f"sqlite:///{tmp_path}/shop.db") as port, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_role("link", name="Schedules").click()
+        page.get_by_role("link", name="nightly-close").wait_for()
+        assert 3 == page.locator("#list tbody tr").count()
+        check(page, "schedules")
+        page.get_by_role("link", name="hourly-till").click()
+        page.get_by_role("heading", name="hourly-till").wait_for()
+        check(page, "schedule")
+        page.get_by_role("link", name="Trigger").click()
+        page.get_by_label("If a run is open").select_option("allow")
+        check(page, "trigger")
+        page.get_by_role("button", name="Trigger").click()
+        page.get_by_text("A worker starts a run.").wait_for()
+        page.get_by_text("4, 0 failed").wait_for()  # the open page hears of it
+        page.get_by_role("link", name="Pause").click()
+        page.get_by_label("Note").fill("stocktaking")
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_text("stocktaking").wait_for()
+        page.get_by_role("link", name="Resume").wait_for()
+        check(page, "schedule-paused")
+        browser.close()
