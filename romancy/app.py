@@ -22,7 +22,7 @@ from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, opened
 from romancy.engine.announcing import Announcer
-from romancy.errors import UsageError
+from romancy.errors import InstanceConflictError, UsageError
 from romancy.handle import Handle
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
@@ -40,7 +40,7 @@ from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
 from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, state_of
 from romancy.schedules.keeper import KEEPER, known_here, with_keeper
-from romancy.schedules.records import ORDER, Change, Progress
+from romancy.schedules.records import ORDER, WORKFLOW, Change, Progress, instance_of
 from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
 from romancy.starting.starter import Starter
@@ -439,7 +439,7 @@ class Romancy(Followed):
     # ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def schedule(
-        self, schedule_id: str, call: Call[Any], /, **options: Unpack[ScheduleKeywords]
+        self, schedule_id: str, call: Call[Any], /, *, session: object = None, **options: Unpack[ScheduleKeywords]
     ) -> ScheduleHandle:
         """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
 
@@ -453,29 +453,48 @@ class Romancy(Followed):
         the last one, "all" all of them, "none" only one that is less than a minute late, and a duration those that are
         not later. With `pause_on_failure=True`, a failed run pauses the schedule. `jitter` puts each start off by a
         random part of it. Nothing is due before `start` and after `end`.
+
+        With `session=`, a connection or session in a transaction of your own, your commit declares it.
         """
         self._access.opened("schedule")
         check_schedule_id(schedule_id)
         checked = ScheduleOptions.of(f"schedule {schedule_id!r}", options)
-        return await self._declare(definition_of(schedule_id, call, checked, self._access.stored_size))
+        definition = definition_of(schedule_id, call, checked, self._access.stored_size)
+        return await (self._declare(definition) if session is None else self._declare_in(session, definition))
 
     async def _declare(self, definition: Definition) -> ScheduleHandle:
         handle = ScheduleHandle(self, self, definition.id)
         found = await state_of(self, definition.id)
         if found is None or found.definition != definition.without_input:
-            now = moment_of(await self._now())
-            progress = Progress(since=begins(definition.options.timing, now))
-            first = KEEPER.options(instance_id=handle.instance_id).bind(definition, progress)
-            await self.signal_with_start(first, ORDER, Change(definition, now), if_exists="restart_ended")
+            first, change = await self._declaration(definition)
+            await self.signal_with_start(first, ORDER, change, if_exists="restart_ended")
         return handle
 
-    async def _now(self) -> int:
-        """The time of the database, in microseconds."""
+    async def _declare_in(self, session: object, definition: Definition) -> ScheduleHandle:
+        """Write the declaration in any case: what this transaction has declared before is not seen elsewhere."""
+        handle = ScheduleHandle(self, self, definition.id)
+        first, change = await self._declaration(definition)
+        try:
+            await self.start_many([first], session=session, if_exists="restart_ended")
+        except InstanceConflictError:
+            found = await self.get_instance(handle.instance_id)
+            if found is not None and found.workflow_name != WORKFLOW:
+                raise
+            await self.signal(handle.instance_id, ORDER, change, session=session)
+        return handle
+
+    async def _declaration(self, definition: Definition) -> tuple[Call[None], Change]:
+        """The start of a schedule, and what tells one that is there of its definition."""
         access = self._access
-        if access.worker is not None:
-            return access.worker.clock.now()
-        _, now = await access.writes_as(access.opened())
-        return now
+        now = (
+            access.worker.clock.now()
+            if access.worker is not None
+            else (await access.opened().rooms.reading.census()).now
+        )
+        at = moment_of(now)
+        progress = Progress(since=begins(definition.options.timing, at))
+        first = KEEPER.options(instance_id=instance_of(definition.id)).bind(definition, progress)
+        return first, Change(definition, at)
 
     def schedule_handle(self, schedule_id: str) -> ScheduleHandle:
         """A handle of a schedule, wherever it was declared."""

@@ -254,7 +254,9 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         """
         return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
 
-    def schedule(self, schedule_id: str, call: Call[Any], /, **options: Unpack[ScheduleKeywords]) -> SyncScheduleHandle:
+    def schedule(
+        self, schedule_id: str, call: Call[Any], /, *, session: object = None, **options: Unpack[ScheduleKeywords]
+    ) -> SyncScheduleHandle:
         """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
 
         `call` is `workflow.bind(…)`, with the options of its runs. The schedule is durable when this returns, and any
@@ -267,8 +269,10 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         the last one, "all" all of them, "none" only one that is less than a minute late, and a duration those that are
         not later. With `pause_on_failure=True`, a failed run pauses the schedule. `jitter` puts each start off by a
         random part of it. Nothing is due before `start` and after `end`.
+
+        With `session=`, a connection or session in a transaction of your own, your commit declares it.
         """
-        return SyncScheduleHandle(self, self._call("schedule", schedule_id, call, **options))
+        return SyncScheduleHandle(self, self._call("schedule", schedule_id, call, session=session, **options))
 
     def schedule_handle(self, schedule_id: str) -> SyncScheduleHandle:
         """A handle of a schedule, wherever it was declared."""

@@ -181,8 +181,11 @@ def test_a_session_is_used_in_its_own_thread(app: SyncRomancy, storage_url: str)
         kept = app.start(greet, "ANN", session=session)
         waiting.signal(PAID, 5, session=session)
         app.publish("greeted", "ann", session=session)
+        nightly = app.schedule("nightly", greet.bind("ANN"), cron="0 2 * * *", session=session)
         assert app.get_instance(kept.instance_id) is None
+        assert nightly.get() is None
         session.commit()
+        assert nightly.get() is not None
         assert kept.result(60) == "hello ann"
         assert waiting.result(60) == 5
         dropped = app.start(greet, "BOB", session=session)

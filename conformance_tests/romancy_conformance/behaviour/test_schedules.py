@@ -27,6 +27,7 @@ from romancy import (
 from romancy.managing import reports
 from romancy.schedules.records import Progress
 from romancy.storage.any_store import last_commits_of
+from romancy_conformance.behaviour.callers import caller_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -251,6 +252,65 @@ async def test_ticks_that_came_while_no_worker_ran(
     found = await until(worker, handle, lambda progress: progress.since > ticks[-1])
     assert await runs_of(worker, "late") == [id_of("late", ticks[number]) for number in taken]
     assert (found.started, found.next) == (len(taken), None)
+
+
+@pytest.mark.parametrize("worker", [True, False])
+async def test_a_declaration_in_a_transaction_holds_from_its_commit(
+    open_app: Callable[..., Awaitable[Romancy]], storage_url: str, *, worker: bool
+) -> None:
+    connect = caller_for(storage_url)
+    if connect is None:
+        pytest.skip(f"the suite knows no driver for {storage_url.partition(':')[0]}")
+    keeps = await open_app()
+    app = keeps if worker else await open_app(worker=False)
+    caller = await connect()
+
+    async def declares(*crons: str) -> None:
+        for cron in crons:
+            await app.schedule("nightly", report_of.bind("books"), cron=cron, session=caller.connection)
+
+    handle = app.schedule_handle("nightly")
+    await caller.begin()
+    await declares("0 1 * * *")
+    await caller.roll_back()
+    assert await handle.get() is None
+
+    await caller.begin()
+    await declares("0 2 * * *", "0 3 * * *")  # the second one changes what the first has declared
+    await caller.commit()
+    found = await until(keeps, handle, lambda progress: progress.next and progress.next.hour == 3)
+    assert found.timing == "cron '0 3 * * *' in UTC"
+
+    await caller.begin()
+    await declares("0 4 * * *")
+    await caller.roll_back()
+    await caller.begin()
+    await declares("0 5 * * *")
+    await caller.commit()
+    await until(keeps, handle, lambda progress: progress.next and progress.next.hour == 5)
+
+    await handle.delete()
+    await caller.begin()
+    await declares("0 6 * * *")
+    await caller.commit()
+    await caller.close()
+    await until(keeps, handle, lambda progress: progress.next and progress.next.hour == 6)
+    assert await runs_of(keeps, "nightly") == []
+
+
+async def test_a_declaration_in_a_transaction_leaves_instances_of_other_workflows_alone(
+    app: Romancy, storage_url: str
+) -> None:
+    connect = caller_for(storage_url)
+    if connect is None:
+        pytest.skip(f"the suite knows no driver for {storage_url.partition(':')[0]}")
+    await app.start(gated.options(instance_id="schedule:taken"))
+    caller = await connect()
+    await caller.begin()
+    with pytest.raises(InstanceConflictError):
+        await app.schedule("taken", report_of.bind("x"), cron="0 1 * * *", session=caller.connection)
+    await caller.commit()
+    await caller.close()
 
 
 # ── what a schedule can be told ─────────────────────────────────────────────────────────────────────────────────────
