@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias, TypedDict, cast
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-__all__ = ["BUFFER", "Catchup", "Overlap", "ScheduleKeywords", "ScheduleOptions", "check_overlap"]
+__all__ = ["BUFFER", "Catchup", "Drops", "Overlap", "ScheduleKeywords", "ScheduleOptions", "check_overlap"]
 
 Overlap: TypeAlias = Literal["skip", "buffer_one", "allow"]
 Catchup: TypeAlias = Literal["one", "all", "none"]
@@ -73,6 +73,15 @@ class ScheduleOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
             catchup=_catchup(options.get("catchup", "one"), what),
             pause_on_failure=cast("bool", _chosen(pauses, (True, False), f"{what}: pause_on_failure=")),
         )
+
+
+class Drops(NamedTuple):
+    """The ticks that a schedule has dropped."""
+
+    schedule_id: str
+    starts: str
+    """The workflow that they would have started."""
+    number: int
 
 
 def check_overlap(value: Any, what: str) -> Overlap:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
+from romancy._headers import scheduled_at
 from romancy.status import Status
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Hook",
     "Sender",
     "Sending",
+    "TicksSkipped",
     "WaitBegan",
     "WaitEnded",
     "WaitKind",
@@ -51,6 +53,11 @@ class WorkflowStarted(_About):
 
     parent_id: str | None
 
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """For which time a schedule has started it. None: none has."""
+        return scheduled_at(self.headers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowEnded(_About):
@@ -80,6 +87,16 @@ class WorkflowStuck(_About):
     """The instance is stuck: it waits for code that fits, or for a person."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicksSkipped(_About):
+    """A schedule has dropped ticks: a run was in their way, or no worker ran in time. The instance is the schedule."""
+
+    schedule_id: str
+    starts: str
+    """The workflow that they would have started."""
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +166,7 @@ Happening: TypeAlias = (
     | WorkflowEnded
     | WorkflowContinued
     | WorkflowStuck
+    | TicksSkipped
     | ActivityStarted
     | ActivityEnded
     | WaitBegan

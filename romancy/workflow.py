@@ -51,7 +51,7 @@ from romancy.storage.query import path_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from romancy._schedule_options import ScheduleKeywords
+    from romancy._schedule_options import Drops, ScheduleKeywords
     from romancy.core import Commands
 
 __all__ = ["Call", "Workflow", "workflow"]
@@ -113,6 +113,8 @@ class Workflow(Generic[P, R_co]):
         self.signature.check_known()
         self.schedule = None if schedule is None else _schedule(fn, schedule)
         """When a worker that knows this workflow starts it, without arguments."""
+        self.drops: Callable[[bytes], Drops | None] | None = None
+        """What hooks hear of a report of the library's workflow of schedules. None: this is another workflow."""
         self.given = StartOptions()
         """The options of a start."""
         self._fingerprint: list[str] = []

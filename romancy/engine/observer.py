@@ -25,6 +25,7 @@ from romancy.hooks import (
     Hook,
     Sender,
     Sending,
+    TicksSkipped,
     WaitBegan,
     WaitEnded,
     WorkflowContinued,
@@ -245,6 +246,11 @@ class Observer:
         self._waits.forget(live.instance_id)
         self._tell(WorkflowContinued(**self._about(live, run=event.run - 1)))
 
+    def _reported(self, live: Live, event: core.ProgressReported, _: Sequence[LogEvent]) -> None:
+        drops = None if live.definition.drops is None else live.definition.drops(bytes(event.state))
+        if drops is not None:
+            self._tell(TicksSkipped(**self._about(live), **drops._asdict()))
+
     def _wait_began(self, live: Live, event: Any, commit: Sequence[LogEvent]) -> None:
         part = core.KINDS[type(event)].part(core.Begins)
         assert part is not None  # noqa: S101 - the rules name only what begins a wait
@@ -367,6 +373,7 @@ class Observer:
         core.WorkflowRetried: _started,
         core.WorkflowResumed: _resumed,
         core.WorkflowContinued: _continued,
+        core.ProgressReported: _reported,
         **dict.fromkeys(_of(WORK, core.Fails, core.Ends), _attempt_ended),
         **dict.fromkeys(_of(WAITS, core.Begins), _wait_began),
         **dict.fromkeys(_of(WAITS, core.Ends), _wait_ended),

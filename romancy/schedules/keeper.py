@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from romancy._headers import SCHEDULED_AT
 from romancy._named_workflows import NamedWorkflow
-from romancy._schedule_options import BUFFER, Overlap
+from romancy._schedule_options import BUFFER, Drops, Overlap
 from romancy._schedule_times import Due, Timing, begins, due
 from romancy.activity import Activity
 from romancy.context import WorkflowContext  # noqa: TC001 - the workflow's types are read
@@ -95,7 +96,16 @@ async def _keep(ctx: WorkflowContext, definition: Definition, progress: Progress
     await _Keeper(ctx, definition, progress).keep()
 
 
+def _drops(report: bytes) -> Drops | None:
+    """The ticks that a schedule has dropped by this report. None: none."""
+    if b'"dropped"' not in report:
+        return None
+    state = msgspec.json.decode(report, type=State)
+    return Drops(state.definition.id, state.definition.workflow, state.progress.dropped)
+
+
 KEEPER: Final[Workflow[[Definition, Progress], None]] = Workflow(_keep, name=WORKFLOW, version="1")
+KEEPER.drops = _drops
 
 
 def with_keeper(workflows: Mapping[str, Workflow[..., Any]]) -> Mapping[str, Workflow[..., Any]]:
@@ -164,6 +174,9 @@ class _Keeper:
     def _now(self, **changes: Any) -> None:
         self._progress = replace(self._progress, **changes)
 
+    def _drop(self, number: int) -> None:
+        self._progress = self._progress.dropping(number)
+
     def _is_long(self) -> bool:
         return self._steps >= _LONGEST or (self._steps >= _LONG and not self._open)
 
@@ -187,7 +200,8 @@ class _Keeper:
         state = State(definition=self._definition.without_input, progress=self._progress)
         if state != self._reported:
             await self._ctx.report(state)
-            self._reported = state
+            self._now(dropped=0)
+            self._reported = replace(state, progress=self._progress)
 
     # ── ticks ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,9 +228,9 @@ class _Keeper:
         goes_on = found.more and chosen is found.ticks
         for tick in chosen:
             await self._offer(tick)
+        self._drop(len(found.ticks) - len(chosen))
         self._now(
             since=found.ticks[-1] if goes_on else max(now, since),
-            skipped=self._progress.skipped + len(found.ticks) - len(chosen),
             next=found.following if goes_on else found.next,
         )
         return goes_on
@@ -235,7 +249,7 @@ class _Keeper:
         elif self._definition.options.overlap == BUFFER and self._progress.buffered is None:
             self._now(buffered=tick)
         else:
-            self._now(skipped=self._progress.skipped + 1)
+            self._drop(1)
 
     async def _start(self, tick: datetime, mark: str = "") -> None:
         definition = self._definition
@@ -274,7 +288,8 @@ class _Keeper:
         kept = definition.options.overlap == BUFFER and self._progress.buffered is None and bool(found.ticks)
         if kept:
             self._now(buffered=found.ticks[0])
-        self._now(since=max(now, since), skipped=self._progress.skipped + len(found.ticks) - kept, next=found.next)
+        self._drop(len(found.ticks) - kept)
+        self._now(since=max(now, since), next=found.next)
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -314,7 +329,7 @@ class _Keeper:
     async def _trigger(self, overlap: Overlap) -> None:
         now = self._ctx.now()
         if self._open and overlap == "skip":
-            self._now(skipped=self._progress.skipped + 1)
+            self._drop(1)
         elif self._open and overlap == BUFFER:
             self._now(buffered=self._progress.buffered or now)
         else:

@@ -92,12 +92,17 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     backfills: tuple[Stretch, ...] = ()
     started: int = 0
     skipped: int = 0
+    dropped: int = 0
+    """How many of them since the report before."""
     failed: int = 0
     triggered: int = 0
     runs: tuple[ScheduleRun, ...] = ()
     """The last ones, in the order of their starts."""
     next: datetime | None = None
     """The next tick. None: nothing follows, or the schedule is paused."""
+
+    def dropping(self, number: int) -> Progress:
+        return replace(self, skipped=self.skipped + number, dropped=self.dropped + number)
 
     def began(self, run: ScheduleRun) -> Progress:
         return replace(self, started=self.started + 1, runs=(*self.runs, run)[-_MOST_RUNS:])

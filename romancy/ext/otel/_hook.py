@@ -24,6 +24,7 @@ from romancy.hooks import (
     ActivityEnded,
     ActivityStarted,
     Hook,
+    TicksSkipped,
     WaitEnded,
     WorkflowContinued,
     WorkflowEnded,
@@ -188,6 +189,10 @@ class OpenTelemetry(Hook):
                 self._wait_ended(event)
             case WorkflowStarted():
                 self._lines.of(event, event.at)
+                if (tick := event.scheduled_at) is not None:
+                    self._measures.late(event.workflow_name, event.at - tick)
+            case TicksSkipped():
+                self._measures.skipped(event.starts, event.number)
             case WorkflowEnded():
                 self._run_ended(event, event.status.value)
             case WorkflowContinued():

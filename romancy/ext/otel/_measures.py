@@ -29,6 +29,8 @@ class Measures:
         self._unknown = made(meter.create_counter, "romancy.activity.unknown")
         self._run = made(meter.create_histogram, "romancy.workflow.duration")
         self._stuck = made(meter.create_counter, "romancy.workflow.stuck")
+        self._late = made(meter.create_histogram, "romancy.schedule.schedule_to_start")
+        self._skipped = made(meter.create_counter, "romancy.schedule.skipped")
         self._sent = made(meter.create_counter, "romancy.sent")
         self._leases = made(meter.create_counter, "romancy.lease.lost")
         self.committed: Callable[[float], None] = made(meter.create_histogram, "romancy.commit.duration").record
@@ -53,6 +55,14 @@ class Measures:
     def stuck(self, workflow: str) -> None:
         """An instance became stuck."""
         self._stuck.add(1, {WORKFLOW: workflow})
+
+    def late(self, workflow: str, duration: timedelta) -> None:
+        """A run of a schedule began, so long after its time."""
+        self._late.record(max(0.0, duration.total_seconds()), {WORKFLOW: workflow})
+
+    def skipped(self, workflow: str, number: int) -> None:
+        """A schedule has dropped ticks."""
+        self._skipped.add(number, {WORKFLOW: workflow})
 
     def lease_lost(self) -> None:
         """A worker lost its lease."""

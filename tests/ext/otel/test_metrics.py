@@ -110,6 +110,23 @@ async def test_what_the_hook_measures(storage_url: str) -> None:
     }
 
 
+async def test_how_late_schedules_are_and_what_they_drop(storage_url: str) -> None:
+    measured = Measured()
+    late, skipped = ("romancy.schedule.schedule_to_start", ("waits",)), ("romancy.schedule.skipped", ("waits",))
+    async with Romancy(storage_url, workflows=[waits], hooks=[OpenTelemetry(meter_provider=measured.provider)]) as app:
+        schedule = await app.schedule("yearly", waits.bind(), cron="0 0 1 1 *")
+        await schedule.trigger()
+        await until(lambda: measured.now().get(late) == 1)
+        await schedule.trigger()
+        await schedule.trigger()
+        await until(lambda: measured.now().get(skipped) == 2)
+        await app.start(waits)
+        await schedule.trigger(overlap="allow")
+        await until(lambda: measured.now().get(late) == 2)
+
+    assert 2 == measured.now()[skipped]
+
+
 async def test_what_the_gauges_measure(storage_url: str) -> None:
     failures.clear()
     measured = Measured()
