@@ -8,12 +8,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from examples import approval, subscription
+from examples import approval, nightly_close, subscription
 from romancy.testing import TestApp
 from tools.tree import ROOT
 
@@ -187,6 +189,31 @@ def test_missed_nights_are_made_up_for_and_none_is_collected_twice(tmp_path: Pat
         "2026-03-02: 1, most of it with pen",
     ]
     assert reports == [("2026-03-01", 16, "lamp"), ("2026-03-02", 1, "pen")]
+
+
+@pytest.mark.long
+def test_nights_that_came_while_nothing_ran_are_closed_late_and_each_once(tmp_path: Path) -> None:
+    books, second = tmp_path / "books.db", timedelta(seconds=1)
+    work = ("examples.nightly_close", books, "--every", 1, "--database", f"sqlite:///{tmp_path}/close.db")
+    nightly_close.create(str(books))
+    with closing(sqlite3.connect(books, isolation_level=None)) as mine:
+        mine.execute("insert into entries values ('2026-01-01T00:00:00+00:00', 5)")
+        mine.execute("begin immediate")
+        before = killed(*work, at="close")
+        first = datetime.fromisoformat(before[-1].removeprefix("close ")).replace(tzinfo=UTC)
+        mine.execute("insert into entries values (?, 7)", [(first + 1.5 * second).isoformat()])
+        mine.execute("commit")
+        time.sleep(max(0.0, (first + 4 * second - datetime.now(UTC)).total_seconds()))  # nights that nobody closes
+        after = finished(*work, "--closes", 4)
+        closings = mine.execute("select * from closings order by night").fetchall()
+
+    assert before[0] == f"sum up to {first:%Y-%m-%d %H:%M:%S}"
+    assert before[0] not in after
+    assert after.count(before[-1]) == 1
+    assert len(closings) >= 4
+    assert [(first + number * second).isoformat() for number in range(len(closings))] == [row[0] for row in closings]
+    assert [5, 5, 12, 12] == [row[1] for row in closings[:4]]
+    assert all(row[2] > 4 - number for number, row in enumerate(closings[:4]))
 
 
 @pytest.mark.long
