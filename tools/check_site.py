@@ -50,6 +50,7 @@ SOUGHT: Final = {
     "DBOS": {"docs/guide/coming-from-dbos"},
     "Celery": {"docs/guide/coming-from-celery"},
     "procrastinate": {"docs/guide/coming-from-procrastinate"},
+    "APScheduler": {"docs/guide/coming-from-apscheduler"},
     "backup": {"docs/guide/failover"},
     "standby": {"docs/guide/failover"},
     "worker": {"docs/guide/workers"},
