@@ -36,6 +36,8 @@ __all__ = ["ACTIONS", "Action", "act_page", "actions_for", "audit", "field_of", 
 
 _audit: Final = logging.getLogger("romancy.dashboard.audit")
 _OPEN: Final = frozenset(status for status in Status if status not in TERMINAL_STATUSES)
+_OURS: Final = "romancy."
+"""How the names of events begin that move schedules and jobs."""
 _MOVE_JOBS: Final = frozenset({"signal", "resume", "retry"})
 """Actions by which a job goes on with its own action, which may be another one than the visitor's."""
 
@@ -184,6 +186,10 @@ def permit(request: Request, verb: str, what: str) -> None:
     if not visit_of(request).may(verb):
         audit(request, verb, what, "refused (not allowed)")
         raise forbidden(f"You may not {verb}: the auth= of this dashboard does not allow you this action.")
+    events: list[str] = request.state.form.get("event", []) if verb == "signal" and request.method == "POST" else []
+    if not visit_of(request).may_all and any(event.startswith(_OURS) for event in events):
+        audit(request, verb, what, "refused (not allowed)")
+        raise forbidden(f"Only a visitor who may do everything sends events whose type begins with {_OURS}")
 
 
 def audit(request: Request, verb: str, what: str, outcome: str) -> None:

@@ -178,6 +178,20 @@ async def test_what_a_visitor_may_not_do_is_neither_offered_nor_done(
     assert "/schedule/pause/nightly" not in (await quiet.get("/schedules/nightly")).body.decode()
 
 
+async def test_events_of_schedules_are_for_those_who_may_do_everything(app: Romancy) -> None:
+    """An event could tell a schedule what only `schedules` allows."""
+    handle = await nightly(app)
+    browser = Browser(asgi(app, auth=lambda _: Visitor("ann", actions={"signal"})))
+    fields = {"event": "romancy.schedule", "data": '{"type": "delete"}'}
+
+    sent = await browser.submit(f"/act/signal/{handle.instance_id}", fields)
+
+    assert (403, True) == (sent.status, "whose type begins with romancy." in browser.text(sent))
+    assert await handle.get() is not None
+    assert 303 == (await Browser(asgi(app, auth="local")).submit(f"/act/signal/{handle.instance_id}", fields)).status
+    await told(app, handle, lambda progress: progress.get("deleted"))
+
+
 async def test_sealed_schedules_stay_sealed_for_those_who_may_not_see_payloads(storage_url: str) -> None:
     async with Romancy(storage_url, workflows=[close_books], codecs=Codecs(Masking())) as app:
         handle = await nightly(app)
