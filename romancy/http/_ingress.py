@@ -29,19 +29,21 @@ from romancy.http._management import Management
 from romancy.http._openapi import document
 from romancy.http._permits import check_topic, let_in
 from romancy.http._refusal import refusal_of_status, unavailable
+from romancy.http._schedules import Timetable
 from romancy.http._waits import Waits
 from romancy.http._webhooks import Webhook
 from romancy.web.answer_headers import INERT
 from romancy.web.path_ids import AnyTextRoute
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
 
     from romancy.http._auth import Auth
     from romancy.http._decisions import Handler
+    from romancy.http._routes import ManagementRoute
     from romancy.http._webhooks import Delivery, Verifier
     from romancy.web.visitor import Action
 
@@ -121,9 +123,10 @@ class Ingress:
         self._handlers: dict[str, Handler] = {}
         self._prefix = _prefix(path)
         management = Management(app, types, accepting, bodies, waits, max_wait=max_wait, beat=_BEAT)
-        self._router = Router(self._routes(management), redirect_slashes=False, lifespan=self._opened)
+        managed = [*management.routes(), *Timetable(app, accepting, bodies).routes()]
+        self._router = Router(self._routes(managed), redirect_slashes=False, lifespan=self._opened)
 
-    def _routes(self, management: Management) -> list[Route]:
+    def _routes(self, managed: Sequence[ManagementRoute]) -> list[Route]:
         prefix = self._prefix
         return [
             *(
@@ -133,10 +136,7 @@ class Ingress:
             self._route(f"{prefix}/health/live", self._live, "GET", asks=False),
             self._route(f"{prefix}/health/ready", self._ready, "GET"),
             self._route(f"{prefix}/openapi.json", self._described, "GET"),
-            *(
-                self._route(f"{prefix}{each.path}", each.endpoint, each.method, needs=each.needs)
-                for each in management.routes()
-            ),
+            *(self._route(f"{prefix}{each.path}", each.endpoint, each.method, needs=each.needs) for each in managed),
         ]
 
     def _route(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -18,13 +18,14 @@ from romancy.http._json import checked
 from romancy.http._permits import check_choosing, check_topic, sees_payloads
 from romancy.http._progress import stream_of
 from romancy.http._refusal import Refused, not_an_event
+from romancy.http._routes import ManagementRoute
 from romancy.managing.lists import headers_of_instance, result_of
 from romancy.managing.waits import untaken_by
 from romancy.query import told_as
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from starlette.requests import Request
 
@@ -36,24 +37,14 @@ if TYPE_CHECKING:
     from romancy.instance import Instance, InstancePage, Untaken
     from romancy.log import LogEntry
     from romancy.status import Status
-    from romancy.web.visitor import Action
 
-__all__ = ["Management", "ManagementRoute"]
+__all__ = ["Management"]
 
 _NULL = Raw(b"null")
 _PAGE = 50
 _MOST_RESULTS = 100
 """Each may have four megabytes, and an answer is made in memory."""
 _NOT_FOUND = "there is no instance with this id"
-
-
-class ManagementRoute(NamedTuple):
-    """A method, a path and an endpoint, with what a visitor has to be allowed."""
-
-    method: str
-    path: str
-    endpoint: Callable[[Request], Awaitable[Response]]
-    needs: Action | Literal["payloads"] | None = None
 
 
 class Management:

@@ -125,6 +125,46 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "reason": {"type": "string"},
         },
     },
+    "Schedule": {
+        "type": "object",
+        "required": ["schedule_id", "workflow", "due", "paused", "next", "started", "skipped", "failed"],
+        "properties": {
+            "schedule_id": {"type": "string"},
+            "workflow": {"type": "string"},
+            "due": {"type": "string", "description": "when it is due, in words"},
+            "overlap": {"enum": ["skip", "buffer_one", "allow"]},
+            "catchup": {"type": "string"},
+            "pause_on_failure": {"type": "boolean"},
+            "paused": {"type": ["string", "null"], "description": "why it is paused; null: it is not"},
+            "next": {"type": ["string", "null"], "format": "date-time"},
+            "started": {"type": "integer"},
+            "skipped": {"type": "integer"},
+            "failed": {"type": "integer"},
+            "runs": {
+                "type": "array",
+                "description": "of one schedule: the last ten",
+                "items": {
+                    "type": "object",
+                    "required": ["instance_id", "scheduled_at", "outcome"],
+                    "properties": {
+                        "instance_id": {"type": "string"},
+                        "scheduled_at": {"type": "string", "format": "date-time"},
+                        "outcome": {"enum": ["open", "completed", "failed", "cancelled", "joined"]},
+                    },
+                },
+            },
+        },
+    },
+    "Schedules": {
+        "type": "object",
+        "required": ["schedules"],
+        "properties": {"schedules": {"type": "array", "items": {"$ref": "#/components/schemas/Schedule"}}},
+    },
+    "Ordered": {
+        "type": "object",
+        "required": ["status", "schedule_id"],
+        "properties": {"status": {"const": "accepted"}, "schedule_id": {"type": "string"}},
+    },
     "Condition": {
         "type": "object",
         "required": ["status"],
@@ -158,6 +198,13 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/instances/{instance_id}/progress": {"get": _progress()},
         "/instances/{instance_id}/signals/{type}": {"post": _signal()},
         "/cancel/{instance_id}": {"post": _cancel()},
+        "/schedules": {"get": _operation("All schedules", {200: "Schedules"})},
+        "/schedules/{schedule_id}": {"get": _of_schedule("A schedule, with its last runs", {200: "Schedule"})},
+        "/schedules/{schedule_id}/pause": {"post": _pause()},
+        "/schedules/{schedule_id}/resume": {
+            "post": _of_schedule("Go on with what is due from now on", {202: "Ordered"})
+        },
+        "/schedules/{schedule_id}/trigger": {"post": _trigger()},
     }
     return {
         "openapi": "3.1.0",
@@ -278,3 +325,18 @@ def _cancel() -> dict[str, Any]:
     reason = {"type": "object", "properties": {"reason": {"type": "string"}}}
     operation = _of_instance("Ask a workflow to stop and to undo its work", {200: "CancelRequested"})
     return {**operation, "requestBody": {"content": {"application/json": {"schema": reason}}}}
+
+
+def _of_schedule(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:
+    return _operation(summary, answers, [_parameter("schedule_id", "path", _ID), *more])
+
+
+def _pause() -> dict[str, Any]:
+    note = {"type": "object", "properties": {"note": {"type": "string"}}}
+    operation = _of_schedule("Start nothing until it is resumed", {202: "Ordered"})
+    return {**operation, "requestBody": {"content": {"application/json": {"schema": note}}}}
+
+
+def _trigger() -> dict[str, Any]:
+    overlap = _parameter("overlap", "query", {"enum": ["skip", "buffer_one", "allow"]}, "instead of the schedule's own")
+    return _of_schedule("Start one run now", {202: "Ordered"}, overlap)
