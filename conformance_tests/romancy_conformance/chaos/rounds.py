@@ -7,12 +7,14 @@ import functools
 import random
 from collections import Counter
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, UsageError
+from romancy.engine.surroundings import here
 from romancy.query import one_of
 from romancy.serialization import Codecs
 from romancy.status import TERMINAL_STATUSES, Status
@@ -53,7 +55,7 @@ _WEIGHTS = {
     "client": 3, "many": 2, "delay": 2, "session": 2, "worker": 3, "crowded": 2, "named": 2, "signal": 2, "anew": 2,
 }  # fmt: skip
 WAYS = frozenset(_WEIGHTS)
-"""How a program is started: by an app without a worker, alone, in a batch or with a delay; in a session of an activity;
+"""How a program is started: by an app without a worker, alone, in a batch or for later; in a session of an activity;
 by a worker; by a worker that holds few instances at a time; by its name; by its first signal, if it has one; in the
 place of an instance that was ended before it did anything.
 """
@@ -279,8 +281,10 @@ class Round:
         if way == "client":
             await self._start([call_of(program)])
         elif way == "delay":
-            delay = random.Random(f"delay {program.path}").uniform(0.2, 2.0)
-            await self._start([call_of(program, delay=delay)])
+            chance = random.Random(f"delay {program.path}")
+            delay = chance.uniform(0.2, 2.0)
+            moment = datetime.fromtimestamp(here().wall() / 1e9 + delay, UTC)
+            await self._start([call_of(program, at=moment) if chance.random() < 0.5 else call_of(program, delay=delay)])
         elif way == "session":
             starter = chaos_starter.options(instance_id=f"{program.path}.s")
             await self._start([starter.bind(msgspec.to_builtins(program))])

@@ -28,6 +28,8 @@ from romancy_conformance.chaos.programs import Program
 from romancy_conformance.chaos.stage import APPS
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from romancy_conformance.chaos.interpreting import Launched, Registered
 
 __all__ = ["ACTIVITIES", "UNDOS", "WORKFLOWS", "call_of", "chaos_program", "chaos_starter"]
@@ -322,8 +324,8 @@ async def chaos_starter(ctx: WorkflowContext, program: Any) -> None:
 WORKFLOWS = (chaos_program, chaos_starter)
 
 
-def call_of(program: Program, delay: float = 0.0) -> Any:
+def call_of(program: Program, delay: float | None = None, at: datetime | None = None) -> Any:
     """Return the program as a call to start; some have a limit that they do not reach."""
     limit = 7 * 86_400 if crc32(program.path.encode()) % 3 == 0 else None
-    bound = chaos_program.options(instance_id=program.path, delay=delay, timeout=limit)
+    bound = chaos_program.options(instance_id=program.path, delay=delay, at=at, timeout=limit)
     return bound.bind(msgspec.to_builtins(program), 0)
