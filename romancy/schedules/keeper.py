@@ -283,6 +283,8 @@ class _Keeper:
         match order:
             case Change():
                 await self._change(order)
+            case _ if self._progress.deleted:
+                pass  # it came behind the deletion
             case Pause():
                 await self._start_what_is_due()
                 self._now(paused=order.note, buffered=None)
