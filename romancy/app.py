@@ -38,7 +38,7 @@ from romancy.results.watch import Watches
 from romancy.retry import policy, seconds
 from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
-from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, state_of
+from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_declared
 from romancy.schedules.keeper import KEEPER, known_here, with_keeper
 from romancy.schedules.records import ORDER, Change, Progress
 from romancy.serialization import Codecs
@@ -461,8 +461,7 @@ class Romancy(Followed):
 
     async def _declare(self, definition: Definition) -> ScheduleHandle:
         handle = ScheduleHandle(self, self, definition.id)
-        found = await state_of(self, definition.id)
-        if found is None or found.definition != definition.without_input:
+        if not await is_declared(self, definition):
             now = moment_of(await self._now())
             progress = Progress(since=begins(definition.options.timing, now))
             first = KEEPER.options(instance_id=handle.instance_id).bind(definition, progress)

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from romancy.instance import Instance
     from romancy.managing.instances import Instances
     from romancy.messages.senders import Senders
-    from romancy.schedules.records import Order
+    from romancy.schedules.records import Definition, Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "state_of", "states_of"]
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "is_declared", "state_of", "states_of"]
 
 _MOST_NEXT: Final = 1000
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -186,6 +186,18 @@ async def state_of(instances: Instances, schedule_id: str) -> State | None:
         return None
     state = await _told_by(instances, found)
     return None if state.progress.deleted else state
+
+
+async def is_declared(instances: Instances, definition: Definition) -> bool:
+    """Whether the schedule is this one, and nothing that it has been told can still change that."""
+    found = await state_of(instances, definition.id)
+    if found is None or found.definition != definition.without_input:
+        return False
+    instance = await instances.get_instance(instance_of(definition.id), waits=True)
+    if instance is None or any(one.name == ORDER.name or one.kind == "sealed" for one in instance.untaken or ()):
+        return False
+    found = await state_of(instances, definition.id)  # what was taken meanwhile shows here
+    return found is not None and not found.hears and found.definition == definition.without_input
 
 
 async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[State]:
