@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from romancy.messages.senders import Senders
     from romancy.schedules.records import Definition, Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "is_declared", "state_of", "states_of"]
+__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "is_about_to_end", "is_declared", "state_of", "states_of"]
 
 _MOST_NEXT: Final = 1000
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -181,11 +181,22 @@ def _unknown(schedule_id: str) -> InstanceNotFoundError:
 
 async def state_of(instances: Instances, schedule_id: str) -> State | None:
     """A schedule as it is now. None: it does not exist, or was deleted."""
+    state = await _last_state_of(instances, schedule_id)
+    return None if state is None or state.progress.deleted else state
+
+
+async def is_about_to_end(instances: Instances, schedule_id: str) -> bool:
+    """Whether the schedule was deleted, and its instance has not ended yet."""
+    state = await _last_state_of(instances, schedule_id)
+    return state is not None and state.progress.deleted
+
+
+async def _last_state_of(instances: Instances, schedule_id: str) -> State | None:
+    """What its instance has told, while that is open."""
     found = await instances.get_instance(instance_of(schedule_id))
     if found is None or found.workflow_name != WORKFLOW or found.status in TERMINAL_STATUSES:
         return None
-    state = await _told_by(instances, found)
-    return None if state.progress.deleted else state
+    return await _told_by(instances, found)
 
 
 async def is_declared(instances: Instances, definition: Definition) -> bool:
