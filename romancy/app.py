@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from romancy._access import Access
@@ -22,7 +23,7 @@ from romancy.declaring.expected_names import refuse_with
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, opened
 from romancy.engine.announcing import Announcer
-from romancy.errors import InstanceConflictError, UsageError
+from romancy.errors import InstanceConflictError, InstanceNotFoundError, UsageError
 from romancy.handle import Handle
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
@@ -38,7 +39,7 @@ from romancy.results.watch import Watches
 from romancy.retry import policy, seconds
 from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
-from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, state_of
+from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_about_to_end, is_declared
 from romancy.schedules.keeper import KEEPER, known_here, with_keeper
 from romancy.schedules.records import ORDER, WORKFLOW, Change, Progress, instance_of
 from romancy.serialization import Codecs
@@ -464,9 +465,11 @@ class Romancy(Followed):
 
     async def _declare(self, definition: Definition) -> ScheduleHandle:
         handle = ScheduleHandle(self, self, definition.id)
-        found = await state_of(self, definition.id)
-        if found is None or found.definition != definition.without_input:
+        if not await is_declared(self, definition):
             first, change = await self._declaration(definition)
+            if await is_about_to_end(self, definition.id):  # it may read no order any more
+                with suppress(InstanceNotFoundError):
+                    await self.terminate(handle.instance_id, reason="its schedule is declared anew")
             await self.signal_with_start(first, ORDER, change, if_exists="restart_ended")
         return handle
 

@@ -39,9 +39,12 @@ if TYPE_CHECKING:
     from romancy.instance import Instance
     from romancy.managing.instances import Instances
     from romancy.messages.senders import Senders
-    from romancy.schedules.records import Order
+    from romancy.schedules.records import Definition, Order
 
-__all__ = ["Schedule", "ScheduleHandle", "all_schedules", "next_ticks", "state_of", "state_told", "states_of"]
+__all__ = [
+    "Schedule", "ScheduleHandle", "all_schedules", "is_about_to_end", "is_declared", "next_ticks", "state_of",
+    "state_told", "states_of",
+]  # fmt: skip
 
 _MOST_NEXT: Final = 1000
 _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
@@ -178,10 +181,35 @@ def _unknown(schedule_id: str) -> InstanceNotFoundError:
 
 async def state_of(instances: Instances, schedule_id: str) -> State | None:
     """A schedule as it is now. None: it does not exist, or was deleted."""
+    state = await _last_state_of(instances, schedule_id)
+    return None if state is None or state.progress.deleted else state
+
+
+async def is_about_to_end(instances: Instances, schedule_id: str) -> bool:
+    """Whether the schedule was deleted, and its instance has not ended yet."""
+    state = await _last_state_of(instances, schedule_id)
+    return state is not None and state.progress.deleted
+
+
+async def _last_state_of(instances: Instances, schedule_id: str) -> State | None:
+    """What its instance has told, while that is open."""
     found = await instances.get_instance(instance_of(schedule_id))
     if found is None or found.workflow_name != WORKFLOW or found.status in TERMINAL_STATUSES:
         return None
-    return next(iter(await _states(instances, [found])), None)
+    (state,) = await _states(instances, [found])
+    return state
+
+
+async def is_declared(instances: Instances, definition: Definition) -> bool:
+    """Whether the schedule is this one, and nothing that it has been told can still change that."""
+    found = await state_of(instances, definition.id)
+    if found is None or found.definition != definition.without_input:
+        return False
+    instance = await instances.get_instance(instance_of(definition.id), waits=True)
+    if instance is None or any(one.name == ORDER.name or one.kind == "sealed" for one in instance.untaken or ()):
+        return False
+    found = await state_of(instances, definition.id)  # what was taken meanwhile shows here
+    return found is not None and not found.hears and found.definition == definition.without_input
 
 
 async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[State]:
@@ -193,25 +221,26 @@ async def states_of(instances: Instances, schedule_ids: Sequence[str]) -> list[S
         for state in await _states(
             instances, [one async for one in instances.iter_instances(ids=ids[first : first + MAX_IDS], status=_OPEN)]
         )
+        if not state.progress.deleted
     ]
 
 
 async def all_schedules(instances: Instances) -> list[Schedule]:
     """All schedules that are not deleted, by id."""
     found = [one async for one in instances.iter_instances(workflow_name=WORKFLOW, status=_OPEN)]
-    there = [Schedule.of(state) for state in await _states(instances, found)]
+    there = [Schedule.of(state) for state in await _states(instances, found) if not state.progress.deleted]
     return sorted(there, key=lambda one: one.id)
 
 
 async def _states(instances: Instances, found: Sequence[Instance]) -> list[State]:
-    """What those of these instances reported last that are schedules and not deleted."""
+    """What those of these instances reported last that are schedules, in this order."""
     schedules = [one for one in found if one.workflow_name == WORKFLOW]
     states: list[State] = []
     for first in range(0, len(schedules), MAX_IDS):
         some = schedules[first : first + MAX_IDS]
         told = await instances.reports([one.instance_id for one in some])
         states += [state_told(told.get(one.instance_id) or one.input) for one in some]
-    return [one for one in states if not one.progress.deleted]
+    return states
 
 
 def next_ticks(state: State, count: int, now: datetime) -> list[datetime]:

@@ -169,7 +169,13 @@ class _Keeper:
                 await asyncio.wait([order], timeout=length)
 
     def _next_order(self) -> asyncio.Task[Event[Order]]:
-        return asyncio.create_task(self._ctx.wait_event(ORDER))
+        return asyncio.create_task(self._hear())
+
+    async def _hear(self) -> Event[Order]:
+        """Receive an order. The commit that takes it out of the inbox says that it is under way."""
+        order = await self._ctx.wait_event(ORDER)
+        await self._report(hears=True)
+        return order
 
     def _now(self, **changes: Any) -> None:
         self._progress = replace(self._progress, **changes)
@@ -196,8 +202,8 @@ class _Keeper:
         """Whether ticks change nothing before the run has ended."""
         return bool(self._open) and self._definition.options.overlap != "allow"
 
-    async def _report(self) -> None:
-        state = State(definition=self._definition.without_input, progress=self._progress)
+    async def _report(self, *, hears: bool = False) -> None:
+        state = State(definition=self._definition.without_input, progress=self._progress, hears=hears)
         if state != self._reported:
             await self._ctx.report(state)
             self._now(dropped=0)
@@ -298,6 +304,8 @@ class _Keeper:
         match order:
             case Change():
                 await self._change(order)
+            case _ if self._progress.deleted:
+                pass  # it came behind the deletion
             case Pause():
                 await self._start_what_is_due()
                 self._now(paused=order.note, buffered=None)

@@ -117,11 +117,13 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class State(Struct, frozen=True, kw_only=True):
+class State(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the instance of a schedule reports."""
 
     definition: Definition
     progress: Progress
+    hears: bool = False
+    """Whether it has received an order that it has not carried out."""
 
 
 class Change(Struct, frozen=True, tag="change"):

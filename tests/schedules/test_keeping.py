@@ -220,6 +220,17 @@ async def test_a_declaration_right_behind_a_deletion_holds() -> None:
         assert [one.instance_id for one in (await seen(handle)).runs] == [run(2)]
 
 
+async def test_what_comes_behind_a_deletion_starts_nothing() -> None:
+    async with app() as it:
+        handle = await it.schedule("hourly", quick.bind(), every=HOUR)
+        await it.advance(1.5 * HOUR)
+        await handle.order_delete()
+        await handle.trigger()
+        await handle.backfill(datetime(2025, 12, 31, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+        await it.settle()
+        assert [one.instance_id async for one in it.iter_instances(parent=handle.instance_id)] == [run(1)]
+
+
 async def test_the_jitter_is_a_delay_of_each_run() -> None:
     async with app() as it:
         await it.schedule("hourly", quick.bind(), every=24 * HOUR, jitter=2 * HOUR)

@@ -15,7 +15,9 @@ __all__ = ["BOOKINGS", "ONCE", "book", "booking", "gates", "trip", "with_a_child
 
 ONCE = RetryPolicy.none()
 gates: list[Gate] = []
-"""The last one belongs to the running test."""
+"""The last one belongs to the running test. A function that waits at one says there what it does afterwards: a worker
+that stops leaves its threads behind, and they may wake in the next test.
+"""
 
 
 @compensation
@@ -25,46 +27,50 @@ def unbook(kind: str) -> None:
 
 @activity(compensation=unbook, retry=ONCE)
 def book(kind: str) -> str:
-    gates[-1].say(f"books {kind}")
-    gates[-1].wait()
-    gates[-1].say(f"booked {kind}")
+    gate = gates[-1]
+    gate.say(f"books {kind}")
+    gate.wait()
+    gate.say(f"booked {kind}")
     return kind
 
 
 @activity(compensation=unbook, compensate="attempted", retry=ONCE)
 def try_to_book(kind: str) -> str:
-    gates[-1].say(f"books {kind}")
-    gates[-1].wait()
-    gates[-1].say(f"booked {kind}")
+    gate = gates[-1]
+    gate.say(f"books {kind}")
+    gate.wait()
+    gate.say(f"booked {kind}")
     return kind
 
 
 @activity(compensation=unbook, retry=ONCE)
 def book_by_halves(kind: str) -> str:
     """Look now and then whether it is to stop, and return what is done by then."""
-    context = activity_context()
-    gates[-1].say(f"books {kind}")
+    context, gate = activity_context(), gates[-1]
+    gate.say(f"books {kind}")
     while not context.cancelled:
         time.sleep(0.005)
-    gates[-1].say(f"booked half of {kind}")
+    gate.say(f"booked half of {kind}")
     return f"half of {kind}"
 
 
 @activity(compensation=unbook, compensate="attempted", retry=ONCE)
 def book_with_heartbeats(kind: str) -> str:
-    gates[-1].say(f"books {kind}")
+    gate = gates[-1]
+    gate.say(f"books {kind}")
     try:
         while True:
             time.sleep(0.005)
             activity_context().heartbeat(kind)
     except asyncio.CancelledError:
-        gates[-1].say(f"stopped {kind}")
+        gate.say(f"stopped {kind}")
         raise
 
 
 @activity(retry=ONCE)
 def pay(name: str) -> None:
-    while f"books {name}" not in gates[-1].said:
+    gate = gates[-1]
+    while f"books {name}" not in gate.said:
         time.sleep(0.005)
     raise ConnectionError("the card was refused")
 

@@ -409,6 +409,44 @@ async def test_a_declaration_right_behind_a_deletion_holds(app: Romancy) -> None
     assert [one.id for one in await until_listed(app, "daily", ["every 1:00:10"])] == ["daily"]
 
 
+async def test_a_declaration_depends_on_no_instance_that_is_about_to_end(
+    storage_url: str, open_app: Callable[..., Awaitable[Romancy]]
+) -> None:
+    """What is sent to it as it ends is read by nobody."""
+    client = await open_app(worker=False)
+    (tick,) = in_milliseconds(10)
+    async with Romancy(storage_url, workflows=[gated], drain_timeout=0.0) as worker:
+        handle = await worker.schedule("daily", gated.bind(), at=tick)
+        run = client.handle((await until_there(worker, id_of("daily", tick))).instance_id, gated)
+        await handle.delete()
+
+    again = await client.schedule("daily", report_of.bind("x"), every=7200)
+
+    found = await again.get()
+    assert found is not None
+    assert found.timing == "every 2:00:00"
+    await again.trigger()
+    worker = await open_app()
+    assert (await until(worker, again, lambda progress: progress.triggered)).started == 1
+    await run.signal(GO, "on")
+    assert await run.result() == "on"
+
+
+async def test_the_last_of_several_declarations_holds(
+    storage_url: str, open_app: Callable[..., Awaitable[Romancy]]
+) -> None:
+    """The first one is what the schedule says that it is, while the second one waits for a worker."""
+    client = await open_app(worker=False)
+    first = await client.schedule("daily", report_of.bind("x"), every=3600)
+    async with Romancy(storage_url, workflows=[report_of]) as worker:
+        await until(worker, first, lambda progress: progress.next)
+    await client.schedule("daily", report_of.bind("x"), every=7200)
+    await client.schedule("daily", report_of.bind("x"), every=3600)
+    await first.pause("what came before is carried out")
+    found = await until(await open_app(), first, lambda progress: progress.paused)
+    assert found.timing == "every 1:00:00"
+
+
 # ── declared in code ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
@@ -386,7 +387,8 @@ class Worker:
         if outcome is Outcome.UNSEEN:
             self._rewinding.go_back(prepared.unwritten(), first=lambda: self._until_mail_is_read(prepared))
         elif outcome is Outcome.EXISTS:
-            self._rewinding.go_back(prepared.unwritten(), first=lambda: self._find_taken_children(prepared))
+            find = partial(self._find_taken_children, _children_in(prepared))
+            self._rewinding.go_back(prepared.unwritten(), first=find)
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
             reason = f"its commit cannot be written: {type(error).__name__}: {error}"
@@ -419,12 +421,16 @@ class Worker:
         found = await self.store.read(live.instance_id, limit=0)
         return found is not None and (found.instance.life, found.instance.owner) == (live.life, self.leases.token)
 
-    async def _find_taken_children(self, prepared: PendingAppend) -> None:
-        """Find the children that cannot be started: they will be refused to the run that asks for them."""
-        starts = prepared.item.starts if isinstance(prepared.item, Append) else ()
-        for start, create in [(one, one.create) for one in starts if one.create is not None]:
-            if (why := await make_way(self.store, start.instance_id, create.workflow_name)) is not None:
-                self.driver.is_taken(start.instance_id, why)
+    async def _find_taken_children(self, left: list[tuple[str, str]]) -> None:
+        """Find the children that cannot be started: they will be refused to the run that asks for them.
+
+        `left`: which ones were not looked at yet, by id and workflow. They may be many, and any read may fail.
+        """
+        while left:
+            child_id, workflow_name = left[-1]
+            if (why := await make_way(self.store, child_id, workflow_name)) is not None:
+                self.driver.is_taken(child_id, why)
+            left.pop()
 
     def broken(self, live: Live, error: Exception, unwritten: Unwritten | None = None) -> None:
         """`Reports`: record what happened, if that can be done, and park the instance."""
@@ -460,3 +466,9 @@ class Worker:
             await asyncio.sleep(self.driver.attempts.patience.lost())
         if prepared.live.slot is not GONE:
             self._rewinding.go_back(prepared.unwritten(), instead=instead)
+
+
+def _children_in(refused: PendingAppend) -> list[tuple[str, str]]:
+    """The children that an append starts, by id and workflow."""
+    starts = refused.item.starts if isinstance(refused.item, Append) else ()
+    return [(one.instance_id, one.create.workflow_name) for one in starts if one.create is not None]
