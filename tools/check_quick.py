@@ -71,11 +71,13 @@ def git(root: Path, *arguments: str, none: str | None = None) -> str:
 
 def checks(changed: Iterable[str]) -> list[Check]:
     """Return all checks, the slow ones first. Pyright is one of them if there are changed files."""
+    lint_imports = (f"{_BIN / 'lint-imports'}", "--no-logo", "--no-cache")
     found = [
         Check("mypy", (f"{_BIN / 'mypy'}", "--strict")),
         Check("ruff format", (f"{_BIN / 'ruff'}", "format", "--check", ".")),
         Check("ruff check", (f"{_BIN / 'ruff'}", "check", ".")),
-        Check("import contracts", (f"{_BIN / 'lint-imports'}", "--no-logo", "--no-cache")),
+        Check("import contracts", lint_imports),
+        Check("circles of imports", (*lint_imports, "--config", "tools/cycles.toml")),
     ]
     files = tuple(changed)
     if files:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWER_TIMEOUT",
-    "CITUS_PLANNING",
     "HANDLING",
     "IDLE",
     "PLANNING",
@@ -72,12 +71,6 @@ PLANNING: Final = {
 ENGINE_SETTINGS: Final = {"lock_timeout": "1000", IDLE: "20000"} | PLANNING
 PROMISED: Final = ENGINE_SETTINGS | {"default_transaction_isolation": "read committed"}
 """Settings that a connection of the engine has, unless something on the way to the server has dropped them."""
-_CITUS: Final = {
-    # It asks of each relation whether it is part of another: the driver's query for types takes minutes with that.
-    "citus.override_table_visibility": "off",
-}
-CITUS_PLANNING: Final = {"plan_cache_mode": "auto"}
-"""Citus has no plan of `beat` for any values."""
 _CLOSE_TIMEOUT: Final = 2.0
 _SHORT: Final = 2
 """To check the elements of so short a list costs the driver no more than a `Flat`."""
@@ -125,10 +118,9 @@ HANDLING: Final = Handled()
 
 async def connect(settings: Settings) -> EngineConnection:
     """A connection for the engine's own statements. The driver's errors reach the caller."""
-    planned = CITUS_PLANNING if settings.citus else {}
     return await asyncpg.connect(
         **settings.connect,
-        server_settings=_startup(settings, ENGINE_SETTINGS | planned),
+        server_settings=_startup(settings, {**ENGINE_SETTINGS, **settings.engine.planning}),
         connection_class=EngineConnection,
     )
 
@@ -149,16 +141,19 @@ async def connect_for_session(settings: Settings) -> SessionConnection:
 
 
 def _startup(settings: Settings, more: dict[str, str]) -> dict[str, str] | None:
-    # A pooler in transaction mode refuses settings at the start, and could not keep them.
-    if settings.pooled:
+    # What keeps no session refuses settings at the start.
+    if not settings.engine.keeps_session:
         return None
-    return COMMON_SETTINGS | more | (_DURABLE if settings.durable else {}) | (_CITUS if settings.citus else {})
+    return COMMON_SETTINGS | more | _of_each(settings)
 
 
 def local_settings(settings: Settings) -> str:
     """Settings for every transaction of the engine where the connection cannot keep them."""
-    more = (_DURABLE if settings.durable else {}) | (_CITUS if settings.citus else {})
-    return _LOCAL_SETTINGS + "".join(f"; set local {name} = {value}" for name, value in more.items())
+    return _LOCAL_SETTINGS + "".join(f"; set local {name} = {value}" for name, value in _of_each(settings).items())
+
+
+def _of_each(settings: Settings) -> dict[str, str]:
+    return {**(_DURABLE if settings.durable else {}), **settings.engine.settings}
 
 
 def as_connection(value: object) -> asyncpg.Connection:

@@ -15,7 +15,6 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-from msgspec.structs import replace
 
 from romancy.errors import RomancyError, StorageUnavailableError
 from romancy.storage.sqlkit.pauses import pause
@@ -23,7 +22,6 @@ from romancy.storage.sqlkit.pool import Pool
 from romancy.storage.sqlkit.primary import Primary
 from romancy_postgres._connection import (
     ANSWER_TIMEOUT,
-    CITUS_PLANNING,
     HANDLING,
     PLANNING,
     SEARCH_SETTINGS,
@@ -47,7 +45,7 @@ from romancy_postgres._errors import (
 )
 from romancy_postgres._lineage import Lineage
 from romancy_postgres._pooling import KEYED, Kept, carrying, look
-from romancy_postgres._scripts import CITUS, heads, texts
+from romancy_postgres._scripts import heads, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from romancy_postgres._connection import SessionConnection, Source
     from romancy_postgres._prepared import EngineConnection
     from romancy_postgres._settings import Settings
+    from romancy_postgres.engines import Engine
 
 __all__ = ["Database"]
 
@@ -68,10 +67,6 @@ _LOCK_WAITS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 _ENGINE_POOL = 4
 _SEARCH_POOL = 2
-_NOT_KEPT = (
-    "%s: the pooler does not keep prepared statements, so each statement is a transaction of four round trips or more "
-    "instead of one; PgBouncer keeps them from 1.21 on, in transaction mode, with max_prepared_statements above 0"
-)
 
 
 class _Servers:
@@ -89,12 +84,12 @@ class Database:
         self.settings = settings
         self.heads = heads()
         self.queries = texts(settings.prefix, settings.schema)
-        self.alone: Source | None = None if settings.pooled else self
+        self.alone: Source | None = self if settings.engine.keeps_session else None
         """Where a statement that is sent alone is found; None if each needs a transaction around it."""
         self._only: frozenset[str] | None = None
         """The statements that are sent alone; None: all."""
         self._kept: Kept | None = None
-        """What there is behind a pooler; None until that is asked."""
+        """What is kept where no session is; None until that is asked."""
         self._opened = False
         self._servers = _Servers(settings)
         self._listened = self._servers if settings.listener is None else _Servers(settings.listener)
@@ -119,13 +114,13 @@ class Database:
         found = servers or self._servers
         return Pool(found.settings.where, partial(self._connected, found, make), HANDLING, size)
 
-    def speak_to_citus(self) -> None:
-        """Send what Citus takes, over connections with its settings."""
-        self.settings = replace(self.settings, citus=True)
+    def speak_to(self, engine: Engine) -> None:
+        """Send what this engine takes, over connections with its settings."""
+        self.settings = self.settings.speaking_to(engine)
         for servers in (self._servers, self._listened):
-            servers.settings = replace(servers.settings, citus=True)
-        self.queries = texts(self.settings.prefix, self.settings.schema, CITUS)
-        if self.settings.pooled:
+            servers.settings = servers.settings.speaking_to(engine)
+        self.queries = texts(self.settings.prefix, self.settings.schema, engine)
+        if not (self.settings.engine.keeps_session or engine.carries_settings):
             self.alone = None
         self.work.drop_idle()
 
@@ -279,7 +274,11 @@ class Database:
     async def _once(self, statement: Callable[[Link], Awaitable[T]], pool: Pool[EngineConnection], name: str) -> T:
         connection = pool.grab() or await pool.take()
         source, only = self.alone, self._only
-        if source is None or (only is not None and name not in only) or (pool is self.search and self.settings.pooled):
+        if (
+            source is None
+            or (only is not None and name not in only)
+            or (pool is self.search and not self.settings.engine.keeps_session)
+        ):
             return await self._all_or_nothing(statement, pool, self._begin(pool), connection)
         try:
             answer = await statement(Link(connection, source))
@@ -354,7 +353,7 @@ class Database:
 
     async def forget_session(self, connection: SessionConnection) -> None:
         """Undo what user code may have set on the connection: settings, locks, cursors, LISTEN."""
-        if not self.settings.pooled:
+        if self.settings.engine.keeps_session:
             await connection.reset(timeout=ANSWER_TIMEOUT)
 
     def check_open(self) -> None:
@@ -367,9 +366,9 @@ class Database:
     def _begin(self, pool: Pool[EngineConnection] | None = None) -> str:
         """The beginning of a transaction: its isolation and, where no connection can keep them, its settings."""
         plain = "begin isolation level read committed"
-        if not self.settings.pooled:
+        if self.settings.engine.keeps_session:
             return plain
-        planned = SEARCH_SETTINGS if pool is self.search else CITUS_PLANNING if self.settings.citus else PLANNING
+        planned = SEARCH_SETTINGS if pool is self.search else {**PLANNING, **self.settings.engine.planning}
         return f"{plain}; {local_settings(self.settings)}; set local plan_cache_mode = {planned['plan_cache_mode']}"
 
     async def _connected(self, servers: _Servers, make: Callable[[Settings], Awaitable[C]]) -> C:
@@ -381,7 +380,7 @@ class Database:
     async def _connected_to(self, server: Settings, make: Callable[[Settings], Awaitable[C]]) -> C:
         """A connection to this server. Raises the errors of the protocol."""
         try:
-            if server.pooled:
+            if not server.engine.keeps_session:
                 server = await self._as_kept(server)
             connection = await make(server)
             if server.watched:
@@ -395,22 +394,22 @@ class Database:
         return connection
 
     async def _as_kept(self, server: Settings) -> Settings:
-        """The settings of a connection through the pooler. The first one asks what it keeps."""
+        """The settings of a connection that keeps no session. The first one asks what it keeps."""
         if self._kept is None:
             self._kept = await look(server)
             if self._kept.statements:
                 self.alone = carrying(self, durable=server.durable)
                 self._only = None if self._kept.planning else KEYED
             else:
-                _log.warning(_NOT_KEPT, server.where)
+                _log.warning(server.engine.forgets_statements, server.where)
         return server if self._kept.statements else server.without_statements()
 
     def _stop_keeping(self) -> bool:
-        """Rely on no prepared statement any more: the pooler has lost one. False if none was relied on."""
+        """Rely on no prepared statement any more: one was lost. False if none was relied on."""
         if self._kept is None or not self._kept.statements:
             return False
         self._kept, self.alone = Kept(statements=False, planning=False), None
-        _log.warning(_NOT_KEPT, self.settings.where)
+        _log.warning(self.settings.engine.forgets_statements, self.settings.where)
         for pool in (self.work, self.heartbeats, self.search, self.sessions):
             pool.drop_idle()
         return True

@@ -13,6 +13,7 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from romancy.errors import InternalError, StorageConfigurationError, StorageUnavailableError
 from romancy.storage.sqlkit.statements import LockedError
+from romancy_postgres.engines import ERRORS
 
 __all__ = [
     "DRIVER_ERRORS",
@@ -44,13 +45,6 @@ _READ_ONLY = "25006"
 _DIVISION_BY_ZERO = "22012"
 _UNIQUE_VIOLATION = "23505"
 _KEY_OF_MESSAGES = "messages_pkey"
-_INTERNAL = "XX000"
-_AT_A_NODE = {
-    "duplicate key value violates unique constraint": _UNIQUE_VIOLATION,
-    "canceling statement due to lock timeout": _LOCK_NOT_AVAILABLE,
-    "deadlock detected": "40P01",
-}
-"""The states that Citus leaves out when it passes on what a node says of rows that are copied to it."""
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _AWAY = frozenset({_READ_ONLY, "25P03"})
 _UNANSWERED = frozenset({"57P01", "57P02", "58030"})
@@ -58,9 +52,7 @@ _UNANSWERED = frozenset({"57P01", "57P02", "58030"})
 _AWAY_FOR_USERS = frozenset({_READ_ONLY, "25P03", "53100", "53300", "57P01", "57P02", "57P03", "58030"})
 _VALUE_CLASSES = ("22", "23", "54")
 _FORGOTTEN = frozenset({"26000", "42P05"})
-_POOLER = _FORGOTTEN | {"08P01"}
-_STATEMENT_MODE = "not allowed in statement pooling mode"
-"""From PgBouncer's text, under whatever state."""
+_RESTATED = frozenset(one.state for one in ERRORS.restated)
 
 _CONFIGURATION = {
     "28P01": "the password is wrong for this user; check it in the URL, PGPASSWORD or ~/.pgpass",
@@ -91,8 +83,9 @@ class UnbornError(RefusedValueError):
 
 def _state(error: BaseException) -> str:
     state = getattr(error, "sqlstate", None) or ""
-    if state == _INTERNAL:
-        return next((known for words, known in _AT_A_NODE.items() if str(error).startswith(words)), state)
+    if state in _RESTATED:
+        said = str(error)
+        return next((one.means for one in ERRORS.restated if one.state == state and one.words.match(said)), state)
     return state
 
 
@@ -127,7 +120,7 @@ def falls_away(error: BaseException) -> bool:
     if isinstance(error, InternalClientError):  # the driver raises it for a connection that is ending
         return True
     state = _state(error)
-    return state in _AWAY_FOR_USERS or (state[:2] == "08" and state not in _POOLER)
+    return state in _AWAY_FOR_USERS or (state[:2] == "08" and state not in ERRORS.misconfigured)
 
 
 def read_only(error: BaseException) -> bool:
@@ -167,11 +160,9 @@ def unborn(error: BaseException) -> bool:
 def translated(error: BaseException, where: str) -> Exception | None:
     """The error for a caller of the store, about the server `where`. None if the driver's is not an expected one."""
     state = _state(error)
-    reason = _CONFIGURATION.get(state)
+    reason = _CONFIGURATION.get(state) or _misconfigured(error) or ERRORS.misconfigured.get(state)
     if reason is not None:
         return StorageConfigurationError(f"{where}: {reason} [{state}]")
-    if state in _POOLER or _STATEMENT_MODE in str(error):
-        return StorageConfigurationError(f"{where}: {_fault_of_pooler(error)} [{state}]")
     if contended(error) or overtaken(error):
         held, lost = "another transaction has held a lock for too long", "this transaction lost against another one"
         return LockedError(f"{where}: {held if waited_in_vain(error) else lost}; try again [{state}]")
@@ -191,16 +182,10 @@ def translated(error: BaseException, where: str) -> Exception | None:
     return None
 
 
-def _fault_of_pooler(error: BaseException) -> str:
-    """What a pooler on the way to the server does not do, and the mend."""
-    mend = "add the option pooler=transaction to the URL, or name the server itself there"
-    if _STATEMENT_MODE in str(error):
-        return "the pooler is in statement mode, which takes no transactions; set its pool_mode to transaction"
-    if "authentication failed" in str(error):  # from PgBouncer, without a state for it
-        return _CONFIGURATION["28P01"]
-    if _state(error) == "08P01":
-        return f"a pooler refuses the settings of the connection, as PgBouncer does in every mode; {mend}"
-    return f"a pooler in transaction mode does not keep prepared statements; {mend}"
+def _misconfigured(error: BaseException) -> str | None:
+    """What to mend, of an error that is known by its words alone."""
+    said = str(error)
+    return next((told for words, told in ERRORS.worded.items() if words in said), None)
 
 
 def _unsuitable(error: BaseException) -> str:

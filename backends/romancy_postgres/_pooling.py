@@ -1,4 +1,4 @@
-"""Behind a pooler in transaction mode: what it keeps, and statements that carry their settings.
+"""Where a connection keeps no session: what else it keeps, and statements that carry their settings.
 
 Each transaction may use another session of the server, and programs that share the pooler may have left settings in it.
 So no statement relies on the session. One that writes sets what it needs for its own transaction, before it takes its

@@ -1,4 +1,4 @@
-"""The scripts of the adapter by name: its own, and those that all SQL databases share.
+"""The scripts of the adapter by name: its own, those that all SQL databases share, and those of an engine.
 
 A text whose name begins with `part_` stands in several statements. It has parameters of its own, numbered for one of
 them. Another one says by how much its numbers are higher there: `:part_carried+8`.
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sql import DEFAULT_PREFIX, heads_of, queries_of
 from romancy.storage.sqlkit.scripts import Pieces, numbered, shared_heads, shared_texts
+from romancy_postgres.engines import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from romancy.storage.sql import Head
+    from romancy_postgres.engines import Engine
 
-__all__ = ["CITUS", "FILES", "PIECES", "heads", "statements_of", "texts"]
+__all__ = ["FILES", "PIECES", "heads", "statements_of", "texts"]
 
 FILES: Final = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
-CITUS: Final = (*FILES, "citus.sql")
-"""With a file of scripts that take the place of others of their names."""
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
 PIECES: Final = Pieces(
     only="= any (array[{}])",
@@ -33,12 +33,12 @@ _PART: Final = re.compile(r":(part_\w+)(?:\+(\d+))?")
 _NUMBER: Final = re.compile(r"\$(\d+)")
 
 
-def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None, own: tuple[str, ...] = FILES) -> dict[str, str]:
-    """Parameters are numbered, in the order of the head. `own`: the files of the adapter."""
+def texts(prefix: str = DEFAULT_PREFIX, schema: str | None = None, engine: Engine = PLAIN) -> dict[str, str]:
+    """Parameters are numbered, in the order of the head."""
     shared, known = shared_texts(PIECES, prefix, schema), shared_heads()
     return {
         **{name: numbered(text, known[name].parameters) for name, text in shared.items()},
-        **statements_of(queries_of(__package__ or "", own, prefix, schema)),
+        **statements_of(queries_of(__package__ or "", FILES + engine.scripts, prefix, schema)),
     }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.errors import StorageConfigurationError
-from romancy_postgres._connection import CITUS_PLANNING, PROMISED
+from romancy_postgres._connection import PROMISED
+from romancy_postgres.engines import DROPPED, PLAIN, with_extensions
 
 if TYPE_CHECKING:
     from romancy_postgres._database import Database
+    from romancy_postgres.engines import Engine
 
-__all__ = ["OLDEST", "Server", "check_nodes", "check_place", "check_server"]
+__all__ = ["OLDEST", "Server", "check_server", "meet"]
 
 OLDEST = 13
 
@@ -19,19 +21,20 @@ class Server(NamedTuple):
     """What a server says about itself."""
 
     version: str
-    citus: str | None
-    """The version of Citus, which may spread tables over other servers (0082)."""
+    engine: Engine
+    addition: str = ""
+    """What follows its version."""
 
     def __str__(self) -> str:
-        return f"PostgreSQL {self.version}" + (f" with Citus {self.citus}" if self.citus else "")
+        return f"PostgreSQL {self.version}{self.addition}"
 
 
 async def check_server(database: Database) -> Server:
     """Ask the server. `StorageConfigurationError` if it is too old, not in Unicode, or may lose commits."""
-    planned = CITUS_PLANNING if database.settings.citus else {}
-    promised = {} if database.settings.pooled else PROMISED | planned
+    spoken = database.settings.engine
+    promised = {**PROMISED, **spoken.planning} if spoken.keeps_session else {}
     answer = await database.fetch("server", list(promised), list(promised.values()))
-    ((number, version, encoding, fsync, citus, settles, kept),) = answer
+    ((number, version, encoding, fsync, extensions, kept),) = answer
     where = database.settings.where
     if number < OLDEST * 10_000:
         raise StorageConfigurationError(
@@ -48,39 +51,20 @@ async def check_server(database: Database) -> Server:
             "committed; set fsync = on, or add durability=relaxed to the URL to accept that"
         )
     if dropped := sorted(promised.keys() - set(kept)):
-        raise StorageConfigurationError(
-            f"{where}: a pooler on the way drops the settings of the connection ({', '.join(dropped)}), as PgBouncer "
-            "does with ignore_startup_parameters; add the option pooler=transaction to the URL, or name the server "
-            "itself there"
-        )
-    if citus is not None and settles == "-1" and database.settings.durable:
-        raise StorageConfigurationError(
-            f"{where}: citus.recover_2pc_interval is -1, so that after the crash of a node nobody finishes the commits "
-            "that were prepared on it, and what was committed there stays unseen; set it to 1s, or add "
-            "durability=relaxed to the URL to accept that"
-        )
-    return Server(_short(version), citus)
+        raise StorageConfigurationError(f"{where}: {DROPPED.format(names=', '.join(dropped))}")
+    found: dict[str, str] = dict(extensions)
+    engine = with_extensions(found)
+    return Server(_short(version), engine, engine.addition.format(version=found.get(engine.extension)))
 
 
-async def check_place(database: Database) -> None:
-    """Refuse a node of Citus that is not the coordinator: advisory locks and LISTEN are of one server."""
-    ((place,),) = await database.fetch("place_in_citus")
-    if place != 0:
-        raise StorageConfigurationError(
-            f"{database.settings.where}: this server is a node of Citus; name its coordinator in the URL, whose locks "
-            "and notifications all workers share"
-        )
-
-
-async def check_nodes(database: Database) -> None:
-    """Refuse nodes of Citus that wait for locked rows without a limit: they do not get the limit of a connection."""
-    settings = database.settings
-    patient = [port for port, limit in await database.fetch("lock_timeouts", settings.schema or "") if limit == "0"]
-    if patient:
-        raise StorageConfigurationError(
-            f"{settings.where}: {len(patient)} nodes of Citus wait for locked rows without a limit, so that such a row "
-            "holds up all others of its statement; set lock_timeout = 1s in the configuration of each node"
-        )
+async def meet(database: Database) -> Server:
+    """Check the server, and speak to it as its engine wants. `StorageConfigurationError` if it cannot be used."""
+    server = await check_server(database)
+    if server.engine is not PLAIN:
+        database.speak_to(server.engine)
+    if server.engine.opening is not None:
+        await server.engine.opening.before(database)
+    return server
 
 
 def _short(version: object) -> str:

@@ -165,7 +165,7 @@ class PostgresSession:
         self._snapshot = isolation != "read committed"
         self._transaction = connection.transaction(isolation=_LEVELS[isolation])
         settings = self._database.settings
-        limit = f" set local {IDLE} = {settings.session_idle * 1000:.0f};" if settings.pooled else ""
+        limit = f" set local {IDLE} = {settings.session_idle * 1000:.0f};" if not settings.engine.keeps_session else ""
         connection.opening = f"{limit} savepoint {self._guard};"
         async with asyncio.timeout(ANSWER_TIMEOUT):
             await self._transaction.start()

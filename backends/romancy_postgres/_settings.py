@@ -15,10 +15,12 @@ from romancy.storage.sql import DEFAULT_PREFIX, check_prefix
 from romancy.storage.sqlkit.options import Options
 from romancy_postgres._hosts import read_hosts, wanted_state
 from romancy_postgres._listening import listen_url
+from romancy_postgres.engines import PLAIN, as_pooled
 
 if TYPE_CHECKING:
     from romancy.storage.hosts import Host  # noqa: TC004 - as the next one
     from romancy.storage.url import StorageURL  # noqa: TC004 - never read at run time: the struct is not decoded
+    from romancy_postgres.engines import Engine  # noqa: TC004 - as the one before
 
 __all__ = ["OPTIONS", "Settings", "read_settings"]
 
@@ -60,13 +62,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     schema: str | None
     pool_size: int
     session_idle: float
-    pooled: bool
-    """A pooler in transaction mode stands between: nothing may rely on the state of a server session (`_pooling`)."""
+    engine: Engine
+    """That of a plain server, until the server was asked."""
     listen: bool
     listener: Settings | None
     """Where notifications are heard, if not at the server of the URL."""
-    citus: bool = False
-    """The server has the extension Citus, which is known when it was asked."""
     durable: bool
     """An acknowledged commit is on the disk, whatever the settings of the server, the database or the role."""
 
@@ -74,8 +74,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The settings for this one of several hosts."""
         return replace(self, where=str(host), connect=self.connect | {"host": host.name, "port": host.port})
 
+    def speaking_to(self, engine: Engine) -> Settings:
+        """The settings for a server that is this engine, on the same way to it."""
+        return replace(self, engine=engine if self.engine.keeps_session else as_pooled(engine))
+
     def without_statements(self) -> Settings:
-        """The settings for a pooler that keeps no prepared statements."""
+        """The settings where no prepared statements are kept."""
         return replace(self, connect=self.connect | {"statement_cache_size": 0})
 
     def __repr__(self) -> str:
@@ -85,7 +89,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 def read_settings(url: StorageURL) -> Settings:
     """Check a URL. `StorageConfigurationError` names the option and its allowed values."""
     options = Options(url, OPTIONS)
-    pooled = options.choice("pooler", ("none", "transaction")) == "transaction"
+    engine = as_pooled(PLAIN) if options.choice("pooler", ("none", "transaction")) == "transaction" else PLAIN
     schema = options["schema"]
     hosts = read_hosts(url, options)
     only, source = hosts[0] if hosts else None, url.password_source
@@ -95,7 +99,7 @@ def read_settings(url: StorageURL) -> Settings:
         url=url,
         where=f"storage {url}",
         hosts=hosts if len(hosts) > 1 else (),
-        watched=wanted not in (None, "any") and not pooled,
+        watched=wanted not in (None, "any") and engine.keeps_session,
         connect={
             "host": None if only is None else only.name or None,
             "port": None if only is None else only.port,
@@ -113,8 +117,8 @@ def read_settings(url: StorageURL) -> Settings:
         schema=_checked_schema(schema) if schema else None,
         pool_size=int(options.number("pool_size", 2, _LARGEST_POOL)),
         session_idle=options.number("session_idle_timeout", most=86_400),
-        pooled=pooled,
-        listen=options.choice("listen", ("on", "off")) == "on" and (side is not None or not pooled),
+        engine=engine,
+        listen=options.choice("listen", ("on", "off")) == "on" and (side is not None or engine.keeps_session),
         listener=None if side is None else read_settings(side),
         durable=options.choice("durability", ("full", "relaxed")) == "full",
     )

@@ -26,7 +26,7 @@ from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._read import read_history
 from romancy_postgres._rebuilding import PostgresRebuilding
 from romancy_postgres._router import PostgresRouter
-from romancy_postgres._server import check_nodes, check_place, check_server
+from romancy_postgres._server import meet
 from romancy_postgres._signals import Signals
 from romancy_postgres._standby import PostgresStandby
 from romancy_postgres._transactions import PostgresSessions
@@ -89,13 +89,10 @@ class PostgresStore:
             return
         self.database.open()
         try:
-            server = await check_server(self.database)
-            if server.citus:
-                self.database.speak_to_citus()
-                await check_place(self.database)
+            server = await meet(self.database)
             await bring_up_to_date(self.database, migrate=migrate)
-            if server.citus:
-                await check_nodes(self.database)
+            if server.engine.opening is not None:
+                await server.engine.opening.after(self.database)
             await self._signals.open()
         except BaseException:
             await self.database.close()

@@ -8,7 +8,7 @@ from romancy.storage.sqlkit.pruning import Pruning
 from romancy.storage.upkeep import Plan, Setting
 from romancy_postgres._connection import PLANNING
 from romancy_postgres._migrations import plan_for
-from romancy_postgres._server import check_server
+from romancy_postgres._server import meet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class PostgresUpkeep:
         database = self._unopened()
         database.open()
         try:
-            await check_server(database)
+            await meet(database)
             return await plan_for(database)
         finally:
             await database.close()
@@ -53,7 +53,7 @@ class PostgresUpkeep:
         rows = await self._database.fetch("server_settings")
         found = {str(name): str(value) for name, value in rows}
         settings = self._database.settings
-        planned = [await self._planning()] if settings.pooled else []
+        planned = [] if settings.engine.keeps_session else [await self._planning()]
         return [
             *planned,
             *(_judged(name, found[name], settings) for name in _WANTED),
@@ -62,7 +62,7 @@ class PostgresUpkeep:
         ]
 
     async def _planning(self) -> Setting:
-        """The planner's settings in a session behind a pooler, which no connection can make there."""
+        """The planner's settings in a session that is not the connection's own, which cannot make them there."""
         ((*_, kept),) = await self._database.fetch("server", list(PLANNING), list(PLANNING.values()))
         missing = [f"{name} = {value}" for name, value in PLANNING.items() if name not in kept]
         advice = (

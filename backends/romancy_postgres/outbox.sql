@@ -94,7 +94,7 @@ where o.state = 'pending' and o.outbox_id = any (array(
 
 -- name: outbox_sweep ()
 -- Make the next message of each key due, if it is parked. The query goes from key to key: very many may be parked
--- behind one. The walk stands inside of a part: Citus takes no walk beside an UPDATE.
+-- behind one. The walk stands inside of a part: not each engine takes a walk beside an UPDATE.
 with clock as materialized (
     select romancy_now() as now
 ), heads as materialized (

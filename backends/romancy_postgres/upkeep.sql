@@ -1,12 +1,11 @@
 -- Upkeep of the tables: the schema's versions, pruning, notifications.
 
 -- name: server
--- The version and the settings of the server, what it has of Citus: the version, and how soon it settles commits, and
--- what of the wanted settings this connection has.
+-- The version and the settings of the server, its extensions with their versions, and what of the wanted settings this
+-- connection has.
 select current_setting('server_version_num')::integer, current_setting('server_version'),
        current_setting('server_encoding'), current_setting('fsync'),
-       (select extversion from pg_extension where extname = 'citus'),
-       current_setting('citus.recover_2pc_interval', true),
+       array(select array[extname::text, extversion] from pg_extension),
        array(select name from pg_settings s join unnest($1::text[], $2::text[]) as w (name, wanted) using (name)
              where s.setting = w.wanted);
 

@@ -29,7 +29,8 @@ from romancy_conformance.contract.building import Actor, append, change, deliver
 from romancy_conformance.servers import ServerUnavailableError, tenants
 from romancy_conformance.servers.citus import CitusCluster
 from romancy_conformance.servers.plugin import do_without
-from romancy_postgres._scripts import CITUS, texts
+from romancy_postgres._scripts import texts
+from romancy_postgres.engines.citus import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -87,7 +88,7 @@ async def test_every_statement_is_taken(cluster: CitusCluster, schema: str) -> N
     await store.close()
     plain = await asyncpg.connect(cluster.coordinator.url("app"))
     refused: dict[str, str] = {}
-    for name, text in texts(schema=schema, own=CITUS).items():
+    for name, text in texts(schema=schema, engine=ENGINE).items():
         transaction = plain.transaction()
         await transaction.start()
         try:

@@ -145,6 +145,13 @@ def test_the_tools_are_those_of_the_environment() -> None:
     assert all(Path(check.command[0]).exists() for check in check_quick.checks(["a.py"]))
 
 
+def test_the_imports_are_held_to_the_contracts_of_make_check() -> None:
+    recipe = (tree.ROOT / "Makefile").read_text().partition("\ncheck-architecture:")[2].partition("\n\n")[0]
+    whole = [line.split()[1:] for line in recipe.splitlines()[1:]]
+
+    assert whole == [[*check.command[1:]] for check in check_quick.checks([]) if "lint-imports" in check.command[0]]
+
+
 def test_make_runs_it() -> None:
     recipe = (tree.ROOT / "Makefile").read_text().partition("\ncheck-quick:")[2].splitlines()[1]
 

@@ -11,6 +11,7 @@ from tools import tree
 
 ADAPTERS: Final = {
     "backends/romancy_mysql": "wsrep",
+    "backends/romancy_postgres": "pg_dist",
 }
 """Each adapter of several engines, and what else in it is an engine's word: of its settings, or of a kin of it."""
 WIRES: Final = {"mysql", "postgres"}

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -55,10 +55,6 @@ class Mutation(Struct, frozen=True, kw_only=True):
         return self.name.partition(":")[0]
 
 
-_VARIATIONS: Final = {"citus.sql"}
-"""Scripts of engines. The plain servers, on which mutations are played, read none of them."""
-
-
 class Verdict(Struct, frozen=True):
     """The result of one run of named tests."""
 
@@ -74,8 +70,7 @@ def mutated(mutation: Mutation) -> dict[str, str]:
 
     `LookupError` if the text does not occur as often as it should.
     """
-    paths = [path for path in sorted(tree.ROOT.glob(mutation.file)) if path.name not in _VARIATIONS]
-    sources = {path: path.read_text(encoding="utf-8") for path in paths}
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted(tree.ROOT.glob(mutation.file))}
     count = sum(source.count(mutation.text) for source in sources.values())
     if count != mutation.times:
         raise LookupError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from romancy._start_options import kept
 from romancy.core.fold.answers import ActivityCall, ChildAnswer
 from romancy.core.fold.memory import what_of, without_number
 from romancy.core.loop.answer import Answer
@@ -78,15 +79,7 @@ class Commands(MessageCommands):
         else:
             id, instance_id = former.id, former.instance_id
         command = ev.ChildStarted(
-            id,
-            definition.name,
-            instance_id,
-            input,
-            given.delay,
-            former is not None,
-            given.headers,
-            given.limit,
-            given.at,
+            id, definition.name, instance_id, input, given.delay, former is not None, due=given.at, **kept(given)
         )
         started = self.ask(command, definition)
         if self._children is NO_DICT:
@@ -138,6 +131,7 @@ class Commands(MessageCommands):
         self._can_undo(definition)
         id = f"undo:{self._ids.number('undo', definition.name)}"
         registered = self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), definition)
+        self.state.register(registered.id, definition)
         if context := copy_context():
             self.keep(registered.id, context)
         return registered.id

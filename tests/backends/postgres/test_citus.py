@@ -13,7 +13,8 @@ import pytest
 from romancy.storage.url import parse_url
 from romancy_postgres import _connection, create_store
 from romancy_postgres._errors import contended, overtaken, waited_in_vain
-from romancy_postgres._scripts import CITUS, texts
+from romancy_postgres._scripts import texts
+from romancy_postgres.engines.citus import ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_a_script_for_citus_differs_only_in_the_rows_that_are_counted() -> None:
-    plain, citus = texts(), texts(own=CITUS)
+    plain, citus = texts(), texts(engine=ENGINE)
 
     differ = {name for name, text in citus.items() if text != plain.get(name, text)}
     assert citus.keys() - plain.keys() == {"lock_timeouts", "place_in_citus"}
@@ -35,12 +36,12 @@ def test_a_store_on_citus_sends_its_scripts_over_connections_with_its_settings()
     store = create_store(parse_url("postgresql://me@db.example/orders?schema=tenant"))
     plain = _connection._startup(store.database.settings, _connection.ENGINE_SETTINGS)
 
-    store.database.speak_to_citus()
+    store.database.speak_to(ENGINE)
 
     citus = _connection._startup(store.database.settings, _connection.ENGINE_SETTINGS)
     assert plain is not None
     assert citus == plain | {"citus.override_table_visibility": "off"}
-    assert store.database.queries == texts(schema="tenant", own=CITUS)
+    assert store.database.queries == texts(schema="tenant", engine=ENGINE)
 
 
 @pytest.mark.backends("postgres")
@@ -49,7 +50,7 @@ async def test_every_connection_made_since_citus_was_found_has_its_settings(stor
     store = create_store(parse_url(storage_url))
     await store.open()
     database = store.database
-    database.speak_to_citus()
+    database.speak_to(ENGINE)
     modes: list[str] = []
     for pool in _pools(database):
         connection = await pool.take()
@@ -71,7 +72,7 @@ async def test_behind_a_pooler_each_transaction_makes_the_settings_for_citus(sto
     store = create_store(parse_url(f"{storage_url}?pooler=transaction"))
     await store.open()
     database = store.database
-    database.speak_to_citus()
+    database.speak_to(ENGINE)
     asked = "select current_setting('plan_cache_mode') || current_setting('citus.override_table_visibility', true)"
     said = await database.single(lambda link: link.connection.fetchval(asked))
     await store.close()
@@ -85,7 +86,7 @@ async def test_behind_a_pooler_each_transaction_makes_the_settings_for_citus(sto
 async def test_a_store_that_found_citus_can_be_opened_again(storage_url: str) -> None:
     store = create_store(parse_url(storage_url))
     await store.open()
-    store.database.speak_to_citus()
+    store.database.speak_to(ENGINE)
     await store.close()
 
     await store.open()

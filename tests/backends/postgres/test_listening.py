@@ -40,7 +40,7 @@ def test_what_the_side_url_leaves_out_is_that_of_the_url() -> None:
 
     wanted = {"host": "db.example", "port": 5433, "user": "me", "password": "s3cret", "database": "orders"}
     assert {name: side.connect[name] for name in wanted} == wanted
-    assert (side.pooled, side.listener) == (False, None)
+    assert (side.engine.keeps_session, side.listener) == (True, None)
 
 
 def test_another_user_has_a_password_of_its_own() -> None:

@@ -45,8 +45,8 @@ async def ids(scripts: Scripts, name: str, *values: object) -> list[str]:
 
 async def test_what_is_asked_of_the_server(scripts: Scripts) -> None:
     names, wanted = list(PLANNING), list(PLANNING.values())
-    ((*_, citus, _, kept),) = await scripts.ask("server", [*names, "fsync"], [*wanted, "neither"])
-    assert citus is None
+    ((*_, extensions, kept),) = await scripts.ask("server", [*names, "fsync"], [*wanted, "neither"])
+    assert "plpgsql" in dict(extensions)
     assert "fsync" not in kept
     ((_, standby, size, _),) = await scripts.ask("standing")
     assert standby is False

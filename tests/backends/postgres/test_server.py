@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -10,9 +10,10 @@ from romancy.errors import StorageConfigurationError
 from romancy.storage.url import parse_url
 from romancy_postgres._server import Server, check_server
 from romancy_postgres._settings import read_settings
+from romancy_postgres.engines import PLAIN, citus
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     import asyncpg
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 TOO_OLD = r"PostgreSQL 12\.22 is too old; upgrade the server, or name another one in the URL: 13 or newer is needed"
+PLPGSQL: Final = {"plpgsql": "1.0"}
 NOT_UNICODE = r"encoded in LATIN1; create one with ENCODING 'UTF8' TEMPLATE template0"
 
 
@@ -31,17 +33,29 @@ class Answering:
     """A server that reports this version and these settings."""
 
     def __init__(
-        self, *answer: object, fsync: str = "on", citus: tuple[str | None, str | None] = (None, None), options: str = ""
+        self, *answer: object, fsync: str = "on", extensions: Mapping[str, str] = PLPGSQL, options: str = ""
     ) -> None:
         self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))
         self.asked: list[str] = []
-        self._answer = (*answer, fsync, *citus)
+        self._answer = (*answer, fsync, [list(one) for one in extensions.items()])
         self.dropped: set[str] = set()
 
     async def fetch(self, name: str, wanted: list[str], values: list[str]) -> list[tuple[Any, ...]]:
         assert len(wanted) == len(values)
         self.asked.append(name)
         return [(*self._answer, [name for name in wanted if name not in self.dropped])]
+
+
+class Coordinator:
+    """A server of Citus that reports its place, and how soon it settles commits."""
+
+    def __init__(self, place: int, settles: str, options: str = "") -> None:
+        self.settings = read_settings(parse_url("postgresql://me:hunter2@db.example/orders" + options))
+        self._answer = (place, settles)
+
+    async def fetch(self, name: str, /, *arguments: object) -> list[Any]:
+        assert (name, arguments) == ("place_in_citus", ())
+        return [self._answer]
 
 
 @pytest.mark.parametrize(
@@ -70,14 +84,15 @@ async def test_a_server_that_will_not_do_is_refused_with_what_to_do(
 async def test_the_oldest_that_will_do_is_taken() -> None:
     server = await check_server(cast("Database", Answering(130000, "13.0 (Debian 13.0-1)", "UTF8")))
 
-    assert server == ("13.0", None)
+    assert server == ("13.0", PLAIN, "")
     assert str(server) == "PostgreSQL 13.0"
 
 
 async def test_a_server_with_citus_is_told_apart() -> None:
-    server = await check_server(cast("Database", Answering(150018, "15.18", "UTF8", citus=("13.2-1", "1min"))))
+    answering = Answering(150018, "15.18", "UTF8", extensions={**PLPGSQL, "citus": "13.2-1"})
+    server = await check_server(cast("Database", answering))
 
-    assert server == ("15.18", "13.2-1")
+    assert server.engine is citus.ENGINE
     assert str(server) == "PostgreSQL 15.18 with Citus 13.2-1"
 
 
@@ -98,13 +113,17 @@ async def test_a_server_that_does_not_wait_for_its_disk_is_refused() -> None:
 
 
 async def test_a_citus_that_leaves_commits_unfinished_is_refused() -> None:
-    never = ("13.2-1", "-1")
     with pytest.raises(StorageConfigurationError, match=r"citus.recover_2pc_interval is -1, .* set it to 1s") as told:
-        await check_server(cast("Database", Answering(150018, "15.18", "UTF8", citus=never)))
-    relaxed = Answering(150018, "15.18", "UTF8", citus=never, options="?durability=relaxed")
+        await citus.check_coordinator(Coordinator(0, "-1"))
 
     assert "hunter2" not in str(told.value)
-    assert (await check_server(cast("Database", relaxed))).citus == "13.2-1"
+    await citus.check_coordinator(Coordinator(0, "-1", "?durability=relaxed"))
+    await citus.check_coordinator(Coordinator(0, "1min"))
+
+
+async def test_a_node_of_citus_is_refused() -> None:
+    with pytest.raises(StorageConfigurationError, match="this server is a node of Citus; name its coordinator"):
+        await citus.check_coordinator(Coordinator(2, "1min"))
 
 
 async def test_a_server_that_does_not_wait_for_its_disk_is_taken_by_who_says_so() -> None:
@@ -150,4 +169,4 @@ async def test_nothing_is_asked_of_the_settings_of_a_pooler_that_is_told() -> No
     server = Answering(180001, "18.1", "UTF8", options="?pooler=transaction")
     server.dropped = {"lock_timeout"}
 
-    assert await check_server(cast("Database", server)) == Server("18.1", None)
+    assert await check_server(cast("Database", server)) == Server("18.1", PLAIN)

@@ -10,6 +10,7 @@ import pytest
 from romancy.errors import StorageConfigurationError
 from romancy.storage.url import parse_url
 from romancy_postgres._settings import Settings, read_settings
+from romancy_postgres.engines import PLAIN, as_pooled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +38,11 @@ def settings(options: str = "") -> Settings:
 def test_a_url_without_options_has_sensible_ones() -> None:
     plain = settings()
 
-    assert (plain.prefix, plain.schema, plain.pool_size, plain.pooled, plain.listen) == (
+    assert (plain.prefix, plain.schema, plain.pool_size, plain.engine, plain.listen) == (
         "romancy_",
         None,
         10,
-        False,
+        PLAIN,
         True,
     )
     wanted = {"host": "db.example", "port": 6543, "user": "me", "password": "s@cret", "database": "orders"}
@@ -57,7 +58,7 @@ def test_the_password_is_not_shown() -> None:
 def test_a_pooler_means_no_listening_and_prepared_statements_only_if_it_keeps_them() -> None:
     pooled = settings("pooler=transaction&listen=on")
 
-    assert (pooled.pooled, pooled.listen, pooled.connect["statement_cache_size"]) == (True, False, 200)
+    assert (pooled.engine, pooled.listen, pooled.connect["statement_cache_size"]) == (as_pooled(PLAIN), False, 200)
     assert pooled.without_statements().connect["statement_cache_size"] == 0
 
 

@@ -26,8 +26,8 @@ on conflict do nothing
 returning seq;
 
 -- name: place_in_citus
--- 0: the server is the coordinator.
-select groupid from pg_dist_local_group;
+-- 0: the server is the coordinator. And how soon it settles the commits that a crash has left prepared.
+select groupid, current_setting('citus.recover_2pc_interval') from pg_dist_local_group;
 
 -- name: lock_timeouts
 -- How long each node waits for a locked row, if the tables of the schema $1 lie on one.
