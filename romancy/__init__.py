@@ -46,6 +46,7 @@ from romancy.errors import (
 from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
+from romancy.limit import Limit
 from romancy.log import LogEntry
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
@@ -85,6 +86,7 @@ __all__ = [
     "InstanceEndedError",
     "InstanceNotFoundError",
     "InstancePage",
+    "Limit",
     "LogEntry",
     "Message",
     "Misfit",

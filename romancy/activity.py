@@ -7,7 +7,7 @@ replay. Outside of a workflow the call runs the plain function, so that unit tes
 from __future__ import annotations
 
 import copy
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -51,6 +51,7 @@ from romancy.declaring.callables import (
 from romancy.declaring.compensation import Compensation
 from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
 from romancy.declaring.inner_calls import say_called_by_an_activity
+from romancy.declaring.limited import within
 from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
@@ -118,6 +119,8 @@ class Activity(Generic[P, R_co]):
         self._check_no_other_context(fn)
         self.signature.check_known()
         self._arguments = f"arguments of activity {self.name}"
+        if self.declared.limits:
+            self._durably = self._within_limits  # type: ignore[method-assign]
         update_wrapper(self, fn)
         self.fn: Callable[P, Any] = fn
         """The decorated function."""
@@ -192,11 +195,24 @@ class Activity(Generic[P, R_co]):
         del args, kwargs  # free the arguments: the call may wait for days
         return await commands.activity(self, encoded)
 
+    async def _within_limits(
+        self, number: int, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        encoded = self.signature.encode_arguments(args, kwargs)
+        wanted = [limit.demand(limit.key_of(encoded, args, kwargs)) for limit in self.declared.limits]
+        return await within(commands, wanted, partial(type(self)._durably, self, number, commands, args, kwargs))
+
+    def _copied(self) -> Self:
+        changed = copy.copy(self)
+        if self.declared.limits:
+            changed._durably = changed._within_limits  # type: ignore[method-assign]  # noqa: SLF001 - of this class
+        return changed
+
     def options(self, **options: Unpack[CallKeywords]) -> Self:
         """The same activity for one call, under your own id, policy or timeout."""
         if (id := options.get("id")) is not None:
             check_id(id, f"activity id of {self.name}")
-        changed = copy.copy(self)
+        changed = self._copied()
         changed.given = self.given.called(options, self.name)
         return changed
 
@@ -207,7 +223,7 @@ class Activity(Generic[P, R_co]):
         replay or a retry of the workflow gets what the log has. The call has failed all the same: only
         `compensate="attempted"` undoes it. A cancelled call does not return.
         """
-        changed = cast("Activity[P, R_co | D]", copy.copy(self))
+        changed = cast("Activity[P, R_co | D]", self._copied())
         stored = _NULL if default is None else Raw(self.signature.encode_default(default))
         checked = Raw(check_event(stored, f"default of activity {self.name}"))
         changed.given = replace(self.given, default=checked)

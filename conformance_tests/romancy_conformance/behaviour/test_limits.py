@@ -1,413 +1,332 @@
-"""The limits of an attempt: what returns after one counts, what does not is unknown, and the next attempt waits."""
+"""Limits: how many run at once and begin in a period, who comes next, and what gives a place back."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy import (
-    ActivityTimeoutError,
-    HeartbeatTimeoutError,
+    EventType,
+    Limit,
     RegistrationError,
-    RetryExhaustedError,
-    RetryPolicy,
     Romancy,
+    RomancyError,
+    Status,
     UsageError,
     WorkflowContext,
-    WorkflowFailedError,
     activity,
-    activity_context,
-    compensation,
     workflow,
 )
-from romancy.core import (
-    ActivityAttemptFailed,
-    ActivityCompleted,
-    ActivityFailed,
-    CompensationCompleted,
-    WorkflowFailed,
-)
-from romancy.engine.activities import runner
-from romancy.hooks import ActivityEnded, Hook, WorkflowEnded
-from romancy_conformance.behaviour.gates import Gate, logged
-from romancy_conformance.behaviour.waiting import until
+from romancy.core import PlaceAsked, PlaceGranted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from romancy.hooks import Happening
-    from romancy_conformance.behaviour.opening import Open
+    from romancy import WorkflowHandle
 
 pytestmark = pytest.mark.anyio
 
-ONCE = RetryPolicy.none()
-TWICE = RetryPolicy.fixed(2, 0.0)
-SHORT = 0.1
-gates: list[Gate] = []
-"""The last one belongs to the running test."""
+SOON = 30.0
+GO = EventType("go", str)
+inside: list[str] = []
+"""Who is inside, in the order of entering."""
+entered: asyncio.Queue[str]
 
 
 @pytest.fixture(autouse=True)
-def gate() -> Iterator[Gate]:
-    """Nothing waits at the gate of a test that has ended."""
-    gates.append(Gate())
-    yield gates[-1]
-    gates[-1].open()
+async def _nobody_inside() -> AsyncIterator[None]:
+    global entered  # noqa: PLW0603 - the activities have no other way to it
+    entered = asyncio.Queue()
+    inside.clear()
+    yield
 
 
-# ── attempts that go on after their limit ───────────────────────────────────────────────────────────────────────────
+async def enters(*names: str) -> None:
+    """Wait until these have entered, and nobody else."""
+    came = [await asyncio.wait_for(entered.get(), SOON) for _ in names]
+    assert sorted(came) == sorted(names)
+    assert entered.empty()
 
 
-@compensation
-async def refund(kind: str) -> None:
-    gates[-1].say(f"refunded {kind}")
+async def enters_next() -> str:
+    return await asyncio.wait_for(entered.get(), SOON)
 
 
-def _stop_was_asked() -> None:
-    while not activity_context().cancelled:
-        time.sleep(0.005)
+@activity
+async def enter(name: str) -> None:
+    inside.append(name)
+    entered.put_nowait(name)
 
 
-@activity(timeout=SHORT, retry=TWICE, compensation=refund)
-async def pays_async(kind: str) -> str:
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        gates[-1].say(f"paid {kind}")
-    return "paid"
+@workflow(limits=[Limit("per customer", key="customer", concurrency=2)])
+async def serve(ctx: WorkflowContext, customer: str, name: str) -> str:
+    await enter(name)
+    return (await ctx.wait_event(GO)).data
 
 
-@activity(timeout=SHORT, retry=TWICE, compensation=refund)
-def pays_plain(kind: str) -> str:
-    _stop_was_asked()
-    gates[-1].say(f"paid {kind}")
-    return "paid"
+PRINTER = Limit("printer", concurrency=1)
 
 
-@activity(heartbeat_timeout=SHORT, retry=TWICE, compensation=refund)
-def pays_silently(kind: str) -> str:
-    _stop_was_asked()
-    gates[-1].say(f"paid {kind}")
-    return "paid"
+@workflow
+async def prints(ctx: WorkflowContext, name: str) -> str:
+    async with ctx.limit(PRINTER):
+        await enter(name)
+        await ctx.wait_event(GO)
+    await ctx.wait_event(GO)
+    return name
 
 
-@activity(timeout=SHORT, retry=ONCE)
-async def fails_late(kind: str) -> str:
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        raise ConnectionError("the line is dead") from None
-    return "never"
+async def served(app: Romancy, customer: str, *names: str) -> dict[str, WorkflowHandle[str]]:
+    """Start these one after the other, so that they stand in this order."""
+    handles: dict[str, WorkflowHandle[str]] = {}
+    for name in names:
+        handles[name] = await app.start(serve.options(instance_id=name), customer, name)
+        await until_asked(handles[name])
+    return handles
 
 
-@activity(timeout=SHORT, retry=ONCE)
-def fails_late_plain(kind: str) -> str:
-    _stop_was_asked()
-    raise ConnectionError("the line is dead")
-
-
-@activity(timeout=SHORT, retry=ONCE)
-def stops_plain(kind: str) -> str:
+async def until_asked(handle: WorkflowHandle[str]) -> None:
+    """Wait until the instance stands in line, or has its place."""
     while True:
-        time.sleep(0.005)
-        activity_context().heartbeat()
+        if any(isinstance(event, PlaceAsked) for event in await handle.history()):
+            return
+        await asyncio.sleep(0.005)
 
 
-@activity(timeout=SHORT, retry=ONCE)
-async def stops(kind: str) -> str:
-    await asyncio.Event().wait()
-    return "never"
+async def test_no_more_are_inside_than_allowed_and_the_others_come_in_their_order(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c", "d")
+    await enters("a", "b")
+    await handles["b"].signal(GO, "done")
+
+    assert await enters_next() == "c"
+    await handles["a"].signal(GO, "done")
+    assert await enters_next() == "d"
+    assert inside == ["a", "b", "c", "d"] or inside == ["b", "a", "c", "d"]
+    for one in ("c", "d"):
+        await handles[one].signal(GO, "done")
+    assert [await one.result(timeout=SOON) for one in handles.values()] == ["done"] * 4
 
 
-@activity(retry=ONCE)
-async def limits_itself(kind: str) -> str:
-    async with asyncio.timeout(SHORT):
-        await asyncio.Event().wait()
-    return "never"
+async def test_each_key_has_a_limit_of_its_own(app: Romancy) -> None:
+    await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+    await served(app, "c2", "x")
+
+    await enters("x")
 
 
-CALLS: dict[str, Any] = {
-    one.name: one
-    for one in (
-        pays_async, pays_plain, pays_silently, fails_late, fails_late_plain, stops, stops_plain, limits_itself,
-    )
-}  # fmt: skip
+async def _cancel(app: Romancy, handle: WorkflowHandle[str]) -> None:
+    await handle.cancel("enough")
+    with pytest.raises(RomancyError):
+        await handle.result(timeout=SOON)
+
+
+async def _terminate(app: Romancy, handle: WorkflowHandle[str]) -> None:
+    await handle.terminate("enough")
+
+
+async def _complete(app: Romancy, handle: WorkflowHandle[str]) -> None:
+    await handle.signal(GO, "done")
+    await handle.result(timeout=SOON)
+
+
+@pytest.mark.parametrize("end", [_cancel, _terminate, _complete])
+async def test_every_end_of_an_instance_gives_its_place_back(
+    app: Romancy, end: Callable[[Romancy, WorkflowHandle[str]], Awaitable[None]]
+) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    await end(app, handles["a"])
+
+    assert await enters_next() == "c"
+
+
+@pytest.mark.parametrize("end", [_cancel, _terminate])
+async def test_who_is_stopped_while_it_waits_leaves_the_line(
+    app: Romancy, end: Callable[[Romancy, WorkflowHandle[str]], Awaitable[None]]
+) -> None:
+    handles = await served(app, "c1", "a", "b", "c", "d")
+    await enters("a", "b")
+    await end(app, handles["c"])
+
+    await _complete(app, handles["a"])
+
+    assert await enters_next() == "d"
+
+
+async def test_a_holder_that_rests_and_is_terminated_gives_its_place_back(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+    await until_it_rests(app, "a")
+
+    await handles["a"].terminate("enough")
+
+    assert await enters_next() == "c"
+
+
+async def until_it_rests(app: Romancy, instance_id: str) -> None:
+    while True:
+        found = await app.get(instance_id)
+        assert found is not None
+        if found.status is Status.WAITING:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_section_of_a_body_has_a_place_and_gives_it_back_at_its_end(app: Romancy) -> None:
+    first = await app.start(prints, "first")
+    await enters("first")
+    second = await app.start(prints, "second")
+    await until_asked(second)
+    await first.signal(GO, "print")
+    await enters("second")
+    await second.signal(GO, "print")
+
+    for one in (first, second):
+        await one.signal(GO, "end")
+    assert [await one.result(timeout=SOON) for one in (first, second)] == ["first", "second"]
+
+
+running = 0
+most = 0
+
+
+@activity(limits=[Limit("calls", concurrency=2)])
+async def call(number: int) -> int:
+    global running, most  # noqa: PLW0603 - seen from outside
+    running += 1
+    most = max(most, running)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    running -= 1
+    return number
 
 
 @workflow
-async def calling(ctx: WorkflowContext, kind: str, ends: str) -> str:
-    answer = str(await CALLS[kind](kind))
-    if ends == "fails":
-        raise LookupError("after that")
-    return answer
+async def calls(ctx: WorkflowContext, count: int) -> list[int]:
+    return list(await asyncio.gather(*(call(number) for number in range(count))))
 
 
-@workflow
-async def catching(ctx: WorkflowContext, kind: str, what: str) -> list[str]:
-    classes: dict[str, type[Exception]] = {
-        "TimeoutError": TimeoutError,
-        "ActivityTimeoutError": ActivityTimeoutError,
-        "RetryExhaustedError": RetryExhaustedError,
-        "HeartbeatTimeoutError": HeartbeatTimeoutError,
-    }
+async def test_calls_of_an_activity_run_within_its_limit(app: Romancy) -> None:
+    global running, most  # noqa: PLW0603 - seen from outside
+    running = most = 0
+
+    handles = [await app.start(calls, 5) for _ in range(4)]
+
+    assert [await one.result(timeout=SOON) for one in handles] == [[0, 1, 2, 3, 4]] * 4
+    assert most == 2
+
+
+stopping: asyncio.Event
+stopped: asyncio.Event
+
+
+@activity(limits=[Limit("one at a time", concurrency=1)])
+async def slow_to_stop(name: str) -> str:
+    entered.put_nowait(name)
     try:
-        await CALLS[kind](kind)
-    except classes[what] as error:
-        return [str(isinstance(error, RetryExhaustedError)), type(error.__cause__).__name__, str(error.__cause__)]
-    except Exception as error:  # noqa: BLE001 - that is the question
-        return ["not caught", type(error).__name__]
-    return ["no error"]
-
-
-@pytest.mark.parametrize("kind", ["pays_async", "pays_plain", "pays_silently"])
-async def test_what_returns_after_its_limit_is_recorded_and_not_repeated(
-    app: Romancy, gate: Gate, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
-    handle = await app.start(calling, kind, "returns")
-
-    assert await handle.result(timeout=60) == "paid"
-    assert gate.said == [f"paid {kind}"]
-    assert f"attempt 1 at {kind}:1 returned" in caplog.text
-    assert "s after its limit" in caplog.text
-    assert [1] == [event.attempt for event in await handle.history() if isinstance(event, ActivityCompleted)]
-
-
-@pytest.mark.parametrize("kind", ["pays_async", "pays_plain", "pays_silently"])
-async def test_what_returned_after_its_limit_is_undone_as_anything_else(app: Romancy, gate: Gate, kind: str) -> None:
-    handle = await app.start(calling, kind, "fails")
-    with pytest.raises(WorkflowFailedError, match=r"after that$"):
-        await handle.result(timeout=60)
-
-    assert gate.said == [f"paid {kind}", f"refunded {kind}"]
-
-
-@pytest.mark.parametrize("kind", ["fails_late", "fails_late_plain"])
-async def test_what_fails_after_its_limit_has_failed_with_its_own_error(
-    app: Romancy, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
-    handle = await app.start(calling, kind, "returns")
-    with pytest.raises(WorkflowFailedError, match="ConnectionError: the line is dead"):
-        await handle.result(timeout=60)
-
-    assert f"attempt 1 at {kind}:1 failed with ConnectionError" in caplog.text
-    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityFailed)]
-    assert not failed.unknown
-
-
-@pytest.mark.parametrize("kind", ["stops", "stops_plain"])
-@pytest.mark.parametrize("what", ["ActivityTimeoutError", "TimeoutError", "RetryExhaustedError"])
-async def test_what_stops_at_its_limit_has_an_error_that_says_so(app: Romancy, kind: str, what: str) -> None:
-    handle = await app.start(catching, kind, what)
-
-    text = f"activity {kind} took longer than 0.1 s, its timeout"
-    assert await handle.result(timeout=60) == ["True", "ActivityTimeoutError", text]
-    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityFailed)]
-    assert (failed.error.type, failed.unknown) == ("romancy.errors.ActivityTimeoutError", False)
-
-
-async def test_a_limit_inside_of_an_activity_is_none_of_the_engine(app: Romancy) -> None:
-    answer = await app.run(catching, "limits_itself", "TimeoutError")
-    assert answer == ["not caught", "RetryExhaustedError"]
-
-
-# ── attempts that do not answer ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@activity(timeout=SHORT, retry=TWICE)
-def works_on() -> int:
-    attempt = activity_context().attempt
-    gates[-1].say(f"begins {attempt}")
-    if attempt == 1:
-        gates[-1].wait()
-        gates[-1].say("ends 1")
-    return attempt
-
-
-@activity(timeout=SHORT, retry=ONCE)
-async def loops_on() -> None:
-    while "enough" not in gates[-1].said:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0.01)
-
-
-@activity(timeout=SHORT, retry=ONCE)
-async def loops_on_in_a_session() -> None:
-    await activity_context().session()
-    while "enough" not in gates[-1].said:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0.01)
-
-
-@activity(executor="process", timeout=0.5, retry=TWICE)
-def works_elsewhere(note: str) -> int:
-    if Path(note).exists():
-        return 2
-    Path(note).touch()
-    time.sleep(600)
-    return 1
-
-
-STUBBORN: dict[str, Any] = {"on a thread": works_on, "async": loops_on, "in a session": loops_on_in_a_session}
+        await stopped.wait()
+    except asyncio.CancelledError:
+        stopping.set()
+        await stopped.wait()
+        raise
+    return name
 
 
 @workflow
-async def stubborn(ctx: WorkflowContext, kind: str) -> str:
-    return str(await STUBBORN[kind]())
+async def impatient(ctx: WorkflowContext, name: str) -> str:
+    return await slow_to_stop(name)
 
 
-@workflow
-async def elsewhere(ctx: WorkflowContext, note: str) -> int:
-    return await works_elsewhere(note)
+async def test_a_call_that_is_given_up_keeps_its_place_until_it_has_stopped(app: Romancy) -> None:
+    global stopping, stopped  # noqa: PLW0603 - the activity has no other way to them
+    stopping, stopped = asyncio.Event(), asyncio.Event()
+    first = await app.start(impatient, "first")
+    await enters("first")
+    second = await app.start(impatient, "second")
+    await until_asked(second)
+
+    await first.cancel("enough")
+    await asyncio.wait_for(stopping.wait(), SOON)
+    with suppress(RomancyError):
+        await first.result(timeout=0.3)
+    assert entered.empty()
+    stopped.set()
+
+    assert await enters_next() == "second"
+    assert await second.result(timeout=SOON) == "second"
 
 
-class Listening(Hook):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Happening] = []
-
-    def happened(self, event: Happening, /) -> None:
-        self.told.append(event)
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.told if isinstance(event, kind)]
+@workflow(limits=[Limit("often", rate=(2, 0.5))])
+async def often(ctx: WorkflowContext) -> str:
+    return "done"
 
 
-async def test_the_next_attempt_waits_until_the_outcome_is_unknown(
-    app: Romancy, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    patience = 1.0
-    monkeypatch.setattr(runner, "_LAST_WORD", patience)
-    handle = await app.start(stubborn, "on a thread")
-    await gate.hears("begins 1")
-    began = time.monotonic()
-    await gate.hears("begins 2")
-    assert time.monotonic() - began >= patience
-    assert await handle.result(timeout=60) == "2"
+async def test_no_period_has_more_begins_than_the_rate(app: Romancy) -> None:
+    handles = [await app.start(often) for _ in range(6)]
+    for one in handles:
+        await one.result(timeout=SOON)
 
-    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityAttemptFailed)]
-    assert failed.unknown
-    assert "took longer than 0.1 s, its timeout, and it has not stopped 1 s later" in failed.error.message
-    named = [reason for reason in await handle.explain() if reason.startswith("Attempt 1 of works_on:1 was told to")]
-    assert "still runs in this process: it keeps a slot" in named[0]
-    gate.open()
-    await gate.hears("ends 1")
-    await until(lambda: "which nothing waited for any more, returned" in caplog.text)
-    assert not any("Attempt 1" in reason for reason in await handle.explain())
+    begins = sorted([await begun_at(one) for one in handles])
+    assert all(later - first >= 500_000 for first, later in zip(begins, begins[2:], strict=False))
 
 
-@activity(timeout=SHORT, retry=TWICE)
-def copies(parts: int) -> list[int]:
-    """At its limit, the heartbeat of the part that it has just copied raises."""
-    context = activity_context()
-    first = context.heartbeat_details[0] if context.heartbeat_details else 0
-    for part in range(first, parts):
-        if part == 2 and context.attempt == 1:
-            _stop_was_asked()
-        gates[-1].say(f"copied {part}")
-        context.heartbeat(part + 1)
-    return [context.attempt, first]
+async def begun_at(handle: WorkflowHandle[str]) -> int:
+    """When the database gave the place: the time of the message with which it came."""
+    (at,) = [event.at for event in await handle.history() if isinstance(event, PlaceGranted)]
+    return at
 
 
-@workflow
-async def copying(ctx: WorkflowContext) -> list[int]:
-    return await copies(4)
+@workflow(limits=[Limit("rounds", concurrency=1)])
+async def rounds(ctx: WorkflowContext, name: str, left: int) -> str:
+    await enter(f"{name}{left}")
+    if left:
+        rounds.recur(name, left - 1)
+    await ctx.wait_event(GO)
+    return name
 
 
-async def test_the_next_attempt_knows_what_the_last_heartbeat_told(app: Romancy, gate: Gate) -> None:
-    assert await app.run(copying) == [2, 3]
-    assert gate.said == [f"copied {part}" for part in range(4)]
+async def test_a_run_that_recurs_stands_in_line_again(app: Romancy) -> None:
+    first = await app.start(rounds, "a", 2)
+    assert [await enters_next() for _ in range(3)] == ["a2", "a1", "a0"]
+    second = await app.start(rounds, "b", 0)
+    await until_asked(second)
+    await first.signal(GO, "go")
+
+    assert await enters_next() == "b0"
+    await second.signal(GO, "go")
+    assert await second.result(timeout=SOON) == "b"
 
 
-async def test_another_process_says_that_a_slot_may_be_kept(
-    app: Romancy, open_app: Open, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "_LAST_WORD", 0.1)
-    client = await open_app(worker=False)
-    handle = await app.start(stubborn, "on a thread")
-    await handle.result(timeout=60)
+def test_what_makes_no_sense_is_refused_by_name() -> None:
+    for make, words in (
+        (lambda: Limit("x"), "concurrency=, rate= or both"),
+        (lambda: Limit("", concurrency=1), "name of a limit"),
+        (lambda: Limit("a~b", concurrency=1), "without '~'"),
+        (lambda: Limit("x", concurrency=0), "at least 1"),
+        (lambda: Limit("x", concurrency=True), "at least 1"),
+        (lambda: Limit("x", rate=(0, 60)), "at least 1"),
+        (lambda: Limit("x", rate=(5, 0)), "between a millisecond and 31 days"),
+        (lambda: Limit("x", rate=60), "a number and a period"),  # type: ignore[arg-type]
+        (lambda: Limit("x", rate=(5000, 1)), "at most 1,000"),
+        (lambda: Limit("x", key="a..b", concurrency=1), "key="),
+        (lambda: workflow(limits=Limit("x", concurrency=1)), "takes a list"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(RegistrationError, match=words):
+            made = make()
+            if callable(made):
 
-    told = await client.explain(handle.instance_id)
-    assert any("Attempt 1 of works_on:1 was told to stop and did not answer. Unless it has" in one for one in told)
-
-
-@pytest.mark.parametrize("kind", ["async", "in a session"])
-async def test_a_coroutine_that_ignores_its_limit_has_failed(
-    open_app: Open, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
-    monkeypatch.setattr(runner, "_LAST_WORD", 0.1)
-    hook = Listening()
-    app = await open_app(hooks=[hook], max_activities=1)
-    handle = await app.start(stubborn, kind)
-    name = STUBBORN[kind].name
-    with pytest.raises(WorkflowFailedError, match=f"ActivityTimeoutError.*; outcome unknown: {name}:1"):
-        await handle.result(timeout=60)
-
-    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityFailed)]
-    assert failed.unknown
-    assert [(f"{name}:1",)] == [event.unknown for event in await handle.history() if isinstance(event, WorkflowFailed)]
-    assert [True] == [event.unknown for event in hook.of(ActivityEnded)]
-    assert [(f"{name}:1",)] == [event.unknown for event in hook.of(WorkflowEnded)]
-    assert "all 1 slots (max_activities) are taken by activities that were given up" in caplog.text
-    assert any("still runs in this process" in reason for reason in await handle.explain())
-    gate.say("enough")
-    await until(lambda: "and its slot is free" in caplog.text)
-    assert await app.run(calling, "pays_async", "returns") == "paid"
+                @made
+                async def one(ctx: WorkflowContext) -> None: ...
 
 
-async def test_a_process_is_killed_at_its_limit_and_its_outcome_is_unknown(app: Romancy, tmp_path: Path) -> None:
-    handle = await app.start(elsewhere, str(tmp_path / "note"))
+async def test_an_input_without_the_key_is_refused_before_anything_is_written(app: Romancy) -> None:
+    @workflow(limits=[Limit("per shop", key="order.shop", concurrency=1)])
+    async def keyed(ctx: WorkflowContext, order: dict[str, str]) -> None: ...
 
-    assert await handle.result(timeout=60) == 2
-    (failed,) = [event for event in await handle.history() if isinstance(event, ActivityAttemptFailed)]
-    assert (failed.error.message, failed.unknown) == (
-        "activity works_elsewhere took longer than 0.5 s, its timeout",
-        True,
-    )
-
-
-# ── undos with a limit ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@activity(timeout=SHORT, retry=TWICE)
-def gives_back(what: str) -> None:
-    _stop_was_asked()
-    gates[-1].say(f"gave {what} back")
-
-
-@activity(retry=ONCE)
-async def takes(what: str) -> None: ...
-
-
-@workflow
-async def undoing(ctx: WorkflowContext) -> None:
-    await takes("a lamp")
-    ctx.on_undo(gives_back, "a lamp")
-    raise LookupError("and fails")
-
-
-async def test_an_undo_that_ends_after_its_limit_has_undone_it(app: Romancy, gate: Gate) -> None:
-    handle = await app.start(undoing)
-    with pytest.raises(WorkflowFailedError, match=r"and fails$"):
-        await handle.result(timeout=60)
-
-    assert gate.said == ["gave a lamp back"]
-    await logged(handle, CompensationCompleted)
-
-
-# ── no limit at all ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def nothing() -> None: ...
-
-
-def test_a_limit_of_no_time_is_refused() -> None:
-    with pytest.raises(RegistrationError, match="the timeout of activity nothing must be longer than 0 s"):
-        activity(timeout=0)(nothing)
-    with pytest.raises(UsageError, match="the timeout of nothing must be longer than 0 s"):
-        activity(nothing).options(timeout=0.0)
+    with pytest.raises(UsageError, match="'order.shop' is missing or null"):
+        await app.start(keyed, {"customer": "7"})
