@@ -119,6 +119,9 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None) -
             return f"It waits until it has subscribed to channel {step.name!r} ({step.key}), for {since}."
         case "members":
             return f"It waits for the list of the members of channel {step.name!r}, for {since}."
+        case "place":
+            key = f" with the key {step.key!r}" if step.key is not None else ""
+            return f"It waits for a place under the limit {step.name!r}{key}, for {since}."
         case "child":
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:

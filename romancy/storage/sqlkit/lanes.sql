@@ -29,7 +29,7 @@ select
     (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms),
     {now};
 
--- name: places_of (ids) -> owner, life, interest_id, address
+-- name: places_of (ids) -> owner, life, interest_id, address, kind, where_
 -- The demands and places of these instances.
-select owner, life, interest_id, address from romancy_interests
+select owner, life, interest_id, address, kind, where_ from romancy_interests
 where owner {among :ids} and life <> 0 and (address like 'l/%' or address like 'p/%');
