@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from romancy.core import Commands
+    from romancy.limit import Limit
     from romancy.retry import RetryPolicy
 
 __all__ = ["Activity", "Compensation", "activity", "compensation"]
@@ -119,8 +120,6 @@ class Activity(Generic[P, R_co]):
         self._check_no_other_context(fn)
         self.signature.check_known()
         self._arguments = f"arguments of activity {self.name}"
-        if self.declared.limits:
-            self._durably = self._within_limits  # type: ignore[method-assign]
         update_wrapper(self, fn)
         self.fn: Callable[P, Any] = fn
         """The decorated function."""
@@ -155,6 +154,7 @@ class Activity(Generic[P, R_co]):
         compensate: Literal["completed", "attempted"]
         lazy: bool
         at_most_once: bool
+        limits: tuple[Limit, ...]
 
         @property
         def _exactly(self) -> Exactly[P, R_co]: ...
@@ -192,27 +192,18 @@ class Activity(Generic[P, R_co]):
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)
+        if limits := self.given.limits:
+            wanted = [limit.place(limit.key_of(encoded, args, kwargs)) for limit in limits]
+            del args, kwargs
+            return await within(commands, wanted, partial(commands.activity, self, encoded))
         del args, kwargs  # free the arguments: the call may wait for days
         return await commands.activity(self, encoded)
-
-    async def _within_limits(
-        self, number: int, commands: Commands, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        encoded = self.signature.encode_arguments(args, kwargs)
-        wanted = [limit.demand(limit.key_of(encoded, args, kwargs)) for limit in self.declared.limits]
-        return await within(commands, wanted, partial(type(self)._durably, self, number, commands, args, kwargs))
-
-    def _copied(self) -> Self:
-        changed = copy.copy(self)
-        if self.declared.limits:
-            changed._durably = changed._within_limits  # type: ignore[method-assign]  # noqa: SLF001 - of this class
-        return changed
 
     def options(self, **options: Unpack[CallKeywords]) -> Self:
         """The same activity for one call, under your own id, policy or timeout."""
         if (id := options.get("id")) is not None:
             check_id(id, f"activity id of {self.name}")
-        changed = self._copied()
+        changed = copy.copy(self)
         changed.given = self.given.called(options, self.name)
         return changed
 
@@ -223,7 +214,7 @@ class Activity(Generic[P, R_co]):
         replay or a retry of the workflow gets what the log has. The call has failed all the same: only
         `compensate="attempted"` undoes it. A cancelled call does not return.
         """
-        changed = cast("Activity[P, R_co | D]", self._copied())
+        changed = cast("Activity[P, R_co | D]", copy.copy(self))
         stored = _NULL if default is None else Raw(self.signature.encode_default(default))
         checked = Raw(check_event(stored, f"default of activity {self.name}"))
         changed.given = replace(self.given, default=checked)

@@ -252,7 +252,7 @@ class WorkflowContext:
         The body waits for the place, durably, and gives it back at the end of the block. `key` makes a limit of its
         own for each value, and takes the place of the limit's `key=`.
         """
-        return Section(self._commands, limit.demand(text_of_key(key, limit.name)))
+        return Section(self._commands, limit.place(text_of_key(key, limit.name)))
 
     def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:
         """Register an activity, with its arguments, to be carried out if this workflow fails or is cancelled.

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
-from romancy.core import PlaceAsked
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.retry import Duration, seconds
 from romancy.storage.admission import MOST_BEGINS
@@ -23,10 +22,21 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-__all__ = ["Limit", "limits_of"]
+__all__ = ["Limit", "Wanted", "limits_of", "text_of_key"]
 
 _LONGEST_NAME: Final = 100
 _LONGEST_PERIOD: Final = timedelta(days=31).total_seconds()
+
+
+class Wanted(NamedTuple):
+    """A place that is asked for: of which limit and key, and what the limit allows (0: any number)."""
+
+    limit: str
+    key: str
+    concurrency: int
+    rate: int
+    period: int
+    """Microseconds."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -68,10 +78,10 @@ class Limit:
 
     _period: int
 
-    def demand(self, key: str, *, whole: bool = False) -> PlaceAsked:
-        """A demand for a place, of those with this key."""
+    def place(self, key: str) -> Wanted:
+        """A place, of those with this key."""
         rate = 0 if self.rate is None else self.rate[0]
-        return PlaceAsked("", self.name, key, self.concurrency or 0, rate, self._period, whole)
+        return Wanted(self.name, key, self.concurrency or 0, rate, self._period)
 
     def key_of(self, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str:
         """The key of a call with these arguments. `raw` is their stored form. Raises UsageError if there is none."""

@@ -223,7 +223,15 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer, answer.stop)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
-        return commands.child(self, self.encode(args, kwargs))
+        input = self.encode(args, kwargs)
+        for limit in self.limits:
+            if commands.has_for_the_whole(limit.name, limit.key_of(input)):
+                raise UsageError(
+                    f"workflow {self.name} was called by {commands.started.workflow}, which has the place under limit "
+                    f"{limit.name!r} until it ends: parent and child would wait for each other; give them limits of "
+                    "two names"
+                )
+        return commands.child(self, input)
 
     def encode(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
@@ -257,7 +265,7 @@ class Workflow(Generic[P, R_co]):
         args, kwargs = self.signature.decode_arguments(input)
         context = WorkflowContext(commands, self.name)
         if self.limits or commands.matcher is not None:
-            declared = [limit.demand(limit.key_of(input), whole=True) for limit in self.limits]
+            declared = [limit.place(limit.key_of(input)) for limit in self.limits]
             if commands.next_of_the_whole(declared, "") is not None:
                 return within_all(commands, declared, partial(self._fn, context, *args, **kwargs))
         return self._fn(context, *args, **kwargs)  # type: ignore[no-any-return]

@@ -8,23 +8,24 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
 
-    from romancy.core import Commands, PlaceAsked
+    from romancy.core import Commands
+    from romancy.limit import Wanted
 
 __all__ = ["Section", "within", "within_all"]
 
 
 async def within_all(
-    commands: Commands, declared: Sequence[PlaceAsked], begin: Callable[[], Coroutine[Any, Any, Any]]
+    commands: Commands, declared: Sequence[Wanted], begin: Callable[[], Coroutine[Any, Any, Any]]
 ) -> Any:
     """Run the body of a workflow once it has all of its places. They belong to the run until it ends."""
     last = ""
     while (wanted := commands.next_of_the_whole(declared, last)) is not None:
-        await commands.place(wanted)
+        await commands.place(wanted, whole=True)
         last = wanted.limit
     return await begin()
 
 
-async def within(commands: Commands, wanted: Sequence[PlaceAsked], call: Callable[[], Awaitable[Any]]) -> Any:
+async def within(commands: Commands, wanted: Sequence[Wanted], call: Callable[[], Awaitable[Any]]) -> Any:
     """Make a call once it has all of its places, and give them back when the call has ended."""
     places: list[str] = []
     try:
@@ -41,7 +42,7 @@ class Section:
 
     __slots__ = ("_commands", "_place", "_wanted")
 
-    def __init__(self, commands: Commands, wanted: PlaceAsked) -> None:
+    def __init__(self, commands: Commands, wanted: Wanted) -> None:
         self._commands = commands
         self._wanted = wanted
         self._place = ""

@@ -47,7 +47,10 @@ class Demand(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """Who gets a place, when the last places were given then, and when a rate gives the next one, if it is in the way."""
+    """Who gets a place, and when the last places were given then.
+
+    `again`: when a rate gives the next one, if it is in the way.
+    """
 
     admitted: Sequence[Demand]
     begins: tuple[int, ...]

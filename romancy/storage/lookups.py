@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.query import Position
     from romancy.storage.records import InboxRow, InstanceRow, LogRow
+    from romancy.storage.routing import Interest, Owner
 
 __all__ = ["MOST_BYTES", "PAGE", "Lookups", "Lying", "last_of"]
 
@@ -55,6 +56,10 @@ class Lookups(Protocol):
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         """The instance that many places behind this one, newest first, from an index alone. None: fewer follow."""
+        ...
+
+    async def places_of(self, instance_ids: Sequence[str], /) -> list[tuple[Owner, Interest]]:
+        """The demands and the places under limits that these instances have, of all their lives."""
         ...
 
     async def undeclared(self, key: str) -> list[str]:

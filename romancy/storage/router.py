@@ -89,10 +89,6 @@ class Router(Protocol):
         """The interests in an address, the longest registered first (then by owner and interest id)."""
         ...
 
-    async def places_of(self, instance_ids: Collection[str], /) -> list[tuple[Owner, Interest]]:
-        """The demands and the places under limits that these instances have, of all their lives."""
-        ...
-
     async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
         """Put taken messages that their owner has no use for back to their address; return how many were there.
 

@@ -10,7 +10,6 @@ import pytest
 from romancy import (
     EventType,
     Limit,
-    RegistrationError,
     Romancy,
     RomancyError,
     Status,
@@ -24,7 +23,7 @@ from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from romancy import WorkflowHandle
+    from romancy import Handle
 
 pytestmark = pytest.mark.anyio
 
@@ -77,16 +76,16 @@ async def prints(ctx: WorkflowContext, name: str) -> str:
     return name
 
 
-async def served(app: Romancy, customer: str, *names: str) -> dict[str, WorkflowHandle[str]]:
+async def served(app: Romancy, customer: str, *names: str) -> dict[str, Handle[str]]:
     """Start these one after the other, so that they stand in this order."""
-    handles: dict[str, WorkflowHandle[str]] = {}
+    handles: dict[str, Handle[str]] = {}
     for name in names:
         handles[name] = await app.start(serve.options(instance_id=name), customer, name)
         await until_asked(handles[name])
     return handles
 
 
-async def until_asked(handle: WorkflowHandle[str]) -> None:
+async def until_asked(handle: Handle[str]) -> None:
     """Wait until the instance stands in line, or has its place."""
     while True:
         if any(isinstance(event, PlaceAsked) for event in await handle.history()):
@@ -102,7 +101,7 @@ async def test_no_more_are_inside_than_allowed_and_the_others_come_in_their_orde
     assert await enters_next() == "c"
     await handles["a"].signal(GO, "done")
     assert await enters_next() == "d"
-    assert inside == ["a", "b", "c", "d"] or inside == ["b", "a", "c", "d"]
+    assert inside in (["a", "b", "c", "d"], ["b", "a", "c", "d"])
     for one in ("c", "d"):
         await handles[one].signal(GO, "done")
     assert [await one.result(timeout=SOON) for one in handles.values()] == ["done"] * 4
@@ -116,24 +115,24 @@ async def test_each_key_has_a_limit_of_its_own(app: Romancy) -> None:
     await enters("x")
 
 
-async def _cancel(app: Romancy, handle: WorkflowHandle[str]) -> None:
+async def _cancel(app: Romancy, handle: Handle[str]) -> None:
     await handle.cancel("enough")
     with pytest.raises(RomancyError):
         await handle.result(timeout=SOON)
 
 
-async def _terminate(app: Romancy, handle: WorkflowHandle[str]) -> None:
+async def _terminate(app: Romancy, handle: Handle[str]) -> None:
     await app.terminate(handle.instance_id, reason="enough")
 
 
-async def _complete(app: Romancy, handle: WorkflowHandle[str]) -> None:
+async def _complete(app: Romancy, handle: Handle[str]) -> None:
     await handle.signal(GO, "done")
     await handle.result(timeout=SOON)
 
 
 @pytest.mark.parametrize("end", [_cancel, _terminate, _complete])
 async def test_every_end_of_an_instance_gives_its_place_back(
-    app: Romancy, end: Callable[[Romancy, WorkflowHandle[str]], Awaitable[None]]
+    app: Romancy, end: Callable[[Romancy, Handle[str]], Awaitable[None]]
 ) -> None:
     handles = await served(app, "c1", "a", "b", "c")
     await enters("a", "b")
@@ -145,7 +144,7 @@ async def test_every_end_of_an_instance_gives_its_place_back(
 
 @pytest.mark.parametrize("end", [_cancel, _terminate])
 async def test_who_is_stopped_while_it_waits_leaves_the_line(
-    app: Romancy, end: Callable[[Romancy, WorkflowHandle[str]], Awaitable[None]]
+    app: Romancy, end: Callable[[Romancy, Handle[str]], Awaitable[None]]
 ) -> None:
     handles = await served(app, "c1", "a", "b", "c", "d")
     await enters("a", "b")
@@ -157,7 +156,7 @@ async def test_who_is_stopped_while_it_waits_leaves_the_line(
 
 
 async def test_a_holder_that_rests_and_is_terminated_gives_its_place_back(app: Romancy) -> None:
-    handles = await served(app, "c1", "a", "b", "c")
+    await served(app, "c1", "a", "b", "c")
     await enters("a", "b")
     await until_it_rests(app, "a")
 
@@ -241,7 +240,7 @@ async def impatient(ctx: WorkflowContext, name: str) -> str:
 
 
 async def test_a_call_that_is_given_up_keeps_its_place_until_it_has_stopped(app: Romancy) -> None:
-    global stopping, stopped  # noqa: PLW0603 - the activity has no other way to them
+    global stopping, stopped
     stopping, stopped = asyncio.Event(), asyncio.Event()
     first = await app.start(impatient, "first")
     await enters("first")
@@ -273,7 +272,7 @@ async def test_no_period_has_more_begins_than_the_rate(app: Romancy) -> None:
     assert all(later - first >= 500_000 for first, later in zip(begins, begins[2:], strict=False))
 
 
-async def begun_at(handle: WorkflowHandle[str]) -> int:
+async def begun_at(handle: Handle[str]) -> int:
     """When the database gave the place: the time of the message with which it came."""
     (at,) = [event.at for event in await handle.history() if isinstance(event, PlaceGranted)]
     return at
@@ -300,31 +299,10 @@ async def test_a_run_that_recurs_stands_in_line_again(app: Romancy) -> None:
     assert await second.result(timeout=SOON) == "b"
 
 
-def test_what_makes_no_sense_is_refused_by_name() -> None:
-    for make, words in (
-        (lambda: Limit("x"), "concurrency=, rate= or both"),
-        (lambda: Limit("", concurrency=1), "name of a limit"),
-        (lambda: Limit("a~b", concurrency=1), "without '~'"),
-        (lambda: Limit("x", concurrency=0), "at least 1"),
-        (lambda: Limit("x", concurrency=True), "at least 1"),
-        (lambda: Limit("x", rate=(0, 60)), "at least 1"),
-        (lambda: Limit("x", rate=(5, 0)), "between a millisecond and 31 days"),
-        (lambda: Limit("x", rate=60), "a number and a period"),  # type: ignore[arg-type]
-        (lambda: Limit("x", rate=(5000, 1)), "at most 1,000"),
-        (lambda: Limit("x", key="a..b", concurrency=1), "key="),
-        (lambda: workflow(limits=Limit("x", concurrency=1)), "takes a list"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(RegistrationError, match=words):
-            made = make()
-            if callable(made):
-
-                @made
-                async def one(ctx: WorkflowContext) -> None: ...
+@workflow(limits=[Limit("per shop", key="order.shop", concurrency=1)])
+async def keyed(ctx: WorkflowContext, order: dict[str, str]) -> None: ...
 
 
 async def test_an_input_without_the_key_is_refused_before_anything_is_written(app: Romancy) -> None:
-    @workflow(limits=[Limit("per shop", key="order.shop", concurrency=1)])
-    async def keyed(ctx: WorkflowContext, order: dict[str, str]) -> None: ...
-
-    with pytest.raises(UsageError, match="'order.shop' is missing or null"):
+    with pytest.raises(UsageError, match="missing or null"):
         await app.start(keyed, {"customer": "7"})

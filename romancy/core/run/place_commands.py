@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from romancy.core.fold.answers import PlaceAnswer
 from romancy.core.run.asking import Asking
 from romancy.core.words import place_events as pl
 from romancy.core.words.shared_empty import NO_DICT
+from romancy.errors import UsageError
+from romancy.limit import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,11 +25,12 @@ class PlaceCommands(Asking):
 
     __slots__ = ()
 
-    def place(self, wanted: pl.PlaceAsked) -> PlaceAnswer:
-        """Ask for a place as in `wanted`, whose id is made here. The future brings its id."""
+    def place(self, wanted: Wanted, *, whole: bool = False) -> PlaceAnswer:
+        """Ask for a place. The future brings its id. `whole`: the body begins with it."""
         self._require_open()
+        self._refuse_what_the_run_has(wanted)
         number = self._ids.number("place", wanted.limit)
-        asked = self.ask(replace(wanted, id=f"{number}~{self.started.nonce[:_OF_THE_RUN]}"))
+        asked = self.ask(pl.PlaceAsked(f"{number}~{self.started.nonce[:_OF_THE_RUN]}", *wanted, whole))
         if self.places is NO_DICT:
             self.places = {}
         answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)
@@ -37,14 +38,26 @@ class PlaceCommands(Asking):
         answer.id = asked.id
         return answer
 
-    def next_of_the_whole(self, declared: Iterable[pl.PlaceAsked], last: str) -> pl.PlaceAsked | None:
+    def has_for_the_whole(self, limit: str, key: str) -> bool:
+        """Whether the run has a place of this lane until it ends, so that it would wait for itself there."""
+        return any(one.whole and (one.limit, one.key) == (limit, key) for one in self.state.held.values())
+
+    def _refuse_what_the_run_has(self, wanted: Wanted) -> None:
+        if self.state.held and self.has_for_the_whole(wanted.limit, wanted.key):
+            raise UsageError(
+                f"limit {wanted.limit!r}: the workflow has a place there until it ends, and would wait for itself; "
+                "give the inner one a limit of another name"
+            )
+
+    def next_of_the_whole(self, declared: Iterable[Wanted], last: str) -> Wanted | None:
         """The next place to ask for before the body begins, behind the limit `last`.
 
         A replay asks for those that the log holds, whatever is declared today.
         """
-        if self.matcher is not None:
-            return self.matcher.place_of_the_whole(last)
-        return next((one for one in declared if one.limit > last), None)
+        if self.matcher is None:
+            return next((one for one in declared if one.limit > last), None)
+        asked = self.matcher.place_of_the_whole(last)
+        return None if asked is None else Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period)
 
     def free(self, place_id: str) -> None:
         """Give back a place, if the run has not ended: its end gives all of them back.

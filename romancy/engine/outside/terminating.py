@@ -163,9 +163,9 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
 
 async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tuple[Posting, ...]]:
     """The places under limits that the instance gives back, and the marks for their lanes."""
-    if Room.ROUTER not in store.rooms.offered:
+    if not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
         return (), ()
-    has = [one for owner, one in await store.rooms.router.places_of([row.instance_id]) if owner.life == row.life]
+    has = [one for owner, one in await store.rooms.lookups.places_of([row.instance_id]) if owner.life == row.life]
     lanes = [lane for one in has if (lane := lane_changed(one)) is not None]
     return tuple(one.interest_id for one in has), marks(lanes, lambda: f"m-{here().token()}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.query import Position
 from romancy.storage.records import InboxRow, LogRow
+from romancy.storage.routing import Interest, InterestKind, Owner
 from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class SqlLookups:
             bytes=MOST_BYTES,
         )  # fmt: skip
         return [Lying(one, InboxRow(*row)) for one, *row in (await self._interpreter.read(page)).rows]
+
+    async def places_of(self, instance_ids: Sequence[str], /) -> list[tuple[Owner, Interest]]:
+        answer = await self._interpreter.read(partial(ask, "places_of", ids=list(instance_ids)))
+        return [
+            (Owner(name, life), Interest(interest_id=one, address=address, kind=InterestKind(kind), where=where))
+            for name, life, one, address, kind, where in answer.rows
+        ]
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         rows = (await self._search.read(partial(ask, "place_behind", **place(after), behind=count - 1))).rows

@@ -152,16 +152,6 @@ class SqlRouter(ABC):
             for name, life, one, kind, where in answer.rows
         ]
 
-    async def places_of(self, instance_ids: Collection[str], /) -> list[tuple[Owner, Interest]]:
-        ids = _known(instance_ids)
-        if not ids:
-            return []
-        answer = await self._interpreter.read(partial(ask, "places_of", ids=ids))
-        return [
-            (Owner(name, life), Interest(interest_id=one, address=address, kind=InterestKind(kind), where=where))
-            for name, life, one, address, kind, where in answer.rows
-        ]
-
     async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
         ids = _known(delivery_ids)
         if not ids or not can_be_id(owner.name):
