@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["give_places"]
 
 _MARKS: Final = 500
-_DEMANDS: Final = 100
+_FIRST: Final = 8
+"""How many demands of a lane are read at first: mostly one place is free."""
+_MOST: Final = 500
 """How many places of a lane are given in one dispatch."""
 _LOOKS: Final = 4
 
@@ -40,26 +42,30 @@ _LOOKS: Final = 4
 class _Lane:
     """What a dispatch has found at a lane, and what it makes of it."""
 
-    def __init__(self, address: str, answers: list[Answer]) -> None:
-        marks, taken, waiting, books = answers
+    def __init__(self, address: str, answers: Sequence[Answer]) -> None:
+        marks, taken, books, waiting = answers
         self.address = address
         self.marks: list[str] = [one for (one,) in marks.rows]
-        self.last: int
-        ((number, begun, chosen, now),) = books.rows
-        self.last, self.now = number or 0, now
-        demands = [Demand(Owner(name, life), one, terms, at) for name, life, one, terms, at in waiting.rows]
+        ((self.taken,),) = taken.rows
+        ((number, begun, chosen, self.now),) = books.rows
+        self.last: int = number or 0
         self.begins = decode_begins(begun)
-        self.found: Admission = admit(
-            demands, taken.rows[0][0], self.begins, now, None if chosen is None else decode_terms(chosen)
-        )
-        if not self.marks:
-            self.found = self.found._replace(admitted=())  # a mark is what goes to the inboxes
-        self.more = len(self.marks) == _MARKS or len(self.found.admitted) == _DEMANDS
+        self.chosen = None if chosen is None else decode_terms(chosen)
+        self.judge(waiting, _FIRST)
+
+    def judge(self, waiting: Answer, most: int) -> None:
+        """Decide about these demands, of which so many were asked for."""
+        demands = [Demand(Owner(name, life), one, terms, at) for name, life, one, terms, at in waiting.rows]
+        found = admit(demands, self.taken, self.begins, self.now, self.chosen)
+        # A mark is what goes to the inboxes.
+        self.found: Admission = found if self.marks else found._replace(admitted=())
+        self.more = len(self.found.admitted) == most
 
     def add_to(self, decision: Decision) -> None:
         """Write down who gets a place here, and which marks are gone."""
         given = self.found.admitted
-        kept = self.found.again is not None or self.more  # a sweep finds the mark if this process dies
+        more = self.more or len(self.marks) == _MARKS
+        kept = self.found.again is not None or more  # a sweep finds the mark if this process dies
         mark = self.marks[-1] if self.marks else None
         number = self.last
         for demand in given:
@@ -84,21 +90,13 @@ _HAS: Final = InterestKind.MEMBER.value
 
 def give_places(addresses: list[str], limit: int) -> Operation[Moved]:  # noqa: ARG001 - as `move`
     """Give the free places of these lanes."""
-    answers = yield from look(*(ask for one in addresses for ask in _asks(one)))
-    decision = Decision({}, [], [], [], [], [], [], [], None, [])
     held_up: dict[str, str] = {}
-    later: dict[str, int] = {}
-    more = False
-    for place, address in enumerate(addresses):
-        try:
-            lane = _Lane(address, answers[place * _LOOKS : (place + 1) * _LOOKS])
-        except InternalError as error:
-            held_up[address] = str(error)
-            continue
+    lanes = yield from _found(addresses, held_up)
+    decision = Decision({}, [], [], [], [], [], [], [], None, [])
+    for lane in lanes:
         lane.add_to(decision)
-        more = more or lane.more
-        if lane.found.again is not None:
-            later[address] = max(lane.found.again - lane.now, 1)
+    later = {one.address: max(one.found.again - one.now, 1) for one in lanes if one.found.again is not None}
+    more = any(one.more or len(one.marks) == _MARKS for one in lanes)
     if not decision.given and not decision.dropped:
         return Moved(0, more=False, held_up=held_up, unseen=[], later=later)
     for some in (decision.takes, decision.mail, decision.holds, decision.given, decision.dropped, decision.numbers):
@@ -109,6 +107,23 @@ def give_places(addresses: list[str], limit: int) -> Operation[Moved]:  # noqa: 
     return Moved(len(written.rows), more=more, held_up=held_up, unseen=unseen, later=later)
 
 
+def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lane]]:
+    """Read the first demands of each lane, and more of those where there are more free places."""
+    answers = yield from look(*(ask for one in addresses for ask in _asks(one)))
+    lanes: list[_Lane] = []
+    for place, address in enumerate(addresses):
+        try:
+            lanes.append(_Lane(address, answers[place * _LOOKS : (place + 1) * _LOOKS]))
+        except InternalError as error:
+            held_up[address] = str(error)
+    roomy = [one for one in lanes if one.more]
+    if roomy:
+        found = yield from look(*(Ask("lane_waiting", {"address": one.address, "limit": _MOST}) for one in roomy))
+        for lane, waiting in zip(roomy, found, strict=True):
+            lane.judge(waiting, _MOST)
+    return lanes
+
+
 def _asks(address: str) -> tuple[Ask, ...]:
     """In this order: what a mark stands for is then seen."""
     limit = limit_of_lane(address)
@@ -116,8 +131,8 @@ def _asks(address: str) -> tuple[Ask, ...]:
     return (
         Ask("lane_marks", {"address": address, "limit": _MARKS}),
         Ask("lane_taken", {"address": address_held_at(address)}),
-        Ask("lane_waiting", {"address": address, "limit": _DEMANDS}),
         Ask("lane_books", {"address": address, **books}),
+        Ask("lane_waiting", {"address": address, "limit": _FIRST}),
     )
 
 

@@ -18,7 +18,7 @@ select i.owner, i.life, i.interest_id, i.where_, i.at
 from romancy_interests i
 join romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and i.kind = 'take' and x.status not in ('completed', 'failed', 'cancelled')
-order by i.at, i.owner, i.interest_id
+order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 
 -- name: lane_books (address, books, lane, limits, terms) -> number, where_, chosen, now
