@@ -16,12 +16,25 @@ from romancy.storage.routing import Owner  # noqa: TC001 - of a NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["BOOKS", "CHOSEN", "MOST_BEGINS", "Admission", "Demand", "Terms", "admit", "decode_begins", "decode_terms"]
+__all__ = [
+    "BOOKS",
+    "CHOSEN",
+    "MOST_AT_ONCE",
+    "MOST_BEGINS",
+    "Admission",
+    "Demand",
+    "Terms",
+    "admit",
+    "decode_begins",
+    "decode_terms",
+]
 
 BOOKS: Final = "romancy/lanes"
 """The subscriber outside under whose name a store notes when the places of a lane were given."""
 CHOSEN: Final = "romancy/limits"
 """The same, for what an operator has chosen for a limit."""
+MOST_AT_ONCE: Final = 500
+"""How many places of a lane are given in one dispatch."""
 MOST_BEGINS: Final = 1000
 """Upper bound on the places that a rate gives in one period: so many times are noted."""
 
@@ -49,12 +62,14 @@ class Demand(NamedTuple):
 class Admission(NamedTuple):
     """Who gets a place, and when the last places were given then.
 
-    `again`: when a rate gives the next one, if it is in the way.
+    `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
+    is in the way.
     """
 
     admitted: Sequence[Demand]
     begins: tuple[int, ...]
     again: int | None
+    free: int
 
 
 _terms: Final = msgspec.json.Decoder(Terms)
@@ -97,17 +112,16 @@ def admit(
     back) counts as one in the period.
     """
     if not waiting or (chosen is not None and chosen.paused):
-        return Admission((), begins, None)
+        return Admission((), begins, None, 0)
     terms = chosen if chosen is not None else lowest(decode_terms(one.terms) for one in waiting)
-    free = len(waiting) if not terms.concurrency else max(terms.concurrency - taken, 0)
-    admitted = waiting[:free]
+    free = MOST_AT_ONCE if not terms.concurrency else min(max(terms.concurrency - taken, 0), MOST_AT_ONCE)
     if not terms.rate:
-        return Admission(admitted, (), None)
+        return Admission(waiting[:free], (), None, free)
     recent = tuple(at for at in begins if at > now - terms.period)
     left = max(terms.rate - len(recent), 0)
+    admitted = waiting[: min(free, left)]
     again = None
-    if len(admitted) > left:
+    if left < min(free, len(waiting)):
         # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
         again = (*recent, *[now] * left)[-terms.rate] + terms.period
-        admitted = admitted[:left]
-    return Admission(admitted, (*recent, *[now] * len(admitted)), again)
+    return Admission(admitted, (*recent, *[now] * len(admitted)), again, min(free, left))

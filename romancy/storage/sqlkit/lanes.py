@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from romancy.errors import InternalError
-from romancy.storage.admission import BOOKS, CHOSEN, Demand, admit, decode_begins, decode_terms
+from romancy.storage.admission import BOOKS, CHOSEN, MOST_AT_ONCE, Demand, admit, decode_begins, decode_terms
 from romancy.storage.pairing import copy_id
 from romancy.storage.routing import OUTSIDE, InterestKind, Owner, address_held_at, limit_of_lane
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Moved, Unseen
@@ -34,8 +34,6 @@ __all__ = ["give_places"]
 _MARKS: Final = 500
 _FIRST: Final = 8
 """How many demands of a lane are read at first: mostly one place is free."""
-_MOST: Final = 500
-"""How many places of a lane are given in one dispatch."""
 _LOOKS: Final = 4
 
 
@@ -59,7 +57,11 @@ class _Lane:
         found = admit(demands, self.taken, self.begins, self.now, self.chosen)
         # A mark is what goes to the inboxes.
         self.found: Admission = found if self.marks else found._replace(admitted=())
-        self.more = len(self.found.admitted) == most
+        self.more = len(self.found.admitted) == most and (found.free > most or most == MOST_AT_ONCE)
+
+    def all_free(self) -> Ask:
+        """What asks for as many demands as there are free places."""
+        return Ask("lane_waiting", {"address": self.address, "limit": self.found.free})
 
     def add_to(self, decision: Decision) -> None:
         """Write down who gets a place here, and which marks are gone."""
@@ -116,11 +118,11 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
             lanes.append(_Lane(address, answers[place * _LOOKS : (place + 1) * _LOOKS]))
         except InternalError as error:
             held_up[address] = str(error)
-    roomy = [one for one in lanes if one.more]
+    roomy = [one for one in lanes if one.more and one.found.free > _FIRST]
     if roomy:
-        found = yield from look(*(Ask("lane_waiting", {"address": one.address, "limit": _MOST}) for one in roomy))
+        found = yield from look(*(one.all_free() for one in roomy))
         for lane, waiting in zip(roomy, found, strict=True):
-            lane.judge(waiting, _MOST)
+            lane.judge(waiting, MOST_AT_ONCE)
     return lanes
 
 
