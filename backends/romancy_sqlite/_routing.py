@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OWN"]
 
-_COLUMNS = ("owner", "life", "interest_id", "address", "kind", "where_")
-
 
 def _write(values: Values) -> Operation[Answer]:
     """One transaction writes at a time, so deliveries are counted at once."""
@@ -29,7 +27,8 @@ def _write(values: Values) -> Operation[Answer]:
         asks.insert(0, Ask("give_letters", {"letters": letters}))
     if takes:
         asks.append(Ask("drop_interests", {"interests": [row[:3] for row in takes]}))
-    asks += [Ask("interest_put", dict(zip(_COLUMNS, row, strict=True))) for row in holds]
+    if holds:
+        asks.append(Ask("hold_places", {"places": [(*row[:-1], row[-1].decode()) for row in holds]}))
     if numbers:
         asks.append(Ask("number_addresses", {"numbers": numbers}))
     if marks is not None:
