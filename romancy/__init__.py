@@ -48,6 +48,7 @@ from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
 from romancy.limit import Limit
 from romancy.log import LogEntry
+from romancy.managing.limiting import Lane
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
@@ -86,6 +87,7 @@ __all__ = [
     "InstanceEndedError",
     "InstanceNotFoundError",
     "InstancePage",
+    "Lane",
     "Limit",
     "LogEntry",
     "Message",

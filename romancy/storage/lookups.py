@@ -62,6 +62,18 @@ class Lookups(Protocol):
         """The demands and the places under limits that these instances have, of all their lives."""
         ...
 
+    async def lanes(self, limit: int, /) -> list[tuple[str, int, int]]:
+        """Addresses of lanes and of their places, each with how many there are and since when, the most first."""
+        ...
+
+    async def first_terms(self, lane: str, /) -> bytes | None:
+        """The terms of the first demand at a lane."""
+        ...
+
+    async def line(self, owner: Owner, demand_id: str, /) -> int:
+        """How many demands stand before this one at its lane."""
+        ...
+
     async def undeclared(self, key: str) -> list[str]:
         """The workflows that have instances for which the path with this key was not declared."""
         ...

@@ -35,6 +35,7 @@ __all__ = [
     "address_of_type",
     "instance_of_address",
     "is_lane",
+    "key_of_lane",
     "lane_of",
     "limit_of_lane",
 ]
@@ -97,6 +98,12 @@ def limit_of_lane(address: str) -> str:
     """The limit of a lane."""
     _, _, size, rest = address.split("/", 3)
     return rest[: int(size)]
+
+
+def key_of_lane(address: str) -> str:
+    """The key of a lane, or its hash."""
+    _, _, size, rest = address.split("/", 3)
+    return rest[int(size) + 1 :]
 
 
 def instance_of_address(address: str) -> str | None:

@@ -9,12 +9,14 @@ import pytest
 
 from romancy import (
     EventType,
+    InstanceNotFoundError,
     Limit,
     Romancy,
     RomancyError,
     Status,
     UsageError,
     WorkflowContext,
+    WorkflowFailedError,
     activity,
     workflow,
 )
@@ -306,3 +308,97 @@ async def keyed(ctx: WorkflowContext, order: dict[str, str]) -> None: ...
 async def test_an_input_without_the_key_is_refused_before_anything_is_written(app: Romancy) -> None:
     with pytest.raises(UsageError, match="missing or null"):
         await app.start(keyed, {"customer": "7"})
+
+
+async def test_a_list_says_who_is_inside_and_who_waits(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    (lane,) = await app.limits("per customer")
+
+    assert (lane.limit, lane.key, lane.taken, lane.waiting) == ("per customer", "c1", 2, 1)
+    assert sorted(lane.holders) == ["a", "b"]
+    assert (lane.concurrency, lane.rate, lane.chosen, lane.paused) == (2, None, False, False)
+    why = " ".join(await handles["c"].explain())
+    assert "waits for a place under the limit 'per customer' with the key 'c1'" in why
+    assert "0 before it in line, held by" in why
+    for one in handles.values():
+        await _cancel(app, one)
+    assert await app.limits("per customer") == []
+
+
+async def test_what_an_operator_chooses_holds_until_it_is_reset(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c", "d", "e")
+    await enters("a", "b")
+
+    await app.change_limit("per customer", concurrency=3)
+    await enters("c")
+    await app.change_limit("per customer", concurrency=1)
+    (lane,) = await app.limits("per customer")
+    assert (lane.concurrency, lane.chosen) == (1, True)
+    for one in ("a", "b"):
+        await _complete(app, handles[one])
+    assert entered.empty()
+    await app.reset_limit("per customer")
+
+    await enters("d")
+
+
+async def test_a_paused_limit_gives_no_place_until_it_is_resumed(app: Romancy) -> None:
+    await app.pause_limit("per customer")
+    handles = await served(app, "c1", "a")
+    (lane,) = await app.limits("per customer")
+    assert (lane.paused, lane.taken, lane.waiting, lane.concurrency) == (True, 0, 1, 2)
+
+    await app.resume_limit("per customer")
+
+    await enters("a")
+    await _complete(app, handles["a"])
+
+
+async def test_places_are_given_back_by_hand(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    assert await app.free_places("a") == ["per customer"]
+
+    await enters("c")
+    await _complete(app, handles["a"])
+    with pytest.raises(InstanceNotFoundError):
+        await app.free_places("nobody")
+
+
+@workflow
+async def twice(ctx: WorkflowContext, name: str) -> str:
+    async with ctx.limit(PRINTER):
+        await call(1)
+    return await serve(name, name)
+
+
+@workflow(limits=[Limit("per customer", key="customer", concurrency=2)])
+async def parent(ctx: WorkflowContext, customer: str) -> str:
+    return await serve(customer, "child")
+
+
+async def test_a_child_that_would_wait_for_its_parent_is_refused(app: Romancy) -> None:
+    handle = await app.start(parent, "c1")
+
+    with pytest.raises(WorkflowFailedError, match="parent and child would wait for each other"):
+        await handle.result(timeout=SOON)
+
+
+async def test_children_have_places_of_their_own(app: Romancy) -> None:
+    handles = [await app.start(twice, "c9") for _ in range(3)]
+    assert [await enters_next(), await enters_next()] == ["c9", "c9"]
+    assert entered.empty()
+    await _let_out(app)
+    assert await enters_next() == "c9"
+    await _let_out(app)
+
+    assert [await one.result(timeout=SOON) for one in handles] == ["done"] * 3
+
+
+async def _let_out(app: Romancy) -> None:
+    (lane,) = await app.limits("per customer")
+    for one in lane.holders:
+        await app.signal(one, GO, "done")

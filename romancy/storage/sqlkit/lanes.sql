@@ -29,6 +29,22 @@ select
     (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms),
     {now};
 
+-- name: lanes (limit) -> address, count, at
+-- How many demands, or places, there are at each lane, and since when the first one; the most crowded first.
+select address, count(*), min(at) from romancy_interests
+where address like 'l/%' or address like 'p/%'
+group by address
+order by count(*) desc, address
+limit :limit;
+
+-- name: line (owner, life, interest_id) -> before
+-- How many demands stand before this one at its lane.
+select count(*)
+from romancy_interests mine
+join romancy_interests i on i.address = mine.address and i.at <= mine.at
+where mine.owner = :owner and mine.life = :life and mine.interest_id = :interest_id
+    and (i.at, i.owner, i.life, i.interest_id) < (mine.at, mine.owner, mine.life, mine.interest_id);
+
 -- name: places_of (ids) -> owner, life, interest_id, address, kind, where_
 -- The demands and places of these instances.
 select owner, life, interest_id, address, kind, where_ from romancy_interests

@@ -58,6 +58,17 @@ class SqlLookups:
             for name, life, one, address, kind, where in answer.rows
         ]
 
+    async def lanes(self, limit: int, /) -> list[tuple[str, int, int]]:
+        return [tuple(row) for row in (await self._search.read(partial(ask, "lanes", limit=limit))).rows]
+
+    async def first_terms(self, lane: str, /) -> bytes | None:
+        rows = (await self._interpreter.read(partial(ask, "lane_waiting", address=lane, limit=1))).rows
+        return rows[0][3] if rows else None
+
+    async def line(self, owner: Owner, demand_id: str, /) -> int:
+        mine = partial(ask, "line", owner=owner.name, life=owner.life, interest_id=demand_id)
+        return int((await self._interpreter.read(mine)).rows[0][0])
+
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         rows = (await self._search.read(partial(ask, "place_behind", **place(after), behind=count - 1))).rows
         return Position(rows[0][0], rows[0][1]) if rows else None
