@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
-KEYS, EACH = (50, 40) if SOAK else (4, 25)
+KEYS, EACH = (50, 40) if SOAK else (4, 50)
 ALLOWED = 2
 
 
