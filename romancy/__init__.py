@@ -46,7 +46,9 @@ from romancy.errors import (
 from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
+from romancy.limit import Limit
 from romancy.log import LogEntry
+from romancy.managing.limiting import Lane
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
@@ -85,6 +87,8 @@ __all__ = [
     "InstanceEndedError",
     "InstanceNotFoundError",
     "InstancePage",
+    "Lane",
+    "Limit",
     "LogEntry",
     "Message",
     "Misfit",

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import force_setattr, replace
 
 from romancy.errors import RegistrationError, UsageError
+from romancy.limit import Limit, limits_of
 from romancy.retry import Duration, RetryPolicy, policy, seconds
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class UndoneKeywords(UndoKeywords, total=False):
 class ActivityKeywords(UndoneKeywords, total=False):
     """The options of an `@activity` that is declared without `compensation=`."""
 
+    limits: Sequence[Limit]
+    """How many calls run at once, or begin in a period, over all workers."""
     commit: Literal["eager", "lazy"]
     """When the result is committed: at once, as without this option, or with the next commit of the workflow."""
 
@@ -86,6 +89,7 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
     compensate: Literal["completed", "attempted"] = "completed"
     commit: Literal["eager", "lazy"] = "eager"
     at_most_once: bool = False
+    limits: tuple[Limit, ...] = ()
     id: str | None = None
     """The caller's id of the call."""
     default: Raw | None = None
@@ -117,6 +121,8 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
                 f"{where}: with commit='lazy' a crash runs the activity again, and at_most_once=True never does; "
                 "leave one of them out"
             )
+        if given := checked.get("limits"):
+            checked["limits"] = limits_of(given, where, callable_keys=True)
         checked["raises"] = tuple(cast("list[type[Exception]]", raises))
         checked["retry"] = policy(checked.get("retry"))
         for option in ("timeout", "heartbeat_timeout"):
@@ -156,8 +162,8 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "at_most_once": (True, False),
 }
 _AROUND: Final = {
-    "retry", "transactional", "raises", "pass_context", "compensate", "commit", "at_most_once", "id", "default",
-    "is_plain",
+    "retry", "transactional", "raises", "pass_context", "compensate", "commit", "at_most_once", "limits", "id",
+    "default", "is_plain",
 }  # fmt: skip
 """Options that change nothing while the function of an attempt runs. Without them here, it is called slowly."""
 _within: Final = attrgetter(*(name for name in ActivityOptions.__struct_fields__ if name not in _AROUND))

@@ -7,7 +7,7 @@ replay. Outside of a workflow the call runs the plain function, so that unit tes
 from __future__ import annotations
 
 import copy
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -51,6 +51,7 @@ from romancy.declaring.callables import (
 from romancy.declaring.compensation import Compensation
 from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
 from romancy.declaring.inner_calls import say_called_by_an_activity
+from romancy.declaring.limited import within
 from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
 from romancy.errors import RegistrationError, UsageError
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from romancy.core import Commands
+    from romancy.limit import Limit
     from romancy.retry import RetryPolicy
 
 __all__ = ["Activity", "Compensation", "activity", "compensation"]
@@ -152,6 +154,7 @@ class Activity(Generic[P, R_co]):
         compensate: Literal["completed", "attempted"]
         lazy: bool
         at_most_once: bool
+        limits: tuple[Limit, ...]
 
         @property
         def _exactly(self) -> Exactly[P, R_co]: ...
@@ -189,6 +192,10 @@ class Activity(Generic[P, R_co]):
         encoded = Raw(self.signature.encode_arguments(args, kwargs))
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)
+        if limits := self.given.limits:
+            wanted = [limit.place(limit.key_of(encoded, args, kwargs)) for limit in limits]
+            del args, kwargs
+            return await within(commands, wanted, partial(commands.activity, self, encoded))
         del args, kwargs  # free the arguments: the call may wait for days
         return await commands.activity(self, encoded)
 

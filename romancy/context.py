@@ -24,9 +24,11 @@ from romancy.child import ChildHandle
 from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
 from romancy.declaring.callables import is_async
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
+from romancy.declaring.limited import Section
 from romancy.declaring.undo import Undo, checked_undo
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
+from romancy.limit import text_of_key
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from romancy.activity import Activity
     from romancy.child import ChildWorkflow
     from romancy.core import Commands, MessageReceived
+    from romancy.limit import Limit
     from romancy.session import ActivityPort
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import FilterValue
@@ -242,6 +245,14 @@ class WorkflowContext:
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> WorkflowChannel[Any]:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
+
+    def limit(self, limit: Limit, key: str | int = "", /) -> Section:
+        """A part of the body that runs with a place under a limit: `async with ctx.limit(PRINTER):`.
+
+        The body waits for the place, durably, and gives it back at the end of the block. `key` makes a limit of its
+        own for each value, and takes the place of the limit's `key=`.
+        """
+        return Section(self._commands, limit.place(text_of_key(key, limit.name)))
 
     def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:
         """Register an activity, with its arguments, to be carried out if this workflow fails or is cancelled.

@@ -130,9 +130,9 @@ class ActivityEnded(_About):
     """Whether nobody knows what the attempt did: it was told to stop and did not answer. It may still run."""
 
 
-WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child"]
+WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child", "place"]
 """What a workflow waits for: the end of a sleep or of a time limit, an event or a signal, a message of a channel, or
-the end of a child."""
+the end of a child, or a place under a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,9 @@ class WaitBegan(_About):
     wait_id: str
     kind: WaitKind
     name: str
-    """The type of the event, the channel, or the workflow of the child. Empty for a timer and a limit."""
+    """The type of the event, the channel, the workflow of the child, or the limit of a place. Empty for a timer and a
+    limit of time.
+    """
     due_at: datetime | None
     """When the wait ends by itself."""
 
@@ -154,7 +156,7 @@ class WaitEnded(_About):
     wait_id: str
     kind: WaitKind
     name: str
-    outcome: Literal["fired", "received", "timed_out", "completed", "failed", "cancelled"]
+    outcome: Literal["fired", "received", "granted", "timed_out", "completed", "failed", "cancelled"]
     duration: timedelta | None
     """Time since the wait began. None if this worker did not hold the instance all the time."""
     message_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

@@ -37,7 +37,7 @@ __all__ = [
 class Wait:
     """One thing that an instance waits for."""
 
-    kind: Literal["activity", "timer", "event", "message", "subscription", "members", "child", "compensation"]
+    kind: Literal["activity", "timer", "event", "message", "subscription", "members", "place", "child", "compensation"]
     id: str
     name: str
     """The name of the activity, the event, the channel or the child's workflow."""

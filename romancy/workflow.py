@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from inspect import Parameter, signature
 from typing import (
     TYPE_CHECKING,
@@ -42,7 +42,9 @@ from romancy.declaring.callables import (
 )
 from romancy.declaring.expected_names import OF_WORKFLOWS, answer_names
 from romancy.declaring.fingerprint import fingerprint
+from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
+from romancy.limit import limits_of
 from romancy.registry import declare
 from romancy.serialization import Signature
 from romancy.storage.limits import MEASURED_BYTES, check_id
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
     from romancy._schedule_options import Drops, ScheduleKeywords
     from romancy.core import Commands
+    from romancy.limit import Limit
 
 __all__ = ["Call", "Workflow", "workflow"]
 
@@ -97,6 +100,7 @@ class Workflow(Generic[P, R_co]):
         index: Sequence[str] = (),
         version: str | None = None,
         schedule: ScheduleKeywords | None = None,
+        limits: Sequence[Limit] = (),
     ) -> None:
         check_function(fn, "workflow")
         if not is_async(fn):
@@ -115,6 +119,8 @@ class Workflow(Generic[P, R_co]):
         """When a worker that knows this workflow starts it, without arguments."""
         self.drops: Callable[[bytes], Drops | None] | None = None
         """What hooks hear of a report of the library's workflow of schedules. None: this is another workflow."""
+        self.limits = limits_of(limits, f"@workflow on {fn.__qualname__}", callable_keys=False) if limits else ()
+        """The limits under which the body runs, in the order in which it gets its places."""
         self.given = StartOptions()
         """The options of a start."""
         self._fingerprint: list[str] = []
@@ -219,7 +225,15 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer, answer.stop)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
-        return commands.child(self, self.encode(args, kwargs))
+        input = self.encode(args, kwargs)
+        for limit in self.limits:
+            if commands.has_for_the_whole(limit.name, limit.key_of(input)):
+                raise UsageError(
+                    f"workflow {self.name} was called by {commands.started.workflow}, which has the place under limit "
+                    f"{limit.name!r} until it ends: parent and child would wait for each other; give them limits of "
+                    "two names"
+                )
+        return commands.child(self, input)
 
     def encode(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
@@ -231,6 +245,8 @@ class Workflow(Generic[P, R_co]):
             raise self._with_options_in_place(error, kwargs) from None
         if len(raw) > MEASURED_BYTES:
             check_large(raw, f"input of workflow {self.name}", stored)
+        for limit in self.limits:
+            limit.key_of(raw)
         return Raw(raw)
 
     def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
@@ -249,7 +265,12 @@ class Workflow(Generic[P, R_co]):
 
     def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]:
         args, kwargs = self.signature.decode_arguments(input)
-        return self._fn(WorkflowContext(commands, self.name), *args, **kwargs)  # type: ignore[no-any-return]
+        context = WorkflowContext(commands, self.name)
+        if self.limits or commands.matcher is not None:
+            declared = [limit.place(limit.key_of(input)) for limit in self.limits]
+            if commands.next_of_the_whole(declared, "") is not None:
+                return within_all(commands, declared, partial(self._fn, context, *args, **kwargs))
+        return self._fn(context, *args, **kwargs)  # type: ignore[no-any-return]
 
     def write_result(self, result: object, /) -> Raw:
         raw = self.signature.encode_result(result)
@@ -285,6 +306,7 @@ def workflow(
     index: Sequence[str] = (),
     version: str | None = None,
     schedule: ScheduleKeywords | None = None,
+    limits: Sequence[Limit] = (),
 ) -> _WorkflowDecorator: ...
 def workflow(fn: Any = None, /, **options: Any) -> Any:
     """Declare an `async def` whose first parameter is the WorkflowContext as a workflow.

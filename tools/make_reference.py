@@ -53,6 +53,7 @@ INTERNAL = {
     "Codecs": {"ids", "of", "stored_size", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
     "InstanceFilter": {"among", "of", "query", "statuses"},
+    "Limit": {"key_of", "place"},
     "RetryPolicy": {"decide", "delay"},
     "Schedule": {"of"},
     "Romancy": {"error_names", "outcome", "watch"},
@@ -60,7 +61,7 @@ INTERNAL = {
     "Webhook": {"sending", "verified"},
     "Workflow": {
         "body", "check", "code", "delay", "encode", "headers", "instance_id", "is_same_call", "kind", "launch", "limit",
-        "read_result", "schedule", "write_result",
+        "limits", "read_result", "schedule", "write_result",
     },
 }  # fmt: skip
 MADE_FOR_YOU = {

@@ -102,8 +102,12 @@ TWINS: Final = (
         "from romancy.sync._calling import Caller\n",
     ),
     Twin(
-        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncActing",
-        "Instances from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
+        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncActing",
+        "Limits from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
+    ),
+    Twin(
+        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncLimiting",
+        "Instances from outside, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
     ),
     Twin(
         "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncInstances, SyncSenders",

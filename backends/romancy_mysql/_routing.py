@@ -55,7 +55,7 @@ def _written(decision: Decision, *, counting: bool) -> Operation[Answer]:
 
 def _moving(decision: Decision) -> Iterator[Ask]:
     """In the order of locks: addresses, interests, deliveries, messages."""
-    _, takes, copies, mail, letters, given, dropped, numbers, marks = decision
+    _, takes, copies, mail, letters, given, dropped, numbers, marks, holds = decision
     yield from _locking(numbers, [] if marks is None else marks.addresses)
     # One interest of a listener is held, so that no copy goes to a life that is purged meanwhile.
     listening = {(name, life, address): one for name, life, one, _, _, address, _ in copies}
@@ -64,6 +64,8 @@ def _moving(decision: Decision) -> Iterator[Ask]:
     if takes:
         ended = [(name, life, one, address, since) for name, life, one, _, _, address, _, since in takes]
         yield Ask("end_interests", {"interests": ended}, len(ended))
+    if holds:
+        yield Ask("hold_places", {"places": holds})
     if marks is not None and marks.interests:
         yield Ask("mark_interests", {"interests": marks.interests, "until": marks.until})
     if mail:
@@ -165,6 +167,7 @@ def _expire_addresses(values: Values) -> Operation[Answer]:
 
 OWN: Own = {
     "route_due": _due,
+    "lane_due": _due,
     "route_write": _write,
     "route_lock": nothing,  # of the packet that registers
     "register_interest": _register_interest,

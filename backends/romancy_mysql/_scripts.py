@@ -16,7 +16,11 @@ __all__ = ["FILES", "PIECES", "heads", "texts"]
 
 FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql", "schema.sql")
 _PACKAGE: Final = __package__ or ""
-PIECES: Final = Pieces(by_age="force index (by_age)", by_status="force index (by_status)")
+PIECES: Final = Pieces(
+    by_age="force index (by_age)",
+    by_status="force index (by_status)",
+    now="timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))",
+)
 
 
 def texts(prefix: str = DEFAULT_PREFIX, engine: Engine = PLAIN) -> dict[str, str]:

@@ -110,6 +110,14 @@ update :source romancy_addresses a
 set a.marked_at = :marked_at
 where a.address = :address and a.marked_at = :last
 
+-- name: hold_places (places(owner, life, interest_id, address, kind, where_))
+-- Note who has places, and what lanes note of themselves.
+insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
+select :owner, :life, :interest_id, :address, :kind, :where_, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+from :source (select 1) one where true
+on duplicate key update at = values(at), address = values(address), kind = values(kind), where_ = values(where_),
+    compared_to = -1, swept = 0
+
 -- name: hold_interests (interests(owner, life, interest_id, address), count) -> held
 -- Lock these interests until the end of the transaction, or fail if one has changed since it was read. A purge, which
 -- removes interests first, then waits for the transaction.

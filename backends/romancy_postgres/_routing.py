@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.storage.routing import OUTSIDE
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, LETTER, OVER
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import Answer, ask
@@ -27,6 +28,12 @@ def _write(values: Values) -> Operation[Answer]:
     takes = decision.takes
     if takes:
         given += (yield from ask("route_take", takes=takes)).rows
+    if decision.holds:
+        # Of the demands, those that are still there. What a lane notes of itself has no delivery.
+        went = {(owner, delivery_id) for owner, _, delivery_id in given}
+        mailed = {(owner, life, one) for owner, life, one, delivery_id, *_ in takes if (owner, delivery_id) in went}
+        holds = [row for row in decision.holds if row[1] == OUTSIDE or tuple(row[:3]) in mailed]
+        yield from ask("hold_places", places=holds)
     # A taker whose message was gone stays, and was not compared with what came after it.
     marks = decision.marks if len(given) == len(takes) else None
     for copies in portions(decision.copies, lambda _: 1, _COPIES_AT_ONCE):

@@ -28,6 +28,7 @@ PIECES: Final = Pieces(
     within="{},",
     as_if_newest="order by {}, created_at desc, instance_id desc",
     among="= any ({}::text[])",
+    now="romancy_now()",
 )
 _PART: Final = re.compile(r":(part_\w+)(?:\+(\d+))?")
 _NUMBER: Final = re.compile(r"\$(\d+)")

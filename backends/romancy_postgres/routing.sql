@@ -54,6 +54,20 @@ select address, hashtextextended(address collate "C", to_regclass('romancy_messa
 from place
 where (heard or wanted) and (select true from romancy_messages m where m.address = place.address limit 1);
 
+-- name: lane_due (addresses) -> address, key
+-- These lanes, with the keys of their locks.
+select address, hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint)
+from unnest($1::text[]) as t (address);
+
+-- name: hold_places (places(owner, life, interest_id, address, kind, where_))
+-- Note who has places, and what lanes note of themselves.
+insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
+select romancy_now(), t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+     as t (owner, life, interest_id, address, kind, where_)
+on conflict (owner, life, interest_id) do update
+set at = excluded.at, address = excluded.address, kind = excluded.kind, where_ = excluded.where_, compared_to = -1;
+
 -- name: route_lock (addresses) -> lock
 -- Keep all dispatches, which lock by the same keys, and registrations off these addresses until the transaction ends.
 -- The tables' own number is part of the keys: a server knows one space of advisory locks for all tables.

@@ -19,7 +19,7 @@ __all__ = ["OWN"]
 def _write(values: Values) -> Operation[Answer]:
     """One transaction writes at a time, so deliveries are counted at once."""
     decision: Decision = values["decision"]
-    _, takes, _, mail, letters, given, dropped, numbers, marks = decision
+    _, takes, _, mail, letters, given, dropped, numbers, marks, holds = decision
     asks = [Ask("end_messages", {"messages": given + dropped})] if given or dropped else []
     if mail:
         asks[:0] = [Ask("give_mail", {"mail": mail}), Ask("count_given", {"mail": sorted({row[:2] for row in mail})})]
@@ -27,6 +27,8 @@ def _write(values: Values) -> Operation[Answer]:
         asks.insert(0, Ask("give_letters", {"letters": letters}))
     if takes:
         asks.append(Ask("drop_interests", {"interests": [row[:3] for row in takes]}))
+    if holds:
+        asks.append(Ask("hold_places", {"places": [(*row[:-1], row[-1].decode()) for row in holds]}))
     if numbers:
         asks.append(Ask("number_addresses", {"numbers": numbers}))
     if marks is not None:
@@ -35,6 +37,11 @@ def _write(values: Values) -> Operation[Answer]:
     yield from ask_all(*asks)
     rows = [(row[0], row[1], COUNTED) for row in mail] + [(row[0], row[1], LETTER) for row in letters]
     return Answer(rows, len(rows))
+
+
+def _all(values: Values) -> Operation[Answer]:
+    yield from nothing(values)
+    return Answer([(address, None) for address in values["addresses"]], len(values["addresses"]))
 
 
 def _register_interest(values: Values) -> Operation[Answer]:
@@ -56,6 +63,7 @@ def _expire(values: Values) -> Operation[Answer]:
 
 
 OWN: Own = {
+    "lane_due": _all,
     "route_write": _write,
     "route_lock": nothing,  # the file is locked
     "register_interest": _register_interest,

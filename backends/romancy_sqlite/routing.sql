@@ -21,6 +21,17 @@ on conflict do update set
     kind = excluded.kind,
     where_ = excluded.where_;
 
+-- name: hold_places (places(owner, life, interest_id, address, kind, where_))
+-- Note who has places, and what lanes note of themselves. The terms come as text.
+insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
+select
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), cast(json_extract(value, '$[5]') as blob), :now
+from json_each(:places)
+where true
+on conflict do update set
+    at = excluded.at, address = excluded.address, kind = excluded.kind, where_ = excluded.where_, compared_to = -1;
+
 -- name: drop_interests (interests(owner, life, interest_id))
 -- Remove interests.
 delete from romancy_interests

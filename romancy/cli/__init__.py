@@ -20,6 +20,7 @@ from romancy.cli._demo import demo
 from romancy.cli._developing import dev
 from romancy.cli._endings import ended
 from romancy.cli._first_argument import Commands
+from romancy.cli._limits import limits
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
 from romancy.cli._printing import accept_every_character
@@ -62,8 +63,8 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, *ACTING, *RELAYING, undelivered,
-    *TENDING, rebuild, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, limits, *ACTING, *RELAYING,
+    undelivered, *TENDING, rebuild, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

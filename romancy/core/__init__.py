@@ -175,6 +175,12 @@ from romancy.core.words.messages import (
     may_be_refused,
     mode_of_wait,
 )
+from romancy.core.words.place_events import (
+    PlaceAsked,
+    PlaceFreed,
+    PlaceGranted,
+    PlaceNotWanted,
+)
 from romancy.core.words.shared_empty import (
     NO_DICT,
 )
@@ -234,6 +240,10 @@ __all__ = [
     "OwnerChanged",
     "Parent",
     "Part",
+    "PlaceAsked",
+    "PlaceFreed",
+    "PlaceGranted",
+    "PlaceNotWanted",
     "ProgressReported",
     "Publish",
     "Recall",

@@ -9,6 +9,7 @@ from romancy.engine.child_starts import start_of_child
 from romancy.engine.decide import change_for, side_effects
 from romancy.engine.interests import difference
 from romancy.engine.leftover_mail import too_late
+from romancy.engine.places import marks
 from romancy.engine.recur import with_new_run
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def append_of(
     )
     for port in ports.values():
         outbox, deliveries, postings = outbox + port.outbox, deliveries + port.deliveries, postings + port.postings
+    if routing.lanes:
+        postings += marks(routing.lanes, incarnation.stamp)
     change = change_for(live, activation, now, consumed=bool(consumed))
     return live.append(
         incarnation.nonce(),

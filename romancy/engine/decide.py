@@ -35,6 +35,7 @@ from romancy.engine.messages import (
     encode_message,
     outgoing,
 )
+from romancy.engine.places import marks
 from romancy.engine.sending import sent_by
 from romancy.engine.slot import FREE
 from romancy.status import TERMINAL_STATUSES, Status
@@ -326,7 +327,7 @@ def termination(
         outbox=sent.outbox,
         deliveries=deliveries,
         routing=routing,
-        postings=sent.postings,
+        postings=sent.postings + marks(routing.lanes, incarnation.stamp),
     )
     return item, Activation(events=list(ended.events), effects=[], status=Status.CANCELLED, outcome=end)
 

@@ -83,6 +83,7 @@ class _Sweep(_Job):
             return
         dispatched = await store.rooms.router.dispatch(())
         dispatcher.say_held_up(dispatched.held_up)
+        dispatcher.look_again(dispatched.later)
         if dispatched.more or await self._expire(store):
             dispatcher.sweep()
 
@@ -118,6 +119,8 @@ class _Dispatch(_Job):
         dispatched = await store.rooms.router.dispatch(self.addresses)
         if dispatched.held_up:
             dispatcher.say_held_up(dispatched.held_up)
+        if dispatched.later:
+            dispatcher.look_again(dispatched.later)
         if dispatched.more:
             dispatcher.ask(self.addresses)
 
@@ -145,6 +148,8 @@ class Dispatcher:
         self._answers = 0
         """How often the database has answered."""
         self._later: list[asyncio.TimerHandle] = []
+        self._lanes_due: dict[str, None] = {}
+        """Lanes of which a rate gives the next place later."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -168,6 +173,17 @@ class Dispatcher:
         for pause in _LOOKS:
             after += pause
             self._call_later(after, self.ask, addresses)
+
+    def look_again(self, lanes: Mapping[str, int]) -> None:
+        """Dispatch these lanes after so many microseconds. Each is looked at once at its earliest time."""
+        for lane, after in lanes.items():
+            if lane not in self._lanes_due:
+                self._lanes_due[lane] = None
+                self._call_later(after / 1_000_000, self._due, lane)
+
+    def _due(self, lane: str) -> None:
+        self._lanes_due.pop(lane, None)
+        self.ask((lane,))
 
     def sweep(self) -> None:
         """Soon dispatch every address that has something to route."""

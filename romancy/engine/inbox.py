@@ -288,7 +288,7 @@ class Inbox:
         """Remove and return the messages that a wait fits or that need none, in the order of arrival.
 
         Each is paired with the oldest wait that it fits, and ends that wait. Whatever is no message
-        of a user is returned with an empty wait id.
+        of a user is returned with an empty wait id, and a place with the id of its demand.
         """
         new, self._new = self._new, []
         if len(new) == len(self._mail) == 1 and new[0].delivery_id in self._mail:
@@ -342,7 +342,7 @@ class Inbox:
         """The oldest wait that this message ends; None if there is none, an empty id if the message needs none."""
         message = mail.message
         if not isinstance(message, Message):
-            return ""
+            return mail.interest or ""  # a place is that of its interest
         lines = _lines(mail, message)
         if mail.interest is not None:
             own = self._waits.get(self._by_interest.get(mail.interest, mail.interest))

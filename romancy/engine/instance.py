@@ -547,8 +547,8 @@ class Live:
             outbox=outbox,
             deliveries=deliveries,
             starts=starts,
-            interests=routing[0],
-            uninterested=routing[1],
+            interests=routing.new,
+            uninterested=routing.gone,
             postings=postings,
         )
 

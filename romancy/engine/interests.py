@@ -7,11 +7,15 @@ of its own, which the dispatch removes when it brings a message. The waits for a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from romancy.core import (
     MessageAwaited,
     MessageReceived,
+    PlaceAsked,
+    PlaceFreed,
+    PlaceGranted,
+    PlaceNotWanted,
     Subscribed,
     SubscriptionGranted,
     SubscriptionRefused,
@@ -20,21 +24,32 @@ from romancy.core import (
     WaitTimedOut,
     may_be_refused,
 )
+from romancy.engine.messages import PlaceGiven
+from romancy.engine.places import demand_of, lane_changed, place_of
 from romancy.engine.topics import interest_of_subscription, interest_of_wait
-from romancy.storage.routing import Interest, InterestKind
+from romancy.storage.routing import Interest, InterestKind, address_held_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from romancy.core import Activation, Mode, Run, State, Topic
+    from romancy.core import Activation, LogEvent, Mode, Run, State, Topic
     from romancy.engine.inbox import Given
 
 __all__ = ["NO_DIFFERENCE", "Difference", "Interests", "difference", "interests_of", "nothing_more"]
 
-Difference = tuple[tuple[Interest, ...], tuple[str, ...]]
-"""The interests to register, and the ids of interests to drop."""
 
-NO_DIFFERENCE: Final[Difference] = ((), ())
+class Difference(NamedTuple):
+    """What an append changes."""
+
+    new: tuple[Interest, ...] = ()
+    """The interests to register."""
+    gone: tuple[str, ...] = ()
+    """The ids of interests to drop."""
+    lanes: tuple[str, ...] = ()
+    """The lanes at which it asks for places, or gives them back."""
+
+
+NO_DIFFERENCE: Final = Difference()
 
 
 class Interests:
@@ -43,6 +58,7 @@ class Interests:
     __slots__ = (
         "_joined",
         "_joining",
+        "_lanes",
         "_left",
         "_needed",
         "_touched",
@@ -69,6 +85,8 @@ class Interests:
         self._left: dict[str, None] = {}
         """Interests that an append drops even if the run needs them again: they are registered anew after it."""
         self._touched: dict[str, None] = {}
+        self._lanes: dict[str, None] = {}
+        """The lanes at which something has changed since the last append."""
 
     def answered(self, interest_id: str) -> None:
         """Record that a dispatch has found a message for this interest, and removed the interest."""
@@ -90,6 +108,8 @@ class Interests:
                 self._joining.pop(event.id, None)
             elif isinstance(event, SubscriptionRefused) and (topic := self._joining.pop(event.id, None)) is not None:
                 self._leave(self._joined.pop(topic))  # before the effects: the run may have asked again
+            else:
+                self._follow_places(event)
         for effect in activation.effects:
             if isinstance(effect, MessageAwaited):
                 self._wait(effect)
@@ -100,6 +120,14 @@ class Interests:
         for event in activation.events:
             if isinstance(event, (MessageReceived, WaitTimedOut, WaitCancelled)):
                 self._stop(event.id)
+
+    def _follow_places(self, event: LogEvent) -> None:
+        if isinstance(event, PlaceAsked):
+            self._use(demand_of(event))
+        elif isinstance(event, PlaceGranted):
+            self._granted(event.id)
+        elif isinstance(event, (PlaceNotWanted, PlaceFreed)):
+            self._leave(event.id)
 
     def replaced_by(self, new: Interests, activation: Activation) -> Difference:
         """The difference when another run takes the place of this one, after what the activation gives up."""
@@ -119,8 +147,10 @@ class Interests:
         for one in self.registered.values():
             if one.kind is InterestKind.TAKE:
                 self.asked_to_the_end = True
+        for one in self.registered.values():
+            self._changes(one)
         gone, self.registered = tuple(self.registered | self._left), {}
-        return (), gone
+        return Difference((), gone, self._changed_lanes())
 
     def _wait(self, wait: MessageAwaited) -> None:
         """Record that a wait has begun."""
@@ -157,6 +187,28 @@ class Interests:
         if interest_id is not None:
             self._leave(interest_id)
 
+    def _granted(self, place_id: str) -> None:
+        """Record that a dispatch has found a place for a demand, and has registered the place in its stead."""
+        demand = self._needed[place_id]
+        held = Interest(
+            interest_id=place_id,
+            address=address_held_at(demand.address),
+            kind=InterestKind.MEMBER,
+            where=demand.where,
+        )
+        self._needed[place_id] = self.registered[place_id] = held
+
+    def _changes(self, interest: Interest) -> None:
+        lane = lane_changed(interest)
+        if lane is not None:
+            self._lanes[lane] = None
+
+    def _changed_lanes(self) -> tuple[str, ...]:
+        if not self._lanes:
+            return ()
+        lanes, self._lanes = self._lanes, {}
+        return tuple(lanes)
+
     def _use(self, interest: Interest) -> None:
         interest_id = interest.interest_id
         self._needed[interest_id] = interest
@@ -178,15 +230,17 @@ class Interests:
         for one in touched:
             wanted = needed.get(one)
             if wanted is None:
-                if registered.pop(one, None) is not None:
+                if (left := registered.pop(one, None)) is not None:
                     gone.append(one)
+                    self._changes(left)
             elif registered.get(one) != wanted:
                 registered[one] = wanted
                 new.append(wanted)
+                self._changes(wanted)
         if self._left:
             gone += [one for one in self._left if one not in gone]
             self._left = {}
-        return tuple(new), tuple(gone)
+        return Difference(tuple(new), tuple(gone), self._changed_lanes())
 
     @classmethod
     def of(cls, state: State) -> Interests:
@@ -199,8 +253,16 @@ class Interests:
             interests._join(topic, mode)
         for asked in state.joining.values():
             interests._subscribe(asked)
+        for wanted in state.places.values():
+            interests._use(demand_of(wanted))
+        for has in state.held.values():
+            interests._use(place_of(has))
         interests.registered.update(interests._needed)
         return interests
+
+
+_LEAVING: Final = (Unsubscribed, PlaceNotWanted)
+"""Effects that change interests although the state has none left."""
 
 
 class Registers(Protocol):
@@ -219,12 +281,12 @@ def difference(live: Registers, activation: Activation, inputs: Sequence[Given],
     state = live.run.state
     before = live.interests
     if before is None:
-        if not (_wants(state) or any(isinstance(one, Unsubscribed) for one in activation.effects)):
+        if not (_wants(state) or any(isinstance(one, _LEAVING) for one in activation.effects)):
             return NO_DIFFERENCE
         before = Interests()
         live.registers(before)
     for _, mail in inputs:
-        if mail is not None and mail.interest is not None:
+        if mail is not None and mail.interest is not None and not isinstance(mail.message, PlaceGiven):
             before.answered(mail.interest)
     if activation.outcome is not None:
         return before.end(activation)
@@ -241,7 +303,7 @@ def interests_of(state: State) -> Interests | None:
 
 
 def _wants(state: State) -> bool:
-    return bool(state.waits or state.subscriptions or state.joining)
+    return bool(state.waits or state.subscriptions or state.joining or state.places or state.held)
 
 
 def nothing_more(live: Registers) -> Difference:

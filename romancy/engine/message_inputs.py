@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from romancy.core import CancelRequested, ChildCancelled, ChildCompleted, ChildFailed, Message, MessageReceived
-from romancy.engine.messages import CancelMessage, ChildEnded, TerminateMessage
+from romancy.core import (
+    CancelRequested,
+    ChildCancelled,
+    ChildCompleted,
+    ChildFailed,
+    Message,
+    MessageReceived,
+    PlaceGranted,
+)
+from romancy.engine.messages import CancelMessage, ChildEnded, PlaceGiven, TerminateMessage
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -19,8 +27,8 @@ __all__ = ["input_from_message"]
 def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | None = None) -> Input | None:
     """The input of a message that came `at`. None: no input follows.
 
-    A message of a user ends the wait `wait_id`. If it was kept before it came, it keeps the time when it was posted,
-    unless its sender gave another.
+    A message of a user ends the wait `wait_id`, and a place is that of the demand of this id. If a message was kept
+    before it came, it keeps the time when it was posted, unless its sender gave another.
     """
     match message:
         case Message():
@@ -35,5 +43,7 @@ def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | 
             if bytes(message.result):
                 return ChildCompleted(at=at, id=message.child_id, result=message.result)
             return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
+        case PlaceGiven():
+            return PlaceGranted(at=at, id=wait_id)
         case TerminateMessage():
             return None

@@ -26,6 +26,7 @@ __all__ = [
     "ChildEnded",
     "Mailed",
     "Outgoing",
+    "PlaceGiven",
     "TerminateMessage",
     "decode_message",
     "decode_outgoing",
@@ -73,7 +74,14 @@ class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="termi
     """The life of the instance that is to end; 0: any, as older code asks."""
 
 
-Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage
+class PlaceGiven(msgspec.Struct, frozen=True, tag_field="type", tag="place"):
+    """The instance has a place under a limit: that of the interest for which the message was taken.
+
+    It is posted by whoever asks for a place or gives one back. A dispatch of the lane hands it to those who get places.
+    """
+
+
+Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage | PlaceGiven
 """Everything that is delivered to an instance."""
 
 _BY_USERS: Final = b'{"type":"message"'

@@ -35,6 +35,7 @@ def _timer(event: Any) -> Awaited:
 WAITS: Final[Mapping[core.Part, Callable[[Any], Awaited]]] = {
     "timers": _timer,
     "waits": lambda event: Awaited(event.topic.kind, event.topic.name, event.due),
+    "places": lambda event: Awaited("place", event.limit, None),
     "children": lambda event: Awaited("child", event.workflow, None),
 }
 """The kinds of calls that hooks see as waits, and how the event that opens one is read."""
@@ -56,6 +57,7 @@ class Waits:
         begun: list[tuple[core.Part, Any]] = [
             *(("timers", event) for event in state.timers.values()),
             *(("waits", event) for event in state.waits.values()),
+            *(("places", event) for event in state.places.values()),
             *(("children", child.started) for child in state.children.values()),
         ]
         found: dict[str, Awaited] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from romancy.insight._numbers import many
@@ -13,7 +14,7 @@ from romancy.serialization import cause_first
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from romancy.insight._slots import Known
     from romancy.insight._timeline import Step, Timeline
@@ -32,10 +33,12 @@ def explain(
     census: Census,
     untaken: Sequence[Untaken] = (),
     known: Known | None = None,
+    lines: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Sentences about an instance that does not move, the most important first.
 
     `untaken` are the messages in its inbox. `known` is what the worker of this process knows, if there is one.
+    `lines` says of each place that it waits for, by its id, who is in the way.
     """
     kept = slots_kept(timeline, census, known)
     if row.status in TERMINAL_STATUSES:
@@ -50,7 +53,7 @@ def explain(
         *([] if suspicion is None else [suspicion.sentence]),
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
-        *(_open(step, row, census.now, suspicion) for step in timeline.open),
+        *(_open(step, row, census.now, suspicion, lines) for step in timeline.open),
         *kept,
         *_put_aside(timeline),
         *_held(row, timeline, census),
@@ -101,7 +104,7 @@ def _caught(timeline: Timeline, now: int, known: Known | None) -> Iterator[str]:
         )
 
 
-def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None) -> str:
+def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, lines: Mapping[str, str]) -> str:
     since = span(now - step.began_at)
     match step.kind:
         case "timer":
@@ -119,6 +122,10 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None) -
             return f"It waits until it has subscribed to channel {step.name!r} ({step.key}), for {since}."
         case "members":
             return f"It waits for the list of the members of channel {step.name!r}, for {since}."
+        case "place":
+            key = f" with the key {step.key!r}" if step.key is not None else ""
+            line = f": {lines[step.id]}" if step.id in lines else ""
+            return f"It waits for a place under the limit {step.name!r}{key}, for {since}{line}."
         case "child":
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:

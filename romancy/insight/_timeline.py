@@ -28,6 +28,7 @@ STEPS: Final[Mapping[ev.Part, tuple[str, ...]]] = {
     "waits": ("event", "message"),
     "joining": ("subscription",),
     "listing": ("members",),
+    "places": ("place",),
     "children": ("child",),
     "compensations": ("compensation",),
 }
@@ -60,7 +61,7 @@ class Step:
     """A request of the run. Times are microseconds since the epoch. `ended_at` is None while it is open."""
 
     kind: str
-    """`activity`, `timer`, `event`, `message`, `subscription`, `child` or `compensation`."""
+    """`activity`, `timer`, `event`, `message`, `subscription`, `place`, `child` or `compensation`."""
     id: str
     name: str
     began_at: int
@@ -71,7 +72,9 @@ class Step:
     due: int | None = None
     """When the clock moves it: a timer rings, a wait times out, the next attempt begins."""
     key: str | None = None
-    """For a wait for an event: its key. For a message or a subscription: the mode of the channel."""
+    """For a wait for an event: its key. For a message or a subscription: the mode of the channel.
+    For a place under a limit: its key.
+    """
     conditions: bool = False
     """For a wait for an event: whether its data have to meet conditions."""
     undoes: str | None = None
@@ -411,6 +414,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.Subscribed: _subscribed,
     ev.SubscriptionRefused: _refused,
     ev.MembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.topic.name),
+    ev.PlaceAsked: lambda timeline, event: timeline.begin("place", event.id, event.limit, key=event.key or None),
     ev.ChildStarted: lambda timeline, event: timeline.begin(
         "child", event.id, event.workflow, instance_id=event.instance_id
     ),

@@ -11,8 +11,8 @@ from romancy.engine import RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage
 from romancy.log import LogCursor, follow_log, read_log
-from romancy.managing.acting import Acting
 from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
+from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import AwaitedReport, report_of, reports_of
@@ -39,7 +39,7 @@ T = TypeVar("T")
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(Acting):
+class Instances(Limiting):
     """Reads and changes instances, wherever they run."""
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.core import place_of_body
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
+from romancy.managing.lines import lines_of
 from romancy.managing.waits import timeline_of, untaken_by
 from romancy.status import TERMINAL_STATUSES
 
@@ -34,8 +35,9 @@ async def reasons_of(store: Store, instance_id: str, worker: Worker | None = Non
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
     census, untaken = await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
+    lines = await lines_of(store, row) if any(one.kind == "place" for one in timeline.open) else {}
     if worker is None:
-        return explain(row, timeline, census, untaken)
+        return explain(row, timeline, census, untaken, lines=lines)
     here = [
         StillRuns(one.id, one.effect.attempt, round(one.asks_to_stop().late * 1_000_000))
         for one in worker.driver.attempts.given_up
@@ -43,7 +45,7 @@ async def reasons_of(store: Store, instance_id: str, worker: Worker | None = Non
     ]
     live = worker.driver.live.get(row.instance_id)
     place = None if live is None or live.life != row.life else place_of_body(live.run)
-    return explain(row, timeline, census, untaken, Known(worker.leases.token, here, place))
+    return explain(row, timeline, census, untaken, Known(worker.leases.token, here, place), lines)
 
 
 async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.query import Position
     from romancy.storage.records import InboxRow, InstanceRow, LogRow
+    from romancy.storage.routing import Interest, Owner
 
 __all__ = ["MOST_BYTES", "PAGE", "Lookups", "Lying", "last_of"]
 
@@ -55,6 +56,22 @@ class Lookups(Protocol):
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         """The instance that many places behind this one, newest first, from an index alone. None: fewer follow."""
+        ...
+
+    async def places_of(self, instance_ids: Sequence[str], /) -> list[tuple[Owner, Interest]]:
+        """The demands and the places under limits that these instances have, of all their lives."""
+        ...
+
+    async def lanes(self, limit: int, /) -> list[tuple[str, int, int]]:
+        """Addresses of lanes and of their places, each with how many there are and since when, the most first."""
+        ...
+
+    async def first_terms(self, lane: str, /) -> bytes | None:
+        """The terms of the first demand at a lane."""
+        ...
+
+    async def line(self, owner: Owner, demand_id: str, /) -> int:
+        """How many demands stand before this one at its lane."""
         ...
 
     async def undeclared(self, key: str) -> list[str]:

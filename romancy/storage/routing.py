@@ -27,11 +27,17 @@ __all__ = [
     "Place",
     "Posting",
     "Spread",
+    "address_held_at",
     "address_of_channel",
     "address_of_instance",
     "address_of_key",
+    "address_of_lane",
     "address_of_type",
     "instance_of_address",
+    "is_lane",
+    "key_of_lane",
+    "lane_of",
+    "limit_of_lane",
 ]
 
 OUTSIDE: Final = 0
@@ -63,6 +69,41 @@ def address_of_channel(name: str) -> str:
 def address_of_instance(instance_id: str) -> str:
     """The address at which a message is kept that was sent to an instance after its end. Nobody is interested in it."""
     return f"i/{instance_id}"
+
+
+def address_of_lane(limit: str, key: str) -> str:
+    """The address at which the demands for places under a limit wait, of those with this key."""
+    raw = key.encode()
+    if len(raw) > _MAX_KEY_BYTES or b"\0" in raw:
+        return f"l/h/{len(limit)}/{limit}/{sha256(raw).hexdigest()}"
+    return f"l/k/{len(limit)}/{limit}/{key}"
+
+
+def address_held_at(lane: str) -> str:
+    """The address at which those who have places of a lane are interested. No message is posted there."""
+    return f"p{lane[1:]}"
+
+
+def lane_of(address: str) -> str | None:
+    """The lane whose places those who are interested at this address have. None: it is no such address."""
+    return f"l{address[1:]}" if address.startswith("p/") else None
+
+
+def is_lane(address: str) -> bool:
+    """Whether places are given at this address, and no messages."""
+    return address.startswith("l/")
+
+
+def limit_of_lane(address: str) -> str:
+    """The limit of a lane."""
+    _, _, size, rest = address.split("/", 3)
+    return rest[: int(size)]
+
+
+def key_of_lane(address: str) -> str:
+    """The key of a lane, or its hash."""
+    _, _, size, rest = address.split("/", 3)
+    return rest[int(size) + 1 :]
 
 
 def instance_of_address(address: str) -> str | None:
@@ -152,6 +193,8 @@ class Dispatched(Struct, frozen=True, kw_only=True):
     more: bool = False
     held_up: dict[str, str] = {}
     """Addresses where an interest cannot be read here, and why. Messages that it may be for stay there."""
+    later: dict[str, int] = {}
+    """Lanes that have to be dispatched again after so many microseconds: a rate gives the next place then."""
 
 
 class Letter(Struct, frozen=True, kw_only=True, gc=False):

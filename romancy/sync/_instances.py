@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy.sync._acting import SyncActing
+from romancy.sync._limiting import SyncLimiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncInstances"]
 
 
-class SyncInstances(SyncActing):
+class SyncInstances(SyncLimiting):
     """Reads and changes instances, wherever they run."""
 
     def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:

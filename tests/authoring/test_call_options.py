@@ -8,14 +8,14 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
-from romancy import RetryPolicy, UsageError, _call_options, activity
+from romancy import Limit, RetryPolicy, UsageError, _call_options, activity
 from romancy._call_options import ActivityOptions, CallKeywords, DeclaredKeywords
 from romancy.declaring.undo import UndoByActivity
 
 OTHERWISE: Final[dict[str, Any]] = {
     "name": "another", "retry": RetryPolicy.none(), "timeout": 5, "heartbeat_timeout": 5, "executor": "process",
     "transactional": False, "raises": [OSError], "pass_context": True, "compensate": "attempted", "commit": "lazy",
-    "at_most_once": True, "id": "mine",
+    "at_most_once": True, "limits": [Limit("calls", concurrency=1)], "id": "mine",
 }  # fmt: skip
 """For each option a value that is not its default."""
 
@@ -29,7 +29,9 @@ def test_a_declared_option_is_in_the_value(option: str) -> None:
     declared = ActivityOptions.declared({option: OTHERWISE[option]}, "work", "@activity on work")  # type: ignore[misc]
 
     assert declared != ActivityOptions()
-    assert getattr(declared, option) == (tuple(OTHERWISE[option]) if option == "raises" else OTHERWISE[option])
+    assert getattr(declared, option) == (
+        tuple(OTHERWISE[option]) if option in ("raises", "limits") else OTHERWISE[option]
+    )
 
 
 @pytest.mark.parametrize("option", CallKeywords.__annotations__)

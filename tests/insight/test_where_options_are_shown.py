@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from romancy import ActivityUnknownError, RetryPolicy, Romancy, TerminalError, WorkflowContext, activity, workflow
+from romancy import (
+    ActivityUnknownError,
+    Limit,
+    RetryPolicy,
+    Romancy,
+    TerminalError,
+    WorkflowContext,
+    activity,
+    workflow,
+)
 from romancy._call_options import CallKeywords, DeclaredKeywords, UndoKeywords
 from romancy._start_options import StartKeywords
 from romancy.activity import compensation
@@ -75,6 +84,7 @@ CALLS: Final[dict[str, tuple[Activity[[], Any], ...]]] = {
     "activity retry": (broken,),
     "activity timeout": (activity(name="shown_timed", retry=LATER, timeout=0.01)(hangs),),
     "activity heartbeat_timeout": (activity(name="shown_silent", retry=LATER, heartbeat_timeout=0.01)(hangs),),
+    "activity limits": (activity(name="shown_limited", limits=[Limit("shown limit", concurrency=1)])(works),),
     "activity at_most_once": (activity(name="shown_once", retry=one_try, at_most_once=True)(may_have_worked),),
     "activity compensate": (
         activity(name="shown_tried", compensation=refund, compensate="attempted")(breaks_for_good),
@@ -129,6 +139,7 @@ SHOWN: Final = {
     "activity transactional": Shown(nowhere=UNRECORDED),
     "activity raises": Shown(nowhere="the error is shown, and its class is only what the workflow catches it by"),
     "activity at_most_once": everywhere("ActivityUnknownError: nobody has answered"),
+    "activity limits": Shown(show="shown limit", page="shown limit", nowhere=OPEN),
     "activity commit": Shown(nowhere="the log has the same events in fewer rows"),
     "activity pass_context": Shown(nowhere=UNRECORDED),
     "activity compensate": Shown(show="undoes shown_tried:1: completed", page="undoes shown_tried:1", nowhere=OPEN),

@@ -221,11 +221,10 @@ async def test_a_limit_inside_of_an_activity_is_none_of_the_engine(app: Romancy)
 @activity(timeout=SHORT, retry=TWICE)
 def works_on() -> int:
     attempt = activity_context().attempt
-    gate = gates[-1]
-    gate.say(f"begins {attempt}")
+    gates[-1].say(f"begins {attempt}")
     if attempt == 1:
-        gate.wait()
-        gate.say("ends 1")
+        gates[-1].wait()
+        gates[-1].say("ends 1")
     return attempt
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from romancy.core.words.definitions import CalledWorkflow
     from romancy.core.words.messages import Topic
 
-__all__ = ["ActivityCall", "Caller", "ChildAnswer", "JoinAnswer", "ListAnswer", "SleepAnswer", "WaitAnswer", "Waiter"]
+__all__ = [
+    "ActivityCall", "Caller", "ChildAnswer", "JoinAnswer", "ListAnswer", "PlaceAnswer", "PlaceTaker", "SleepAnswer",
+    "WaitAnswer", "Waiter",
+]  # fmt: skip
 
 
 class SleepAnswer(StableFuture[None]):
@@ -38,6 +41,12 @@ class Waiter(Protocol):
     """Waits for messages, and hears which are no longer wanted."""
 
     def drop_wait(self, wait: WaitAnswer, /) -> None: ...
+
+
+class PlaceTaker(Protocol):
+    """Asks for places, and hears which are no longer wanted."""
+
+    def drop_place(self, place: PlaceAnswer, /) -> None: ...
 
 
 class ActivityCall(Answer):
@@ -92,6 +101,17 @@ class WaitAnswer(Answer):
 
     def give_up(self) -> None:
         self.commands.drop_wait(self)
+
+
+class PlaceAnswer(Answer):
+    """The future of a place under a limit."""
+
+    __slots__ = ("commands",)
+
+    commands: PlaceTaker
+
+    def give_up(self) -> None:
+        self.commands.drop_place(self)
 
 
 class ChildAnswer(Answer):

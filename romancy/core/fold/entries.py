@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from romancy.core.fold.memory import Kind, Memory, Remembered
     from romancy.core.words import events as ev
     from romancy.core.words import message_events as ms
+    from romancy.core.words import place_events as pl
     from romancy.core.words.definitions import ActivityDefinition
     from romancy.core.words.messages import Mode, Topic
 
@@ -45,6 +46,7 @@ class Entries:
         "compensable",
         "compensations",
         "due",
+        "held",
         "joining",
         "known",
         "latest",
@@ -53,6 +55,7 @@ class Entries:
         "listing",
         "memory",
         "parked",
+        "places",
         "progress",
         "recall",
         "started",
@@ -94,6 +97,10 @@ class Entries:
         """Questions for the members of channels that have no answer."""
         self.left: dict[Topic, None] = NO_DICT
         """The topics whose copies the run gets no more: it neither subscribes nor waits. It ignores those that come."""
+        self.places: dict[str, pl.PlaceAsked] = NO_DICT
+        """Places under limits that the run waits for."""
+        self.held: dict[str, pl.PlaceAsked] = NO_DICT
+        """Places under limits that the run has."""
         self.children: dict[str, Child] = NO_DICT
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST
@@ -156,7 +163,9 @@ class Entries:
     @property
     def waits_for_something(self) -> bool:
         """Whether an input that answers a command may still come."""
-        return bool(self.activities or self.timers or self.waits or self.children or self.joining or self.listing)
+        return bool(
+            self.activities or self.timers or self.waits or self.children or self.joining or self.listing or self.places
+        )
 
     def wake_at(self) -> int | None:
         """The earliest time (µs) at which something is due by the clock alone; None once the run has ended."""

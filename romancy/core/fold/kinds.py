@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from romancy.core.fold import message_rules as msg
+from romancy.core.fold import place_rules as place
 from romancy.core.fold import recall_rules as past
 from romancy.core.fold import run_rules as run
 from romancy.core.fold import undo_rules as undo
@@ -24,6 +25,7 @@ from romancy.core.fold.answers import ActivityCall
 from romancy.core.fold.entries import Entries
 from romancy.core.words import events as ev
 from romancy.core.words import message_events as ms
+from romancy.core.words import place_events as pl
 from romancy.core.words import undo_events as un
 from romancy.status import Status
 
@@ -39,11 +41,11 @@ __all__ = [
     "Kind", "Part",
 ]  # fmt: skip
 
-Part: TypeAlias = Literal["activities", "timers", "waits", "joining", "listing", "children", "compensations"]
+Part: TypeAlias = Literal["activities", "timers", "waits", "joining", "listing", "places", "children", "compensations"]
 """The kinds of calls, each by the part of the state that holds those that are open."""
 
 EndedAs: TypeAlias = Literal[
-    "completed", "failed", "cancelled", "fired", "received", "timed_out", "joined", "refused", "listed"
+    "completed", "failed", "cancelled", "fired", "received", "timed_out", "joined", "refused", "listed", "granted"
 ]
 
 
@@ -240,6 +242,7 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
     ms.MembersListed: Kind(
         folds=msg.members_listed, recalls=None, role=Ends("listing", "listed"), note=None, words=_named
     ),
+    pl.PlaceGranted: Kind(folds=place.granted, recalls=None, role=Ends("places", "granted"), note=None, words=_named),
 }
 COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
     ev.ActivityScheduled: CommandKind(
@@ -470,6 +473,33 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         note=None,
         words=lambda e: f"question for the members of {_about(e.topic)}",
         fits=lambda a, b: a.topic == b.topic,
+        acts=True,
+    ),
+    pl.PlaceAsked: CommandKind(
+        folds=place.asked,
+        recalls=None,
+        role=Begins("places"),
+        note=None,
+        words=lambda e: f"wait for a place in limit {e.limit}" + (f" with key {e.key}" if e.key else ""),
+        fits=lambda a, b: (a.limit, a.key, a.whole) == (b.limit, b.key, b.whole),
+        acts=True,
+    ),
+    pl.PlaceNotWanted: CommandKind(
+        folds=place.not_wanted,
+        recalls=None,
+        role=Ends("places", "cancelled"),
+        note=None,
+        words=lambda e: f"end of the wait for the place {e.id}",
+        fits=None,
+        acts=True,
+    ),
+    pl.PlaceFreed: CommandKind(
+        folds=place.freed,
+        recalls=None,
+        role=None,
+        note=lambda e: f"gave back its place {e.id.partition('~')[0]}",
+        words=lambda e: f"giving back of the place {e.id}",
+        fits=None,
         acts=True,
     ),
     un.UndoRegistered: CommandKind(

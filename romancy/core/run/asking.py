@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from romancy.core.fold.answers import ChildAnswer, JoinAnswer, ListAnswer, WaitAnswer
+    from romancy.core.fold.answers import ChildAnswer, JoinAnswer, ListAnswer, PlaceAnswer, WaitAnswer
     from romancy.core.fold.memory import Memory
     from romancy.core.fold.state import State
     from romancy.core.run.match import Definition, Matcher
@@ -46,6 +46,7 @@ class Asking:
         "calls",
         "compensable",
         "contexts",
+        "freeing",
         "hides",
         "instance_id",
         "joining",
@@ -53,6 +54,7 @@ class Asking:
         "loop",
         "matcher",
         "over",
+        "places",
         "refusals",
         "state",
         "stored",
@@ -84,6 +86,9 @@ class Asking:
         self.waits: dict[str, WaitAnswer] = NO_DICT
         self.joining: dict[str, JoinAnswer] = NO_DICT
         self.listing: dict[str, ListAnswer] = NO_DICT
+        self.places: dict[str, PlaceAnswer] = NO_DICT
+        self.freeing: dict[str, set[str]] = NO_DICT
+        """Places that are given back when the last of these activities has ended, which were asked to stop."""
         self._children: dict[str, ChildAnswer] = NO_DICT
         self._timers: dict[str, Timer] = NO_DICT
         self._patches: dict[str, bool] = NO_DICT

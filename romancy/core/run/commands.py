@@ -17,8 +17,10 @@ from romancy.core.loop.stable import make_future
 from romancy.core.loop.thread_state import threads
 from romancy.core.run.failures import activity_error, child_error
 from romancy.core.run.message_commands import MessageCommands
+from romancy.core.run.place_commands import PlaceCommands
 from romancy.core.words import events as ev
 from romancy.core.words import message_events as ms
+from romancy.core.words import place_events as pl
 from romancy.core.words import undo_events as un
 from romancy.core.words.ids import automatic_child, derive
 from romancy.core.words.shared_empty import NO_DICT
@@ -36,7 +38,7 @@ __all__ = ["Commands", "current_commands"]
 T = TypeVar("T")
 
 
-class Commands(MessageCommands):
+class Commands(MessageCommands, PlaceCommands):
     """The requests of one run."""
 
     __slots__ = ()
@@ -228,6 +230,8 @@ class Commands(MessageCommands):
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _activity_completed(self, event: ev.ActivityCompleted, call: ActivityCall) -> None:
+        if self.freeing:
+            self.free_behind(event.id)
         if not call.done():
             call.set_result(call.definition.read_result(event.result))
 
@@ -235,6 +239,8 @@ class Commands(MessageCommands):
         call.told += (f"{event.error.type}: {event.error.message}",)
 
     def _activity_failed(self, event: ev.ActivityFailed, call: ActivityCall) -> None:
+        if self.freeing:
+            self.free_behind(event.id)
         if call.done():
             return
         default = self._default(call)
@@ -252,7 +258,9 @@ class Commands(MessageCommands):
         default: Raw | None = call.definition.given.default
         return default
 
-    def _activity_cancelled(self, _event: ev.ActivityCancelled, call: ActivityCall) -> None:
+    def _activity_cancelled(self, event: ev.ActivityCancelled, call: ActivityCall) -> None:
+        if self.freeing:
+            self.free_behind(event.id)
         call.cancel()
 
     def _timer_fired(self, event: ev.TimerFired) -> None:
@@ -287,6 +295,7 @@ class Commands(MessageCommands):
         ms.SubscriptionGranted: MessageCommands.granted,
         ms.SubscriptionRefused: MessageCommands.refused,
         ms.MembersListed: MessageCommands.listed,
+        pl.PlaceGranted: PlaceCommands.place_granted,
         ev.ChildCompleted: _child_completed,
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,

@@ -13,6 +13,7 @@ from msgspec import Raw
 from romancy.core.fold.kinds import COMMANDS
 from romancy.core.words import events as ev
 from romancy.core.words import message_events as ms
+from romancy.core.words import place_events as pl
 from romancy.core.words import undo_events as un
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ class Matcher:
     def holds_put_aside(self, wait_id: str) -> bool:
         """Whether the message that this wait received was put aside."""
         return any(isinstance(command, ms.MessagePutAside) and command.id == wait_id for command in self.recorded)
+
+    def place_of_the_whole(self, last: str) -> pl.PlaceAsked | None:
+        """The place that this activation asked for before the body began, behind the limit `last`."""
+        asked = (one for one in self.recorded if isinstance(one, pl.PlaceAsked) and one.whole)
+        return next((one for one in asked if one.limit > last), None)
 
     @property
     def caught_up(self) -> bool:

@@ -8,6 +8,7 @@ from romancy._start_options import StartOptions, kept
 from romancy.core.words import effects as fx
 from romancy.core.words import events as ev
 from romancy.core.words import message_events as ms
+from romancy.core.words import place_events as pl
 from romancy.core.words.family import run_of_child
 from romancy.errors import NonDeterminismError
 
@@ -129,6 +130,9 @@ EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ms.Subscribed: lambda _, e: e,
     ms.Unsubscribed: lambda _, e: e,
     ms.MembersAsked: lambda _, e: e,
+    pl.PlaceAsked: lambda _, e: e,
+    pl.PlaceNotWanted: lambda _, e: e,
+    pl.PlaceFreed: lambda _, e: e,
     ev.ChildStarted: _new_child,
     ev.ChildCancelRequested: _cancel_child,
     ev.MessagePublished: lambda _, e: None if e.again else fx.Publish(e.id, e.name, e.data, e.key),

@@ -461,6 +461,7 @@ class Run:
             or state.children
             or state.joining
             or state.listing
+            or state.places
             or state.remembered
             or (self._loop.idle and self._loop.waits_for_ever)
             or state.started is None

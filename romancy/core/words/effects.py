@@ -22,6 +22,7 @@ from romancy.core.words.message_events import (
     Unsubscribed,
     WaitCancelled,
 )
+from romancy.core.words.place_events import PlaceAsked, PlaceFreed, PlaceNotWanted
 from romancy.serialization import ErrorInfo
 from romancy.status import Status
 
@@ -178,6 +179,9 @@ Effect: TypeAlias = (
     | Subscribed
     | Unsubscribed
     | MembersAsked
+    | PlaceAsked
+    | PlaceNotWanted
+    | PlaceFreed
     | MessageSent
     | StartChild
     | CancelChild

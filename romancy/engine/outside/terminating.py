@@ -18,6 +18,7 @@ from romancy.engine.decide import terminated
 from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine.outside.descendants import children_of
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
+from romancy.engine.places import lane_changed, marks
 from romancy.engine.replay import history
 from romancy.engine.surroundings import here
 from romancy.engine.worker.orphans import is_child_of
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from romancy.engine.outside.management import ActingWorker
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
+    from romancy.storage.routing import Posting
 
 __all__ = ["terminate", "terminate_with_children"]
 
@@ -67,6 +69,8 @@ async def terminate(store: Store, worker: str | ActingWorker | None, instance_id
                 continue
             item = await _end(store, row, now, reason or "terminated", asked)
             if await written(store, item, token) is Outcome.ACCEPTED:
+                if item.postings:
+                    await store.rooms.router.dispatch({place.address for one in item.postings for place in one.places})
                 return True
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
 
@@ -141,6 +145,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
     if row.parent is not None and (waits := await _who_waits(store, row, row.parent)):
         end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life, wanted_by=waits.run)
         deliveries = (_message(row.parent, end),)
+    gone, changes = await _places(store, row)
     return Append(
         instance_id=row.instance_id,
         life=row.life,
@@ -151,7 +156,18 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
         change=Change(status=Status.CANCELLED, seen=row.signals, error=reason, release=row.owner is not None),
         consumed=() if asked is None else (asked.delivery_id,),
         deliveries=deliveries,
+        uninterested=gone,
+        postings=changes,
     )
+
+
+async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tuple[Posting, ...]]:
+    """The places under limits that the instance gives back, and the marks for their lanes."""
+    if not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
+        return (), ()
+    has = [one for owner, one in await store.rooms.lookups.places_of([row.instance_id]) if owner.life == row.life]
+    lanes = [lane for one in has if (lane := lane_changed(one)) is not None]
+    return tuple(one.interest_id for one in has), marks(lanes, lambda: f"m-{here().token()}")
 
 
 async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:

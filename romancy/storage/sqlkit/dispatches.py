@@ -9,6 +9,7 @@ faster, SQLite has one writer.
 from __future__ import annotations
 
 from operator import attrgetter, itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from romancy.storage.pairing import Kept, Wanted, copy_id, number, pair, taken_at
@@ -44,6 +45,7 @@ _KEY: Final = itemgetter(0, 1, 2)
 _PLACE: Final = attrgetter("at", "message_id", "address")
 
 Row: TypeAlias = tuple[Any, ...]
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Unseen(NamedTuple):
@@ -63,6 +65,8 @@ class Moved(NamedTuple):
     held_up: dict[str, str]
     unseen: list[Unseen]
     """Mail that is not counted."""
+    later: Mapping[str, int] = NOTHING
+    """As in `Dispatched`."""
 
 
 def move(addresses: list[str], limit: int) -> Operation[Moved]:
@@ -141,6 +145,10 @@ class Decision(NamedTuple):
     numbers: list[Row]
     """Address, its new last number, and the one before."""
     marks: Marks | None
+    holds: list[Row]
+    """Interests that take the places of those in `takes`, or of earlier ones: owner, life, interest, address, kind,
+    terms.
+    """
 
 
 def _decision(
@@ -160,7 +168,7 @@ def _decision(
             since[one.owner, one.interest_id] = one.at
         else:
             listening.setdefault((one.owner, one.address), []).append(one.interest_id)
-    rows = Decision({}, [], [], [], [], [], [], [], marks)
+    rows = Decision({}, [], [], [], [], [], [], [], marks, [])
     for address, message_id, owner, interest_id in done.takes:
         registered = since[owner, interest_id]
         at, delivery_id = taken_at(posted[address, message_id], registered, now), message_id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, last_of
 from romancy.storage.query import Position
 from romancy.storage.records import InboxRow, LogRow
+from romancy.storage.routing import Interest, InterestKind, Owner
 from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
@@ -49,6 +50,24 @@ class SqlLookups:
             bytes=MOST_BYTES,
         )  # fmt: skip
         return [Lying(one, InboxRow(*row)) for one, *row in (await self._interpreter.read(page)).rows]
+
+    async def places_of(self, instance_ids: Sequence[str], /) -> list[tuple[Owner, Interest]]:
+        answer = await self._interpreter.read(partial(ask, "places_of", ids=list(instance_ids)))
+        return [
+            (Owner(name, life), Interest(interest_id=one, address=address, kind=InterestKind(kind), where=where))
+            for name, life, one, address, kind, where in answer.rows
+        ]
+
+    async def lanes(self, limit: int, /) -> list[tuple[str, int, int]]:
+        return [tuple(row) for row in (await self._search.read(partial(ask, "lanes", limit=limit))).rows]
+
+    async def first_terms(self, lane: str, /) -> bytes | None:
+        rows = (await self._interpreter.read(partial(ask, "lane_waiting", address=lane, limit=1))).rows
+        return rows[0][3] if rows else None
+
+    async def line(self, owner: Owner, demand_id: str, /) -> int:
+        mine = partial(ask, "line", owner=owner.name, life=owner.life, interest_id=demand_id)
+        return int((await self._interpreter.read(mine)).rows[0][0])
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         rows = (await self._search.read(partial(ask, "place_behind", **place(after), behind=count - 1))).rows

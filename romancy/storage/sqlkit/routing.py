@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from romancy.errors import InstanceNotFoundError, InternalError
 from romancy.storage.limits import can_be_id, check_interest, check_owner
-from romancy.storage.routing import OUTSIDE, Dispatched, Interest, InterestKind, KeptMessage, Letter, Owner, Spread
+from romancy.storage.routing import (
+    OUTSIDE,
+    Dispatched,
+    Interest,
+    InterestKind,
+    KeptMessage,
+    Letter,
+    Owner,
+    Spread,
+    is_lane,
+)
 from romancy.storage.sqlkit.dispatches import move
+from romancy.storage.sqlkit.lanes import give_places
 from romancy.storage.sqlkit.statements import (
     Answer,
     Ask,
@@ -30,7 +41,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Delivered
     from romancy.storage.routing import Posting
-    from romancy.storage.sqlkit.dispatches import Unseen
+    from romancy.storage.sqlkit.dispatches import Moved, Unseen
     from romancy.storage.sqlkit.statements import Interpreter, Operation, Values
 
 __all__ = ["SqlRouter", "give_back_in_parts", "letters_back_in_parts", "return_in_parts", "take_back"]
@@ -38,6 +49,7 @@ __all__ = ["SqlRouter", "give_back_in_parts", "letters_back_in_parts", "return_i
 _LOOK_AT_ONCE: Final = 5000
 _ADDRESSES_AT_ONCE: Final = 500
 """Addresses that one transaction locks. A server has room for some thousand locks."""
+_LANES_AT_ONCE: Final = 20
 _LOCK_WAITS: Final = 2
 Due: TypeAlias = "Sequence[Any]"
 """An address that may have something to route, and the key of its lock, or None where a dialect has none."""
@@ -74,23 +86,26 @@ class SqlRouter(ABC):
     async def _due_at(self, addresses: Collection[str]) -> list[Due]:
         """Those of these addresses that have something to route."""
         chosen, due = sorted(set(addresses)), list[Due]()
-        for first in range(0, len(chosen), _LOOK_AT_ONCE):
-            look_at = partial(ask, "route_due", addresses=chosen[first : first + _LOOK_AT_ONCE])
-            due += (await self._interpreter.read(look_at)).rows
+        lanes = [one for one in chosen if is_lane(one)]
+        others = [one for one in chosen if not is_lane(one)] if lanes else chosen
+        for script, some in (("route_due", others), ("lane_due", lanes)):
+            for first in range(0, len(some), _LOOK_AT_ONCE):
+                look_at = partial(ask, script, addresses=some[first : first + _LOOK_AT_ONCE])
+                due += (await self._interpreter.read(look_at)).rows
         return due
 
     async def _dispatch_due(self, due: Sequence[Due], limit: int) -> Dispatched:
         """Dispatch from these addresses, some at a time. Those that another transaction holds are tried alone."""
-        delivered, more, held_up = 0, False, dict[str, str]()
-        parts = [due[first : first + _ADDRESSES_AT_ONCE] for first in range(0, len(due), _ADDRESSES_AT_ONCE)]
+        delivered, more, held_up, later = 0, False, dict[str, str](), dict[str, int]()
+        parts = _parts(due)
         locked: LockedError | None = None
         while parts and not more:
             if delivered >= limit:
-                return Dispatched(delivered=delivered, more=True, held_up=held_up)
+                return Dispatched(delivered=delivered, more=True, held_up=held_up, later=later)
             part = parts.pop(0)
             try:
                 moved = await self._interpreter.together(
-                    partial(move, [address for address, _ in part], limit - delivered),
+                    partial(_moves(part), [address for address, _ in part], limit - delivered),
                     weight=limit,
                     lock_waits=_LOCK_WAITS if len(part) == 1 else 0,
                     # If a crash undoes it, the messages are back at their addresses. No append can have consumed them:
@@ -108,9 +123,10 @@ class SqlRouter(ABC):
             else:
                 back = bool(moved.unseen) and await self._count(moved.unseen)
                 delivered, more, held_up = delivered + moved.delivered, moved.more or back, held_up | moved.held_up
+                later |= moved.later
         if locked is not None and not more:
             raise locked
-        return Dispatched(delivered=delivered, more=more, held_up=held_up)
+        return Dispatched(delivered=delivered, more=more, held_up=held_up, later=later)
 
     async def register(self, owner: Owner, interest: Interest, /) -> InterestKind | None:
         check_owner(owner)
@@ -169,6 +185,18 @@ class SqlRouter(ABC):
 
     async def expire(self, before: int, /, *, limit: int = 1000) -> int:
         return await self._interpreter.in_turn(partial(_expire, before, limit), weight=limit)
+
+
+def _parts(due: Sequence[Due]) -> list[Sequence[Due]]:
+    """What one transaction dispatches each: addresses of messages, or lanes."""
+    lanes = [one for one in due if is_lane(one[0])]
+    others = [one for one in due if not is_lane(one[0])] if lanes else due
+    parts = [others[first : first + _ADDRESSES_AT_ONCE] for first in range(0, len(others), _ADDRESSES_AT_ONCE)]
+    return parts + [lanes[first : first + _LANES_AT_ONCE] for first in range(0, len(lanes), _LANES_AT_ONCE)]
+
+
+def _moves(part: Sequence[Due]) -> Callable[[list[str], int], Operation[Moved]]:
+    return give_places if is_lane(part[0][0]) else move
 
 
 def _known(ids: Collection[str]) -> list[str]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "Pieces", "numbered", "shared_heads", "shared_texts", "written"]
 
-FILES: Final = ("figures.sql", "lookups.sql")
+FILES: Final = ("figures.sql", "lanes.sql", "lookups.sql")
 _PACKAGE: Final = __package__ or ""
 _WORD: Final = re.compile(r" \{(\w+)(?: ([^{}]+))?\}")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")
@@ -55,6 +55,8 @@ class Pieces(NamedTuple):
     """An ORDER BY of what is only counted, where a planner without hints takes the index because of it."""
     among: str = "in ({})"
     """Membership in a list."""
+    now: str = ":now"
+    """The time of the database."""
 
 
 def shared_heads() -> Mapping[str, Head]:

@@ -25,7 +25,7 @@ from romancy_conformance.process_control import OPTIONS, stop
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from romancy.core import LogEvent
@@ -207,6 +207,10 @@ class Field:
             for row in history.rows
             if any(isinstance(event, OwnerChanged) and event.owner for event in decode_commit(row.body))
         ]
+
+    async def places_of(self, ids: Sequence[str]) -> list[str]:
+        """Those of these instances that stand in line at a limit, or have a place."""
+        return sorted({owner.name for owner, _ in await self.store.rooms.lookups.places_of(ids)})
 
     async def owners(self, instance_id: str) -> list[str]:
         """Return the new owners of the instance, in order; an empty one is a release."""

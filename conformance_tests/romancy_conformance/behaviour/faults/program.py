@@ -19,13 +19,13 @@ import signal
 import time
 from pathlib import Path
 
-from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import Limit, RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.engine.worker import lease
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
 
-__all__ = ["WORKFLOWS", "faulty_feast", "faulty_holder", "faulty_line", "faulty_naps", "main"]
+__all__ = ["WORKFLOWS", "faulty_feast", "faulty_holder", "faulty_lane", "faulty_line", "faulty_naps", "main"]
 
 LEDGER = "ROMANCY_FAULT_LEDGER"
 
@@ -89,6 +89,11 @@ async def faulty_naps(ctx: WorkflowContext, naps: int, seconds: float) -> int:
     return total
 
 
+@workflow(limits=[Limit("faulty", key="key", concurrency=2)])
+async def faulty_lane(ctx: WorkflowContext, key: str, seconds: float) -> int:
+    return await faulty_step(1, seconds)
+
+
 @activity(retry=RetryPolicy.fixed(2, 0.0))
 async def faulty_meal(megabytes: int) -> str:
     return "x" * (megabytes << 20)
@@ -99,7 +104,7 @@ async def faulty_feast(ctx: WorkflowContext, megabytes: int) -> int:
     return len(await faulty_meal(megabytes))
 
 
-WORKFLOWS = (faulty_line, faulty_naps, faulty_holder, faulty_feast)
+WORKFLOWS = (faulty_lane, faulty_line, faulty_naps, faulty_holder, faulty_feast)
 
 
 def limit_memory(megabytes: int) -> None:

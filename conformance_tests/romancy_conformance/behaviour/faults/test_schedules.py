@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from romancy_conformance.behaviour.faults.harm import harmed
 from romancy_conformance.behaviour.faults.program import faulty_line
 
 if TYPE_CHECKING:
     from romancy import ScheduleHandle
-    from romancy_conformance.behaviour.faults.field import Field, Process
+    from romancy_conformance.behaviour.faults.field import Field
 
 pytestmark = pytest.mark.anyio
 
@@ -53,25 +53,3 @@ async def all_decided(field: Field, handle: ScheduleHandle) -> None:
         wait=lambda told: "next" not in told["progress"] and told["progress"].get("started", 0) >= TICKS,
         timeout=3000,
     )
-
-
-async def harmed(field: Field, workers: list[Process], chance: random.Random, over: asyncio.Task[None]) -> int:
-    """Replace one worker after another by a new one until it is over. Return how many."""
-    frozen: list[Process] = []
-    harms = 0
-    while not over.done():
-        victim = workers.pop(chance.randrange(len(workers)))
-        harms += 1
-        match chance.choice(("kill", "freeze", "drain")):
-            case "kill":
-                victim.kill()
-            case "freeze":
-                victim.send(signal.SIGSTOP)
-                frozen.append(victim)
-            case _:
-                await victim.stopped()
-        workers.append(await field.worker("--lease", "3"))
-        if frozen and chance.random() < 0.3:
-            frozen.pop(0).send(signal.SIGCONT)
-        await asyncio.wait({over}, timeout=chance.uniform(1.0, 3.0))
-    return harms

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
 from romancy_conformance.chaos.shapes.heavy import Heavy
+from romancy_conformance.chaos.shapes.limited import Limited
 from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.small import Small
@@ -31,6 +32,7 @@ _ALL: tuple[Shape, ...] = (
     Heavy(sealed=True),
     Changed(),
     Small(),
+    Limited(),
     Purged(),
 )
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}

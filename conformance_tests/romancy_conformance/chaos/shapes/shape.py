@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from romancy import InstanceEndedError, RomancyError, StorageUnavailableError
+from romancy import InstanceEndedError, RomancyError, StorageUnavailableError, WorkflowUnknownError
 
 if TYPE_CHECKING:
     import random
@@ -80,7 +80,7 @@ class Scene:
         while True:
             try:
                 return await self.app.handle(path).result()
-            except StorageUnavailableError:
+            except (StorageUnavailableError, WorkflowUnknownError):  # all workers are dead for a while
                 await asyncio.sleep(0.1)
             except RomancyError as error:
                 return error

@@ -1,0 +1,68 @@
+"""Limits whose workers are killed, frozen and told to stop: never more inside than allowed, and no place is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy_conformance.behaviour.faults.harm import harmed
+from romancy_conformance.behaviour.faults.program import faulty_lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy_conformance.behaviour.crashes.ledger import Entry
+    from romancy_conformance.behaviour.faults.field import Field
+
+pytestmark = pytest.mark.anyio
+
+SOAK = bool(os.environ.get("ROMANCY_SOAK"))
+KEYS, EACH = (50, 40) if SOAK else (4, 50)
+ALLOWED = 2
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600 if SOAK else 300)
+async def test_no_lane_has_more_inside_than_allowed_whatever_becomes_of_the_workers(
+    field: Field, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = random.randrange(1 << 32)
+    workers = [await field.worker("--lease", "3") for _ in range(3)]
+    ids = [f"{key}.{number}" for number in range(EACH) for key in range(KEYS)]
+    for one in ids:
+        await field.app.start(faulty_lane.options(instance_id=one), one.partition(".")[0], 0.2)
+    over = asyncio.create_task(field.all_ended())
+    harms = await harmed(field, workers, random.Random(seed), over)
+    await over
+
+    lanes = defaultdict[str, list["Entry"]](list)
+    for entry in field.ledger.read():
+        lanes[entry.instance_id.partition(".")[0]].append(entry)
+    with capsys.disabled():
+        print(f"\n{field.url.partition(':')[0]}, seed {seed}: {len(ids)} places, {harms} workers harmed")
+    assert {key: most_inside(entries) for key, entries in lanes.items()} == dict.fromkeys(
+        map(str, range(KEYS)), ALLOWED
+    )
+    assert await field.places_of(ids) == []
+    assert harms > 1
+
+
+def most_inside(entries: Iterable[Entry]) -> int:
+    """How many instances were inside at a time. An attempt of a worker that has lost its instance counts no more."""
+    inside: set[str] = set()
+    left: set[str] = set()
+    most = 0
+    for entry in entries:
+        one = entry.instance_id
+        if entry.what == "begin" and one not in left:
+            inside.add(one)
+            most = max(most, len(inside))
+        elif entry.what == "end":
+            inside.discard(one)
+            left.add(one)
+    return most

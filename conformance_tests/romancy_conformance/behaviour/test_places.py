@@ -1,0 +1,404 @@
+"""Limits: how many run at once and begin in a period, who comes next, and what gives a place back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    EventType,
+    InstanceNotFoundError,
+    Limit,
+    Romancy,
+    RomancyError,
+    Status,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
+from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from romancy import Handle
+
+pytestmark = pytest.mark.anyio
+
+SOON = 30.0
+GO = EventType("go", str)
+inside: list[str] = []
+"""Who is inside, in the order of entering."""
+entered: asyncio.Queue[str]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_inside() -> None:
+    global entered  # noqa: PLW0603 - the activities have no other way to it
+    entered = asyncio.Queue()
+    inside.clear()
+
+
+async def enters(*names: str) -> None:
+    """Wait until these have entered, and nobody else."""
+    came = [await asyncio.wait_for(entered.get(), SOON) for _ in names]
+    assert sorted(came) == sorted(names)
+    assert entered.empty()
+
+
+async def enters_next() -> str:
+    return await asyncio.wait_for(entered.get(), SOON)
+
+
+@activity
+async def enter(name: str) -> None:
+    inside.append(name)
+    entered.put_nowait(name)
+
+
+@workflow(limits=[Limit("per customer", key="customer", concurrency=2)])
+async def serve(ctx: WorkflowContext, customer: str, name: str) -> str:
+    await enter(name)
+    return (await ctx.wait_event(GO)).data
+
+
+PRINTER = Limit("printer", concurrency=1)
+
+
+@workflow
+async def prints(ctx: WorkflowContext, name: str) -> str:
+    async with ctx.limit(PRINTER):
+        await enter(name)
+        await ctx.wait_event(GO)
+    await ctx.wait_event(GO)
+    return name
+
+
+async def served(app: Romancy, customer: str, *names: str) -> dict[str, Handle[str]]:
+    """Start these one after the other, so that they stand in this order."""
+    handles: dict[str, Handle[str]] = {}
+    for name in names:
+        handles[name] = await app.start(serve.options(instance_id=name), customer, name)
+        await until_asked(handles[name])
+    return handles
+
+
+async def until_asked(handle: Handle[str]) -> None:
+    """Wait until the instance stands in line, or has its place."""
+    while True:
+        if any(isinstance(event, PlaceAsked) for event in await handle.history()):
+            return
+        await asyncio.sleep(0.005)
+
+
+async def test_no_more_are_inside_than_allowed_and_the_others_come_in_their_order(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c", "d")
+    await enters("a", "b")
+    await handles["b"].signal(GO, "done")
+
+    assert await enters_next() == "c"
+    await handles["a"].signal(GO, "done")
+    assert await enters_next() == "d"
+    assert inside in (["a", "b", "c", "d"], ["b", "a", "c", "d"])
+    for one in ("c", "d"):
+        await handles[one].signal(GO, "done")
+    assert [await one.result(timeout=SOON) for one in handles.values()] == ["done"] * 4
+
+
+async def test_each_key_has_a_limit_of_its_own(app: Romancy) -> None:
+    await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+    await served(app, "c2", "x")
+
+    await enters("x")
+
+
+async def _cancel(app: Romancy, handle: Handle[str]) -> None:
+    await handle.cancel("enough")
+    with pytest.raises(RomancyError):
+        await handle.result(timeout=SOON)
+
+
+async def _terminate(app: Romancy, handle: Handle[str]) -> None:
+    await app.terminate(handle.instance_id, reason="enough")
+
+
+async def _complete(app: Romancy, handle: Handle[str]) -> None:
+    await handle.signal(GO, "done")
+    await handle.result(timeout=SOON)
+
+
+@pytest.mark.parametrize("end", [_cancel, _terminate, _complete])
+async def test_every_end_of_an_instance_gives_its_place_back(
+    app: Romancy, end: Callable[[Romancy, Handle[str]], Awaitable[None]]
+) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    await end(app, handles["a"])
+
+    assert await enters_next() == "c"
+
+
+@pytest.mark.parametrize("end", [_cancel, _terminate])
+async def test_who_is_stopped_while_it_waits_leaves_the_line(
+    app: Romancy, end: Callable[[Romancy, Handle[str]], Awaitable[None]]
+) -> None:
+    handles = await served(app, "c1", "a", "b", "c", "d")
+    await enters("a", "b")
+    await end(app, handles["c"])
+
+    await _complete(app, handles["a"])
+
+    assert await enters_next() == "d"
+
+
+async def test_a_holder_that_rests_and_is_terminated_gives_its_place_back(app: Romancy) -> None:
+    await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+    await until_it_rests(app, "a")
+
+    await app.terminate("a", reason="enough")
+
+    assert await enters_next() == "c"
+
+
+async def until_it_rests(app: Romancy, instance_id: str) -> None:
+    while True:
+        found = await app.get_instance(instance_id)
+        assert found is not None
+        if found.status is Status.WAITING:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_section_of_a_body_has_a_place_and_gives_it_back_at_its_end(app: Romancy) -> None:
+    first = await app.start(prints, "first")
+    await enters("first")
+    second = await app.start(prints, "second")
+    await until_asked(second)
+    await first.signal(GO, "print")
+    await enters("second")
+    await second.signal(GO, "print")
+
+    for one in (first, second):
+        await one.signal(GO, "end")
+    assert [await one.result(timeout=SOON) for one in (first, second)] == ["first", "second"]
+
+
+running = 0
+most = 0
+
+
+@activity(limits=[Limit("calls", concurrency=2)])
+async def call(number: int) -> int:
+    global running, most  # noqa: PLW0603 - seen from outside
+    running += 1
+    most = max(most, running)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    running -= 1
+    return number
+
+
+@workflow
+async def calls(ctx: WorkflowContext, count: int) -> list[int]:
+    return list(await asyncio.gather(*(call(number) for number in range(count))))
+
+
+async def test_calls_of_an_activity_run_within_its_limit(app: Romancy) -> None:
+    global running, most  # noqa: PLW0603 - seen from outside
+    running = most = 0
+
+    handles = [await app.start(calls, 5) for _ in range(4)]
+
+    assert [await one.result(timeout=SOON) for one in handles] == [[0, 1, 2, 3, 4]] * 4
+    assert most == 2
+
+
+stopping: asyncio.Event
+stopped: asyncio.Event
+
+
+@activity(limits=[Limit("one at a time", concurrency=1)])
+async def slow_to_stop(name: str) -> str:
+    entered.put_nowait(name)
+    try:
+        await stopped.wait()
+    except asyncio.CancelledError:
+        stopping.set()
+        await stopped.wait()
+        raise
+    return name
+
+
+@workflow
+async def impatient(ctx: WorkflowContext, name: str) -> str:
+    return await slow_to_stop(name)
+
+
+async def test_a_call_that_is_given_up_keeps_its_place_until_it_has_stopped(app: Romancy) -> None:
+    global stopping, stopped
+    stopping, stopped = asyncio.Event(), asyncio.Event()
+    first = await app.start(impatient, "first")
+    await enters("first")
+    second = await app.start(impatient, "second")
+    await until_asked(second)
+
+    await first.cancel("enough")
+    await asyncio.wait_for(stopping.wait(), SOON)
+    assert entered.empty()
+    stopped.set()
+
+    assert await enters_next() == "second"
+    assert await second.result(timeout=SOON) == "second"
+    (end,) = [event.at for event in await first.history() if isinstance(event, ActivityCancelled)]
+    assert await begun_at(second) >= end
+
+
+@workflow(limits=[Limit("often", rate=(2, 0.5))])
+async def often(ctx: WorkflowContext) -> str:
+    return "done"
+
+
+async def test_no_period_has_more_begins_than_the_rate(app: Romancy) -> None:
+    handles = [await app.start(often) for _ in range(6)]
+    for one in handles:
+        await one.result(timeout=SOON)
+
+    begins = sorted([await begun_at(one) for one in handles])
+    assert all(later - first >= 500_000 for first, later in zip(begins, begins[2:], strict=False))
+
+
+async def begun_at(handle: Handle[str]) -> int:
+    """When the database gave the place: the time of the message with which it came."""
+    (at,) = [event.at for event in await handle.history() if isinstance(event, PlaceGranted)]
+    return at
+
+
+@workflow(limits=[Limit("rounds", concurrency=1)])
+async def rounds(ctx: WorkflowContext, name: str, left: int) -> str:
+    await enter(f"{name}{left}")
+    if left:
+        rounds.recur(name, left - 1)
+    await ctx.wait_event(GO)
+    return name
+
+
+async def test_a_run_that_recurs_stands_in_line_again(app: Romancy) -> None:
+    first = await app.start(rounds, "a", 2)
+    assert [await enters_next() for _ in range(3)] == ["a2", "a1", "a0"]
+    second = await app.start(rounds, "b", 0)
+    await until_asked(second)
+    await first.signal(GO, "go")
+
+    assert await enters_next() == "b0"
+    await second.signal(GO, "go")
+    assert await second.result(timeout=SOON) == "b"
+
+
+@workflow(limits=[Limit("per shop", key="order.shop", concurrency=1)])
+async def keyed(ctx: WorkflowContext, order: dict[str, str]) -> None: ...
+
+
+async def test_an_input_without_the_key_is_refused_before_anything_is_written(app: Romancy) -> None:
+    with pytest.raises(UsageError, match="missing or null"):
+        await app.start(keyed, {"customer": "7"})
+
+
+async def test_a_list_says_who_is_inside_and_who_waits(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    (lane,) = await app.limits("per customer")
+
+    assert (lane.limit, lane.key, lane.taken, lane.waiting) == ("per customer", "c1", 2, 1)
+    assert sorted(lane.holders) == ["a", "b"]
+    assert (lane.concurrency, lane.rate, lane.chosen, lane.paused) == (2, None, False, False)
+    why = " ".join(await handles["c"].explain())
+    assert "waits for a place under the limit 'per customer' with the key 'c1'" in why
+    assert "0 before it in line, held by" in why
+    for one in handles.values():
+        await _cancel(app, one)
+    assert await app.limits("per customer") == []
+
+
+async def test_what_an_operator_chooses_holds_until_it_is_reset(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c", "d", "e")
+    await enters("a", "b")
+
+    await app.change_limit("per customer", concurrency=3)
+    await enters("c")
+    await app.change_limit("per customer", concurrency=1)
+    (lane,) = await app.limits("per customer")
+    assert (lane.concurrency, lane.chosen) == (1, True)
+    for one in ("a", "b"):
+        await _complete(app, handles[one])
+    assert entered.empty()
+    await app.reset_limit("per customer")
+
+    await enters("d")
+
+
+async def test_a_paused_limit_gives_no_place_until_it_is_resumed(app: Romancy) -> None:
+    await app.pause_limit("per customer")
+    handles = await served(app, "c1", "a")
+    (lane,) = await app.limits("per customer")
+    assert (lane.paused, lane.taken, lane.waiting, lane.concurrency) == (True, 0, 1, 2)
+
+    await app.resume_limit("per customer")
+
+    await enters("a")
+    await _complete(app, handles["a"])
+
+
+async def test_places_are_given_back_by_hand(app: Romancy) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    assert await app.free_places("a") == ["per customer"]
+
+    await enters("c")
+    await _complete(app, handles["a"])
+    with pytest.raises(InstanceNotFoundError):
+        await app.free_places("nobody")
+
+
+@workflow
+async def twice(ctx: WorkflowContext, name: str) -> str:
+    async with ctx.limit(PRINTER):
+        await call(1)
+    return await serve(name, name)
+
+
+@workflow(limits=[Limit("per customer", key="customer", concurrency=2)])
+async def parent(ctx: WorkflowContext, customer: str) -> str:
+    return await serve(customer, "child")
+
+
+async def test_a_child_that_would_wait_for_its_parent_is_refused(app: Romancy) -> None:
+    handle = await app.start(parent, "c1")
+
+    with pytest.raises(WorkflowFailedError, match="parent and child would wait for each other"):
+        await handle.result(timeout=SOON)
+
+
+async def test_children_have_places_of_their_own(app: Romancy) -> None:
+    handles = [await app.start(twice, "c9") for _ in range(3)]
+    assert [await enters_next(), await enters_next()] == ["c9", "c9"]
+    assert entered.empty()
+    await _let_out(app)
+    assert await enters_next() == "c9"
+    await _let_out(app)
+
+    assert [await one.result(timeout=SOON) for one in handles] == ["done"] * 3
+
+
+async def _let_out(app: Romancy) -> None:
+    (lane,) = await app.limits("per customer")
+    for one in lane.holders:
+        await app.signal(one, GO, "done")

@@ -1,0 +1,96 @@
+"""What a workflow body can ask of limits: a place, and to give it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from romancy.core.fold.answers import PlaceAnswer
+from romancy.core.run.asking import Asking
+from romancy.core.words import place_events as pl
+from romancy.core.words.shared_empty import NO_DICT
+from romancy.errors import UsageError
+from romancy.limit import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["PlaceCommands"]
+
+_OF_THE_RUN = 8
+"""Characters of the nonce that make the id of a place unique among the runs of an instance."""
+
+
+class PlaceCommands(Asking):
+    """The requests of a run about places."""
+
+    __slots__ = ()
+
+    def place(self, wanted: Wanted, *, whole: bool = False) -> PlaceAnswer:
+        """Ask for a place. The future brings its id. `whole`: the body begins with it."""
+        self._require_open()
+        self._refuse_what_the_run_has(wanted)
+        number = self._ids.number("place", wanted.limit)
+        asked = self.ask(pl.PlaceAsked(f"{number}~{self.started.nonce[:_OF_THE_RUN]}", *wanted, whole))
+        if self.places is NO_DICT:
+            self.places = {}
+        answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)
+        answer.commands = self
+        answer.id = asked.id
+        return answer
+
+    def has_for_the_whole(self, limit: str, key: str) -> bool:
+        """Whether the run has a place of this lane until it ends, so that it would wait for itself there."""
+        return any(one.whole and (one.limit, one.key) == (limit, key) for one in self.state.held.values())
+
+    def _refuse_what_the_run_has(self, wanted: Wanted) -> None:
+        if self.state.held and self.has_for_the_whole(wanted.limit, wanted.key):
+            raise UsageError(
+                f"limit {wanted.limit!r}: the workflow has a place there until it ends, and would wait for itself; "
+                "give the inner one a limit of another name"
+            )
+
+    def next_of_the_whole(self, declared: Iterable[Wanted], last: str) -> Wanted | None:
+        """The next place to ask for before the body begins, behind the limit `last`.
+
+        A replay asks for those that the log holds, whatever is declared today.
+        """
+        if self.matcher is None:
+            return next((one for one in declared if one.limit > last), None)
+        asked = self.matcher.place_of_the_whole(last)
+        return None if asked is None else Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period)
+
+    def free(self, place_id: str) -> None:
+        """Give back a place, if the run has not ended: its end gives all of them back.
+
+        An activity that was asked to stop may still be at work. The place is given back when that has ended.
+        """
+        if self.loop.dead or self.over or place_id not in self.state.held:
+            return
+        stopping = {id for id, call in self.state.activities.items() if call.cancel_requested}
+        if not stopping:
+            self.ask(pl.PlaceFreed(place_id))
+            return
+        if self.freeing is NO_DICT:
+            self.freeing = {}
+        self.freeing[place_id] = stopping
+
+    def free_behind(self, activity_id: str) -> None:
+        """Give back the places that have waited for the end of this activity alone."""
+        for place_id, stopping in list(self.freeing.items()):
+            stopping.discard(activity_id)
+            if not stopping:
+                del self.freeing[place_id]
+                if not self.over:
+                    self.ask(pl.PlaceFreed(place_id))
+
+    def drop_place(self, answer: PlaceAnswer) -> None:
+        """Wait no more for a place."""
+        if answer.id in self.state.places:
+            del self.places[answer.id]
+            self.ask(pl.PlaceNotWanted(answer.id))
+
+    def place_granted(self, event: pl.PlaceGranted) -> None:
+        """Tell the code that waits for it."""
+        answer = self.places.pop(event.id)
+        if not answer.done():
+            answer.set_result(event.id)

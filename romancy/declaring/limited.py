@@ -1,0 +1,56 @@
+"""What happens within limits: the body of a workflow, a call of an activity, and a section of a body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from types import TracebackType
+
+    from romancy.core import Commands
+    from romancy.limit import Wanted
+
+__all__ = ["Section", "within", "within_all"]
+
+
+async def within_all(
+    commands: Commands, declared: Sequence[Wanted], begin: Callable[[], Coroutine[Any, Any, Any]]
+) -> Any:
+    """Run the body of a workflow once it has all of its places. They belong to the run until it ends."""
+    last = ""
+    while (wanted := commands.next_of_the_whole(declared, last)) is not None:
+        await commands.place(wanted, whole=True)
+        last = wanted.limit
+    return await begin()
+
+
+async def within(commands: Commands, wanted: Sequence[Wanted], call: Callable[[], Awaitable[Any]]) -> Any:
+    """Make a call once it has all of its places, and give them back when the call has ended."""
+    places: list[str] = []
+    try:
+        for one in wanted:
+            places.append(await commands.place(one))  # noqa: PERF401 - a failure gives back those that are there
+        return await call()
+    finally:
+        for place in reversed(places):
+            commands.free(place)
+
+
+class Section:
+    """A part of a body that runs with a place: `async with ctx.limit(…)`."""
+
+    __slots__ = ("_commands", "_place", "_wanted")
+
+    def __init__(self, commands: Commands, wanted: Wanted) -> None:
+        self._commands = commands
+        self._wanted = wanted
+        self._place = ""
+
+    async def __aenter__(self) -> None:
+        self._place = await self._commands.place(self._wanted)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._commands.free(self._place)

@@ -1,0 +1,180 @@
+"""Limits: how many instances, activities or sections run at once or begin in a period, over all workers.
+
+A limit is declared in code and travels with each demand for a place, so whoever dispatches a lane needs no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import msgspec
+
+from romancy.errors import QueryError, RegistrationError, UsageError
+from romancy.retry import Duration, seconds
+from romancy.storage.admission import MOST_BEGINS
+from romancy.storage.query import parse_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from msgspec import Raw
+
+__all__ = ["Limit", "Wanted", "limits_of", "text_of_key"]
+
+_LONGEST_NAME: Final = 100
+_LONGEST_PERIOD: Final = timedelta(days=31).total_seconds()
+
+
+class Wanted(NamedTuple):
+    """A place that is asked for: of which limit and key, and what the limit allows (0: any number)."""
+
+    limit: str
+    key: str
+    concurrency: int
+    rate: int
+    period: int
+    """Microseconds."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Limit:
+    """At most so many at once (`concurrency`), or so many begins in any period of that length (`rate`), or both.
+
+    `rate=(10, 60)`: ten in a minute; the period is a number of seconds or a timedelta. `key` makes a limit of its own
+    for each value: a path of the input, such as `"customer.id"`, or a function of the arguments of an activity. Without
+    a key there is one limit for all. The same name is the same limit wherever it is used, over all workers.
+
+    Those that find no place wait in line, in the order in which they have asked. A place belongs to its instance until
+    that ends, gives it back, or is terminated: if the worker dies, the instance has it still.
+    """
+
+    name: str
+    key: str | Callable[..., object] | None
+    concurrency: int | None
+    rate: tuple[int, Duration] | None
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        key: str | Callable[..., object] | None = None,
+        concurrency: int | None = None,
+        rate: tuple[int, Duration] | None = None,
+    ) -> None:
+        """Raises RegistrationError for a limit that makes no sense."""
+        what = _checked_name(name)
+        if concurrency is None and rate is None:
+            raise RegistrationError(f"{what}: give concurrency=, rate= or both; without them it limits nothing")
+        if concurrency is not None:
+            _check_count(concurrency, f"{what}: concurrency=")
+        object.__setattr__(self, "_period", 0 if rate is None else _period(rate, what))
+        if key is not None and not callable(key):
+            _check_path(key, what)
+        for field, value in (("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate)):
+            object.__setattr__(self, field, value)
+
+    _period: int
+
+    def place(self, key: str) -> Wanted:
+        """A place, of those with this key."""
+        rate = 0 if self.rate is None else self.rate[0]
+        return Wanted(self.name, key, self.concurrency or 0, rate, self._period)
+
+    def key_of(self, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str:
+        """The key of a call with these arguments. `raw` is their stored form. Raises UsageError if there is none."""
+        if self.key is None:
+            return ""
+        if callable(self.key):
+            return text_of_key(self.key(*args, **(kwargs or {})), self.name)
+        return text_of_key(_at(msgspec.json.decode(raw), parse_path(self.key)), self.name, self.key)
+
+
+def _at(document: object, names: Sequence[str]) -> object:
+    """The value at a path. It may begin within the only parameter."""
+    found: object = document
+    if isinstance(document, dict):
+        members = cast("dict[str, object]", document)
+        if names[0] not in members and len(members) == 1:
+            (found,) = members.values()
+    for name in names:
+        found = cast("dict[str, object]", found).get(name) if isinstance(found, dict) else None
+    return found
+
+
+def text_of_key(value: object, limit: str, path: str = "") -> str:
+    """The key as text. Raises UsageError for what identifies nothing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, int)):
+        return msgspec.json.encode(value).decode()
+    where = f" at {path!r}" if path else ""
+    raise UsageError(
+        f"limit {limit!r}: its key{where} is {type(value).__name__ if value is not None else 'missing or null'}; "
+        "a key is a text, a number without fraction or a truth value"
+    )
+
+
+def limits_of(given: object, where: str, *, callable_keys: bool) -> tuple[Limit, ...]:
+    """The limits of a declaration, in the order in which they are taken. Raises RegistrationError."""
+    if isinstance(given, Limit):
+        raise RegistrationError(f"{where}: limits= takes a list of limits, as in limits=[Limit(…)]")
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Limit) for one in cast("list[object]", given)):
+        raise RegistrationError(f"{where}: limits= takes a list of limits, not {given!r}")
+    limits = cast("Sequence[Limit]", given)
+    names = [one.name for one in limits]
+    for one in limits:
+        if names.count(one.name) > 1:
+            raise RegistrationError(f"{where}: limits= has {one.name!r} twice; one demand has one place of a limit")
+        if callable(one.key) and not callable_keys:
+            raise RegistrationError(
+                f"{where}: the key of limit {one.name!r} is a function; that of a workflow is a path of its input, "
+                "such as key='customer.id', which any program can read"
+            )
+    return tuple(sorted(limits, key=lambda one: one.name))
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise RegistrationError(f"Limit(…): the name of a limit is a text, not {name!r}")
+    if len(name.encode()) > _LONGEST_NAME or "~" in name or not name.isprintable():
+        raise RegistrationError(
+            f"Limit({name[:40]!r}): a name has at most {_LONGEST_NAME} bytes of printable characters, without '~'"
+        )
+    return f"Limit({name!r})"
+
+
+def _check_count(count: object, what: str) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise RegistrationError(f"{what} is a whole number of at least 1, not {count!r}")
+
+
+def _period(rate: object, what: str) -> int:
+    """The period of a rate in microseconds."""
+    if not isinstance(rate, tuple) or len(cast("tuple[object, ...]", rate)) != 2:  # noqa: PLR2004 - a number and a period
+        raise RegistrationError(f"{what}: rate= is a number and a period, as in rate=(10, 60) for ten a minute")
+    count, period = cast("tuple[int, Duration]", rate)
+    _check_count(count, f"{what}: the number of rate=")
+    if count > MOST_BEGINS:
+        raise RegistrationError(
+            f"{what}: rate= allows {count:,} in a period, at most {MOST_BEGINS:,} can be counted; "
+            "divide the number and the period by the same"
+        )
+    try:
+        length = seconds(period, f"{what}: the period of rate=")
+    except UsageError as error:
+        raise RegistrationError(str(error)) from None
+    if not 0.001 <= length <= _LONGEST_PERIOD:  # noqa: PLR2004 - a millisecond
+        raise RegistrationError(f"{what}: the period of rate= is between a millisecond and 31 days, not {length:g} s")
+    return round(length * 1_000_000)
+
+
+def _check_path(key: object, what: str) -> None:
+    if not isinstance(key, str):
+        raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
+    try:
+        parse_path(key)
+    except QueryError as error:
+        raise RegistrationError(f"{what}: key=: {error}") from None

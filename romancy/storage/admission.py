@@ -1,0 +1,127 @@
+"""Decides who gets the next places under a limit: the same on every database. Pure.
+
+A *lane* is one limit and one key. A *demand* asks for a place of a lane. The store reads the first demands, how many
+places are taken and when the last ones were given, lets `admit` decide, and writes the decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from romancy.errors import InternalError
+from romancy.storage.routing import Owner  # noqa: TC001 - of a NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "BOOKS",
+    "CHOSEN",
+    "MOST_AT_ONCE",
+    "MOST_BEGINS",
+    "Admission",
+    "Demand",
+    "Terms",
+    "admit",
+    "decode_begins",
+    "decode_terms",
+]
+
+BOOKS: Final = "romancy/lanes"
+"""The subscriber outside under whose name a store notes when the places of a lane were given."""
+CHOSEN: Final = "romancy/limits"
+"""The same, for what an operator has chosen for a limit."""
+MOST_AT_ONCE: Final = 500
+"""How many places of a lane are given in one dispatch."""
+MOST_BEGINS: Final = 1000
+"""Upper bound on the places that a rate gives in one period: so many times are noted."""
+
+
+class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a limit allows. 0: any number."""
+
+    concurrency: int = 0
+    rate: int = 0
+    period: int = 0
+    """Microseconds."""
+    paused: bool = False
+    """Whether no place is given at all."""
+
+
+class Demand(NamedTuple):
+    """A demand of an instance, with the terms that its code has declared."""
+
+    owner: Owner
+    interest_id: str
+    terms: bytes | None
+    at: int
+
+
+class Admission(NamedTuple):
+    """Who gets a place, and when the last places were given then.
+
+    `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
+    is in the way.
+    """
+
+    admitted: Sequence[Demand]
+    begins: tuple[int, ...]
+    again: int | None
+    free: int
+
+
+_terms: Final = msgspec.json.Decoder(Terms)
+_begins: Final = msgspec.json.Decoder(tuple[int, ...])
+
+
+def decode_terms(raw: bytes | None) -> Terms:
+    """Raises InternalError for terms that this version does not know."""
+    try:
+        return Terms() if raw is None else _terms.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise InternalError(f"the terms of a limit cannot be read: {error}") from error
+
+
+def decode_begins(raw: bytes | None) -> tuple[int, ...]:
+    """When the last places were given, the oldest first."""
+    try:
+        return () if raw is None else _begins.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise InternalError(f"the begins of a limit cannot be read: {error}") from error
+
+
+def lowest(terms: Iterable[Terms]) -> Terms:
+    """Of several declarations at once, the lower holds."""
+    concurrency, rate, period = 0, 0, 0
+    for one in terms:
+        if one.concurrency and (not concurrency or one.concurrency < concurrency):
+            concurrency = one.concurrency
+        if one.rate and (not rate or one.rate * period < rate * one.period):
+            rate, period = one.rate, one.period
+    return Terms(concurrency, rate, period)
+
+
+def admit(
+    waiting: Sequence[Demand], taken: int, begins: tuple[int, ...], now: int, chosen: Terms | None = None
+) -> Admission:
+    """Decide in the order of the demands. `chosen`: an operator's terms, which hold in the place of the declared ones.
+
+    In each period of that length there are at most `rate` begins. A time in the future (the clock of the database went
+    back) counts as one in the period.
+    """
+    if not waiting or (chosen is not None and chosen.paused):
+        return Admission((), begins, None, 0)
+    terms = chosen if chosen is not None else lowest(decode_terms(one.terms) for one in waiting)
+    free = MOST_AT_ONCE if not terms.concurrency else min(max(terms.concurrency - taken, 0), MOST_AT_ONCE)
+    if not terms.rate:
+        return Admission(waiting[:free], (), None, free)
+    recent = tuple(at for at in begins if at > now - terms.period)
+    left = max(terms.rate - len(recent), 0)
+    admitted = waiting[: min(free, left)]
+    again = None
+    if left < min(free, len(waiting)):
+        # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
+        again = (*recent, *[now] * left)[-terms.rate] + terms.period
+    return Admission(admitted, (*recent, *[now] * len(admitted)), again, min(free, left))

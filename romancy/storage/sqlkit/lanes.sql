@@ -1,0 +1,51 @@
+-- Places under limits. A demand for one is an interest of the kind `take` at the address of its lane. Who has a place is
+-- interested at the address that belongs to the lane. Neither gets messages there.
+
+-- name: lane_marks (address, limit) -> message_id
+-- The messages at a lane. Each says that something has changed there: they have no receivers.
+select message_id from romancy_messages where address = :address limit :limit;
+
+-- name: lane_taken (address) -> taken
+-- How many instances that have not ended have places of a lane.
+select count(*)
+from romancy_interests i
+join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address = :address and x.status not in ('completed', 'failed', 'cancelled');
+
+-- name: lane_waiting (address, limit) -> owner, life, interest_id, where_, at
+-- The first demands at a lane, of instances that have not ended.
+select i.owner, i.life, i.interest_id, i.where_, i.at
+from romancy_interests i
+join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address = :address and i.kind = 'take' and x.status not in ('completed', 'failed', 'cancelled')
+order by i.at, i.owner, i.life, i.interest_id
+limit :limit;
+
+-- name: lane_books (address, books, lane, limits, terms) -> number, where_, chosen, now
+-- What is noted of a lane: the last number, when its last places were given, and what an operator has chosen.
+select
+    (select a.number from romancy_addresses a where a.address = :address),
+    (select b.where_ from romancy_interests b where b.owner = :books and b.life = 0 and b.interest_id = :lane),
+    (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms),
+    {now};
+
+-- name: lanes (limit) -> address, count, at
+-- How many demands, or places, there are at each lane, and since when the first one; the most crowded first.
+select address, count(*), min(at) from romancy_interests
+where address like 'l/%' or address like 'p/%'
+group by address
+order by count(*) desc, address
+limit :limit;
+
+-- name: line (owner, life, interest_id) -> before
+-- How many demands stand before this one at its lane.
+select count(*)
+from romancy_interests mine
+join romancy_interests i on i.address = mine.address and i.at <= mine.at
+where mine.owner = :owner and mine.life = :life and mine.interest_id = :interest_id
+    and (i.at, i.owner, i.life, i.interest_id) < (mine.at, mine.owner, mine.life, mine.interest_id);
+
+-- name: places_of (ids) -> owner, life, interest_id, address, kind, where_
+-- The demands and places of these instances.
+select owner, life, interest_id, address, kind, where_ from romancy_interests
+where owner {among :ids} and life <> 0 and (address like 'l/%' or address like 'p/%');
