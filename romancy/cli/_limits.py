@@ -76,7 +76,7 @@ def _taken(one: Lane) -> str:
 
 
 def _since(one: Lane) -> str:
-    return "-" if one.oldest is None else f"{one.oldest:%Y-%m-%d %H:%M:%S}"
+    return "-" if one.oldest is None else f"{one.oldest:%m-%d %H:%M:%S}"
 
 
 def _terms(one: Lane) -> str:
@@ -85,7 +85,7 @@ def _terms(one: Lane) -> str:
         said.append(f"{one.concurrency} at once")
     if one.rate is not None:
         said.append(f"{one.rate[0]} in {one.rate[1]:g} s")
-    return ", ".join(said) + " (chosen)" * one.chosen
+    return "chosen: " * one.chosen + ", ".join(said)
 
 
 def _fields(one: Lane) -> dict[str, Any]:

@@ -82,8 +82,12 @@ def test_a_path_to_what_is_no_key_is_refused(raw: bytes) -> None:
         Limit("x", key="id", concurrency=1).key_of(raw)
 
 
+def host_of(host: str, path: str) -> str:
+    return host
+
+
 def test_a_function_makes_the_key_of_a_call() -> None:
-    limit = Limit("x", key=lambda host, path: host, concurrency=1)
+    limit = Limit("x", key=host_of, concurrency=1)
 
     assert limit.key_of(b"{}", ("example.org",), {"path": "/"}) == "example.org"
 
