@@ -53,12 +53,10 @@ async def _sold(url: str) -> None:
 def test_the_list_says_who_is_inside_and_who_waits(romancy: Callable[..., Answer]) -> None:
     table, lines = romancy("limits").out, romancy("limits", "shop", "--json").out
 
-    assert [" ".join(line.split()) for line in table.splitlines()][
-        0
-    ] == "WAITING INSIDE SINCE (UTC) LIMIT AND KEY ALLOWED"
-    assert "1/1" in table
-    assert "shop 7" in table
-    assert "1 at once" in table
+    head, row = (" ".join(line.split()) for line in table.splitlines())
+    assert head == "WAITING INSIDE SINCE (UTC) LIMIT AND KEY ALLOWED"
+    assert row.startswith("1 1/1 ")
+    assert row.endswith("shop 7 1 at once")
     (lane,) = map(json.loads, lines.splitlines())
     assert (lane["limit"], lane["key"], lane["holders"], lane["waiting"]) == ("shop", "7", ["first"], 1)
     assert romancy("limits", "other").out == ""

@@ -115,7 +115,7 @@ def test_a_server_that_does_not_answer_is_named(typed: str, advice: str, romancy
 @pytest.mark.parametrize(
     ("typed", "problem", "advice"),
     [
-        ("lsit", "No such command 'lsit'.", "Did you mean one of: 'lint', 'list'?"),
+        ("lsit", "No such command 'lsit'.", "Did you mean one of: 'limits', 'lint', 'list'?"),
         ("shwo x", "No such command 'shwo'.", "Did you mean 'show'?"),
         ("list --stauts failed", "--stauts", "Did you mean one of: '--results', '--status'?"),
     ],
