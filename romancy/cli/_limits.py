@@ -27,7 +27,7 @@ __all__ = ["limits"]
 @json_option
 @running
 async def limits(url: str | None, app: str | None, name: str | None, json_lines: bool, **told: Any) -> None:  # noqa: FBT001 - by name
-    """List who is inside of limits and who waits; change or pause one."""
+    """List limits with who waits; change, pause or reset one."""
     given = {option for option, value in told.items() if value is not None and value is not False}
     others = given - {"concurrency", "rate"}
     if len(others) > 1 or (others and others != given):
