@@ -53,11 +53,6 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     limit: int = 0
     """For how many microseconds the instance may go on; 0: as long as it takes."""
 
-    @property
-    def later(self) -> bool:
-        """Whether the instance is not due at once."""
-        return self.delay > 0 or self.at is not None
-
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
         changes: dict[str, Any] = {}

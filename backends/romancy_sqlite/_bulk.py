@@ -125,7 +125,8 @@ def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
     rows: list[tuple[object, ...]] = []
     for item, create in firsts:
         status, error, wake_at, delay = fresh(item, create)
-        wake_at = due_at(wake_at, delay, tx.now)
+        if delay is not None:
+            wake_at = tx.now + delay if wake_at is None else due_at(wake_at, delay, tx.now)
         rows.append((
             item.instance_id, item.life, create.workflow_name, status, create.code, create.owner,
             "" if wake_at is None else wake_at, 0 if error is None else error,

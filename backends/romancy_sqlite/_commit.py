@@ -240,7 +240,7 @@ def _insert_first(tx: Tx, item: Append, create: Create) -> None:
             "status": row.status,
             "code": create.code,
             "owner": create.owner,
-            "wake_at": due_at(row.wake_at, row.delay, tx.now),
+            "wake_at": row.wake_at if row.delay is None else due_at(row.wake_at, row.delay, tx.now),
             "now": tx.now,
             "error": row.error,
             "parent": create.parent,

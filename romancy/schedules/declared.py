@@ -36,7 +36,7 @@ def definition_of(
             f"{what}: give the workflow with its arguments, as in workflow.bind(…), not a {type(call).__name__}"
         )
     given = call.workflow.given
-    if given.instance_id is not None or given.later:
+    if given.instance_id is not None or given.delay or given.at is not None:
         raise UsageError(
             f"{what}: its runs get their ids and their times from the schedule; leave instance_id=, delay= and at= "
             f"out of {call.workflow.name}.options(…)"

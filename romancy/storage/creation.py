@@ -35,8 +35,6 @@ def fresh(item: Append, create: Create) -> Fresh:
     return Fresh(change.status.value, change.error, change.wake_at if rests else None, None)
 
 
-def due_at(wake_at: int | None, delay: int | None, now: int) -> int | None:
-    """When a new instance is due that is created now."""
-    if delay is None:
-        return wake_at
+def due_at(wake_at: int | None, delay: int, now: int) -> int:
+    """When an instance is due that is created now and waits for this."""
     return now + delay if wake_at is None else max(wake_at, now + delay)

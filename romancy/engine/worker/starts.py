@@ -87,7 +87,8 @@ class Starts:
             for asked in starts:
                 try:
                     workflow = asked.workflow
-                    left = room <= 0 or workflow.given.later or (shared and not self._stock.take(workflow.name))
+                    later = workflow.given.delay or workflow.given.at is not None
+                    left = room <= 0 or later or (shared and not self._stock.take(workflow.name))
                     prepared = None if left else self._driven(asked, now, leases.token)
                     if prepared is None:
                         self._leave(asked, now)
