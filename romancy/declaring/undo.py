@@ -42,7 +42,7 @@ class UndoByActivity:
         self.takes_result = False
         self.name = activity.name
         self.fn = activity.fn
-        self.given = activity.declared.as_undo
+        self.given = activity.given.as_undo
         self.is_async = activity.is_async
         self.dependencies = activity.dependencies
         self.signature = activity.signature
@@ -63,6 +63,11 @@ def checked_undo(activity: Any) -> None:
         raise UsageError(
             f"activity {activity.name} cannot be registered as an undo: an undo is carried out until it succeeds, and "
             "at_most_once=True begins it once. Register an activity without that option"
+        )
+    if activity.given.id is not None:
+        raise UsageError(
+            f"activity {activity.name} cannot be registered as an undo under the id {activity.given.id!r}: an undo has "
+            "an id of its own. Register it without options(id=…)"
         )
     if activity.given.default is not None:
         raise UsageError(

@@ -389,6 +389,7 @@ def plain(item: str) -> None: ...
         (with_context, "cannot be registered as an undo"),
         (watched, "cannot be registered as an undo"),
         (cancel.or_default(None), "Register it without or_default()"),
+        (cancel.options(id="mine"), "Register it without options(id=…)"),
         (cancel, "'nonsense'"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",

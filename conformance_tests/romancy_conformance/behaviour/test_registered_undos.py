@@ -54,6 +54,9 @@ async def jot(item: str) -> str:
 
 @activity(retry=RetryPolicy.none())
 async def cancel(booking: str, fee: int = 0) -> None:
+    if booking in broken:
+        broken.remove(booking)
+        raise ConnectionError("the airline is busy")
     if "cancel" in broken:
         raise ConnectionError("the airline does not answer")
     told.append(f"cancel {booking} for {fee}")
@@ -72,6 +75,15 @@ async def cross_out(text: str) -> None:
 @activity(timeout=0.05, retry=RetryPolicy.none())
 async def never_ends(item: str) -> None:
     await asyncio.sleep(3600)
+
+
+@activity(retry=RetryPolicy.fixed(3, 0.01))
+async def hangs_once(item: str) -> None:
+    if "hangs" in broken:
+        broken.remove("hangs")
+        await asyncio.sleep(10)  # much longer than the limit of the call
+        told.append("nobody has stopped it")
+    told.append(f"hangs no more {item}")
 
 
 @activity(retry=RetryPolicy.none())
@@ -104,6 +116,15 @@ async def lazily(ctx: WorkflowContext) -> None:
 async def out_of_time(ctx: WorkflowContext) -> None:
     ctx.on_undo(cancel, "before")
     ctx.on_undo(never_ends, "x")
+    await pay()
+
+
+@workflow
+async def with_options(ctx: WorkflowContext) -> None:
+    ctx.on_undo(cancel, "as declared")
+    ctx.on_undo(cancel.options(retry=RetryPolicy.fixed(3, 0.01)), "until it works")
+    ctx.on_undo(hangs_once.options(timeout=0.05), "soon")
+    await ctx.wait_event("go")
     await pay()
 
 
@@ -203,6 +224,22 @@ async def test_the_time_limit_of_its_activity_holds(app: Romancy) -> None:
 
     assert time.monotonic() - began < 60
     assert ["cancel before for 0"] == told
+
+
+async def test_an_undo_has_the_options_with_which_it_was_registered(open_app: Open, storage_url: str) -> None:
+    """Also on a worker that only replays the registration. Another undo by the same activity does not have them."""
+    broken.update(("pay", "until it works", "as declared", "hangs"))
+    async with Romancy(storage_url, workflows=[with_options]) as first:
+        await first.start(with_options.options(instance_id="w"))
+        await status_is(first, "w", Status.WAITING)
+
+    app = await open_app()
+    await app.signal("w", "go")
+    with pytest.raises(WorkflowFailedError, match=r"not compensated: compensate:undo:cancel:1$"):
+        await app.handle("w").result()
+
+    assert ["hangs no more soon", "cancel until it works for 0"] == told
+    assert broken == {"pay"}
 
 
 @pytest.mark.unreplayable("whose code does not fit on purpose")

@@ -62,6 +62,7 @@ class Entries:
         "timers",
         "to_compensate",
         "uncompensated",
+        "undos",
         "unknown",
         "waits",
     )
@@ -69,6 +70,8 @@ class Entries:
     def __init__(self, compensable: dict[str, ActivityDefinition] = NO_DICT) -> None:
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
+        self.undos: dict[str, ActivityDefinition] = NO_DICT
+        """Activities that the body has registered as undos, by the ids of the undos."""
         self.known: Mapping[str, ActivityDefinition] = NO_DICT
         """Activities that the run may not have called itself; they undo the effects of former runs."""
         self.latest = ""
@@ -134,9 +137,15 @@ class Entries:
             definition = self.known.get(activity)
         return None if definition is None or definition.undo is None else definition
 
-    def registered(self, undo: str) -> ActivityDefinition | None:
-        """The activity of this name, which a body has registered as an undo."""
-        return self.compensable.get(undo) or self.known.get(undo)
+    def register(self, undo: str, definition: ActivityDefinition) -> None:
+        """Record with which options the body has registered the activity as the undo of this id."""
+        if self.undos is NO_DICT:
+            self.undos = {}
+        self.undos[undo] = definition
+
+    def registered(self, undo: str, name: str) -> ActivityDefinition | None:
+        """The activity that a body has registered as the undo of this id; as it is declared, if no body was run."""
+        return self.undos.get(undo) or self.compensable.get(name) or self.known.get(name)
 
     def heard(self, event: ev.Input) -> None:
         """Record that an input came: the time goes on, and the run is no longer parked."""

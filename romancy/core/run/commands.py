@@ -130,6 +130,7 @@ class Commands(MessageCommands):
         self._can_undo(definition)
         id = f"undo:{self._ids.number('undo', definition.name)}"
         registered = self.ask(un.UndoRegistered(id, definition.name, args, self.state.latest), definition)
+        self.state.register(registered.id, definition)
         if context := copy_context():
             self.keep(registered.id, context)
         return registered.id

@@ -61,7 +61,7 @@ def _start_registered(
     commands: Commands, event: ev.CompensationScheduled, failures: int, due: int | None, unheard: int
 ) -> fx.StartCompensation:
     """The effect of an undo that the body has registered."""
-    activity = commands.state.registered(event.name)
+    activity = commands.state.registered(event.activity_id, event.name)
     if activity is None:
         raise NonDeterminismError(
             f"the activity {event.name!r} is registered as an undo and is to be carried out: give it to the app"
