@@ -198,7 +198,8 @@ def _entry(entry: Step | Note, start: int, now: int, prefix: str) -> Iterator[st
     child = f" {entry.instance_id}" if entry.instance_id else ""
     took = span((entry.ended_at if entry.ended_at is not None else now) - entry.began_at)
     at = _offset(entry.began_at, start, prefix)
-    yield wrapped(f"{at}  {entry.kind} {entry.id}{child}{undoes}: {entry.ended_as}, {took}", prefix)
+    named = f"{entry.name} ({entry.id})" if entry.undoes else entry.id
+    yield wrapped(f"{at}  {entry.kind} {named}{child}{undoes}: {entry.ended_as}, {took}", prefix)
     for failure in entry.failures:
         lasted = span(max(failure.at - failure.due, 0))
         unknown = ", outcome unknown" if failure.unknown else ""

@@ -131,7 +131,11 @@ SHOWN: Final = {
     "activity commit": Shown(nowhere="the log has the same events in fewer rows"),
     "activity pass_context": Shown(nowhere=UNRECORDED),
     "activity compensate": Shown(show="undoes shown_tried:1: completed", page="undoes shown_tried:1", nowhere=OPEN),
-    "compensation name": Shown(page="shown_refund", nowhere="the others name the activity that it undoes"),
+    "compensation name": Shown(
+        show="compensation shown_refund (compensate:shown_paid:1) undoes shown_paid:1",
+        page="shown_refund",
+        nowhere=OPEN,
+    ),
     "compensation retry": Shown("waits for attempt 2, due", "attempt 1 failed", "the bank is closed"),
     "call id": Shown(show="of-mine", page="of-mine", nowhere=OPEN),
     "call retry": RETRIED,
