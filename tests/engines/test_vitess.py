@@ -41,15 +41,24 @@ FEWEST: Final = 250
 
 
 @pytest.fixture(scope="module")
-def server() -> Generator[VitessServer]:
+def built() -> Generator[VitessServer]:
+    """A Vitess that was built here, not started."""
     try:
         made = private_server(Kind.VITESS)
-        assert isinstance(made, VitessServer)
-        made.start()
     except ServerUnavailableError as error:
         do_without(Kind.VITESS, error)
+    assert isinstance(made, VitessServer)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def server(built: VitessServer) -> VitessServer:
+    try:
+        built.start()
+    except ServerUnavailableError as error:
+        do_without(Kind.VITESS, error)
+    return built
 
 
 @asynccontextmanager
@@ -120,6 +129,7 @@ async def test_a_part_of_the_server_is_killed_under_load(server: VitessServer, w
         print(f"\nattempts in vain: {await field.check(ids, STEPS, interrupted=COUNT * STEPS)}")
 
 
+@pytest.mark.usefixtures("built")
 def test_a_part_of_the_suites_is_green() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--tier", "all"]
     ended = subprocess.run(
