@@ -1,7 +1,8 @@
 """The options of a start: their names and types, what they may be, and the value that travels.
 
-As in `_call_options`, nothing between `Workflow.options` and the first input of the instance names an option. A child's
-start takes them over the log of its parent, so an option that the child gets is a field of `ChildStarted` as well.
+As in `_call_options`, nothing between `Workflow.options` and the first input of the instance names an option. What an
+instance keeps of them (`KEPT`) is a field of the first input of each of its runs. A child's start takes them over the
+log of its parent, so it is a field of `ChildStarted` as well. Whatever makes one from the other takes all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from romancy.retry import Duration, seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["StartKeywords", "StartOptions"]
+__all__ = ["KEPT", "StartKeywords", "StartOptions", "kept"]
 
 _LONGEST: Final = 100 * 366 * 86_400.0
 _SECOND: Final = 1_000_000
@@ -59,6 +60,15 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
             else:
                 changes[option] = given
         return replace(self, **changes)
+
+
+KEPT: Final = ("headers", "limit")
+"""The options that an instance keeps, by the fields of `WorkflowStarted` and of `ChildStarted`."""
+
+
+def kept(source: object) -> dict[str, Any]:
+    """What options, the first input of a run or the start of a child have of `KEPT`."""
+    return {name: getattr(source, name) for name in KEPT}
 
 
 def _limit(given: Duration, what: str) -> int:

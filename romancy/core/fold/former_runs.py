@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from romancy._start_options import kept
 from romancy.core.fold.memory import Memory, Remembered
 from romancy.core.loop.calls import rules_after
 from romancy.core.words import events as ev
@@ -84,17 +85,16 @@ class FormerRuns:
             run=run,
             code=last.code,
             parent=last.parent,
-            headers=last.headers,
             runtime=last.runtime,
             budget=last.budget,
             rules=rules_after(last.rules),
             subscriptions=last.subscriptions,
-            limit=last.limit,
             seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
             unsure=unsure,
             gone=gone,
             by=by or ("" if last.parent is None else nonce),
             running=dict(running),
+            **kept(last),
         )
 
     def begin(self, event: ev.WorkflowRetried) -> Memory:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from romancy._start_options import kept
 from romancy.core.fold.answers import ActivityCall, ChildAnswer
 from romancy.core.fold.memory import what_of, without_number
 from romancy.core.loop.answer import Answer
@@ -78,7 +79,7 @@ class Commands(MessageCommands):
         else:
             id, instance_id = former.id, former.instance_id
         command = ev.ChildStarted(
-            id, definition.name, instance_id, input, given.delay, former is not None, given.headers, given.limit
+            id, definition.name, instance_id, input, given.delay, former is not None, **kept(given)
         )
         started = self.ask(command, definition)
         if self._children is NO_DICT:

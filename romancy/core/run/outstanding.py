@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from romancy._start_options import StartOptions
+from romancy._start_options import StartOptions, kept
 from romancy.core.words import effects as fx
 from romancy.core.words import events as ev
 from romancy.core.words import message_events as ms
@@ -82,7 +82,7 @@ def not_to_be_undone(activity: str) -> NonDeterminismError:
 
 def _start_child(commands: Commands, event: ev.ChildStarted) -> fx.StartChild:
     started = commands.started
-    given = StartOptions(delay=event.delay, headers=event.headers, limit=event.limit)
+    given = StartOptions(delay=event.delay, **kept(event))
     if event.again and isinstance(started, ev.WorkflowRetried):
         return fx.StartChild(
             event.id, event.workflow, event.instance_id, event.input, given, again=True, by=started.nonce,

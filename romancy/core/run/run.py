@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from romancy._start_options import kept
 from romancy.core.fold.kinds import FOLDS
 from romancy.core.fold.recall import Recall
 from romancy.core.fold.state import State
@@ -488,14 +489,13 @@ class Run:
             run=end.run,
             code=self._code or started.code,
             parent=started.parent,
-            headers=started.headers,
             runtime=self._runtime or started.runtime,
             budget=started.budget,
             rules=rules_after(started.rules),
             by=started.by,
-            limit=started.limit,
             deadline=started.deadline or (self._commands.began + started.limit if started.limit else 0),
             subscriptions=tuple(Subscription(*held) for held in self.state.subscriptions.items()),
+            **kept(started),
         )
 
     def _diverged(self, event: ev.Input, matcher: Matcher) -> DivergedError:
