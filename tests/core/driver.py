@@ -58,10 +58,12 @@ from romancy.core import (
     decode_commit,
     encode_commit,
 )
+from romancy.engine.activities.judging import failed_for_good, failed_once
 from romancy.retry import GiveUp, resolve
 from romancy.serialization import describe_exception, dumps
 
 if TYPE_CHECKING:
+    from romancy.serialization import ErrorInfo
     from romancy.session import Companion
     from romancy.workflow import Workflow
     from romancy_conformance.workflows import Scenario
@@ -417,16 +419,7 @@ class World:
             result = contextvars.copy_context().run(_call_as, context, definition.fn, args, kwargs)
         except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
             info = describe_exception(error, definition.given.raises)
-            decision = resolve(effect.definition.given.retry, self.script.retry).decide(effect.attempt, error)
-            if isinstance(decision, GiveUp):
-                return [ActivityFailed(at=self.now, id=effect.activity_id, error=info, attempts=effect.attempt)]
-            due = self.now + round(decision.delay * SECOND)
-            self._carry_out(id, msgspec.structs.replace(effect, attempt=effect.attempt + 1, due=due))
-            return [
-                ActivityAttemptFailed(
-                    at=self.now, id=effect.activity_id, attempt=effect.attempt, error=info, next_at=due
-                )
-            ]
+            return [self._failed(id, effect, info, error)]
         encoded = Raw(definition.signature.encode_result(result))
         return [ActivityCompleted(at=self.now, id=effect.activity_id, result=encoded, attempt=effect.attempt)]
 
@@ -437,17 +430,20 @@ class World:
             _call(definition.fn, *definition.arguments(effect.activity, effect.args, effect.result))
         except Exception as error:  # noqa: BLE001 - whatever a compensation raises is its outcome
             info = describe_exception(error, definition.given.raises)
-            decision = resolve(definition.given.retry, self.script.retry).decide(effect.attempt, error)
-            if isinstance(decision, GiveUp):
-                return [CompensationFailed(at=self.now, id=effect.compensation_id, error=info)]
-            due = self.now + round(decision.delay * SECOND)
-            self._carry_out(id, msgspec.structs.replace(effect, attempt=effect.attempt + 1, due=due))
-            return [
-                CompensationAttemptFailed(
-                    at=self.now, id=effect.compensation_id, attempt=effect.attempt, error=info, next_at=due
-                )
-            ]
+            return [self._failed(id, effect, info, error)]
         return [CompensationCompleted(at=self.now, id=effect.compensation_id, attempt=effect.attempt)]
+
+    def _failed(
+        self, id: str, effect: StartActivity | StartCompensation, info: ErrorInfo, error: Exception
+    ) -> ActivityAttemptFailed | CompensationAttemptFailed | ActivityFailed | CompensationFailed:
+        """What the engine makes of it; the next attempt is arranged if there is one."""
+        verdict = resolve(effect.definition.given.retry, self.script.retry).decide(effect.failed + 1, error)
+        if isinstance(verdict, GiveUp):
+            return failed_for_good(effect, info, now=self.now)
+        told = failed_once(effect, info, verdict.delay, now=self.now)
+        number, failed = effect.attempt + 1, effect.failed + 1
+        self._carry_out(id, msgspec.structs.replace(effect, attempt=number, failed=failed, due=told.next_at))
+        return told
 
 
 def _call_as(context: ActivityContext, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -15,12 +15,10 @@ from romancy.core import (
     Activation,
     ActivityCancelled,
     ActivityCompleted,
-    ActivityFailed,
     CancelActivity,
     ChildCompleted,
     ChildFailed,
     CompensationCompleted,
-    CompensationFailed,
     Effect,
     Input,
     LogEvent,
@@ -46,6 +44,7 @@ from romancy.core import (
     idempotency_key,
     replay,
 )
+from romancy.engine.activities.judging import failed_for_good
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ class Retries:
                 key = effect.key or idempotency_key(SELF, self._nonce(), id)
                 shop.undone.append((effect.activity_id, _given(effect.args), key))
                 if effect.name in shop.broken:
-                    return CompensationFailed(self.now, id, describe_exception(ValueError("cannot undo")))
+                    return failed_for_good(effect, describe_exception(ValueError("cannot undo")), now=self.now)
                 shop.gone.append(shop.undone[-1])
                 return CompensationCompleted(self.now, id)
             case StartTimer(timer_id=id, due=due):
@@ -252,7 +251,7 @@ class Retries:
         self.shop.calls.append((effect.name, args, key))
         if effect.name in self.shop.broken or _in(args, self.shop.broken_args):
             error = describe_exception(ValueError(f"{effect.name} is broken"))
-            return ActivityFailed(self.now, id, error, unknown=effect.name in self.shop.mute)
+            return failed_for_good(effect, error, now=self.now, unknown=effect.name in self.shop.mute)
         self.shop.succeeded.append(self.shop.calls[-1])
         return ActivityCompleted(self.now, id, Raw(msgspec.json.encode(f"{effect.name} {len(self.shop.calls)}")))
 

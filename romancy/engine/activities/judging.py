@@ -29,12 +29,14 @@ from romancy.retry import GiveUp, Retry, resolve
 from romancy.serialization import describe_exception
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from romancy.core import Input, StartActivity
     from romancy.engine.activities.attempt import Attempt
     from romancy.retry import RetryPolicy
     from romancy.serialization import ErrorInfo
 
-__all__ = ["ends_the_process", "failed_for_good", "judged"]
+__all__ = ["ends_the_process", "failed_for_good", "failed_once", "judged"]
 
 
 def ends_the_process(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
@@ -103,19 +105,35 @@ def judged(
     if isinstance(verdict, GiveUp):
         failed = failed_for_good(effect, info, now=now, queued=attempt.queued, unknown=unknown)
         return as_caught(failed, definition, named, raised) if isinstance(failed, ActivityFailed) else failed
-    next_at = now + round(verdict.delay * 1_000_000)
+    details = None if port is None else port.details
+    return failed_once(effect, info, verdict.delay, now=now, details=details, queued=attempt.queued, unknown=unknown)
+
+
+def failed_once(
+    effect: StartActivity | StartCompensation,
+    info: ErrorInfo,
+    delay: float,
+    *,
+    now: int,
+    details: Raw | None = None,
+    queued: int = 0,
+    unknown: bool = False,
+) -> ActivityAttemptFailed | CompensationAttemptFailed:
+    """The input that reports a failed attempt which another one follows. Without `details`, those of before stay."""
+    next_at = now + round(delay * 1_000_000)
     if isinstance(effect, StartCompensation):
+        id = effect.compensation_id
         return CompensationAttemptFailed(
-            at=now, id=attempt.id, attempt=effect.attempt, error=info, next_at=next_at, queued=attempt.queued
+            at=now, id=id, attempt=effect.attempt, error=info, next_at=next_at, queued=queued
         )
     return ActivityAttemptFailed(
         at=now,
-        id=attempt.id,
+        id=effect.activity_id,
         attempt=effect.attempt,
         error=info,
         next_at=next_at,
-        details=effect.details if port is None or port.details is None else port.details,
-        queued=attempt.queued,
+        details=effect.details if details is None else details,
+        queued=queued,
         unknown=unknown,
     )
 
