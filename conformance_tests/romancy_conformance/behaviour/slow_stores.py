@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from romancy.storage.protocol import Store
+    from romancy.storage.records import ClaimRequest, Work
 
 __all__ = ["SOON", "Losing", "Slow", "stores"]
 
@@ -33,6 +34,8 @@ class Slow(WrappedStore):
         self.free = asyncio.Event()
         self.free.set()
         self.waits = asyncio.Event()
+        self.brought = asyncio.Event()
+        """Set when a claim has brought mail."""
         self.refuses = False
 
         self.loses = False
@@ -44,6 +47,12 @@ class Slow(WrappedStore):
     async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
         async with self._store.rooms.sessions.begin(**options) as session:
             yield Losing(session, self)
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        work = await self._store.claim(request)
+        if work.mail:
+            self.brought.set()
+        return work
 
     async def commit(self, batch: Any, /, **options: Any) -> Any:
         if not self.free.is_set() and any(item.seq > 1 for item in batch):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from romancy import Romancy, WorkflowCancelledError, WorkflowContext, activity, activity_context, workflow
 from romancy_conformance.behaviour.slow_stores import SOON, Slow, stores
+from romancy_conformance.behaviour.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 __all__ = ["stores"]
 
 doors: list[asyncio.Event] = []
+passed = threading.Event()
+"""The second activity ends."""
 
 
 @activity
@@ -25,6 +29,7 @@ async def recur_first() -> None:
 @activity
 async def recur_second(*, in_session: bool) -> None:
     await doors[-1].wait()
+    passed.set()
     if in_session:
         await activity_context().session()
 
@@ -59,6 +64,7 @@ async def recur_timed(ctx: WorkflowContext, run: int) -> str:
 async def under_way(app: Romancy, kind: Any, store: Slow) -> Any:
     """The first activity's end is being written; what follows waits for it."""
     doors.append(asyncio.Event())
+    passed.clear()
     store.free.clear()
     handle = await app.start(kind, 1)
     await asyncio.wait_for(store.waits.wait(), SOON)
@@ -68,9 +74,9 @@ async def under_way(app: Romancy, kind: Any, store: Slow) -> Any:
 
 async def test_a_cancellation(app: Romancy, stores: list[Slow]) -> None:
     handle = await under_way(app, recur_cancelled, stores[0])
-    await asyncio.sleep(0.1)
+    await until(passed.is_set)
     await handle.cancel()
-    await asyncio.sleep(0.5)
+    await asyncio.wait_for(stores[0].brought.wait(), SOON)
     stores[0].free.set()
 
     with pytest.raises(WorkflowCancelledError):

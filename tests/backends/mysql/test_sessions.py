@@ -40,6 +40,19 @@ async def call(method: Callable[..., Any], *arguments: object) -> None:
         await answer
 
 
+_WAITING = (
+    b"select count(*) from information_schema.innodb_trx t join information_schema.processlist p "
+    b"on p.id = t.trx_mysql_thread_id where p.db = database() and t.trx_state = 'LOCK WAIT'"
+)
+
+
+async def waits_for_a_lock(store: MySQLStore) -> bool:
+    """Whether a transaction in this database does."""
+    async with store.database.work.borrow() as other:
+        (answer,) = await other.run(_WAITING, "test")
+    return int(answer.rows[0][0]) > 0
+
+
 async def count(wire: Wire, condition: str = "true") -> int:
     (answer,) = await wire.run(f"select count(*) from things where {condition}".encode(), "test")  # noqa: S608
     return int(answer.rows[0][0])
@@ -196,7 +209,9 @@ async def test_a_beginning_that_waits_too_long_is_no_fault_of_the_activity(actor
         assert [{"one": 1}] == await session.fetch_all("select 1 as one")
 
 
-async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(actor: Actor, wire: Wire) -> None:
+async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(
+    actor: Actor, store: MySQLStore, wire: Wire
+) -> None:
     """A9: the victim's transaction is gone, so later statements would commit one by one."""
     begun = await actor.begin()
     async with actor.store.rooms.sessions.begin() as session:
@@ -205,7 +220,9 @@ async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(actor
         await wire.run(b"insert into things values ('x', 1), ('y', 1), ('z', 1)", "test")  # the heavier one survives
         await wire.run(b"update things set n = 6 where k = 'b'", "test")
         crossing = asyncio.create_task(wire.run(b"update things set n = 6 where k = 'a'", "test"))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(60):
+            while not await waits_for_a_lock(store):  # noqa: ASYNC110 - asked of the server
+                await asyncio.sleep(0.05)
         try:
             async with session.savepoint():
                 await session.execute("update things set n = 5 where k = 'b'")
