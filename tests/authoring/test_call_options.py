@@ -64,7 +64,7 @@ def test_an_activity_as_an_undo_has_what_an_undo_has() -> None:
     declared = activity(retry=RetryPolicy.none(), timeout=5, transactional=False, raises=[OSError], commit="lazy")(work)
 
     assert UndoByActivity(declared.options(timeout=9)).given == ActivityOptions(
-        retry=RetryPolicy.none(), timeout=5, transactional=False
+        retry=RetryPolicy.none(), timeout=9, transactional=False
     )
 
 

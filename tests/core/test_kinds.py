@@ -72,7 +72,7 @@ def test_the_engine_has_an_effect_for_each_command_on_which_it_acts() -> None:
 
 def test_hooks_hear_of_each_attempt_and_each_wait() -> None:
     unheard = set(get_args(Part)) - {*WORK, *WAITS}
-    own = {"WorkflowStarted", "WorkflowRetried", "WorkflowResumed", "WorkflowContinued"}
+    own = {"WorkflowStarted", "WorkflowRetried", "WorkflowResumed", "WorkflowContinued", "ProgressReported"}
 
     assert unheard == {"joining", "listing"}
     assert names(Observer.rules) == own | calls(WORK, Fails, Ends) | calls(WAITS, Begins, Ends)

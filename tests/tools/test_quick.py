@@ -93,6 +93,24 @@ def test_a_change_needs_its_functions_its_users_and_its_adapter(root: Path) -> N
     )
 
 
+def test_a_change_needs_the_tests_that_are_about_its_module(root: Path) -> None:
+    """Of a table in it, no test enters anything. Whatever changes in the library, the reference may tell of it."""
+    (root / "tests").mkdir()
+    for name, imported in {"box": "box", "other": "other", "few": "few"}.items():
+        (root / "tests" / f"test_{name}.py").write_text(f"from romancy.{imported} import LIMIT\n")
+    for number in range(4):
+        (root / "tests" / f"test_many_{number}.py").write_text("from romancy.many import LIMIT\n")
+    reference = "tests/project/test_reference.py"
+    tests = {reference, *(f"tests/{file.name}" for file in (root / "tests").glob("test_*.py"))}
+    for name in ("few", "many"):
+        (root / "romancy" / f"{name}.py").write_text("LIMIT = 4\n")
+
+    wanted = needs(root, "HEAD", ["romancy/few.py", "romancy/many.py"], [], tests)
+
+    assert wanted.about == {"tests/test_few.py", reference}
+    assert [UNIT] == choose(RECORDED, Needs(about=frozenset({"tests/b/test_b.py"})), 5.0)
+
+
 def test_what_is_not_python_concerns_its_package(root: Path) -> None:
     recorded = ["romancy/dashboard/page.py::show", "romancy/dashboard.py::show"]
 
