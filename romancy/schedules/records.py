@@ -13,6 +13,7 @@ from romancy.event import EventType
 
 __all__ = [
     "ORDER",
+    "PREFIX",
     "WORKFLOW",
     "Backfill",
     "Change",
@@ -33,7 +34,7 @@ __all__ = [
 
 WORKFLOW: Final = "romancy.schedule"
 """The workflow whose instances are the schedules."""
-_PREFIX: Final = "schedule:"
+PREFIX: Final = "schedule:"
 _NOTHING: Final = Raw(b"null")
 _MOST_RUNS: Final = 10
 """How many of its last runs a schedule tells."""
@@ -166,9 +167,9 @@ ORDER: Final[EventType[Order]] = EventType("romancy.schedule", Order)
 
 def instance_of(schedule_id: str) -> str:
     """The id of the instance that is this schedule."""
-    return _PREFIX + schedule_id
+    return PREFIX + schedule_id
 
 
 def schedule_of(instance_id: str) -> str:
     """The id of the schedule that this instance is."""
-    return instance_id.removeprefix(_PREFIX)
+    return instance_id.removeprefix(PREFIX)

@@ -15,6 +15,7 @@ import pytest
 from romancy import Romancy, UsageError
 from romancy.testing import Faults, simulate
 from romancy.testing.simulating import nurseries
+from romancy.testing.simulating.nurseries import Nursery
 from tests.testing import simulated
 
 if TYPE_CHECKING:
@@ -189,6 +190,39 @@ def test_the_calls_of_a_client_fail_only_if_its_faults_say_so() -> None:
     text = told([simulated.order], simulated.starts_one, seeds=4, faults=Faults(**given, client=True))
 
     assert "client: OutcomeUnknownError: start: the database has not answered" in text
+
+
+@pytest.mark.parametrize("client", [False, True])
+def test_where_no_process_can_be_forked_the_same_case_gives_the_same_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, client: bool
+) -> None:
+    """Each case has an interpreter of its own there, also those that look for a smaller one."""
+    lost = Faults(lost=1.0, deaths=1, client=client)
+    given = ([simulated.careless], simulated.starts_careless) if not client else ([simulated.order], simulated.shop)
+    forked = _report(*given, faults=lost)
+    (tmp_path / "sitecustomize.py").write_text("import os\n\nif hasattr(os, 'fork'):\n    del os.fork\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(nurseries, "_FORKS", False)
+    begun: list[Nursery] = []
+    begin = Nursery._begun  # pyright: ignore[reportPrivateUsage] - its calls are counted
+
+    def counted(self: Nursery) -> subprocess.Popen[bytes]:
+        begun.append(self)
+        return begin(self)
+
+    monkeypatch.setattr(Nursery, "_begun", counted)
+
+    assert forked == _report(*given, faults=lost)
+    assert len(begun) > 3
+
+
+def _report(workflows: list[Any], client: Any, **options: Any) -> str:
+    """What four seeds find: the text of the first finding, or what was played."""
+    check = simulated.charged_once if client is simulated.starts_careless else None
+    try:
+        return str(simulate(workflows, client, seeds=4, check=check, **options))
+    except AssertionError as error:
+        return str(error)
 
 
 def test_faults_that_cannot_be_are_refused() -> None:

@@ -38,6 +38,7 @@ class Planted(Struct, frozen=True, kw_only=True):
 
 _ENGINE: Final = "romancy/engine"
 _WORKER: Final = f"{_ENGINE}/worker"
+_SCHEDULES: Final = "romancy/schedules"
 
 PLANTED: Final = (
     Planted(
@@ -419,5 +420,61 @@ PLANTED: Final = (
         file=f"{_WORKER}/orphans.py",
         text="if row.parent is None or not await _is_orphan(store, found, row.parent):",
         replacement="if row.parent is None:",
+    ),
+    Planted(
+        name="schedule: what comes behind a deletion starts runs",
+        file=f"{_SCHEDULES}/keeper.py",
+        text="            case _ if self._progress.deleted:\n                pass  # it came behind the deletion\n",
+        replacement="",
+        shapes="scheduled",
+        mend=True,
+    ),
+    Planted(
+        name="schedule: a declaration does not see the orders before it",
+        file=f"{_SCHEDULES}/handle.py",
+        text='any(one.name == ORDER.name or one.kind == "sealed" for one in instance.untaken or ())',
+        replacement="False",
+        shapes="scheduled",
+        mend=True,
+    ),
+    Planted(
+        name="schedule: a declaration is sent to an instance that is about to end",
+        file="romancy/app.py",
+        text="if await is_about_to_end(self, definition.id):",
+        replacement="if False:",
+        shapes="scheduled",
+        mend=True,
+    ),
+    Planted(
+        name="schedule: a pause forgets what is late",
+        file=f"{_SCHEDULES}/keeper.py",
+        text="                await self._start_what_is_due()\n                self._now(paused=order.note",
+        replacement="                self._now(paused=order.note",
+        shapes="scheduled",
+    ),
+    Planted(
+        name="schedule: it goes on where it was paused",
+        file=f"{_SCHEDULES}/keeper.py",
+        text="self._now(paused=None, since=self._ctx.now())",
+        replacement="self._now(paused=None)",
+        shapes="scheduled",
+    ),
+    Planted(
+        name="schedule: a change takes effect when a worker hears of it",
+        file=f"{_SCHEDULES}/keeper.py",
+        text="since=max(decided, begins(order.definition.options.timing, declared_at))",
+        replacement="since=self._ctx.now()",
+        shapes="scheduled",
+    ),
+    Planted(
+        name="taken: what was found of the ids of children is forgotten when a read fails",
+        file=f"{_WORKER}/worker.py",
+        text="            find = partial(self._find_taken_children, _children_in(prepared))\n",
+        replacement=(
+            "            async def find() -> None:\n"
+            "                await self._find_taken_children(_children_in(prepared))\n\n"
+        ),
+        shapes="scheduled",
+        mend=True,
     ),
 )

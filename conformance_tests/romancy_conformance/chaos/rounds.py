@@ -16,6 +16,8 @@ from msgspec import Struct
 from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, UsageError
 from romancy.engine.surroundings import here
 from romancy.query import one_of
+from romancy.schedules.keeper import with_keeper
+from romancy.schedules.records import PREFIX
 from romancy.serialization import Codecs
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
@@ -422,9 +424,10 @@ class Round:
     async def _violations(self) -> list[Finding]:
         """Return what contradicts itself in the tables; those of the shapes' workflows are replayed."""
         workflows = {each.name: each for sealed in (False, True) for each in workflows_of(sealed=sealed)}
-        complaints = await self._insist(lambda: sweep(self._store, workflows, codecs=Codecs.of([Sealing()])))
-        ours = [each for each in complaints if each.instance_id.startswith(self._plan.seed)]  # not the ledger's own
-        return [Finding("invariant", each.instance_id, each.what) for each in ours]
+        codecs, ours = Codecs.of([Sealing()]), (self._plan.seed, PREFIX + self._plan.seed)  # not the ledger's own
+        complaints = await self._insist(lambda: sweep(self._store, with_keeper(workflows), codecs=codecs))
+        found = [each for each in complaints if each.instance_id.startswith(ours)]
+        return [Finding("invariant", each.instance_id, each.what) for each in found]
 
     async def _keep_log(self, instance_id: str) -> None:
         """Keep the log of an instance with a finding, for people to read."""

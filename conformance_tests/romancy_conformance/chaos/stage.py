@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,11 +25,21 @@ class Stage:
     def __init__(self) -> None:
         self.moment: Callable[[], float] = time.monotonic
         """A clock, in seconds, that is the same in all processes."""
+        self.zero = time.time() - time.monotonic()
+        """The time of day, in seconds since 1970, at which `moment` was 0."""
+        self.behind: Callable[[], float] = float
+        """By how many seconds the database's clock has told too little until now, at most."""
+        self.is_quick = False
+        """Whether time passes in no time."""
         self.process: Callable[[], int] = os.getpid
         self.threads = True
         """Whether plain functions run on threads, where they may wait."""
         self.most = 40
         """The most activities of an instance of a shape. It is stopped after a time in proportion."""
+
+    def time_of_day(self, moment: float) -> datetime:
+        """The true time of day at such a moment."""
+        return datetime.fromtimestamp(self.zero + moment, UTC)
 
 
 stage = Stage()

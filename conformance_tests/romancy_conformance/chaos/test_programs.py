@@ -108,9 +108,17 @@ def test_who_keeps_a_place_until_another_instance_has_done_something() -> None:
 
 def test_ids_are_purged_or_programs_recur() -> None:
     """A purge removes the rows of finished runs."""
-    every = frozenset(SHAPES)
+    every = frozenset(SHAPES) - {"scheduled"}
     rounds = [drawn(f"seed-{number}", every, frozenset()) for number in range(100)]
 
     assert {(every, frozenset({"recur"})), (every - {"purged"}, frozenset[str]())} == set(rounds)
     assert (frozenset({"purged"}), frozenset({"recur"})) == drawn("seed", frozenset({"purged"}), frozenset())
     assert (every, frozenset({"recur"})) == drawn("seed-1", every, frozenset({"recur"}))
+
+
+def test_there_are_schedules_or_something_is_sealed() -> None:
+    """Each app of a worker keeps schedules, and the one without the codec cannot read what the other writes."""
+    every, sealed = frozenset(SHAPES) - {"purged"}, {name for name, shape in SHAPES.items() if shape.sealed}
+    rounds = {drawn(f"seed-{number}", every, frozenset())[0] for number in range(100)}
+
+    assert {every - {"scheduled"}, every - sealed} == rounds

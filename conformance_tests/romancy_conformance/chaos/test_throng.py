@@ -19,7 +19,7 @@ from romancy_conformance.chaos.shapes.throng import Throng
 from romancy_conformance.chaos.stage import APPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from romancy_conformance.chaos.judge import Finding
@@ -37,13 +37,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def play(url: str, folder: Path, shapes: Iterable[str], instances: int) -> list[Finding]:
+async def play(url: str, folder: Path, shapes: Collection[str], instances: int) -> list[Finding]:
     """Play instances of these shapes, with a worker in this process."""
     outside[:] = [folder / OUTSIDE]
     throng = Throng("throng", shapes, instances, folder)
     store = create_store(url)
     await store.open()
-    sealing = Romancy(url, workflows=workflows_of(sealed=True), codecs=[Sealing()])
+    seals = any(SHAPES[name].sealed for name in shapes)
+    sealing = Romancy(url, workflows=workflows_of(sealed=True), codecs=[Sealing()], worker=seals)
     apps = {False: Romancy(url, workflows=workflows_of(sealed=False)), True: sealing}
     APPS.set(apps)  # before the workers begin, whose activities see it
     async with apps[False], sealing:
@@ -53,8 +54,12 @@ async def play(url: str, folder: Path, shapes: Iterable[str], instances: int) ->
     return found
 
 
-async def test_nothing_is_found(storage_url: str, tmp_path: Path) -> None:
-    assert [] == await play(storage_url, tmp_path, SHAPES, 2 * len(SHAPES))
+@pytest.mark.parametrize("sealing", [True, False])
+async def test_nothing_is_found(storage_url: str, tmp_path: Path, *, sealing: bool) -> None:
+    """Either something is sealed, or there are schedules."""
+    shapes = [name for name, shape in SHAPES.items() if (name != "scheduled" if sealing else not shape.sealed)]
+
+    assert [] == await play(storage_url, tmp_path, shapes, 2 * len(shapes))
 
 
 def _twice(name: str, line: Any) -> None:

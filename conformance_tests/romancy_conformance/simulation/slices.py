@@ -110,6 +110,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
     for weather in (cluster.weather, abroad):
         draw(weather, chance, plan.kept.weather)
     stage.moment, stage.threads, stage.most = lambda: world.now / SECOND, False, _MOST
+    stage.zero, stage.behind, stage.is_quick = 0.0, lambda: cluster.clock.most_behind / SECOND, True
     stage.process = lambda: processes.turning.pid if processes.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
     with ExitStack() as stack:

@@ -52,7 +52,7 @@ def main() -> None:
             return  # the other process reads that nothing more comes
 
 
-if sys.platform == "win32":
+if sys.platform == "win32" or not hasattr(os, "fork"):
 
     def _forked(given: Given, case: Case, answers: BinaryIO) -> bool:
         """Play the case in this process, which ends with it."""

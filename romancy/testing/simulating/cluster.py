@@ -26,10 +26,17 @@ class StoreClock:
         self._world = world
         self._behind = 0
         self._stands_at: int | None = None
+        self._most_behind = 0
 
     def now(self) -> int:
         """What it tells."""
         return (self._world.now if self._stands_at is None else self._stands_at) - self._behind
+
+    @property
+    def most_behind(self) -> int:
+        """By how many microseconds it has been behind the true time until now, at most."""
+        self._most_behind = max(self._most_behind, self._world.now - self.now())
+        return self._most_behind
 
     def stand(self) -> None:
         """Tell the time of now until `go_on`."""
@@ -37,6 +44,7 @@ class StoreClock:
 
     def go_on(self) -> None:
         """Tell the right time, if it has not been set back."""
+        self._most_behind = self.most_behind
         self._stands_at = None
 
     def set_back(self, by: int) -> None:

@@ -34,9 +34,7 @@ async def test_no_lane_has_more_inside_than_allowed_whatever_becomes_of_the_work
     seed = random.randrange(1 << 32)
     workers = [await field.worker("--lease", "3") for _ in range(3)]
     ids = [f"{key}.{number}" for number in range(EACH) for key in range(KEYS)]
-    await field.app.start_many(
-        [faulty_lane.options(instance_id=one).bind(one.partition(".")[0], 0.3) for one in ids]
-    )
+    await field.app.start_many([faulty_lane.options(instance_id=one).bind(one.partition(".")[0], 0.3) for one in ids])
     over = asyncio.create_task(field.all_ended())
     harms = await harmed(field, workers, random.Random(seed), over)
     await over

@@ -10,6 +10,7 @@ from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
 from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.retried import Retried
+from romancy_conformance.chaos.shapes.scheduled import Scheduled
 from romancy_conformance.chaos.shapes.small import Small
 from romancy_conformance.chaos.shapes.stopped import Stopped
 from romancy_conformance.chaos.shapes.told import Told
@@ -22,6 +23,8 @@ __all__ = ["SHAPES", "drawn", "workflows_of"]
 
 _PURGES: Final = 0.3
 """The share of rounds with all shapes in which ids are purged."""
+_SCHEDULES: Final = 0.3
+"""The share of rounds with all shapes in which there are schedules."""
 
 _ALL: tuple[Shape, ...] = (
     *(Stopped(how) for how in ("cancel", "terminate", "limit", "deadline", "sibling", "gather")),
@@ -34,6 +37,7 @@ _ALL: tuple[Shape, ...] = (
     Small(),
     Limited(),
     Purged(),
+    Scheduled(),
 )
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 
@@ -42,8 +46,12 @@ def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[f
     """Return which of these shapes a round plays, and what its programs are without.
 
     A purge also removes rows of finished runs, of any instance, and the judge needs those of programs that recur. So
-    either ids are purged, or programs recur.
+    either ids are purged, or programs recur. Each app of a worker keeps all schedules, and the one that seals writes
+    what the other cannot read. So either there are schedules, or something is sealed.
     """
+    sealed = {name for name in shapes if SHAPES[name].sealed}
+    if sealed and "scheduled" in shapes:
+        shapes -= sealed if random.Random(f"schedules {seed}").random() < _SCHEDULES else {"scheduled"}
     if "purged" not in shapes or "recur" in without:
         return shapes, without
     if len(shapes) == 1 or random.Random(f"purges {seed}").random() < _PURGES:

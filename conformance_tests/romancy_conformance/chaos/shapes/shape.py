@@ -42,7 +42,7 @@ class Scene:
         app: Romancy,
         store: Store,
         folder: Path,
-        find: Callable[[str, str], None],
+        find: Callable[[str, str, str], None],
         *,
         lives: Lives,
     ) -> None:
@@ -54,9 +54,9 @@ class Scene:
         self._find = find
         self.lives = lives
 
-    def find(self, kind: str, text: str) -> None:
-        """Note what is not as it must be."""
-        self._find(kind, text)
+    def find(self, kind: str, text: str, instance: str = "") -> None:
+        """Note what is not as it must be, of another instance than that of the shape if it is named."""
+        self._find(kind, text, instance or self.path)
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call that may be repeated, until the database has answered."""

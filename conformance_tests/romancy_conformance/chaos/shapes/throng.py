@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy import StorageUnavailableError
+from romancy.schedules.records import PREFIX
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.judge import Finding
 from romancy_conformance.chaos.shapes.acts import Act, Stood, read_acts
@@ -54,7 +55,8 @@ class Throng:
 
     def describe(self, instance: str) -> str:
         """Describe the instance of a finding, or return nothing for another one."""
-        return next((f"shape {name}: {path}" for path, name in self.cast if f"{instance}.".startswith(f"{path}.")), "")
+        of = f"{instance.removeprefix(PREFIX)}."
+        return next((f"shape {name}: {path}" for path, name in self.cast if of.startswith(f"{path}.")), "")
 
     async def play(self, apps: Mapping[bool, Romancy], store: Store, patience: float) -> None:
         """Play all instances to their ends, many at once. `apps`: the one that seals (True), and the other."""
@@ -64,8 +66,8 @@ class Throng:
             async with self._places:
                 chance = random.Random(f"{self._seed} {path}")
 
-                def find(kind: str, text: str) -> None:
-                    self.findings.append(Finding(kind, path, text))
+                def find(kind: str, text: str, instance: str = path) -> None:
+                    self.findings.append(Finding(kind, instance, text))
 
                 shape = SHAPES[name]
                 scene = Scene(path, chance, apps[shape.sealed], store, self._folder, find, lives=self._lives[path])
