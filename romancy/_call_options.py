@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import force_setattr, replace
 
 from romancy.errors import RegistrationError, UsageError
-from romancy.limit import Limit, limits_of
+from romancy.limit import Limit
 from romancy.retry import Duration, RetryPolicy, policy, seconds
 
 if TYPE_CHECKING:
@@ -121,8 +121,6 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
                 f"{where}: with commit='lazy' a crash runs the activity again, and at_most_once=True never does; "
                 "leave one of them out"
             )
-        if given := checked.get("limits"):
-            checked["limits"] = limits_of(given, where, callable_keys=True)
         checked["raises"] = tuple(cast("list[type[Exception]]", raises))
         checked["retry"] = policy(checked.get("retry"))
         for option in ("timeout", "heartbeat_timeout"):

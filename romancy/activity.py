@@ -51,6 +51,7 @@ from romancy.declaring.callables import (
 from romancy.declaring.compensation import Compensation
 from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
 from romancy.declaring.inner_calls import say_called_by_an_activity
+from romancy.declaring.limit_keys import key_of, limits_of
 from romancy.declaring.limited import within
 from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
@@ -104,7 +105,10 @@ class Activity(Generic[P, R_co]):
     ) -> None:
         check_function(fn, "activity")
         self.name = name_of(fn, options.pop("name", None), "activity")
-        self.declared = ActivityOptions.declared(options, self.name, f"@activity on {fn.__qualname__}")
+        where = f"@activity on {fn.__qualname__}"
+        if "limits" in options:
+            options["limits"] = limits_of(options["limits"], where, callable_keys=True)
+        self.declared = ActivityOptions.declared(options, self.name, where)
         """Its options. Copies made by `options` share them."""
         self.given = self.declared
         """The options of a call: those of the declaration, and what `options` and `or_default` have changed."""
@@ -193,7 +197,7 @@ class Activity(Generic[P, R_co]):
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)
         if limits := self.given.limits:
-            wanted = [limit.place(limit.key_of(encoded, args, kwargs)) for limit in limits]
+            wanted = [limit.place(key_of(limit, encoded, args, kwargs)) for limit in limits]
             del args, kwargs
             return await within(commands, wanted, partial(commands.activity, self, encoded))
         del args, kwargs  # free the arguments: the call may wait for days

@@ -8,23 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from romancy.errors import QueryError, RegistrationError, UsageError
+from romancy.errors import RegistrationError, UsageError
 from romancy.retry import Duration, seconds
-from romancy.storage.admission import MOST_BEGINS
-from romancy.storage.query import parse_path
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from msgspec import Raw
-
-__all__ = ["Limit", "Wanted", "limits_of", "text_of_key"]
+__all__ = ["Limit", "Wanted", "text_of_key"]
 
 _LONGEST_NAME: Final = 100
+_MOST_BEGINS: Final = 1000
+"""Upper bound on the places that a rate gives in one period: a lane notes so many times."""
 _LONGEST_PERIOD: Final = timedelta(days=31).total_seconds()
 
 
@@ -71,8 +66,8 @@ class Limit:
         if concurrency is not None:
             _check_count(concurrency, f"{what}: concurrency=")
         object.__setattr__(self, "_period", 0 if rate is None else _period(rate, what))
-        if key is not None and not callable(key):
-            _check_path(key, what)
+        if key is not None and not callable(key) and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
         for field, value in (("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate)):
             object.__setattr__(self, field, value)
 
@@ -82,26 +77,6 @@ class Limit:
         """A place, of those with this key."""
         rate = 0 if self.rate is None else self.rate[0]
         return Wanted(self.name, key, self.concurrency or 0, rate, self._period)
-
-    def key_of(self, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str:
-        """The key of a call with these arguments. `raw` is their stored form. Raises UsageError if there is none."""
-        if self.key is None:
-            return ""
-        if callable(self.key):
-            return text_of_key(self.key(*args, **(kwargs or {})), self.name)
-        return text_of_key(_at(msgspec.json.decode(raw), parse_path(self.key)), self.name, self.key)
-
-
-def _at(document: object, names: Sequence[str]) -> object:
-    """The value at a path. It may begin within the only parameter."""
-    found: object = document
-    if isinstance(document, dict):
-        members = cast("dict[str, object]", document)
-        if names[0] not in members and len(members) == 1:
-            (found,) = members.values()
-    for name in names:
-        found = cast("dict[str, object]", found).get(name) if isinstance(found, dict) else None
-    return found
 
 
 def text_of_key(value: object, limit: str, path: str = "") -> str:
@@ -115,25 +90,6 @@ def text_of_key(value: object, limit: str, path: str = "") -> str:
         f"limit {limit!r}: its key{where} is {type(value).__name__ if value is not None else 'missing or null'}; "
         "a key is a text, a number without fraction or a truth value"
     )
-
-
-def limits_of(given: object, where: str, *, callable_keys: bool) -> tuple[Limit, ...]:
-    """The limits of a declaration, in the order in which they are taken. Raises RegistrationError."""
-    if isinstance(given, Limit):
-        raise RegistrationError(f"{where}: limits= takes a list of limits, as in limits=[Limit(…)]")
-    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Limit) for one in cast("list[object]", given)):
-        raise RegistrationError(f"{where}: limits= takes a list of limits, not {given!r}")
-    limits = cast("Sequence[Limit]", given)
-    names = [one.name for one in limits]
-    for one in limits:
-        if names.count(one.name) > 1:
-            raise RegistrationError(f"{where}: limits= has {one.name!r} twice; one demand has one place of a limit")
-        if callable(one.key) and not callable_keys:
-            raise RegistrationError(
-                f"{where}: the key of limit {one.name!r} is a function; that of a workflow is a path of its input, "
-                "such as key='customer.id', which any program can read"
-            )
-    return tuple(sorted(limits, key=lambda one: one.name))
 
 
 def _checked_name(name: object) -> str:
@@ -157,9 +113,9 @@ def _period(rate: object, what: str) -> int:
         raise RegistrationError(f"{what}: rate= is a number and a period, as in rate=(10, 60) for ten a minute")
     count, period = cast("tuple[int, Duration]", rate)
     _check_count(count, f"{what}: the number of rate=")
-    if count > MOST_BEGINS:
+    if count > _MOST_BEGINS:
         raise RegistrationError(
-            f"{what}: rate= allows {count:,} in a period, at most {MOST_BEGINS:,} can be counted; "
+            f"{what}: rate= allows {count:,} in a period, at most {_MOST_BEGINS:,} can be counted; "
             "divide the number and the period by the same"
         )
     try:
@@ -169,12 +125,3 @@ def _period(rate: object, what: str) -> int:
     if not 0.001 <= length <= _LONGEST_PERIOD:  # noqa: PLR2004 - a millisecond
         raise RegistrationError(f"{what}: the period of rate= is between a millisecond and 31 days, not {length:g} s")
     return round(length * 1_000_000)
-
-
-def _check_path(key: object, what: str) -> None:
-    if not isinstance(key, str):
-        raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
-    try:
-        parse_path(key)
-    except QueryError as error:
-        raise RegistrationError(f"{what}: key=: {error}") from None

@@ -42,9 +42,9 @@ from romancy.declaring.callables import (
 )
 from romancy.declaring.expected_names import OF_WORKFLOWS, answer_names
 from romancy.declaring.fingerprint import fingerprint
+from romancy.declaring.limit_keys import key_of, limits_of
 from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
-from romancy.limit import limits_of
 from romancy.registry import declare
 from romancy.serialization import Signature
 from romancy.storage.limits import MEASURED_BYTES, check_id
@@ -227,7 +227,7 @@ class Workflow(Generic[P, R_co]):
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
         input = self.encode(args, kwargs)
         for limit in self.limits:
-            if commands.has_for_the_whole(limit.name, limit.key_of(input)):
+            if commands.has_for_the_whole(limit.name, key_of(limit, input)):
                 raise UsageError(
                     f"workflow {self.name} was called by {commands.started.workflow}, which has the place under limit "
                     f"{limit.name!r} until it ends: parent and child would wait for each other; give them limits of "
@@ -246,7 +246,7 @@ class Workflow(Generic[P, R_co]):
         if len(raw) > MEASURED_BYTES:
             check_large(raw, f"input of workflow {self.name}", stored)
         for limit in self.limits:
-            limit.key_of(raw)
+            key_of(limit, raw)
         return Raw(raw)
 
     def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
@@ -267,7 +267,7 @@ class Workflow(Generic[P, R_co]):
         args, kwargs = self.signature.decode_arguments(input)
         context = WorkflowContext(commands, self.name)
         if self.limits or commands.matcher is not None:
-            declared = [limit.place(limit.key_of(input)) for limit in self.limits]
+            declared = [limit.place(key_of(limit, input)) for limit in self.limits]
             if commands.next_of_the_whole(declared, "") is not None:
                 return within_all(commands, declared, partial(self._fn, context, *args, **kwargs))
         return self._fn(context, *args, **kwargs)  # type: ignore[no-any-return]

@@ -53,7 +53,7 @@ INTERNAL = {
     "Codecs": {"ids", "of", "stored_size", "unwrap", "wrap"},
     "Instance": {"of", "raw_input"},
     "InstanceFilter": {"among", "of", "query", "statuses"},
-    "Limit": {"key_of", "place"},
+    "Limit": {"place"},
     "RetryPolicy": {"decide", "delay"},
     "Schedule": {"of"},
     "Romancy": {"error_names", "outcome", "watch"},

@@ -20,7 +20,6 @@ __all__ = [
     "BOOKS",
     "CHOSEN",
     "MOST_AT_ONCE",
-    "MOST_BEGINS",
     "Admission",
     "Demand",
     "Terms",
@@ -35,8 +34,6 @@ CHOSEN: Final = "romancy/limits"
 """The same, for what an operator has chosen for a limit."""
 MOST_AT_ONCE: Final = 500
 """How many places of a lane are given in one dispatch."""
-MOST_BEGINS: Final = 1000
-"""Upper bound on the places that a rate gives in one period: so many times are noted."""
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
