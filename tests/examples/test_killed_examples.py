@@ -8,9 +8,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -214,6 +216,47 @@ def test_nights_that_came_while_nothing_ran_are_closed_late_and_each_once(tmp_pa
     assert [(first + number * second).isoformat() for number in range(len(closings))] == [row[0] for row in closings]
     assert [5, 5, 12, 12] == [row[1] for row in closings[:4]]
     assert all(row[2] > 4 - number for number, row in enumerate(closings[:4]))
+
+
+@pytest.mark.long
+def test_a_crawler_goes_on_where_it_was_and_reads_no_page_twice(tmp_path: Path) -> None:
+    with site(8) as (address, asked):
+        work = ("examples.crawler", address, "--pages", 8, "--database", f"sqlite:///{tmp_path}/crawler.db")
+        before = killed(*work, at="page4")
+        after = finished(*work)
+
+    again = [line for line in after if line.startswith("read ") and line in before]
+    assert len(again) <= 2, "what was not being read is read again"
+    assert sorted({line.removeprefix("read ") for line in (*before, *after) if line.startswith("read ")}) == sorted(
+        line for line in after if not line.startswith("read ")
+    )
+    assert len(asked) <= 8 + len(again)
+
+
+@contextmanager
+def site(pages: int) -> Generator[tuple[str, list[str]]]:
+    """Serve a page with links to so many; the list tells which ones were asked for."""
+    asked: list[str] = []
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = "".join(f'<a href="/page{number}">.</a>' for number in range(1, pages)).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - its name
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.long
