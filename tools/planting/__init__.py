@@ -478,12 +478,6 @@ PLANTED: Final = (
         mend=True,
     ),
     Planted(
-        name="excess: a worker asks for work all the time",
-        file=f"{_WORKER}/claims.py",
-        text="self._next.look_in(_SWEEP_EVERY)",
-        replacement="self._next.look_in(0.001)",
-    ),
-    Planted(
         name="excess: an instance that is loaded reads its log two hundred times",
         file=f"{_ENGINE}/replay.py",
         text="    while True:\n        page = await store.read(instance_id, after=after, limit=_PAGE)\n",
@@ -493,12 +487,12 @@ PLANTED: Final = (
         ),
     ),
     Planted(
-        name="excess: each append keeps four megabytes",
+        name="excess: each append keeps a megabyte",
         file=f"{_ENGINE}/instance.py",
         text="        self.head, self.writer, self.creates = item.seq, item.writer, None\n",
         replacement=(
             "        self.head, self.writer, self.creates = item.seq, item.writer, None\n"
-            "        globals().setdefault('_kept', []).append(bytes([1]) * (4 << 20))\n"
+            "        globals().setdefault('_kept', []).append(bytes([1]) * (1 << 20))\n"
         ),
     ),
 )
