@@ -512,4 +512,22 @@ PLANTED: Final = (
         shapes="scheduled",
         mend=True,
     ),
+    Planted(
+        name="excess: an instance that is loaded reads its log two hundred times",
+        file=f"{_ENGINE}/replay.py",
+        text="    while True:\n        page = await store.read(instance_id, after=after, limit=_PAGE)\n",
+        replacement=(
+            "    while True:\n        for _ in range(200):\n            await store.read(instance_id, limit=1)\n"
+            "        page = await store.read(instance_id, after=after, limit=_PAGE)\n"
+        ),
+    ),
+    Planted(
+        name="excess: each append keeps a megabyte",
+        file=f"{_ENGINE}/instance.py",
+        text="        self.head, self.writer, self.creates = item.seq, item.writer, None\n",
+        replacement=(
+            "        self.head, self.writer, self.creates = item.seq, item.writer, None\n"
+            "        globals().setdefault('_kept', []).append(bytes([1]) * (1 << 20))\n"
+        ),
+    ),
 )

@@ -45,13 +45,16 @@ SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return which of these shapes a round plays, and what its programs are without.
 
-    A purge also removes rows of finished runs, of any instance, and the judge needs those of programs that recur. So
-    either ids are purged, or programs recur. Each app of a worker keeps all schedules, and the one that seals writes
-    what the other cannot read. So either there are schedules, or something is sealed.
+    A purge also removes rows of finished runs, of any instance, and so does a schedule that is declared anew. The judge
+    needs those of programs that recur. So either ids are purged, or there are schedules, or programs recur.
+    Each app of a worker keeps all schedules, and the one that seals writes what the other cannot read. So either there
+    are schedules, or something is sealed.
     """
     sealed = {name for name in shapes if SHAPES[name].sealed}
     if sealed and "scheduled" in shapes:
         shapes -= sealed if random.Random(f"schedules {seed}").random() < _SCHEDULES else {"scheduled"}
+    if "scheduled" in shapes:
+        without |= {"recur"}
     if "purged" not in shapes or "recur" in without:
         return shapes, without
     if len(shapes) == 1 or random.Random(f"purges {seed}").random() < _PURGES:
