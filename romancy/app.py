@@ -249,7 +249,7 @@ class Romancy(Followed):
         access = self._access
         if self._settings.around is not None:
             store = self._settings.around(store)
-        dispatcher = access.dispatcher = Dispatcher(store, self._keep_undelivered)
+        dispatcher = access.dispatcher = Dispatcher(store, self._keep_undelivered, self._settings.clock)
         if self._works:
             outbox = self._relaying.outbox_of(store)
             other = (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy._logs import get_logger
 from romancy.engine.aftermath import look_after
+from romancy.engine.clock import DatabaseClock
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
 from romancy.storage.rooms import Room
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.engine.aftermath import Sent
+    from romancy.engine.clock import Timer
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Owner
 
@@ -133,8 +135,9 @@ class _Dispatch(_Job):
 class Dispatcher:
     """Dispatches the requested addresses until closed. A sweep removes messages kept for over `keep` seconds."""
 
-    def __init__(self, store: Store, keep: float | None = None) -> None:
+    def __init__(self, store: Store, keep: float | None = None, clock: DatabaseClock | None = None) -> None:
         self._store = store
+        self._clock = clock or DatabaseClock()
         self._addresses: dict[str, None] = {}
         self._jobs: deque[_Job] = deque()
         """Jobs that precede the next dispatch: messages to give back, and retries."""
@@ -148,7 +151,7 @@ class Dispatcher:
         self._answers = 0
         """How often the database has answered."""
         self._later: list[asyncio.TimerHandle] = []
-        self._lanes_due: dict[str, None] = {}
+        self._lanes_due: dict[str, Timer] = {}
         """Lanes of which a rate gives the next place later."""
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -177,9 +180,8 @@ class Dispatcher:
     def look_again(self, lanes: Mapping[str, int]) -> None:
         """Dispatch these lanes after so many microseconds. Each is looked at once at its earliest time."""
         for lane, after in lanes.items():
-            if lane not in self._lanes_due:
-                self._lanes_due[lane] = None
-                self._call_later(after / 1_000_000, self._due, lane)
+            if lane not in self._lanes_due and not self._closing:
+                self._lanes_due[lane] = self._clock.call_at(self._clock.now() + after, self._due, lane)
 
     def _due(self, lane: str) -> None:
         self._lanes_due.pop(lane, None)
@@ -207,7 +209,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Finish the requested dispatches, as long as the database answers."""
         self._closing = True
-        for looking in self._later:
+        for looking in (*self._later, *self._lanes_due.values()):
             looking.cancel()
         task = self._task
         if task is None:

@@ -9,14 +9,17 @@ import pytest
 
 from romancy import (
     EventType,
+    HmacCodec,
     InstanceNotFoundError,
     Limit,
     Romancy,
     RomancyError,
     Status,
+    TerminalError,
     UsageError,
     WorkflowContext,
     WorkflowFailedError,
+    ZlibCodec,
     activity,
     workflow,
 )
@@ -402,3 +405,48 @@ async def _let_out(app: Romancy) -> None:
     (lane,) = await app.limits("per customer")
     for one in lane.holders:
         await app.signal(one, GO, "done")
+
+
+fails = True
+
+
+@activity
+async def breaks() -> None:
+    if fails:
+        raise TerminalError("as the test says")
+
+
+@workflow(limits=[Limit("mends", concurrency=1)])
+async def mends(ctx: WorkflowContext, name: str) -> str:
+    await enter(name)
+    await breaks()
+    return name
+
+
+async def test_a_run_that_fails_gives_its_place_back_and_its_retry_asks_again(app: Romancy) -> None:
+    global fails  # noqa: PLW0603 - the activity has no other way to it
+    fails = True
+    first = await app.start(mends, "a")
+    with pytest.raises(WorkflowFailedError):
+        await first.result(timeout=SOON)
+    assert await app.limits("mends") == []
+
+    fails = False
+    await app.retry(first.instance_id)
+
+    assert await first.result(timeout=SOON) == "a"
+    asked = [event for event in await first.history() if isinstance(event, PlaceAsked)]
+    assert len(asked) == len({event.id for event in asked}) == 2
+    assert await app.limits("mends") == []
+
+
+async def test_places_come_and_go_beside_codecs(open_app: Callable[..., Awaitable[Romancy]]) -> None:
+    app = await open_app(codecs=[HmacCodec(b"k" * 32), ZlibCodec()])
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+
+    await _complete(app, handles["a"])
+
+    assert await enters_next() == "c"
+    for one in ("b", "c"):
+        await _complete(app, handles[one])
