@@ -50,7 +50,10 @@ def lane_changed(interest: Interest) -> str | None:
 
 
 def marks(lanes: Iterable[str], stamp: Callable[[], str]) -> tuple[Posting, ...]:
-    """The messages that say that something has changed at these lanes. `stamp` makes their ids."""
+    """The messages that say that something has changed at these lanes. `stamp` makes their ids.
+
+    They are for everyone: a sweep looks at each, whether somebody waits there or not.
+    """
     return tuple(
-        Posting(message_id=stamp(), places=(Place(lane, Spread.ONE),), body=_MARK) for lane in dict.fromkeys(lanes)
+        Posting(message_id=stamp(), places=(Place(lane, Spread.EVERY),), body=_MARK) for lane in dict.fromkeys(lanes)
     )
