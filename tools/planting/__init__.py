@@ -493,6 +493,7 @@ PLANTED: Final = (
         text="    gone, changes = await _places(store, row)\n",
         replacement="    gone, changes = (), ()\n",
         shapes="limited",
+        unseen="others of its lane end soon, and their marks have the lane dispatched",
     ),
     Planted(
         name="place: what the run before has asked for is for the next one too",
