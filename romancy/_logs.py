@@ -21,6 +21,7 @@ __all__ = ["FIELDS", "Said", "Speaker", "about", "get_logger", "hush", "speaking
 FIELDS: Final = (
     "romancy_instance_id",
     "romancy_workflow",
+    "romancy_run",
     "romancy_activity_id",
     "romancy_attempt",
     "romancy_worker",

@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from romancy._headers import scheduled_at
+from romancy._logs import about
 from romancy._message_conditions import stored_here
 from romancy._microseconds import microseconds_of, moment_of
 from romancy._outgoing import event_message, name_of_event
@@ -25,6 +26,7 @@ from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of
 from romancy.declaring.callables import is_async
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
 from romancy.declaring.limited import Section
+from romancy.declaring.log import AttemptLog, BodyLog
 from romancy.declaring.undo import Undo, checked_undo
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
@@ -107,6 +109,15 @@ class WorkflowContext:
         False, and one of these runs counts. A start of an id that exists already runs nothing.
         """
         return self._commands.replaying
+
+    @property
+    def log(self) -> BodyLog:
+        """A logger, `romancy.workflow`, that is silent while the body is replayed.
+
+        Its records have the fields `romancy_instance_id`, `romancy_workflow` and `romancy_run`. A line can come twice:
+        if the worker dies before the step is recorded in which it was logged.
+        """
+        return BodyLog({**about(self), "romancy_run": self.run}, self._commands)
 
     def now(self) -> datetime:
         """The time of the latest event of this workflow. The same on replay."""
@@ -314,6 +325,12 @@ class ActivityContext:
         self.instance_id = instance_id
         self.activity_id = activity_id
         self.attempt = attempt
+
+    @property
+    def log(self) -> AttemptLog:
+        """A logger, `romancy.activity`, whose records name the instance, its workflow, the activity and the attempt."""
+        fields = about(self, self.activity_id, self.attempt)
+        return AttemptLog({**fields, "romancy_workflow": self._port.workflow_name})
 
     @property
     def idempotency_key(self) -> str:

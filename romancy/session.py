@@ -209,6 +209,11 @@ class ActivityPort(Protocol):
         ...
 
     @property
+    def workflow_name(self) -> str | None:
+        """The workflow of the instance. None: the activity runs without one."""
+        ...
+
+    @property
     def told_to_stop(self) -> bool:
         """Whether the attempt was asked to stop."""
         ...

@@ -209,6 +209,10 @@ class _Port:
         return self._environment
 
     @property
+    def workflow_name(self) -> None:
+        return None
+
+    @property
     def told_to_stop(self) -> bool:
         return self._cancelled
 

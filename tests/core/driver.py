@@ -84,6 +84,7 @@ class NoPort:
     """Activities of this world only read their own identity."""
 
     place: object = None
+    workflow_name: str | None = None
     told_to_stop = False
     companion: Companion | None = None
 

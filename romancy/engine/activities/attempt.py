@@ -156,6 +156,10 @@ class Attempt(Struct, eq=False):
     # ── what the activity's context asks ────────────────────────────────────────────────────────────────────────
 
     @property
+    def workflow_name(self) -> str:
+        return self.live.definition.name
+
+    @property
     def told_to_stop(self) -> bool:
         return self.stop is not None or self.is_cut_off
 
