@@ -257,13 +257,17 @@ class WorkflowContext:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
 
-    def limit(self, limit: Limit, key: str | int = "", /) -> Section:
+    def limit(self, limit: Limit, key: str | int | None = None, /) -> Section:
         """A part of the body that runs with a place under a limit: `async with ctx.limit(PRINTER):`.
 
         The body waits for the place, durably, and gives it back at the end of the block. `key` makes a limit of its
         own for each value, and takes the place of the limit's `key=`.
         """
-        return Section(self._commands, limit.place(text_of_key(key, limit.name)))
+        if key is None and limit.key is not None:
+            raise UsageError(
+                f"limit {limit.name!r} has a key: say which one, as in ctx.limit({limit.name!r}, customer)"
+            )
+        return Section(self._commands, limit.place("" if key is None else text_of_key(key, limit.name)))
 
     def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:
         """Register an activity, with its arguments, to be carried out if this workflow fails or is cancelled.

@@ -27,10 +27,10 @@ from romancy.core import (
 from romancy.engine.messages import PlaceGiven
 from romancy.engine.places import demand_of, lane_changed, place_of
 from romancy.engine.topics import interest_of_subscription, interest_of_wait
-from romancy.storage.routing import Interest, InterestKind, address_held_at
+from romancy.storage.routing import Interest, InterestKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from romancy.core import Activation, LogEvent, Mode, Run, State, Topic
     from romancy.engine.inbox import Given
@@ -103,13 +103,7 @@ class Interests:
         return self._difference()
 
     def _follow(self, activation: Activation) -> None:
-        for event in activation.events:
-            if isinstance(event, SubscriptionGranted):
-                self._joining.pop(event.id, None)
-            elif isinstance(event, SubscriptionRefused) and (topic := self._joining.pop(event.id, None)) is not None:
-                self._leave(self._joined.pop(topic))  # before the effects: the run may have asked again
-            else:
-                self._follow_places(event)
+        self._follow_events(activation.events)
         for effect in activation.effects:
             if isinstance(effect, MessageAwaited):
                 self._wait(effect)
@@ -121,12 +115,22 @@ class Interests:
             if isinstance(event, (MessageReceived, WaitTimedOut, WaitCancelled)):
                 self._stop(event.id)
 
-    def _follow_places(self, event: LogEvent) -> None:
+    def _follow_events(self, events: Iterable[LogEvent]) -> None:
+        for event in events:
+            if isinstance(event, SubscriptionGranted):
+                self._joining.pop(event.id, None)
+            elif isinstance(event, SubscriptionRefused) and (topic := self._joining.pop(event.id, None)) is not None:
+                self._leave(self._joined.pop(topic))  # before the effects: the run may have asked again
+            elif isinstance(event, _OF_PLACES):
+                self._follow_places(event)
+
+    def _follow_places(self, event: PlaceAsked | PlaceGranted | PlaceNotWanted | PlaceFreed) -> None:
         if isinstance(event, PlaceAsked):
             self._use(demand_of(event))
-        elif isinstance(event, PlaceGranted):
-            self._granted(event.id)
-        elif isinstance(event, (PlaceNotWanted, PlaceFreed)):
+        elif isinstance(event, PlaceGranted):  # a dispatch has registered the place in the stead of the demand
+            place = place_of(self._needed[event.id])
+            self._needed[event.id] = self.registered[event.id] = place
+        else:
             self._leave(event.id)
 
     def replaced_by(self, new: Interests, activation: Activation) -> Difference:
@@ -187,17 +191,6 @@ class Interests:
         if interest_id is not None:
             self._leave(interest_id)
 
-    def _granted(self, place_id: str) -> None:
-        """Record that a dispatch has found a place for a demand, and has registered the place in its stead."""
-        demand = self._needed[place_id]
-        held = Interest(
-            interest_id=place_id,
-            address=address_held_at(demand.address),
-            kind=InterestKind.MEMBER,
-            where=demand.where,
-        )
-        self._needed[place_id] = self.registered[place_id] = held
-
     def _changes(self, interest: Interest) -> None:
         lane = lane_changed(interest)
         if lane is not None:
@@ -256,11 +249,12 @@ class Interests:
         for wanted in state.places.values():
             interests._use(demand_of(wanted))
         for has in state.held.values():
-            interests._use(place_of(has))
+            interests._use(place_of(demand_of(has)))
         interests.registered.update(interests._needed)
         return interests
 
 
+_OF_PLACES: Final = (PlaceAsked, PlaceGranted, PlaceNotWanted, PlaceFreed)
 _LEAVING: Final = (Unsubscribed, PlaceNotWanted)
 """Effects that change interests although the state has none left."""
 

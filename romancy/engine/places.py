@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from romancy.engine.messages import PlaceGiven, encode_message
 from romancy.storage.admission import Terms
@@ -37,11 +38,9 @@ def demand_of(asked: PlaceAsked) -> Interest:
     return Interest(interest_id=asked.id, address=address, kind=InterestKind.TAKE, where=msgspec.json.encode(terms))
 
 
-def place_of(asked: PlaceAsked) -> Interest:
+def place_of(demand: Interest) -> Interest:
     """The interest that stands for the place once the demand is met. A dispatch registers it."""
-    demand = demand_of(asked)
-    address = address_held_at(demand.address)
-    return Interest(interest_id=asked.id, address=address, kind=InterestKind.MEMBER, where=demand.where)
+    return replace(demand, address=address_held_at(demand.address), kind=InterestKind.MEMBER)
 
 
 def lane_changed(interest: Interest) -> str | None:

@@ -37,6 +37,7 @@ __all__ = ["Lane", "Limiting"]
 _CHOICES: Final = "t/limits"
 """The address of what operators have chosen. Nothing is posted there."""
 _MOST: Final = 1000
+_ALL: Final = 2**31 - 1
 _NAMED: Final = 10
 """How many holders of a lane are named."""
 
@@ -82,10 +83,11 @@ class Limiting(Acting):
     ) -> None:
         """Let this hold for every key of the limit, in the place of what the code declares, until it is reset.
 
-        Who is inside already stays inside. Deploys do not change it.
+        Who is inside already stays inside. Deploys do not change it. A paused limit stays paused.
         """
         place = Limit(name, concurrency=concurrency, rate=rate).place("")
-        await self._choose(name, Terms(place.concurrency, place.rate, place.period))
+        before = (await _choices(_routed(self._access.opened("change_limit")))).get(name, Terms())
+        await self._choose(name, Terms(place.concurrency, place.rate, place.period, before.paused))
 
     async def pause_limit(self, name: str) -> None:
         """Give no more places of this limit, until it is resumed. Who is inside goes on."""
@@ -134,7 +136,7 @@ class Limiting(Acting):
 
     async def _look_again(self, store: Store, name: str) -> None:
         """Have all lanes of the limit dispatched at which somebody waits."""
-        lanes = [address for address, _, _ in await store.rooms.lookups.lanes(_MOST) if is_lane(address)]
+        lanes = [address for address, _, _ in await store.rooms.lookups.lanes(_ALL) if is_lane(address)]
         await self._mark(store, [one for one in lanes if limit_of_lane(one) == name])
 
     async def _mark(self, store: Store, lanes: Iterable[str]) -> None:

@@ -30,7 +30,7 @@ class SyncLimiting(SyncActing):
     ) -> None:
         """Let this hold for every key of the limit, in the place of what the code declares, until it is reset.
 
-        Who is inside already stays inside. Deploys do not change it.
+        Who is inside already stays inside. Deploys do not change it. A paused limit stays paused.
         """
         self._call("change_limit", name, concurrency=concurrency, rate=rate)
 

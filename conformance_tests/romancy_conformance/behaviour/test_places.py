@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from romancy import (
     Status,
     TerminalError,
     UsageError,
+    Workflow,
     WorkflowContext,
     WorkflowFailedError,
     ZlibCodec,
@@ -24,6 +26,9 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
+from romancy.engine.places import marks
+from romancy.storage.backends import create_store
+from romancy.storage.routing import Interest, InterestKind, Owner, address_held_at, address_of_lane
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -450,3 +455,95 @@ async def test_places_come_and_go_beside_codecs(open_app: Callable[..., Awaitabl
     assert await enters_next() == "c"
     for one in ("b", "c"):
         await _complete(app, handles[one])
+
+
+async def test_dispatches_at_the_same_time_give_no_place_twice(
+    open_app: Callable[..., Awaitable[Romancy]], storage_url: str
+) -> None:
+    app = await open_app(worker=False)
+    ids = [f"racer-{number}" for number in range(20)]
+    await app.start_many([serve.options(instance_id=one).bind("racers", one) for one in ids])
+    stores = [create_store(storage_url) for _ in range(3)]
+    for one in stores:
+        await one.open()
+    router = stores[0].rooms.router
+    lane = address_of_lane("raced", "")
+    terms = b'{"concurrency":1}'
+    demand = Interest(interest_id="place", address=lane, kind=InterestKind.TAKE, where=terms)
+    found = [await stores[0].read(one, limit=0) for one in ids]
+    owners = [Owner(one.instance.instance_id, one.instance.life) for one in found if one is not None]
+    for owner in owners:
+        assert await router.register(owner, demand) is None
+    served: list[str] = []
+    for number in range(len(owners)):
+        await router.post(marks([lane], partial("mark-{}".format, number)))
+        await asyncio.gather(*(one.rooms.router.dispatch([lane]) for one in stores * 3))
+        inside = await router.interests(address_held_at(lane))
+        assert len(inside) == 1
+        ((holder, place),) = inside
+        served.append(holder.name)
+        await router.unregister(holder, [place.interest_id])
+
+    assert sorted(served) == sorted(ids)
+    for one in stores:
+        await one.close()
+
+
+async def _unlimited(ctx: WorkflowContext, name: str) -> str:
+    await enter(name)
+    await ctx.wait_event(GO)
+    await enter(f"{name} goes on")
+    return name
+
+
+ONE, MORE = Limit("deployed", concurrency=1), Limit("more", concurrency=1)
+DEPLOYED: list[Workflow[[str], str]] = [
+    Workflow(_unlimited, name="deployed", version="1", limits=limits) for limits in ([], [ONE], [ONE, MORE])
+]
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (1, 2), (2, 1)])
+async def test_limits_come_and_go_with_a_deploy(
+    open_app: Callable[..., Awaitable[Romancy]], storage_url: str, before: int, after: int
+) -> None:
+    keeps = await open_app(worker=False)
+    async with Romancy(storage_url, workflows=[DEPLOYED[before]]) as first:
+        await first.start(DEPLOYED[before].options(instance_id="old"), "old")
+        await enters("old")
+        await until_it_rests(first, "old")
+    app = await open_app(workflows=[DEPLOYED[after]])
+    await app.signal("old", GO, "go")
+
+    assert await enters_next() == "old goes on"
+    assert await keeps.handle("old").result(timeout=SOON) == "old"
+    new = await app.start(DEPLOYED[after].options(instance_id="new"), "new")
+    await enters("new")
+    assert len([event for event in await new.history() if isinstance(event, PlaceAsked)]) == after
+    await new.signal(GO, "go")
+    assert await new.result(timeout=SOON) == "new"
+
+
+async def test_a_paused_limit_stays_paused_with_other_numbers(app: Romancy) -> None:
+    await app.pause_limit("per customer")
+    handles = await served(app, "c1", "a")
+    await app.change_limit("per customer", concurrency=5)
+    (lane,) = await app.limits("per customer")
+    assert (lane.paused, lane.concurrency, lane.taken) == (True, 5, 0)
+
+    await app.resume_limit("per customer")
+
+    await enters("a")
+    await _complete(app, handles["a"])
+
+
+@workflow
+async def keyless(ctx: WorkflowContext) -> None:
+    async with ctx.limit(Limit("per shop", key="order.shop", concurrency=1)):
+        pass
+
+
+async def test_a_section_under_a_limit_with_a_key_says_which(app: Romancy) -> None:
+    handle = await app.start(keyless)
+
+    with pytest.raises(WorkflowFailedError, match="has a key: say which one"):
+        await handle.result(timeout=SOON)

@@ -8,6 +8,7 @@ number that the worker would write next, so that it can write nothing more.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -69,8 +70,7 @@ async def terminate(store: Store, worker: str | ActingWorker | None, instance_id
                 continue
             item = await _end(store, row, now, reason or "terminated", asked)
             if await written(store, item, token) is Outcome.ACCEPTED:
-                if item.postings:
-                    await store.rooms.router.dispatch({place.address for one in item.postings for place in one.places})
+                await _give_on(store, item)
                 return True
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
 
@@ -159,6 +159,14 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
         uninterested=gone,
         postings=changes,
     )
+
+
+async def _give_on(store: Store, ended: Append) -> None:
+    """Give the places of the instance to others at once. If the database is away, a worker's sweep does it."""
+    lanes = {place.address for one in ended.postings for place in one.places}
+    if lanes:
+        with suppress(StorageUnavailableError):
+            await store.rooms.router.dispatch(lanes)
 
 
 async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tuple[Posting, ...]]:

@@ -1,8 +1,9 @@
 """A dispatch of lanes on an SQL database: gives the free places to the demands that have waited longest.
 
 Whoever asks for a place, or gives one back, posts a message at the lane with the same commit. It says that something
-has changed there, and has no receiver. A dispatch reads these marks first, then what is taken, then who waits. So what
-comes later has a mark of its own, and is found by a later dispatch.
+has changed there, and has no receiver. A dispatch reads these marks first, so what comes later has a mark of its own,
+and is found by a later dispatch. Then it reads the number of the lane, and after that what is taken and who waits: if
+another dispatch has given a place by then, it has moved the number.
 
 Two dispatches of a lane never both succeed: PostgreSQL has locked the address, SQLite has one writer, and elsewhere the
 last number of the address is moved, which the second one finds moved.
@@ -41,7 +42,7 @@ class _Lane:
     """What a dispatch has found at a lane, and what it makes of it."""
 
     def __init__(self, address: str, answers: Sequence[Answer]) -> None:
-        marks, taken, books, waiting = answers
+        marks, books, taken, waiting = answers
         self.address = address
         self.marks: list[str] = [one for (one,) in marks.rows]
         ((self.taken,),) = taken.rows
@@ -127,13 +128,13 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
 
 
 def _asks(address: str) -> tuple[Ask, ...]:
-    """In this order: what a mark stands for is then seen."""
+    """In this order: see the head of the file."""
     limit = limit_of_lane(address)
     books = {"books": BOOKS, "lane": _key(address), "limits": CHOSEN, "terms": limit}
     return (
         Ask("lane_marks", {"address": address, "limit": _MARKS}),
-        Ask("lane_taken", {"address": address_held_at(address)}),
         Ask("lane_books", {"address": address, **books}),
+        Ask("lane_taken", {"address": address_held_at(address)}),
         Ask("lane_waiting", {"address": address, "limit": _FIRST}),
     )
 
