@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from weakref import ref
@@ -40,6 +41,8 @@ _UNHEARD: Final = frozenset({"pragma", "rollback", "--"})
 """What is not part of a call, or must not fail when a call is given up."""
 _WORDS: Final = frozenset({"begin", "commit", *_UNHEARD})
 """Statements that the suite knows by their first words."""
+_LOOK: Final = 0.5
+"""Seconds after which a statement that waits looks whether the test has ended."""
 _PARAMETER = re.compile(r"\?\d*|:[a-z_]+")
 _ROWS = "{rows}"
 _VALUE = r"(?:NULL|x?'[^']*(?:''[^']*)*'|[-+.0-9e]+)"
@@ -110,15 +113,19 @@ class _Ear:
             return True
         if self._given_up.is_set():
             return False
-        if self._loop.is_closed():  # the test has ended, and its last call with it
-            return False
-        self._waiting = asyncio.run_coroutine_threadsafe(self._passed(name), self._loop)
-        if self._given_up.is_set():  # in the meantime; `give_up` may have met an older wait
-            self._waiting.cancel()
+        passed = self._passed(name)
         try:
-            self._waiting.result()
+            self._waiting = asyncio.run_coroutine_threadsafe(passed, self._loop)
+            if self._given_up.is_set():  # in the meantime; `give_up` may have met an older wait
+                self._waiting.cancel()
+            while not self._waiting.done() and not self._loop.is_closed():
+                wait([self._waiting], timeout=_LOOK)
+            self._waiting.result(timeout=0)
         except BaseException:  # noqa: BLE001 - SQLite's callback can raise nothing
             return False
+        finally:
+            if self._loop.is_closed():  # the test has ended, and its last call with it
+                passed.close()
         return True
 
     def give_up(self) -> None:

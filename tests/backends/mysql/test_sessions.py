@@ -44,6 +44,8 @@ _WAITING = (
     b"select count(*) from information_schema.innodb_trx t join information_schema.processlist p "
     b"on p.id = t.trx_mysql_thread_id where p.db = database() and t.trx_state = 'LOCK WAIT'"
 )
+_ANEW = 0.2
+"""Seconds between two looks: InnoDB shows its transactions of a while ago as long as it is asked each 0.1 s."""
 
 
 async def waits_for_a_lock(store: MySQLStore) -> bool:
@@ -222,7 +224,7 @@ async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(
         crossing = asyncio.create_task(wire.run(b"update things set n = 6 where k = 'a'", "test"))
         async with asyncio.timeout(60):
             while not await waits_for_a_lock(store):  # noqa: ASYNC110 - asked of the server
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_ANEW)
         try:
             async with session.savepoint():
                 await session.execute("update things set n = 5 where k = 'b'")
