@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy.engine import Dispatcher, Worker
+    from romancy.registry import Registry
     from romancy.storage.protocol import Store
 
 __all__ = ["Access", "check_place", "instead_of"]
@@ -35,6 +36,8 @@ class Access:
         self.dispatcher: Dispatcher | None = None
         self.manager = manager
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
+        self.registry: Registry | None = None
+        """The code that this process has, if it has any."""
         self._home: asyncio.AbstractEventLoop | None = None
         self._lists: Lists
         self._acting = ActingWorker()

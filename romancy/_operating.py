@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from romancy._lists import Lists
     from romancy.instance import Instance, Purged
     from romancy.query import InstanceFilter
+    from romancy.registry import Registry
     from romancy.storage.protocol import Store
 
 __all__ = ["Operator"]
@@ -26,9 +27,10 @@ __all__ = ["Operator"]
 class Operator(Instances, Senders):
     """Instances of an open store, for callers without an app and a worker."""
 
-    def __init__(self, store: Store, lists: Lists | None = None) -> None:
+    def __init__(self, store: Store, lists: Lists | None = None, registry: Registry | None = None) -> None:
         access = Access(manager=ActingWorker())  # a command may act on many instances
         access.open(store, None, lists)
+        access.registry = registry
         mailer = Mailer(access)
         Instances.__init__(self, access, mailer, Watches(access))
         Senders.__init__(self, access, mailer)

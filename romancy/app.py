@@ -241,6 +241,7 @@ class Romancy(Followed):
             await store.close()
             raise
         self._access.open(store, asyncio.get_running_loop(), lists)
+        self._access.registry = self._registry
         if self._works and self._deploys_schedules:
             self._tasks.append(asyncio.create_task(deploy(self, self._registry.workflows, self._declare)))
         return self

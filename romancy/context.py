@@ -22,8 +22,9 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait
+from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait, words_of
 from romancy.declaring.callables import is_async
+from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
 from romancy.declaring.limited import Section
 from romancy.declaring.log import AttemptLog, BodyLog
@@ -145,6 +146,25 @@ class WorkflowContext:
         """
         due = microseconds_of(moment, "the moment of sleep_until")
         await (self._commands.sleep_until(due) if due > self._commands.state.time else asyncio.sleep(0))
+
+    @kept("ctx")
+    async def until(self, condition: Callable[[], T], *, timeout: Duration | None = None) -> T:
+        """Wait until a condition holds, and return what it has returned. Raises TimeoutError if it does not in time.
+
+        The condition is a function of the body's own state: `await ctx.until(lambda: len(votes) >= 3)`. It is asked
+        again whenever the body has acted on something, never by polling, and must only look. It leaves nothing in the
+        log but the timer of its `timeout`.
+        """
+        checked_condition(condition)
+        limit = None if timeout is None else seconds(timeout, "the timeout")
+        timer = asyncio.timeout(limit)
+        try:
+            async with timer:
+                return await self._commands.until(condition)
+        except TimeoutError:
+            if not timer.expired():
+                raise  # the condition has raised it
+        raise TimeoutError(f"{words_of(condition)} did not hold within {limit:g} s")
 
     @overload
     async def wait_event(

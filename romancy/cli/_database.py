@@ -15,6 +15,7 @@ from romancy._operating import Operator
 from romancy.cli._apps import load_app
 from romancy.cli._private import refuse_private
 from romancy.engine import coded, opened
+from romancy.registry import Registry
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
@@ -42,10 +43,13 @@ def database(command: Callable[P, T]) -> Callable[P, T]:
 
 
 @asynccontextmanager
-async def operating(url: str | None, app: str | Romancy | None, *, lists: bool = False) -> AsyncGenerator[Operator]:
+async def operating(
+    url: str | None, app: str | Romancy | None, *, lists: bool = False, code: bool = False
+) -> AsyncGenerator[Operator]:
     """The database unchanged: it is neither migrated nor created. An app's password is for its own URL alone.
 
-    With `lists`, lists are read from the standby of the app, if that has one.
+    With `lists`, lists are read from the standby of the app, if that has one. With `code`, the operator knows the
+    workflows of the app.
     """
     loaded = load_app(app) if isinstance(app, str) else app
     codecs, password = NO_CODECS, None
@@ -59,7 +63,9 @@ async def operating(url: str | None, app: str | Romancy | None, *, lists: bool =
     new, where = functools.partial(create_store, url, password=password), str(parse_url(url))
     within = None if loaded is None or loaded.connect_timeout == math.inf else loaded.connect_timeout
     store = await opened(lambda: coded(new(), codecs), where, patient=False, within=within, migrate=False)
-    operator = Operator(store, await lists_of(store, read_url, password, codecs) if lists else None)
+    standby = await lists_of(store, read_url, password, codecs) if lists else None
+    registry = Registry.collect([*loaded.workflows.values()]) if loaded is not None and code else None
+    operator = Operator(store, standby, registry)
     try:
         yield operator
     finally:

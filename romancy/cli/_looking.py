@@ -125,7 +125,7 @@ find = click.Command(
 @running
 async def why(url: str | None, app: str | None, instance_id: str, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """Why an instance does not move."""
-    async with operating(url, app) as operator:
+    async with operating(url, app, code=True) as operator:
         reasons = await operator.explain(instance_id)
         instance = await operator.get_instance(instance_id)
     if instance is None:

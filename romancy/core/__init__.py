@@ -52,6 +52,7 @@ from romancy.core.loop.calls import (
     RULES,
     kept,
 )
+from romancy.core.loop.conditions import words_of
 from romancy.core.loop.deterministic_loop import (
     not_in_a_workflow,
 )
@@ -82,6 +83,7 @@ from romancy.core.run.own_errors import (
 from romancy.core.run.replay import current_run, replay
 from romancy.core.run.run import (
     Run,
+    conditions_of_body,
     place_of_body,
 )
 from romancy.core.run.segments import (
@@ -281,6 +283,7 @@ __all__ = [
     "WorkflowStarted",
     "as_caught",
     "begin_of_retry",
+    "conditions_of_body",
     "current_commands",
     "current_run",
     "decode_commit",
@@ -306,4 +309,5 @@ __all__ = [
     "threads",
     "wanted_by",
     "without_values",
+    "words_of",
 ]

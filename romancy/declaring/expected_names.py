@@ -21,7 +21,8 @@ _RECUR: Final = "end this run and begin the next one with {}.recur(…)"
 _AWAIT: Final = "await the activity itself, as in `await charge(order)`"
 _CHILD: Final = "start a child with `await ctx.start(child, …)`, or await the child itself: `await child(…)`"
 _NOW: Final = "ctx.now() is the time"
-_LOG: Final = "use the logging module; `if not ctx.is_replaying` keeps a replay silent"
+_LOG: Final = "ctx.log is a logger that is silent while the body is replayed"
+_UNTIL: Final = "`await ctx.until(lambda: state.ready)` waits until a condition on the body's own state holds"
 _ASYNCIO: Final = "use asyncio.gather, asyncio.wait or asyncio.TaskGroup"
 
 OF_CONTEXTS: Final[Mapping[str, str]] = {
@@ -33,7 +34,8 @@ OF_CONTEXTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("start_child", "start_workflow", "start_child_workflow", "child", "execute_child"), _CHILD),
     **dict.fromkeys(("time", "utcnow", "current_utc_datetime", "today"), _NOW),
     **dict.fromkeys(("uuid", "new_uuid", "new_guid"), "ctx.uuid4() makes one"),
-    **dict.fromkeys(("logger", "log"), _LOG),
+    **dict.fromkeys(("logger", "get_logger"), _LOG),
+    **dict.fromkeys(("wait_condition", "wait_until", "wait_for", "condition"), _UNTIL),
     **dict.fromkeys(("gather", "when_all", "when_any", "wait"), _ASYNCIO),
     "signal": "send it with `await ctx.send(name, data, to=instance_id)`",
     "session": "a body is replayed, and would write again: open the session in an activity, with "

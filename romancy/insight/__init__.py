@@ -9,9 +9,9 @@ from __future__ import annotations
 from romancy.insight._bars import BUSY, Bar, bars
 from romancy.insight._divergence import Divergence, divergence_of
 from romancy.insight._explain import explain
+from romancy.insight._known import Known, StillRuns, Whereabouts
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, fits
-from romancy.insight._slots import Known, StillRuns
 from romancy.insight._suspicion import Suspects, suspects_of
 from romancy.insight._time_texts import ago, moment, span
 from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
@@ -28,6 +28,7 @@ __all__ = [
     "StillRuns",
     "Suspects",
     "Timeline",
+    "Whereabouts",
     "ago",
     "alive",
     "bars",

@@ -16,7 +16,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from romancy.insight._slots import Known
+    from romancy.insight._known import Known
     from romancy.insight._timeline import Step, Timeline
     from romancy.instance import Untaken
     from romancy.storage.records import Census, InstanceRow
@@ -54,6 +54,7 @@ def explain(
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now, suspicion, lines) for step in timeline.open),
+        *_conditions(known),
         *kept,
         *_put_aside(timeline),
         *_held(row, timeline, census),
@@ -96,7 +97,8 @@ def _caught(timeline: Timeline, now: int, known: Known | None) -> Iterator[str]:
     """That the body goes on although it was told to stop. A cleanup that awaits something does so too."""
     if steps := timeline.goes_on:
         begun = ", ".join(f"{one.kind} {one.name} ({one.id})" if one.name != one.kind else one.id for one in steps)
-        place = "" if known is None or known.place is None else f", at {known.place}"
+        where = None if known is None else known.whereabouts
+        place = "" if where is None or where.place is None else f", at {where.place}"
         yield (
             f"It was told to stop at {_when(timeline.stopped_at, now)}, but its body caught CancelledError and goes "
             f"on{place}: it has begun {begun} since. It is cancelled, and undone, only if the body raises that error "
@@ -130,6 +132,12 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, l
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:
             return _attempted(step, now, suspicion, held=row.owner is not None)
+
+
+def _conditions(known: Known | None) -> Iterator[str]:
+    where = None if known is None else known.whereabouts
+    for condition in () if where is None else where.conditions:
+        yield f"It waits until {condition} holds."
 
 
 def _put_aside(timeline: Timeline) -> Iterator[str]:

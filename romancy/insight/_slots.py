@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from romancy.insight._requests import alive
 from romancy.insight._time_texts import span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from romancy.insight._known import Known
     from romancy.insight._timeline import Step, Timeline
     from romancy.storage.records import Census
 
-__all__ = ["Known", "StillRuns", "slots_kept"]
-
-
-class StillRuns(NamedTuple):
-    """An attempt that was given up and still runs in this process."""
-
-    id: str
-    number: int
-    since: int
-    """How long ago it was told to stop, in microseconds."""
-
-
-class Known(NamedTuple):
-    """What the worker of this process knows about an instance."""
-
-    token: str
-    """The worker."""
-    still_runs: Sequence[StillRuns]
-    place: str | None = None
-    """The line at which the body waits, if this worker holds the instance."""
+__all__ = ["slots_kept"]
 
 
 def slots_kept(timeline: Timeline, census: Census, known: Known | None) -> Iterator[str]:
@@ -43,7 +25,7 @@ def slots_kept(timeline: Timeline, census: Census, known: Known | None) -> Itera
             f"Attempt {one.number} of {one.id} was told to stop {span(one.since)} ago and still runs in this process: "
             "it keeps a slot (max_activities, and max_threads on a thread) until it ends."
         )
-    if known is not None and all(peer.token == known.token for peer in alive(census)):
+    if known is not None and known.token and all(peer.token == known.token for peer in alive(census)):
         return  # no other worker is alive that could run one
     told = {(one.id, one.number) for one in here}
     for step in timeline.steps:

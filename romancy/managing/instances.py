@@ -239,7 +239,7 @@ class Instances(Limiting):
         is stuck, and how it ended. The texts are for people and may change. Raises InstanceNotFoundError, and
         CodecError if the log was written with a codec that this app does not have.
         """
-        return await reasons_of(self._access.opened(), instance_id, self._access.worker)
+        return await reasons_of(self._access.opened(), instance_id, self._access.worker, self._access.registry)
 
     # ── acting on many ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,18 +6,19 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import place_of_body
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
 from romancy.managing.lines import lines_of
 from romancy.managing.waits import timeline_of, untaken_by
-from romancy.status import TERMINAL_STATUSES
+from romancy.replaying.whereabouts import replayed_to, whereabouts_of
+from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from romancy._access import Access
     from romancy.engine import Worker
+    from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
@@ -27,25 +28,33 @@ PATIENCE: Final = 2.0
 """Limit in seconds on reading the reason after a wait timed out. The database may be the reason."""
 
 
-async def reasons_of(store: Store, instance_id: str, worker: Worker | None = None) -> list[str]:
+async def reasons_of(
+    store: Store, instance_id: str, worker: Worker | None = None, registry: Registry | None = None
+) -> list[str]:
     """Why the instance does not move, in sentences. Reads its current run. Raises InstanceNotFoundError.
 
-    `worker` is that of this process, which knows what still runs here.
+    `worker` is that of this process, which knows what still runs here, and `registry` the code of this process.
     """
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
     census, untaken = await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
     lines = await lines_of(store, row) if any(one.kind == "place" for one in timeline.open) else {}
-    if worker is None:
-        return explain(row, timeline, census, untaken, lines=lines)
-    here = [
+    known = Known() if worker is None else _known_here(worker, row)
+    if known.whereabouts is None and registry is not None and row.status is Status.WAITING:
+        known = known._replace(whereabouts=await replayed_to(store, registry, row))
+    return explain(row, timeline, census, untaken, known, lines)
+
+
+def _known_here(worker: Worker, row: InstanceRow) -> Known:
+    """What the worker knows about the instance."""
+    still_runs = [
         StillRuns(one.id, one.effect.attempt, round(one.asks_to_stop().late * 1_000_000))
         for one in worker.driver.attempts.given_up
         if one.live.instance_id == row.instance_id and one.live.life == row.life
     ]
     live = worker.driver.live.get(row.instance_id)
-    place = None if live is None or live.life != row.life else place_of_body(live.run)
-    return explain(row, timeline, census, untaken, Known(worker.leases.token, here, place), lines)
+    held = live is not None and live.life == row.life
+    return Known(worker.leases.token, still_runs, whereabouts_of(live.run) if live is not None and held else None)
 
 
 async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
@@ -101,6 +110,6 @@ async def _in_vain(access: Access, instance_id: str, timeout: float) -> str:
             if row.status in TERMINAL_STATUSES:
                 return f"{said[0]}, but has just now ({row.status}): ask again"
             said.append(f"Its status is {row.status}")
-            return ". ".join([*said, " ".join(await reasons_of(store, instance_id))])
+            return ". ".join([*said, " ".join(await reasons_of(store, instance_id, registry=access.registry))])
     except Exception as error:  # noqa: BLE001 - it must not hide the timeout
         return f"{'. '.join(said)}. What it waits for could not be read ({type(error).__name__})"

@@ -228,6 +228,7 @@ async def order_workflow(ctx: WorkflowContext, order: Order) -> Receipt:
     assert_type(await handle.result(), Receipt)
     await ctx.sleep(timedelta(minutes=5))
     await ctx.sleep_until(ctx.now() + timedelta(minutes=5))
+    assert_type(await ctx.until(lambda: len("three") > 3, timeout=timedelta(minutes=5)), bool)
     if ctx.patched("new"):
         order_workflow.recur(order)
     await ctx.report({"done": True})

@@ -95,6 +95,7 @@ async def order(ctx: WorkflowContext, amount: int) -> str:
     number: str = (await ctx.wait_event(settled)).data  # type: ignore[assignment]
     await ctx.sleep("soon")  # type: ignore[arg-type]
     await ctx.sleep_until(5)  # type: ignore[arg-type]
+    await ctx.until(paid == number)  # type: ignore[arg-type]
     await ctx.start(order, "12")  # type: ignore[arg-type]
     if paid == number:
         order.recur("12")  # type: ignore[arg-type]

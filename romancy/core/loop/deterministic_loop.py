@@ -12,9 +12,10 @@ import math
 import sys
 from contextvars import Context, copy_context
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVarTuple, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from romancy.core.loop.body import BodyTask
+from romancy.core.loop.conditions import Conditions
 from romancy.core.loop.forbidden import AUDITED, REFUSED
 from romancy.core.loop.generators import Generators
 from romancy.core.loop.handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, Timer, effort_of
@@ -28,7 +29,7 @@ from romancy.core.words.shared_empty import NO_DICT, NO_LIST
 from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sized
 
     from romancy.core.loop.calls import Calls
     from romancy.core.loop.generators import Generator
@@ -43,6 +44,7 @@ __all__ = [
     "orphans",
 ]
 
+T = TypeVar("T")
 _Ts = TypeVarTuple("_Ts")
 
 WAKES_A_SLEEPER: Final[Any] = asyncio.futures._set_result_unless_cancelled  # type: ignore[attr-defined]
@@ -61,6 +63,11 @@ class Requests(Protocol):
 
     @property
     def calls(self) -> Calls: ...
+
+    @property
+    def asked(self) -> Sized:
+        """What was asked for in the activation under way."""
+        ...
 
     @property
     def may_be_answered(self) -> bool:
@@ -84,6 +91,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "cancelled",
         "commands",
         "complaints",
+        "conditions",
         "dead",
         "generators",
         "now",
@@ -117,6 +125,8 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         """The other tasks."""
         self.generators: Generators | None = None
         """Async generators that have begun and not ended."""
+        self.conditions: Conditions | None = None
+        """What tasks wait for that no future says."""
         self.abandoned: list[tuple[Generator, Context]] = NO_LIST
         self._endless: tuple[Timer, ...] = ()
         self._root = Context()
@@ -302,6 +312,27 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self._endless = tuple(timer for timer in self._endless if not timer.cancelled())
         return bool(self._endless)
 
+    @property
+    def effects(self) -> tuple[int, ...]:
+        """Counts what the code has asked for. It is equal before and after code that has no effect on the run."""
+        asked = () if self.commands is None else self.commands.asked
+        return len(asked), len(self.ready), len(self.tasks), len(self.started), len(self.cancelled)
+
+    async def until(self, condition: Callable[[], T]) -> T:
+        """Wait until the condition returns something true, and return that."""
+        if self.conditions is None:
+            self.conditions = Conditions(self)
+        return await self.conditions.wait(condition)
+
+    async def give_way(self) -> None:
+        """Let the others run first."""
+        await asyncio.sleep(0)
+
+    def meet_conditions(self) -> None:
+        """Drive the tasks whose conditions hold, until none of them holds."""
+        while self.idle and self.conditions and self.conditions.wake():
+            self.drive()
+
     def awaited(self) -> list[str]:
         """Where each unfinished task stands, in words."""
         return [whereabouts(task) for task in self.unfinished()]
@@ -466,6 +497,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         if self.generators is not None:
             self.generators.close()
             self.generators = None
+        self.conditions = None
         self._body = None
         self.tasks.clear()
         if self.commands is not None and self.commands.calls.made:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SECOND", "Asking"]
 
 C = TypeVar("C", bound=ev.Command)
+T = TypeVar("T")
 SECOND: Final = 1_000_000
 _REFUSED: Final = 10_000
 """So many requests after the end of the body are cancelled."""
@@ -136,6 +137,11 @@ class Asking:
             if self.refusals > _REFUSED:
                 raise RunDropped  # a task that catches cancellations, and asks again, would do so for ever
             raise cancellation("the workflow has ended")
+
+    async def until(self, condition: Callable[[], T]) -> T:
+        """Wait until the condition returns something true, and return that."""
+        self._require_open()
+        return await self.loop.until(condition)
 
     async def sleep(self, seconds: float) -> None:
         """Wait durably, as `asyncio.sleep` does."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from romancy.core.words.effects import Effect, RunEnd, StopAt
     from romancy.status import Status
 
-__all__ = ["Run", "place_of_body"]
+__all__ = ["Run", "conditions_of_body", "place_of_body"]
 
 
 class Run:
@@ -312,6 +312,8 @@ class Run:
                 body = None  # from Python 3.12 on the traceback of its error holds this frame
                 if loop.ready or loop.abandoned:
                     loop.drive()
+                if loop.conditions:
+                    loop.meet_conditions()
                 if loop.violation is not None or (self._body is not None and self._body.done()):
                     self._conclude()
             if loop.started or loop.cancelled:
@@ -515,6 +517,12 @@ def place_of_body(run: Run) -> str | None:
     """The line of the user's code at which the body waits, in the innermost function; None where there is no body."""
     body = run._body  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this module
     return None if body is None or body.done() else place_of(body.get_coro())
+
+
+def conditions_of_body(run: Run) -> list[str]:
+    """The conditions on its own state that the body waits for, in words."""
+    conditions = run._loop.conditions  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of this module
+    return [] if conditions is None else conditions.told()
 
 
 _NOT_ACTED_ON: Final = (ev.WorkflowParked, ev.InputDeferred)

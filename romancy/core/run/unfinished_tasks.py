@@ -21,7 +21,7 @@ __all__ = ["left_behind", "without_waits"]
 _CLOSES: Final = DeterministicLoop.closing.__code__
 _ALONE: Final = (begun.__code__, SLEEP)
 """The code of tasks that are one call of the context, or a sleep of asyncio's."""
-_WAITS: Final = frozenset({"ctx.sleep", "ctx.sleep_until", "ctx.wait_event", "channel.receive"})
+_WAITS: Final = frozenset({"ctx.sleep", "ctx.sleep_until", "ctx.until", "ctx.wait_event", "channel.receive"})
 
 
 def left_behind(commands: Commands) -> list[str]:
