@@ -31,6 +31,7 @@ from romancy.declaring.log import AttemptLog, BodyLog
 from romancy.declaring.undo import Undo, checked_undo
 from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
+from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from romancy.activity import Activity
     from romancy.child import ChildWorkflow
     from romancy.core import Commands, MessageReceived
+    from romancy.handler import Handler
     from romancy.limit import Limit
     from romancy.session import ActivityPort
     from romancy.storage.isolation import IsolationLevel
@@ -77,7 +79,7 @@ _IN_A_BODY: Final = (
 class WorkflowContext:
     """The first parameter of every workflow."""
 
-    __slots__ = ("_commands", "workflow_name")
+    __slots__ = ("_commands", "_opened", "workflow_name")
 
     def __init__(self, commands: Commands, workflow_name: str) -> None:
         self._commands = commands
@@ -165,6 +167,32 @@ class WorkflowContext:
             if not timer.expired():
                 raise  # the condition has raised it
         raise TimeoutError(f"{words_of(condition)} did not hold within {limit:g} s")
+
+    def handling(self, *handlers: Handler[Any]) -> Handling:
+        """Handle messages while a block runs: `async with ctx.handling(Add.by(add), Stop.by(stop)):`.
+
+        Each message is handled in a task of its own, begun in the order in which they came. The end of the block waits
+        for the handlers that are at work. Messages that come later are kept, also for the next run. A handler that
+        raises an error ends the block with it.
+        """
+        return Handling(self._commands, self._handlings, handlers)
+
+    @kept("ctx")
+    async def all_handled(self) -> None:
+        """Wait until no handler of `handling` is at work: before the body uses what they do, or goes on with `recur`.
+
+        Nothing comes in between: the handler of the next message begins after the body has awaited something.
+        """
+        await all_handled(self._commands, self._handlings)
+
+    @property
+    def _handlings(self) -> list[Handling]:
+        """The open blocks of `handling`."""
+        try:
+            return self._opened
+        except AttributeError:
+            self._opened: list[Handling] = []
+            return self._opened
 
     @overload
     async def wait_event(

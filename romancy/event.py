@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 import msgspec
 
 from romancy._microseconds import sent_at
 from romancy.errors import UsageError
+from romancy.handler import Handler
 from romancy.serialization import loads
 from romancy.storage.query import parse_path
 
@@ -25,6 +26,7 @@ else:
     from typing import TypeVar
 
     T = TypeVar("T")
+D = TypeVar("D")
 
 __all__ = ["Event", "EventType", "Sent", "event_of"]
 
@@ -60,6 +62,24 @@ class EventType(Generic[T]):
                 "that the key is; send data that do, or give key="
             )
         return str(value)
+
+    @overload
+    def by(
+        self: EventType[None], function: Callable[[], Coroutine[Any, Any, None]], /, *, key: str | None = None
+    ) -> Handler[None]: ...
+    @overload
+    def by(
+        self: EventType[D], function: Callable[[D], Coroutine[Any, Any, None]], /, *, key: str | None = None
+    ) -> Handler[D]: ...
+    def by(
+        self: EventType[Any], function: Callable[..., Coroutine[Any, Any, None]], /, *, key: str | None = None
+    ) -> Handler[Any]:
+        """A handler of such messages, for `ctx.handling`: an `async def` that gets the data of a message.
+
+        Messages without data (`EventType(name, None)`) are handled by a function without parameters. With a `key`, it
+        handles messages with this key.
+        """
+        return Handler(self.name, self.data, function, key)
 
     def __repr__(self) -> str:
         return f"EventType({self.name!r})"

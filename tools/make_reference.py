@@ -107,7 +107,7 @@ def _flat(text: str) -> str:
     text = re.sub(r"[ \t]+#.*", "", text)
     text = re.sub(r"\s+", " ", text).strip().removesuffix(":")
     text = text.replace("( ", "(").replace("[ ", "[").replace(", )", ")").replace(" )", ")").replace(" ]", "]")
-    return re.sub(r"^((?:async )?def \w+)\((?:self|cls)(?:, /)?(?:, )?", r"\1(", text)
+    return re.sub(r"^((?:async )?def \w+)\((?:self|cls)(?:: [^,]+)?(?:, /)?(?:, )?", r"\1(", text)
 
 
 def _wrapped(signature: str) -> str:

@@ -26,6 +26,7 @@ Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed},
 
 from __future__ import annotations
 
+from romancy.core.fold.answers import WaitAnswer
 from romancy.core.fold.commits import (
     decode_commit,
     encode_commit,
@@ -90,6 +91,7 @@ from romancy.core.run.segments import (
     begin_of_retry,
 )
 from romancy.core.run.workflow_definition import WorkflowDefinition
+from romancy.core.words.complaints import Complaint
 from romancy.core.words.definitions import (
     ActivityDefinition,
 )
@@ -219,6 +221,7 @@ __all__ = [
     "CompensationCompleted",
     "CompensationFailed",
     "CompensationScheduled",
+    "Complaint",
     "ContinueAsNew",
     "DefaultTaken",
     "Departure",
@@ -269,6 +272,7 @@ __all__ = [
     "UndoRegistered",
     "UndoTakenBack",
     "Unsubscribed",
+    "WaitAnswer",
     "WaitCancelled",
     "WaitTimedOut",
     "WorkflowAbandoned",

@@ -140,6 +140,7 @@ class Inbox:
         "_by_interest",
         "_by_line",
         "_choosy",
+        "_in_turn",
         "_looking",
         "_mail",
         "_new",
@@ -171,6 +172,8 @@ class Inbox:
         """The waits by their interests."""
         self.taken: dict[str, Mail] = {}
         """Kept messages that were taken for a wait. They must be given back if no append consumes them."""
+        self._in_turn = 0
+        """How many waits want their messages in turn with those of others."""
         self._begun = 0
         self.read = 0
         """The number of the last message read."""
@@ -207,6 +210,7 @@ class Inbox:
         line = _line(wait)
         self._begun += 1
         self._waits[wait.id] = wait
+        self._in_turn += wait.in_turn
         if len(wait.id) > _SHORT:
             self._by_interest[interest_id_of(wait.id)] = wait.id
         if wait.where == NULL:
@@ -221,6 +225,7 @@ class Inbox:
         wait = self._waits.pop(wait_id, None)
         if wait is None:
             return
+        self._in_turn -= wait.in_turn
         if len(wait_id) > _SHORT:
             self._by_interest.pop(interest_id_of(wait_id), None)
         line = _line(wait)
@@ -234,6 +239,7 @@ class Inbox:
     def stop_all(self) -> None:
         """Record that the run waits for nothing."""
         self._waits.clear()
+        self._in_turn = 0
         self._waiting.clear()
         self._asked.clear()
         self._choosy.clear()
@@ -295,6 +301,8 @@ class Inbox:
             self._asked.clear()
             self._looking.clear()
             found = self._give(new[0])
+        elif self._in_turn:
+            found = self._match_in_turn(new)
         else:
             found = self._match_all(new)
         if self._mail:
@@ -321,6 +329,31 @@ class Inbox:
             if line is not None and (first := self._first(line, ranks)):
                 heappush(looked, (*first, line))
         return found
+
+    def _match_in_turn(self, new: list[Mail]) -> list[tuple[Mail, str]]:
+        """As `_match_all`, but stop before a message that another one precedes for which the run will wait again."""
+        self._line_up(new)
+        self._asked.clear()
+        self._looking.clear()
+        found = [pair for mail in new if not isinstance(mail.message, Message) for pair in self._give(mail)]
+        held: list[_Line] = []
+        while (number := self._next_fitting()) is not None:
+            if any(ahead[0] < number[0] for line in held if (ahead := self._by_line.first(line)) is not None):
+                break
+            mail = self._mail[number[1]]
+            wait = self._waits[self._wait_for(mail) or ""]
+            found += self._give(mail)
+            if wait.in_turn:
+                held.append(_line(wait))
+        return found
+
+    def _next_fitting(self) -> tuple[int, str] | None:
+        """The number and the id of the first message that fits a wait."""
+        firsts = [first for line in self._waiting if (first := self._by_line.first(line)) is not None]
+        for line in self._choosy:
+            fitting = [one for one in self._by_line.all(line) if self._wait_for(self._mail[one[1]]) is not None]
+            firsts += fitting
+        return min(firsts, default=None)
 
     def _give(self, mail: Mail) -> list[tuple[Mail, str]]:
         """Give a message to the wait that it fits, and forget both. Nothing if it fits none."""

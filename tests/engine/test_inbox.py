@@ -34,8 +34,26 @@ class Reference:
         self.waits: list[MessageAwaited] = []
 
     def match(self) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
+        in_turn = any(wait.in_turn for wait in self.waits)
+        return self._match_in_turn() if in_turn and len(self.mail) > 1 else self._match(self.mail)
+
+    def _match_in_turn(self) -> list[tuple[str, str]]:
+        found = self._match([mail for mail in self.mail if not isinstance(mail.message, Message)])
+        held: list[MessageAwaited] = []
         for mail in sorted(self.mail, key=lambda mail: mail.number):
+            wait_id = self._fitting(mail)
+            if wait_id is None:
+                continue
+            earlier = [one for one in self.mail if one.number < mail.number]
+            if any(fits(one, wait) for one in earlier for wait in held):
+                break
+            held += [replace(wait, where=NULL) for wait in self.waits if wait.id == wait_id and wait.in_turn]
+            found += self._match([mail])
+        return found
+
+    def _match(self, candidates: Iterable[Mail]) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for mail in sorted(candidates, key=lambda mail: mail.number):
             ended = "" if isinstance(mail.message, CancelMessage) else self._fitting(mail)
             if ended is not None:
                 self.mail.remove(mail)
@@ -102,7 +120,7 @@ MODES: list[Mode] = ["broadcast", "competing", "direct"]
 DATA = st.sampled_from([SMALL, LARGE])
 CONDITIONS = st.sampled_from([NULL, NULL, ONLY_LARGE])
 ARRIVALS = st.tuples(st.sampled_from(["sent", "copied", "taken", "taken"]), TOPICS, st.just("direct"), DATA)
-WAITS = st.tuples(st.sampled_from(["wait", "wait", "has"]), TOPICS, st.sampled_from(MODES), CONDITIONS)
+WAITS = st.tuples(st.sampled_from(["wait", "wait", "in turn", "has"]), TOPICS, st.sampled_from(MODES), CONDITIONS)
 ENDS = st.tuples(st.just("unsubscribe"), TOPICS, st.just("direct"), st.just(NULL))
 OTHERS = st.tuples(
     st.sampled_from(["cancel", "match", "match", "stop", "again", "again", "strays", "forget"]),
@@ -158,9 +176,10 @@ class Both:
     def take(self, kind: str, id: str, topic: Topic, mode: Mode, raw: Raw) -> None:
         if kind in ("sent", "copied", "taken", "cancel"):
             self.keep(arrived(kind, id, about(topic, raw), self.inbox.read + 1, self.reference.waits))
-        elif kind in ("wait", "has"):
-            wait = MessageAwaited(id, topic, mode if topic.kind == "channel" else mode_of_wait(topic), where=raw)
-            if kind == "wait":
+        elif kind in ("wait", "in turn", "has"):
+            mode = mode if topic.kind == "channel" else mode_of_wait(topic)
+            wait = MessageAwaited(id, topic, mode, where=raw, in_turn=kind == "in turn")
+            if kind != "has":
                 self.wait(wait)
             else:
                 assert self.inbox.has_for(wait) == self.reference.has_for(wait)
@@ -177,6 +196,20 @@ def test_what_fits_is_found_as_by_looking_at_everything(steps: list[tuple[str, T
         both.take(kind, f"{place:03}", topic, mode, raw)
         assert {mail.delivery_id for mail in both.inbox.mail()} == {mail.delivery_id for mail in both.reference.mail}
     both.match()
+
+
+def test_a_message_waits_for_those_before_it_whose_handler_is_called_again() -> None:
+    both = Both()
+    both.wait(MessageAwaited("add:1", Topic("add"), in_turn=True))
+    both.wait(MessageAwaited("stop:1", Topic("stop"), in_turn=True))
+    for number, name in enumerate(("add", "add", "stop")):
+        both.keep(arrived("sent", f"m{number}", event(name), number + 1, []))
+
+    found = [[mail.delivery_id for mail, _ in both.inbox.match()]]
+    both.inbox.wait(MessageAwaited("add:2", Topic("add"), in_turn=True))
+    found.append([mail.delivery_id for mail, _ in both.inbox.match()])
+
+    assert found == [["m0"], ["m1", "m2"]]
 
 
 def test_a_copy_that_came_back_is_named_once() -> None:

@@ -198,6 +198,12 @@ class Shop:
 settled = EventType("payment.settled", Receipt)
 
 
+async def on_settled(receipt: Receipt) -> None: ...
+
+
+async def on_closed() -> None: ...
+
+
 @workflow
 async def child(ctx: WorkflowContext, order: Order, times: int = 1) -> Receipt:
     return Receipt(order.item * times)
@@ -228,6 +234,8 @@ async def order_workflow(ctx: WorkflowContext, order: Order) -> Receipt:
     assert_type(await handle.result(), Receipt)
     await ctx.sleep(timedelta(minutes=5))
     await ctx.sleep_until(ctx.now() + timedelta(minutes=5))
+    async with ctx.handling(settled.by(on_settled), EventType("closed", None).by(on_closed)):
+        await ctx.all_handled()
     assert_type(await ctx.until(lambda: len("three") > 3, timeout=timedelta(minutes=5)), bool)
     if ctx.patched("new"):
         order_workflow.recur(order)

@@ -79,6 +79,12 @@ def not_async(ctx: WorkflowContext) -> None: ...
 settled = EventType("settled", int)
 
 
+async def on_text(text: str) -> None: ...
+
+
+settled.by(on_text)  # type: ignore[arg-type]
+
+
 @workflow
 async def order(ctx: WorkflowContext, amount: int) -> str:
     await charge("12", "EUR")  # type: ignore[arg-type]

@@ -31,11 +31,13 @@ class MessageCommands(Asking):
 
     # ── waits ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def wait(self, topic: Topic, mode: Mode, *, timeout: float | None = None, where: Raw = NULL) -> WaitAnswer:
+    def wait(
+        self, topic: Topic, mode: Mode, *, timeout: float | None = None, where: Raw = NULL, in_turn: bool = False
+    ) -> WaitAnswer:
         """Wait for a message. The future brings its `MessageReceived`, or raises EventTimeoutError."""
         self._require_open()
         due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
-        return self._wait(topic, mode, due, where)
+        return self._wait(ms.MessageAwaited(self._ids.number("wait", topic.name), topic, mode, due, where, in_turn))
 
     def can_ask_for(self, where: bytes) -> bool:
         """Whether a wait can have these conditions: where data is hidden from the database, it cannot.
@@ -44,8 +46,8 @@ class MessageCommands(Asking):
         """
         return not self.hides if self.matcher is None else self.matcher.holds(where)
 
-    def _wait(self, topic: Topic, mode: Mode, due: int | None, where: Raw) -> WaitAnswer:
-        awaited = self.ask(ms.MessageAwaited(self._ids.number("wait", topic.name), topic, mode, due, where))
+    def _wait(self, wait: ms.MessageAwaited) -> WaitAnswer:
+        awaited = self.ask(wait)
         if self.waits is NO_DICT:
             self.waits = {}
         answer = self.waits[awaited.id] = WaitAnswer(loop=self.loop)
@@ -68,7 +70,7 @@ class MessageCommands(Asking):
             which = f" (id {received.id!r})" if received.id else ""
             brief = f"{received.words}{which} does not fit and was put aside"
             self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
-        return self._wait(asked.topic, asked.mode, asked.due, asked.where)
+        return self._wait(replace(asked, id=self._ids.number("wait", asked.topic.name)))
 
     def drop_wait(self, wait: WaitAnswer) -> None:
         """Wait no more, if no message has come."""

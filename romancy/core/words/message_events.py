@@ -60,7 +60,8 @@ class MessageAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     """The workflow waits for a message about the topic, until `due` if there is one.
 
     `where`: stored conditions that its data must meet. The append that holds this event also registers the interest
-    that has messages brought to the wait.
+    that has messages brought to the wait. `in_turn`: the workflow waits again as soon as the message has come, so
+    messages that came behind it, for whatever wait, come behind what is next for this one.
     """
 
     id: str
@@ -68,6 +69,7 @@ class MessageAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     mode: Mode = "broadcast"
     due: int | None = None
     where: Raw = NULL
+    in_turn: bool = False
 
 
 class MessageReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
