@@ -41,9 +41,7 @@ class Handler(Generic[T]):
             inspect.signature(self.function).bind(*given)
         except TypeError as error:
             wanted = "one parameter, the data of the message" if given else "no parameter: its messages have no data"
-            raise UsageError(
-                f"the handler of event {self.name!r} must take {wanted}, unlike {self!r} ({error})"
-            ) from None
+            raise UsageError(f"the handler of event {self.name!r} must take {wanted}; {self!r}: {error}") from None
 
     @property
     def _needs_no_data(self) -> bool:
