@@ -67,4 +67,4 @@ def test_what_does_not_take_the_data_is_refused(said: str) -> None:
 
 def test_a_key_that_is_no_text_is_refused() -> None:
     with pytest.raises(UsageError, match="key of the event: must be a string, not int"):
-        Add.by(of_one, key=7)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+        Add.by(of_one, key=7)  # type: ignore[arg-type]
