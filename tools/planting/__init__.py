@@ -503,6 +503,20 @@ PLANTED: Final = (
         shapes="limited",
     ),
     Planted(
+        name="handlers: a message overtakes those of another kind",
+        file=f"{_ENGINE}/inbox.py",
+        text="        elif self._in_turn:\n",
+        replacement="        elif self._in_turn < 0:\n",
+        shapes="listening",
+    ),
+    Planted(
+        name="until: a task that is woken does not ask again",
+        file="romancy/core/loop/conditions.py",
+        text="        while not (value := self._asked(condition)) or self._loop.spent > self._loop.budget:\n",
+        replacement="        if not (value := self._asked(condition)) or self._loop.spent > self._loop.budget:\n",
+        shapes="listening",
+    ),
+    Planted(
         name="taken: what was found of the ids of children is forgotten when a read fails",
         file=f"{_WORKER}/worker.py",
         text="            find = partial(self._find_taken_children, _children_in(prepared))\n",

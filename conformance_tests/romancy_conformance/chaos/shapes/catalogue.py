@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
 from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
+from romancy_conformance.chaos.shapes.listening import Listening
 from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
@@ -36,6 +37,7 @@ _ALL: tuple[Shape, ...] = (
     Changed(),
     Small(),
     Limited(),
+    Listening(),
     Purged(),
     Scheduled(),
 )
