@@ -22,8 +22,8 @@ from romancy import (
 from romancy.core import ChildFailed, ChildStarted
 from romancy.engine.worker.retrying import runs_so_far
 from romancy.storage.records import Append
+from romancy_conformance.behaviour.cast import act, record, waits_at_a_gate
 from romancy_conformance.behaviour.lives import life_of, nothing_is_amiss
-from romancy_conformance.behaviour.retries import act, broken, forget, gates, names, waits_at_a_gate
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Item, Outcome
     from romancy_conformance.behaviour.opening import Open
 
-__all__ = ["forget", "nothing_is_amiss"]
+__all__ = ["nothing_is_amiss"]
 
 pytestmark = pytest.mark.anyio
 
@@ -91,10 +91,10 @@ async def held(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> tuple[Romancy
 
 async def failed(app: Romancy) -> int:
     """Return the life of an instance that has failed."""
-    broken.add("ship")
+    record.broken.add("ship")
     await app.start(one, "old")
     await status_is(app, "one", Status.FAILED)
-    broken.clear()
+    record.broken.clear()
     return await life_of(app, "one")
 
 
@@ -121,17 +121,17 @@ async def test_of_two_that_start_anew_one_does(app: Romancy, held: tuple[Romancy
 
     assert theirs == await app.handle("one").result(timeout=SOON)
     assert (theirs == "theirs") == isinstance(answer, InstanceConflictError)
-    assert 1 == names().count(theirs)
+    assert 1 == record.names().count(theirs)
     assert old != await life_of(app, "one")
 
 
 async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, HeldHeir]) -> None:
-    gates["old"] = asyncio.Event()
-    broken.add("ship")
+    record.gates["old"] = asyncio.Event()
+    record.broken.add("ship")
     slow = renewed_slowly.options(instance_id="one")
     with pytest.raises(WorkflowFailedError):
         await app.run(slow, "old")
-    broken.clear()
+    record.broken.clear()
     old = await life_of(app, "one")
     mine, gate = held
     gate.closed = True
@@ -141,7 +141,7 @@ async def test_what_is_being_retried_stays(app: Romancy, held: tuple[Romancy, He
     await app.retry("one")
     gate.opened.set()
     handle = await asyncio.wait_for(waiting, SOON)
-    gates["old"].set()
+    record.gates["old"].set()
 
     assert "old" == await handle.result(timeout=SOON)
     assert old == await life_of(app, "one")
@@ -182,11 +182,11 @@ async def test_a_retry_of_what_was_replaced_is_refused(app: Romancy, open_app: O
 
 async def test_a_parent_whose_failed_child_was_replaced_hears_so(app: Romancy) -> None:
     """The parent's retry would retry its child too, but another instance has its id now, which is left alone."""
-    broken.add("ship")
+    record.broken.add("ship")
     parent = await app.start(renewed_parent.options(instance_id="parent"))
     with pytest.raises(WorkflowFailedError):
         await parent.result(timeout=SOON)
-    broken.clear()
+    record.broken.clear()
     assert "new" == await app.run(one, "new", if_exists="restart_failed")
 
     await app.retry("parent")
@@ -201,16 +201,16 @@ async def test_a_parent_whose_failed_child_was_replaced_hears_so(app: Romancy) -
 
 async def test_another_worker_goes_on_with_what_was_started_anew(app: Romancy, open_app: Open) -> None:
     """The worker that had the old life drains while the new one runs."""
-    gates["new"] = asyncio.Event()
+    record.gates["new"] = asyncio.Event()
     slow = renewed_slowly.options(instance_id="two")
-    broken.add("ship")
+    record.broken.add("ship")
     await app.start(slow, "old")
     await status_is(app, "two", Status.FAILED)
-    broken.clear()
+    record.broken.clear()
     handle = await app.start(slow, "new", if_exists="restart_failed")
     other = await open_app()
     await app.drain(0)
-    gates["new"].set()
+    record.gates["new"].set()
 
     assert "new" == await other.handle("two").result(timeout=SOON)
     assert "new" == await handle.result(timeout=SOON)

@@ -10,7 +10,7 @@ import pytest
 from romancy import Handle, RetryPolicy, Romancy, Status, WorkflowContext, activity, compensation, workflow
 from romancy.engine.messages import CancelMessage, decode_message
 from romancy.storage.records import Append, Delivered, Delivery
-from romancy_conformance.behaviour.retries import broken, do, fail, forget, gates, names
+from romancy_conformance.behaviour.cast import fail, record
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -21,21 +21,19 @@ if TYPE_CHECKING:
     from romancy.storage.records import Item, Outcome
     from romancy_conformance.behaviour.opening import Open
 
-__all__ = ["forget"]
-
 pytestmark = pytest.mark.anyio
 
 
 @compensation
 async def unlock(what: str) -> None:
-    do(f"unlock {what}")
-    if "unlock" in gates:
-        await gates["unlock"].wait()
+    record.do(f"unlock {what}")
+    if "unlock" in record.gates:
+        await record.gates["unlock"].wait()
 
 
 @activity(compensation=unlock)
 async def lock(what: str) -> str:
-    return do(what)
+    return record.do(what)
 
 
 @workflow
@@ -46,8 +44,8 @@ async def patient(ctx: WorkflowContext) -> str:
 
 @activity(retry=RetryPolicy.none())
 async def ship() -> str:
-    await gates["ship"].wait()
-    return do("ship")
+    await record.gates["ship"].wait()
+    return record.do("ship")
 
 
 @workflow
@@ -71,7 +69,7 @@ async def over_a_pair(ctx: WorkflowContext) -> list[str]:
 async def reaches_the_gate(app: Romancy) -> None:
     """Let the hasty child ship, once the patient one waits."""
     await status_is(app, "p-a", Status.WAITING)
-    gates["ship"].set()
+    record.gates["ship"].set()
 
 
 async def fails_once_more(app: Romancy, handle: Handle[Any]) -> None:
@@ -82,13 +80,13 @@ async def fails_once_more(app: Romancy, handle: Handle[Any]) -> None:
 
 
 async def retried(app: Romancy, handle: Handle[Any]) -> None:
-    gates["ship"] = asyncio.Event()
+    record.gates["ship"] = asyncio.Event()
     await app.retry(handle.instance_id)
 
 
 async def completes(app: Romancy, handle: Handle[Any]) -> None:
     """Repair what was broken, retry, and let both children complete."""
-    broken.clear()
+    record.broken.clear()
     await retried(app, handle)
     await reaches_the_gate(app)
     await status_is(app, "p-b", Status.COMPLETED)
@@ -98,8 +96,8 @@ async def completes(app: Romancy, handle: Handle[Any]) -> None:
 
 @pytest.mark.parametrize(("top", "name"), [(pair, "p"), (over_a_pair, "top")], ids=["a child", "a grandchild"])
 async def test_each_retry_cancels_only_its_own_children(app: Romancy, top: Any, name: str) -> None:
-    gates["ship"] = asyncio.Event()
-    broken.add("ship")
+    record.gates["ship"] = asyncio.Event()
+    record.broken.add("ship")
     handle = await app.start(top.options(instance_id=name))
     for _ in range(3):
         await fails_once_more(app, handle)
@@ -111,19 +109,19 @@ async def test_each_retry_cancels_only_its_own_children(app: Romancy, top: Any, 
 
 async def test_a_cancellation_that_was_sent_twice(open_app: Open, storage_url: str) -> None:
     """The worker of the retry stops while the cancelled child undoes its work, and its successor cancels it again."""
-    gates["ship"] = asyncio.Event()
-    broken.add("ship")
+    record.gates["ship"] = asyncio.Event()
+    record.broken.add("ship")
     async with Romancy(storage_url, workflows=[pair, patient, hasty]) as first:
         handle = await first.start(pair.options(instance_id="p"))
         await fails_once_more(first, handle)
-        gates["unlock"] = asyncio.Event()
+        record.gates["unlock"] = asyncio.Event()
         await retried(first, handle)
         await reaches_the_gate(first)
-        await until(lambda: names().count("unlock door") == 2)
+        await until(lambda: record.names().count("unlock door") == 2)
 
     app = await open_app()
-    await until(lambda: names().count("unlock door") == 3)
-    gates.pop("unlock").set()
+    await until(lambda: record.names().count("unlock door") == 3)
+    record.gates.pop("unlock").set()
     handle = app.handle("p", pair)
     await fail(app, "p")
 
@@ -150,7 +148,7 @@ async def test_a_cancellation_that_arrives_in_the_next_run(monkeypatch: pytest.M
     stores = wrap_stores(monkeypatch, Overheard)
     app = await open_app()
     handle = await failed_pair(app)
-    broken.clear()
+    record.broken.clear()
     await retried(app, handle)
     await status_is(app, "p-a", Status.WAITING)
 
@@ -165,22 +163,22 @@ async def test_a_cancellation_that_arrives_in_the_next_run(monkeypatch: pytest.M
 
 async def failed_pair(app: Romancy) -> Handle[list[str]]:
     """A pair of which the hasty child failed, so that the patient one was cancelled."""
-    gates["ship"] = asyncio.Event()
-    broken.add("ship")
+    record.gates["ship"] = asyncio.Event()
+    record.broken.add("ship")
     handle = await app.start(pair.options(instance_id="p"))
     await fails_once_more(app, handle)
-    gates["ship"] = asyncio.Event()
+    record.gates["ship"] = asyncio.Event()
     return handle
 
 
 async def test_a_person_who_cancels_twice_cancels_one_run(app: Romancy) -> None:
-    gates.update({"ship": asyncio.Event(), "unlock": asyncio.Event()})
+    record.gates.update({"ship": asyncio.Event(), "unlock": asyncio.Event()})
     handle = await app.start(pair.options(instance_id="p"))
     await status_is(app, "p-a", Status.WAITING)
     await app.cancel("p-a")
-    await until(lambda: "unlock door" in names())
+    await until(lambda: "unlock door" in record.names())
     await app.cancel("p-a")
-    gates.pop("unlock").set()
+    record.gates.pop("unlock").set()
     await fail(app, "p")
 
     await completes(app, handle)
@@ -196,7 +194,7 @@ async def test_a_child_that_a_person_retried_and_cancelled(app: Romancy) -> None
     await app.cancel("p-b")
     await fail(app, "p")
     assert [await app.handle(child).status() for child in ("p-a", "p-b")] == [Status.CANCELLED] * 2
-    assert names().count("ship") == 1
+    assert record.names().count("ship") == 1
 
     await completes(app, handle)
 
@@ -225,21 +223,23 @@ async def test_a_child_that_a_person_retries_right_after_its_parent(
     await front.retry("p")
     await front.retry("p-b")
     if ending == "completes":
-        broken.clear()
+        record.broken.clear()
 
     app = await open_app()
     handle = app.handle("p", pair)
     await status_is(app, "p-a", Status.WAITING)
     if ending == "completes":
-        gates["ship"].set()
+        record.gates["ship"].set()
         await status_is(app, "p-b", Status.COMPLETED)
         await app.signal("p-a", "go", "gone")
         assert await handle.result(timeout=60) == ["gone", "ship"]
         return
     if ending == "fails":
-        gates["ship"].set()
+        record.gates["ship"].set()
     else:
         await app.cancel("p-a")
     await fail(app, "p")
-    assert names().count("ship") == (3 if ending == "fails" else 1), "the parent's own retry of the child failed too"
+    assert record.names().count("ship") == (3 if ending == "fails" else 1), (
+        "the parent's own retry of the child failed too"
+    )
     await completes(app, handle)

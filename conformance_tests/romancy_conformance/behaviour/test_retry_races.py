@@ -23,7 +23,7 @@ from romancy import (
 )
 from romancy.core import ChildCancelRequested, WorkflowRetried
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.retries import act, broken, fail, failed, forget, gates, names, waits_at_a_gate
+from romancy_conformance.behaviour.cast import act, fail, failed, record, waits_at_a_gate
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.changing import changed
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
     from romancy_conformance.behaviour.opening import Open
-
-__all__ = ["forget"]
 
 pytestmark = pytest.mark.anyio
 
@@ -117,14 +115,14 @@ async def whole(app: Romancy, storage_url: str, instance_id: str) -> Counter[typ
 
 async def ended(app: Romancy, instance_id: str) -> Status:
     """Return how it ends when the gate in its body is open."""
-    gates["end"].set()
+    record.gates["end"].set()
     with suppress(WorkflowCancelledError):
         await app.handle(instance_id).result(timeout=SOON)
     return await app.handle(instance_id).status()
 
 
 async def test_of_two_retries_one_is_done(app: Romancy, held: tuple[Romancy, Gated], storage_url: str) -> None:
-    gates["end"] = asyncio.Event()
+    record.gates["end"] = asyncio.Event()
     one = await failed(app, raced)
 
     answer, other = await race(app, held, one, "retry", "retry")
@@ -140,7 +138,7 @@ async def test_of_two_retries_one_is_done(app: Romancy, held: tuple[Romancy, Gat
 async def test_what_has_failed_cannot_be_stopped_and_a_retry_goes_on(
     app: Romancy, held: tuple[Romancy, Gated], storage_url: str, other: str
 ) -> None:
-    gates["end"] = asyncio.Event()
+    record.gates["end"] = asyncio.Event()
     one = await failed(app, raced)
 
     assert (None, False) == await race(app, held, one, "retry", other)
@@ -159,7 +157,7 @@ async def test_what_was_purged_is_not_retried(app: Romancy, held: tuple[Romancy,
 
 
 async def test_what_is_being_retried_is_not_purged(app: Romancy, held: tuple[Romancy, Gated], storage_url: str) -> None:
-    gates["end"] = asyncio.Event()
+    record.gates["end"] = asyncio.Event()
     one = await failed(app, raced)
 
     assert (0, None) == await race(app, held, one, "purge", "retry")
@@ -171,7 +169,7 @@ async def test_a_request_to_cancel_that_a_retry_overtakes_stops_the_retried_run(
     app: Romancy, held: tuple[Romancy, Gated], storage_url: str
 ) -> None:
     """The caller has seen the former run, and is told that the instance was asked."""
-    gates["end"] = asyncio.Event()
+    record.gates["end"] = asyncio.Event()
     one = await failed(app, raced)
     await app.retry(one)
     await asyncio.wait_for(status_is(app, one, Status.RUNNING), SOON)
@@ -195,7 +193,7 @@ async def test_a_retried_run_is_stopped_once(
     app: Romancy, held: tuple[Romancy, Gated], storage_url: str, late: str
 ) -> None:
     """The retry and its stop were each requested before the other was known."""
-    gates["end"] = asyncio.Event()
+    record.gates["end"] = asyncio.Event()
     one = await failed(app, raced)
     if late == "terminate":
         await app.retry(one)  # a failed instance is not terminated
@@ -260,13 +258,13 @@ async def test_a_request_to_stop_a_child_does_not_reach_a_later_run_of_it(
         app = await open_app()
     (store,) = made
     outside = await open_app(worker=False)
-    gates["later"] = asyncio.Event()
-    gates["later"].set()
-    broken.update({"at once", "at last"})
+    record.gates["later"] = asyncio.Event()
+    record.gates["later"].set()
+    record.broken.update({"at once", "at last"})
     handle = await app.start(over_two_that_break)
     await fail(app, handle.instance_id)
 
-    gates["later"] = later = asyncio.Event()
+    record.gates["later"] = later = asyncio.Event()
     store.gates = {0: asyncio.Event(), 1: asyncio.Event()}
     await outside.retry(handle.instance_id)
     await asyncio.wait_for(store.reached[1].wait(), SOON)
@@ -276,14 +274,14 @@ async def test_a_request_to_stop_a_child_does_not_reach_a_later_run_of_it(
     later.set()
     await fail(app, handle.instance_id)
 
-    gates["end"] = asyncio.Event()
-    broken.clear()
+    record.gates["end"] = asyncio.Event()
+    record.broken.clear()
     await outside.retry(handle.instance_id, unsure="undone")
-    await until(lambda: "end" in names())
+    await until(lambda: "end" in record.names())
     revivals = {task for task in asyncio.all_tasks() if "Revivals" in getattr(task.get_coro(), "__qualname__", "")}
     assert revivals
     store.gates[0].set()
     await asyncio.wait_for(asyncio.wait(revivals), SOON)
-    gates["end"].set()
+    record.gates["end"].set()
 
     assert ["at once", "laterat lastend"] == await app.handle(handle.instance_id).result(timeout=SOON)

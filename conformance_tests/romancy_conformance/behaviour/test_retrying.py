@@ -23,19 +23,7 @@ from romancy.engine.messages import CancelMessage, encode_message
 from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery, PruneRequest
-from romancy_conformance.behaviour.retries import (
-    act,
-    broken,
-    calls,
-    charge,
-    fail,
-    failed,
-    forget,
-    gates,
-    keys,
-    names,
-    waits_at_a_gate,
-)
+from romancy_conformance.behaviour.cast import act, charge, fail, failed, record, waits_at_a_gate
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -45,8 +33,6 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Outcome
     from romancy_conformance.behaviour.opening import Open
-
-__all__ = ["forget"]
 
 pytestmark = pytest.mark.anyio
 
@@ -92,7 +78,7 @@ async def long(ctx: WorkflowContext, count: int) -> int:
 
 @activity
 async def number(n: int) -> int:
-    calls.append(("number", ""))
+    record.calls.append(("number", ""))
     return n
 
 
@@ -109,46 +95,49 @@ async def test_each_effect_stands_once_and_keys_say_which_is_which(app: Romancy)
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["note", "charge", "ship", 2]
-    assert names() == ["note", "charge", "ship", "refund charge", "charge", "ship"]
-    assert len(set(keys("charge"))) == 2
-    assert len(set(keys("ship"))) == 1
+    assert record.names() == ["note", "charge", "ship", "refund charge", "charge", "ship"]
+    assert len(set(record.keys("charge"))) == 2
+    assert len(set(record.keys("ship"))) == 1
     scheduled = [event for event in await app.history(instance_id) if isinstance(event, ActivityScheduled)]
-    assert [event.key for event in scheduled if event.name == "act" and event.key] == [*keys("note"), keys("ship")[0]]
+    assert [event.key for event in scheduled if event.name == "act" and event.key] == [
+        *record.keys("note"),
+        record.keys("ship")[0],
+    ]
 
 
 async def test_retrying_until_it_succeeds(app: Romancy) -> None:
-    broken.add("ship")
+    record.broken.add("ship")
     handle = await app.start(order)
     for _ in range(4):
         await fail(app, handle.instance_id)
         await app.retry(handle.instance_id)
     await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
     await app.retry(handle.instance_id)
 
     assert (await handle.result(timeout=60))[-1] == 6
-    assert Counter(names()) == {"note": 1, "charge": 6, "refund charge": 5, "ship": 6}
-    assert len(set(keys("charge"))) == 6
-    assert len(set(keys("refund charge"))) == 5
-    assert len(set(keys("ship"))) == 1
+    assert Counter(record.names()) == {"note": 1, "charge": 6, "refund charge": 5, "ship": 6}
+    assert len(set(record.keys("charge"))) == 6
+    assert len(set(record.keys("refund charge"))) == 5
+    assert len(set(record.keys("ship"))) == 1
 
 
 async def test_arguments_that_were_drawn_meet_the_memory(app: Romancy) -> None:
     instance_id = await failed(app, draws)
-    first = names()
+    first = record.names()
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == 2
-    assert names() == [*first, "ship"]
+    assert record.names() == [*first, "ship"]
 
 
 async def test_signals_that_had_come_and_those_that_nobody_had_waited_for(app: Romancy) -> None:
-    broken.add("ship")
+    record.broken.add("ship")
     handle = await app.start(approved)
     await handle.signal("approval", "boss")
     await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(handle.instance_id)
     await handle.signal("approval", "chief")
@@ -157,14 +146,14 @@ async def test_signals_that_had_come_and_those_that_nobody_had_waited_for(app: R
 
 
 async def test_mail_that_was_kept_when_it_failed_is_there_for_the_retry(app: Romancy) -> None:
-    broken.add("ship")
+    record.broken.add("ship")
     handle = await app.start(
         approved,
     )
     await handle.signal("approval", "boss")
     await handle.signal("approval", "chief")
     await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(handle.instance_id)
 
@@ -172,7 +161,7 @@ async def test_mail_that_was_kept_when_it_failed_is_there_for_the_retry(app: Rom
 
 
 async def test_what_could_not_be_undone_is_named_and_asked_about(app: Romancy) -> None:
-    broken.add("refund charge")
+    record.broken.add("refund charge")
     instance_id = await failed(app, order)
 
     with pytest.raises(UsageError, match=r"charge:1.*unsure='done'"):
@@ -184,21 +173,21 @@ async def test_what_could_not_be_undone_is_named_and_asked_about(app: Romancy) -
 
     assert await app.retry_many(unsure="done") == [instance_id]
     await app.handle(instance_id).result(timeout=60)
-    assert names().count("charge") == 1
+    assert record.names().count("charge") == 1
 
 
 async def test_what_was_undone_by_hand_is_done_again(app: Romancy) -> None:
-    broken.add("refund charge")
+    record.broken.add("refund charge")
     instance_id = await failed(app, order)
 
     await app.retry(instance_id, unsure="undone")
 
     await app.handle(instance_id).result(timeout=60)
-    assert len(set(keys("charge"))) == 2
+    assert len(set(record.keys("charge"))) == 2
 
 
 async def test_what_could_not_be_undone_in_a_child_is_named_too(app: Romancy) -> None:
-    broken.add("refund charge")
+    record.broken.add("refund charge")
     instance_id = await failed(app, with_an_order)
 
     with pytest.raises(UsageError, match=r"charge:1.* of instance"):
@@ -206,7 +195,7 @@ async def test_what_could_not_be_undone_in_a_child_is_named_too(app: Romancy) ->
 
     await app.retry(instance_id, unsure="done")
     assert await app.handle(instance_id).result(timeout=60) == ["note", "charge", "ship", 2]
-    assert names().count("charge") == 1
+    assert record.names().count("charge") == 1
 
 
 @workflow
@@ -215,19 +204,19 @@ async def with_an_order(ctx: WorkflowContext) -> list[Any]:
 
 
 async def test_what_was_known_for_sure_is_undone_if_the_retry_fails(app: Romancy) -> None:
-    broken.add("refund charge")
+    record.broken.add("refund charge")
     instance_id = await failed(app, order)
-    broken.add("ship")
+    record.broken.add("ship")
 
     await app.retry(instance_id, unsure="done")
     await fail(app, instance_id)
 
-    assert names().count("refund charge") == 2
-    assert len(set(keys("refund charge"))) == 1, "whoever gives the money back must see that it is the same"
-    broken.clear()
+    assert record.names().count("refund charge") == 2
+    assert len(set(record.keys("refund charge"))) == 1, "whoever gives the money back must see that it is the same"
+    record.broken.clear()
     await app.retry(instance_id)
     await app.handle(instance_id).result(timeout=60)
-    assert len(set(keys("charge"))) == 2
+    assert len(set(record.keys("charge"))) == 2
 
 
 async def test_a_retried_run_continues_as_new(app: Romancy) -> None:
@@ -236,8 +225,8 @@ async def test_a_retried_run_continues_as_new(app: Romancy) -> None:
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == 4
-    assert names() == ["step 2", "step 1", "step 1", "step 0"]
-    assert len(set(keys("step 1"))) == 1
+    assert record.names() == ["step 2", "step 1", "step 1", "step 0"]
+    assert len(set(record.keys("step 1"))) == 1
 
 
 @workflow
@@ -261,21 +250,21 @@ async def test_what_the_run_before_asked_for_as_it_went_on_is_none_of_a_retry(ap
 
 
 async def test_cancelling_a_retried_run_undoes_what_it_did(app: Romancy) -> None:
-    gates["gate"] = asyncio.Event()
+    record.gates["gate"] = asyncio.Event()
     instance_id = await failed(app, charges_at_a_gate)
     await app.retry(instance_id)
-    await until(lambda: "gate" in names())
+    await until(lambda: "gate" in record.names())
 
     assert await app.cancel(instance_id)
 
     with pytest.raises(WorkflowCancelledError):
         await app.handle(instance_id).result(timeout=60)
-    assert names().count("refund charge") == 2
+    assert record.names().count("refund charge") == 2
     await app.retry(instance_id)
-    await until(lambda: names().count("gate") == 2)
-    gates["gate"].set()
+    await until(lambda: record.names().count("gate") == 2)
+    record.gates["gate"].set()
     assert await app.handle(instance_id).result(timeout=60) == "gate"
-    assert names().count("charge") == 3
+    assert record.names().count("charge") == 3
 
 
 @workflow
@@ -316,18 +305,18 @@ async def test_a_cancellation_that_came_just_before_a_run_failed_is_not_for_its_
     """The run heeds it: it had not failed as far as anybody could know."""
     wrap_stores(monkeypatch, LateCancellation)
     app = await open_app()
-    broken.add("ship")
+    record.broken.add("ship")
     handle = await app.start(ships)
     with pytest.raises(WorkflowCancelledError):
         await handle.result(timeout=60)
-    broken.clear()
+    record.broken.clear()
     instance_id = handle.instance_id
-    assert names() == ["ship"]
+    assert record.names() == ["ship"]
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == "ship"
-    assert names() == ["ship", "ship"]
+    assert record.names() == ["ship", "ship"]
 
 
 async def test_of_many_retries_one_is_done(app: Romancy) -> None:
@@ -342,7 +331,7 @@ async def test_of_many_retries_one_is_done(app: Romancy) -> None:
 
 async def test_a_retry_and_a_purge_at_once(app: Romancy) -> None:
     ids = [await failed(app, order) for _ in range(4)]
-    calls.clear()
+    record.calls.clear()
 
     answers = await asyncio.gather(*(act(one) for one in ids for act in (app.retry, app.purge)), return_exceptions=True)
 
@@ -355,7 +344,7 @@ async def test_a_retry_and_a_purge_at_once(app: Romancy) -> None:
 
 
 async def test_the_memory_outlives_pruning_and_its_worker(app: Romancy, open_app: Open, storage_url: str) -> None:
-    gates["gate"] = asyncio.Event()
+    record.gates["gate"] = asyncio.Event()
     instance_id = await failed(app, stands_at_a_gate)
     await app.retry(instance_id)
     await status_is(app, instance_id, Status.RUNNING)
@@ -365,10 +354,10 @@ async def test_the_memory_outlives_pruning_and_its_worker(app: Romancy, open_app
         await store.rooms.upkeep.prune(PruneRequest(ended_before=1 << 60))
     finally:
         await store.close()
-    gates["gate"].set()
+    record.gates["gate"].set()
 
     assert await app.handle(instance_id).result(timeout=60) == "gate"
-    assert names().count("note") == 1
+    assert record.names().count("note") == 1
 
 
 async def test_what_nobody_asks_for_again_is_named_in_the_log(app: Romancy) -> None:
@@ -392,26 +381,26 @@ async def forgetful(ctx: WorkflowContext) -> str:
 async def test_a_memory_of_thousands(app: Romancy) -> None:
     count = 5_000
     instance_id = await failed(app, long, count)
-    assert names().count("number") == count
+    assert record.names().count("number") == count
     before = len(await app.history(instance_id))
 
     await app.retry(instance_id)
 
     handle: Handle[int] = app.handle(instance_id)
     assert await handle.result(timeout=200) == count
-    assert names().count("number") == count
+    assert record.names().count("number") == count
     assert len(await app.history(instance_id)) > before + 2 * count
 
 
 @activity
 async def step(n: int) -> None:
-    calls.append((f"step {n}", ""))
+    record.calls.append((f"step {n}", ""))
 
 
 @workflow
 async def in_many_commits(ctx: WorkflowContext, count: int) -> int:
     for n in range(count):
-        await step(n if "other code" not in broken or n else count)
+        await step(n if "other code" not in record.broken or n else count)
     await act("ship")
     return ctx.run
 
@@ -423,14 +412,14 @@ async def in_many_commits(ctx: WorkflowContext, count: int) -> int:
 async def test_a_failed_run_of_more_commits_than_a_page(app: Romancy, code: str) -> None:
     count = 1_100  # a page has a thousand
     instance_id = await failed(app, in_many_commits, count)
-    broken.add(code)
+    record.broken.add(code)
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=200) == 2
-    assert max(Counter(names()).values()) == 2
+    assert max(Counter(record.names()).values()) == 2
     expected = [*(f"step {n}" for n in range(count)), "ship", *(["step 1100"] if code == "other code" else []), "ship"]
-    assert names() == expected
+    assert record.names() == expected
 
 
 class Told(Hook):
@@ -471,4 +460,4 @@ async def test_a_retry_goes_on_in_a_process_that_never_saw_it(app: Romancy, open
     await other.retry(instance_id)
 
     assert (await other.handle(instance_id).result(timeout=60))[-1] == 2
-    assert names().count("note") == 1
+    assert record.names().count("note") == 1

@@ -19,32 +19,20 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityAttemptFailed
-from romancy_conformance.behaviour.retries import (
-    act,
-    broken,
-    calls,
-    charge,
-    forget,
-    gates,
-    keys,
-    names,
-    waits_at_a_gate,
-)
+from romancy_conformance.behaviour.cast import act, charge, record, waits_at_a_gate
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy import Handle
     from romancy_conformance.behaviour.opening import Open
 
-__all__ = ["forget"]
-
 pytestmark = pytest.mark.anyio
 
 
 @activity(retry=RetryPolicy.fixed(5, 3600))
 async def fails_for_now(what: str) -> str:
-    if what in broken:
-        calls.append((what, ""))
+    if what in record.broken:
+        record.calls.append((what, ""))
         raise RuntimeError(f"{what} is broken for now")
     return what
 
@@ -92,50 +80,50 @@ async def test_a_cancelled_instance_does_again_what_was_undone(app: Romancy) -> 
     await status_is(app, handle.instance_id, Status.WAITING)
     await handle.cancel("by mistake")
     await cancelled(handle)
-    assert names() == ["note", "charge", "refund charge"]
+    assert record.names() == ["note", "charge", "refund charge"]
 
     await app.retry(handle.instance_id)
-    await until(lambda: names().count("charge") == 2)
+    await until(lambda: record.names().count("charge") == 2)
     await handle.signal("go", "on")
     assert await handle.result(timeout=60) == "on"
-    assert names() == ["note", "charge", "refund charge", "charge"]
-    assert len(set(keys("charge"))) == 2
+    assert record.names() == ["note", "charge", "refund charge", "charge"]
+    assert len(set(record.keys("charge"))) == 2
 
 
 async def test_a_second_request_to_cancel_does_not_cancel_the_retry(app: Romancy, open_app: Open) -> None:
     """Nor does one that came while the instance was being undone."""
-    gates["refund charge"] = asyncio.Event()
+    record.gates["refund charge"] = asyncio.Event()
     client = await open_app(worker=False)
     handle = await app.start(called_off)
     await status_is(app, handle.instance_id, Status.WAITING)
     for _ in range(3):
         await handle.cancel("again and again")
-    await until(lambda: "refund charge" in names())
+    await until(lambda: "refund charge" in record.names())
     for _ in range(3):
         await client.cancel(handle.instance_id, reason="late")
-    gates["refund charge"].set()
+    record.gates["refund charge"].set()
     await cancelled(handle)
 
     await app.retry(handle.instance_id)
-    await until(lambda: names().count("charge") == 2)
+    await until(lambda: record.names().count("charge") == 2)
     await handle.signal("go", "on")
     assert await handle.result(timeout=60) == "on"
 
 
 async def test_a_second_request_to_terminate_does_not_end_the_retry(app: Romancy, open_app: Open) -> None:
     """Nor does one to cancel that came before it."""
-    gates["refund charge"] = asyncio.Event()
+    record.gates["refund charge"] = asyncio.Event()
     client = await open_app(worker=False)
     handle = await app.start(called_off)
     await status_is(app, handle.instance_id, Status.WAITING)
     for _ in range(2):
         await handle.cancel("again")
-    await until(lambda: "refund charge" in names())
+    await until(lambda: "refund charge" in record.names())
     await asyncio.gather(*(client.terminate(handle.instance_id) for _ in range(3)), client.cancel(handle.instance_id))
     await cancelled(handle)
 
     await app.retry(handle.instance_id, unsure="undone")
-    await until(lambda: names().count("charge") == 2)
+    await until(lambda: record.names().count("charge") == 2)
     await handle.signal("go", "on")
     assert await handle.result(timeout=60) == "on"
 
@@ -153,7 +141,7 @@ async def test_a_request_to_cancel_that_no_worker_has_read_does_not_cancel_the_r
     await client.retry(handle.instance_id)
 
     app = await open_app(codecs=codecs)
-    await until(lambda: "charge" in names())
+    await until(lambda: "charge" in record.names())
     await app.signal(handle.instance_id, "go", "on")
     assert await app.handle(handle.instance_id).result(timeout=60) == "on"
 
@@ -165,7 +153,7 @@ async def test_a_request_to_cancel_a_child_does_not_cancel_its_retry_by_the_pare
     handle = await client.start(called_off_parent)
     child = f"{handle.instance_id}-child"
     async with Romancy(storage_url, workflows=[called_off_parent, called_off_child]):
-        await until(lambda: "of the child" in names())
+        await until(lambda: "of the child" in record.names())
         await status_is(client, child, Status.WAITING)
     for _ in range(2):
         await client.cancel(child)
@@ -189,7 +177,7 @@ async def test_a_retry_that_no_worker_has_seen_can_be_cancelled(open_app: Open) 
     app = await open_app()
     await cancelled(app.handle(handle.instance_id))
     await app.retry(handle.instance_id)
-    await until(lambda: "charge" in names())
+    await until(lambda: "charge" in record.names())
     await app.signal(handle.instance_id, "go", "on")
     assert await app.handle(handle.instance_id).result(timeout=60) == "on"
 
@@ -197,15 +185,15 @@ async def test_a_retry_that_no_worker_has_seen_can_be_cancelled(open_app: Open) 
 async def test_it_is_cancelled_and_retried_as_often_as_asked(app: Romancy) -> None:
     handle = await app.start(called_off)
     for time in range(1, 4):
-        await until(lambda time=time: names().count("charge") == time)  # type: ignore[misc]
+        await until(lambda time=time: record.names().count("charge") == time)  # type: ignore[misc]
         await handle.cancel(f"time {time}")
         await cancelled(handle)
         await app.retry(handle.instance_id)
-    await until(lambda: names().count("charge") == 4)
+    await until(lambda: record.names().count("charge") == 4)
     await handle.signal("go", "on")
     assert await handle.result(timeout=60) == "on"
-    assert names().count("note") == 1
-    assert len(set(keys("charge"))) == 4
+    assert record.names().count("note") == 1
+    assert len(set(record.keys("charge"))) == 4
 
 
 async def test_what_a_terminated_instance_did_stands_in_its_retry(app: Romancy, open_app: Open) -> None:
@@ -219,33 +207,33 @@ async def test_what_a_terminated_instance_did_stands_in_its_retry(app: Romancy, 
     await client.retry(handle.instance_id)
     await app.signal(handle.instance_id, "go", "on")
     assert await handle.result(timeout=60) == "on"
-    assert names() == ["note", "charge"]
+    assert record.names() == ["note", "charge"]
 
 
 async def test_an_activity_that_a_termination_cut_off_is_in_doubt(app: Romancy) -> None:
-    gates["gate"] = asyncio.Event()
+    record.gates["gate"] = asyncio.Event()
     handle = await app.start(called_off_at_work)
-    await until(lambda: "gate" in names())
+    await until(lambda: "gate" in record.names())
     await app.terminate(handle.instance_id)
     with pytest.raises(UsageError, match=r"waits_at_a_gate.*at work when the instance was terminated"):
         await app.retry(handle.instance_id)
     assert (await app.retry_many(status="cancelled")) == []
 
-    gates["gate"].set()
+    record.gates["gate"].set()
     await app.retry(handle.instance_id, unsure="undone")
     assert await handle.result(timeout=60) == "gate"
-    assert names() == ["note", "gate", "gate"]
-    assert len(set(keys("gate"))) == 2
+    assert record.names() == ["note", "gate", "gate"]
+    assert len(set(record.keys("gate"))) == 2
 
 
 async def test_an_activity_that_waited_for_its_next_attempt_is_not_in_doubt(app: Romancy, open_app: Open) -> None:
-    broken.add("later")
+    record.broken.add("later")
     handle = await app.start(called_off_in_between)
-    await until(lambda: "later" in names())
+    await until(lambda: "later" in record.names())
     await app.drain(0)  # the failure of the attempt is in the log then
     assert any(isinstance(event, ActivityAttemptFailed) for event in await handle.history())
     await app.terminate(handle.instance_id)
-    broken.clear()
+    record.broken.clear()
     await app.retry(handle.instance_id)
     await open_app()
     assert await handle.result(timeout=60) == "later"
@@ -254,16 +242,16 @@ async def test_an_activity_that_waited_for_its_next_attempt_is_not_in_doubt(app:
 async def test_children_are_retried_with_their_parent(app: Romancy) -> None:
     handle = await app.start(called_off_parent)
     child = app.handle(f"{handle.instance_id}-child")
-    await until(lambda: "of the child" in names())
+    await until(lambda: "of the child" in record.names())
     await handle.cancel()
     await cancelled(handle)
     assert await child.status() is Status.CANCELLED
 
     await app.retry(handle.instance_id)
-    await until(lambda: names().count("of the child") == 2)
+    await until(lambda: record.names().count("of the child") == 2)
     await child.signal("go", "on")
     assert await handle.result(timeout=60) == "on"
-    assert names().count("parent") == 1
+    assert record.names().count("parent") == 1
 
 
 async def test_a_start_that_never_began_is_retried(open_app: Open) -> None:
@@ -274,7 +262,7 @@ async def test_a_start_that_never_began_is_retried(open_app: Open) -> None:
     await open_app()
     await client.signal(handle.instance_id, "go", "on")
     assert await handle.result(timeout=60) == "on"
-    assert names() == ["note", "charge"]
+    assert record.names() == ["note", "charge"]
 
 
 async def test_many_are_retried_by_their_status(app: Romancy) -> None:
@@ -311,13 +299,13 @@ async def called_off_forgiving(ctx: WorkflowContext) -> list[str]:
 async def test_a_child_that_a_person_retries_does_not_answer_its_parent_twice(app: Romancy) -> None:
     handle = await app.start(called_off_forgiving)
     child = app.handle(f"{handle.instance_id}-child", called_off_child)
-    await until(lambda: "of the child" in names())
+    await until(lambda: "of the child" in record.names())
     await child.cancel("by a person")
     await cancelled(child)
     await status_is(app, handle.instance_id, Status.WAITING)
 
     await app.retry(child.instance_id)
-    await until(lambda: names().count("of the child") == 2)
+    await until(lambda: record.names().count("of the child") == 2)
     await child.signal("go", "on")
     assert await child.result(timeout=60) == "on"
     await handle.signal("finish", "end")
@@ -329,7 +317,7 @@ async def test_a_terminated_parent_gets_the_child_that_went_on(app: Romancy, end
     """`terminate` leaves children alone; the retry of the parent asks for the same child."""
     handle = await app.start(called_off_parent)
     child = app.handle(f"{handle.instance_id}-child", called_off_child)
-    await until(lambda: "of the child" in names())
+    await until(lambda: "of the child" in record.names())
     await app.terminate(handle.instance_id)
     await cancelled(handle)
     if ends == "before":
@@ -340,36 +328,36 @@ async def test_a_terminated_parent_gets_the_child_that_went_on(app: Romancy, end
         await status_is(app, handle.instance_id, Status.WAITING)
         await child.signal("go", "on")
     assert await handle.result(timeout=60) == "on"
-    assert names() == ["parent", "of the child"]
+    assert record.names() == ["parent", "of the child"]
 
 
 @workflow
 async def called_off_stuck(ctx: WorkflowContext) -> str:
     await charge("charge")
-    if "body" in broken:
+    if "body" in record.broken:
         await asyncio.get_running_loop().create_future()  # nothing can bring it
     return await act("ship")
 
 
 async def test_what_was_cancelled_without_its_code_is_retried_with_it(app: Romancy) -> None:
-    broken.add("body")
+    record.broken.add("body")
     handle = await app.start(called_off_stuck)
     await status_is(app, handle.instance_id, Status.STUCK)
     await handle.cancel()
     await cancelled(handle)
-    assert names() == ["charge", "refund charge"]
+    assert record.names() == ["charge", "refund charge"]
 
-    broken.clear()
+    record.broken.clear()
     await app.retry(handle.instance_id)
     assert await handle.result(timeout=60) == "ship"
-    assert names() == ["charge", "refund charge", "charge", "ship"]
+    assert record.names() == ["charge", "refund charge", "charge", "ship"]
 
 
 async def test_a_request_to_cancel_a_stuck_instance_does_not_wind_up_its_retry(
     storage_url: str, open_app: Open
 ) -> None:
     """No worker has read it before the instance was terminated."""
-    broken.add("body")
+    record.broken.add("body")
     client = await open_app(worker=False)
     handle = await client.start(called_off_stuck)
     async with Romancy(storage_url, workflows=[called_off_stuck]):
@@ -377,9 +365,9 @@ async def test_a_request_to_cancel_a_stuck_instance_does_not_wind_up_its_retry(
     for _ in range(2):
         await client.cancel(handle.instance_id)
     await client.terminate(handle.instance_id)
-    broken.clear()
+    record.broken.clear()
     await client.retry(handle.instance_id, unsure="done")
 
     await open_app()
     assert await client.handle(handle.instance_id).result(timeout=60) == "ship"
-    assert names() == ["charge", "ship"]
+    assert record.names() == ["charge", "ship"]

@@ -20,26 +20,11 @@ from romancy import (
 )
 from romancy.core import ChildStarted
 from romancy.storage.any_store import lying_in
-from romancy_conformance.behaviour.retries import (
-    act,
-    broken,
-    calls,
-    charge,
-    do,
-    fail,
-    failed,
-    forget,
-    gates,
-    keys,
-    names,
-    waits_at_a_gate,
-)
+from romancy_conformance.behaviour.cast import act, charge, fail, failed, record, waits_at_a_gate
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
-
-__all__ = ["forget"]
 
 pytestmark = pytest.mark.anyio
 
@@ -67,37 +52,37 @@ async def test_a_failed_child_is_retried_with_its_own_memory(app: Romancy) -> No
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
-    assert names() == ["note", "note of part", "part", "part", "ship"]
-    assert len(set(keys("part"))) == 1
+    assert record.names() == ["note", "note of part", "part", "part", "ship"]
+    assert len(set(record.keys("part"))) == 1
     (child,) = [instance async for instance in app.iter_instances(workflow_name="part")]
     assert child.status is Status.COMPLETED
 
 
 async def test_a_child_that_fails_again_fails_its_parent_again(app: Romancy) -> None:
-    broken.add("part")
+    record.broken.add("part")
     handle = await app.start(whole, "part")
     for _ in range(3):
         await fail(app, handle.instance_id)
         await app.retry(handle.instance_id)
     await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
     await app.retry(handle.instance_id)
 
     assert await handle.result(timeout=60) == ["note", "part", "ship"]
-    assert Counter(names()) == {"note": 1, "note of part": 1, "part": 5, "ship": 1}
+    assert Counter(record.names()) == {"note": 1, "note of part": 1, "part": 5, "ship": 1}
 
 
 async def test_a_child_that_was_cancelled_beside_one_that_failed(app: Romancy) -> None:
-    gates["right"] = asyncio.Event()
+    record.gates["right"] = asyncio.Event()
     instance_id = await failed(app, one_fails, what="left")
-    broken.clear()
-    gates["right"].set()
+    record.broken.clear()
+    record.gates["right"].set()
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["left", "right"]
-    assert names().count("note of left") == 1
-    assert len(set(keys("left"))) == 1
+    assert record.names().count("note of left") == 1
+    assert len(set(record.keys("left"))) == 1
 
 
 @workflow
@@ -119,7 +104,7 @@ async def test_a_child_that_was_retried_by_hand_before_its_parent(app: Romancy) 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
-    assert names().count("part") == 2
+    assert record.names().count("part") == 2
 
 
 async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
@@ -132,7 +117,7 @@ async def test_a_child_that_was_purged_is_started_anew(app: Romancy) -> None:
     assert await app.handle(instance_id).result(timeout=60) == ["note", "part", "ship"]
     ids = [event.instance_id for event in await app.history(instance_id) if isinstance(event, ChildStarted)]
     assert len(set(ids)) == 2
-    assert names().count("note of part") == 2
+    assert record.names().count("note of part") == 2
 
 
 async def test_a_stranger_with_the_id_of_a_child_is_let_alone(open_app: Open, storage_url: str) -> None:
@@ -144,31 +129,31 @@ async def test_a_stranger_with_the_id_of_a_child_is_let_alone(open_app: Open, st
     await front.retry(instance_id)
     assert await front.purge(child) == 1
     async with Romancy(storage_url, workflows=[part]) as app:
-        broken.add("stranger")
+        record.broken.add("stranger")
         await app.start(part.options(instance_id=child), "stranger")
         await fail(app, child)
-        broken.clear()
-    calls.clear()
+        record.broken.clear()
+    record.calls.clear()
 
     app = await open_app()
     with pytest.raises(WorkflowFailedError, match="is another's"):
         await app.handle(instance_id).result(timeout=60)
 
-    assert (await app.handle(child).status(), names()) == (Status.FAILED, [])
+    assert (await app.handle(child).status(), record.names()) == (Status.FAILED, [])
 
 
 async def test_children_side_by_side(app: Romancy) -> None:
-    broken.add("left")
+    record.broken.add("left")
     handle = await app.start(two_parts)
     await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(handle.instance_id)
 
     assert await handle.result(timeout=60) == ["left", "right"]
-    assert names().count("note of left") == 1
-    assert len(set(keys("left"))) == 1
-    assert len(set(keys("right"))) == 1
+    assert record.names().count("note of left") == 1
+    assert len(set(record.keys("left"))) == 1
+    assert len(set(record.keys("right"))) == 1
 
 
 async def test_an_undone_activity_before_a_child(app: Romancy) -> None:
@@ -177,7 +162,7 @@ async def test_an_undone_activity_before_a_child(app: Romancy) -> None:
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["charge", "part", "ship"]
-    assert names().count("part") == 1
+    assert record.names().count("part") == 1
 
 
 @workflow
@@ -186,16 +171,16 @@ async def with_a_child_of_a_name(ctx: WorkflowContext, name: str) -> list[str]:
 
 
 async def test_a_parent_that_goes_on_hears_nothing_of_a_retried_child(app: Romancy) -> None:
-    gates["gate"] = asyncio.Event()
-    broken.add("part")
+    record.gates["gate"] = asyncio.Event()
+    record.broken.add("part")
     handle = await app.start(tolerant)
     await fail_of(app, "part")
-    broken.clear()
+    record.broken.clear()
     (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name="part")]
 
     await app.retry(child)
     assert await app.handle(child).result(timeout=60) == "part"
-    gates["gate"].set()
+    record.gates["gate"].set()
 
     assert await handle.result(timeout=60) == "gate"
 
@@ -228,20 +213,20 @@ async def over_one_that_counts(ctx: WorkflowContext) -> int:
 
 
 async def test_a_child_that_continues_as_new_and_fails_again_and_again(app: Romancy) -> None:
-    broken.add("left 1")
+    record.broken.add("left 1")
     handle = await app.start(over_one_that_counts)
     await fail(app, handle.instance_id)
-    broken.clear()
-    broken.add("left 0")
+    record.broken.clear()
+    record.broken.add("left 0")
     for _ in range(2):
         await app.retry(handle.instance_id)
         await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
     await app.retry(handle.instance_id)
 
     assert await handle.result(timeout=60) == 0
-    assert names() == ["left 2", "left 1", "left 1", "left 0", "left 0", "left 0"]
-    assert len(set(keys("left 0"))) == 1
+    assert record.names() == ["left 2", "left 1", "left 1", "left 0", "left 0", "left 0"]
+    assert len(set(record.keys("left 0"))) == 1
 
 
 @workflow
@@ -267,7 +252,7 @@ async def test_a_grandchild_that_failed(app: Romancy) -> None:
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == "part"
-    assert names() == ["note", "charge", "note of part", "part", "part"]
+    assert record.names() == ["note", "charge", "note of part", "part", "part"]
 
 
 @workflow
@@ -282,32 +267,32 @@ async def over_a_charge(ctx: WorkflowContext) -> str:
 
 
 async def test_a_child_that_was_terminated_while_it_gave_the_money_back(app: Romancy) -> None:
-    gates["refund charge"] = asyncio.Event()
-    broken.add("ship")
+    record.gates["refund charge"] = asyncio.Event()
+    record.broken.add("ship")
     handle = await app.start(over_a_charge)
     child = await one_that_called(app, "charged_part", "refund charge")
     assert await app.terminate(child)
     await fail(app, handle.instance_id)
-    broken.clear()
+    record.broken.clear()
 
     with pytest.raises(UsageError, match=rf"charge:1@1 of instance '{child}'.*unsure='done'"):
         await app.retry(handle.instance_id)
-    assert names().count("ship") == 1, "nothing is shipped for money that was perhaps given back"
+    assert record.names().count("ship") == 1, "nothing is shipped for money that was perhaps given back"
 
     await app.retry(handle.instance_id, unsure="undone")
     assert await handle.result(timeout=60) == "ship"
-    assert len(set(keys("charge"))) == 2
+    assert len(set(record.keys("charge"))) == 2
 
 
 @compensation
 async def unlock(what: str) -> None:
-    do(f"unlock {what}")
-    await gates["unlock"].wait()
+    record.do(f"unlock {what}")
+    await record.gates["unlock"].wait()
 
 
 @activity(compensation=unlock)
 async def lock(what: str) -> str:
-    return do(what)
+    return record.do(what)
 
 
 @workflow
@@ -324,12 +309,12 @@ async def over_a_broken_one(ctx: WorkflowContext) -> str:
 
 
 async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> None:
-    gates.update({"gate": asyncio.Event(), "unlock": asyncio.Event()})
+    record.gates.update({"gate": asyncio.Event(), "unlock": asyncio.Event()})
     handle = await app.start(over_a_broken_one)
     child = await one_that_called(app, "breaks_sooner", "gate")
     assert await app.terminate(child)
     await fail(app, handle.instance_id)
-    broken.add("look")
+    record.broken.add("look")
 
     with pytest.raises(UsageError, match=r"waits_at_a_gate.*at work when the instance was terminated"):
         await app.retry(handle.instance_id)
@@ -337,9 +322,9 @@ async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> N
     await one_that_called(app, "breaks_sooner", "unlock door")
 
     assert (await app.check()).misfits == []
-    gates["unlock"].set()
+    record.gates["unlock"].set()
     await fail(app, handle.instance_id)
-    assert names() == ["door", "gate", "look", "unlock door"]
+    assert record.names() == ["door", "gate", "look", "unlock door"]
 
 
 @workflow
@@ -357,23 +342,23 @@ async def asks_later_when_retried(ctx: WorkflowContext) -> str:
 @pytest.mark.parametrize("how", ["completed", "failed"])
 async def test_the_end_of_a_child_that_comes_before_the_retried_run_asks_for_it(app: Romancy, how: str) -> None:
     """The parent was terminated while the child was at work. The child ends for it, and is not begun again."""
-    gates.update({"gate": asyncio.Event(), "before": asyncio.Event()})
+    record.gates.update({"gate": asyncio.Event(), "before": asyncio.Event()})
     handle = await app.start(asks_later_when_retried)
     child = await one_that_called(app, "ends_at_a_gate", "gate")
     assert await app.terminate(handle.instance_id)
     await app.retry(handle.instance_id)
-    await until(lambda: "before" in names())
-    broken.update({"last"} if how == "failed" else ())
-    gates["gate"].set()
+    await until(lambda: "before" in record.names())
+    record.broken.update({"last"} if how == "failed" else ())
+    record.gates["gate"].set()
     await status_is(app, child, Status.FAILED if how == "failed" else Status.COMPLETED)
     await until(lambda: has_read_its_mail(app, handle.instance_id))
-    gates["before"].set()
+    record.gates["before"].set()
 
     if how == "failed":
         await fail(app, handle.instance_id)
     else:
         assert await handle.result(timeout=60) == "gatelast"
-    assert names().count("gate") == 1
+    assert record.names().count("gate") == 1
 
 
 async def has_read_its_mail(app: Romancy, instance_id: str) -> bool:
@@ -385,6 +370,6 @@ async def has_read_its_mail(app: Romancy, instance_id: str) -> bool:
 
 async def one_that_called(app: Romancy, workflow_name: str, what: str) -> str:
     """Return the only instance of this workflow, once it has called for that."""
-    await until(lambda: what in names())
+    await until(lambda: what in record.names())
     (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name=workflow_name)]
     return child

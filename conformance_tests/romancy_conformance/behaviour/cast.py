@@ -1,0 +1,177 @@
+"""The cast: workflows whose names say what they do, the activities that they call, and the record of these.
+
+A test that needs just "a workflow that waits" takes it from here. What says something particular of a test stays in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    Romancy,
+    TerminalError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    compensation,
+    workflow,
+)
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = [
+    "Record",
+    "act",
+    "adds_up",
+    "adds_up_abreast",
+    "charge",
+    "fail",
+    "failed",
+    "fails",
+    "parent",
+    "record",
+    "refund",
+    "returns",
+    "sleeps",
+    "waits",
+    "waits_at_a_gate",
+    "works",
+]
+
+
+@dataclass
+class Record:
+    """What the activities of the cast did in a test, and what the test has told them."""
+
+    calls: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Every attempt with its key, and every undoing with its own."""
+    broken: set[str] = field(default_factory=set[str])
+    """What fails for good."""
+    gates: defaultdict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    """What waits until its gate is set. An undoing only does so if it has a gate."""
+
+    def forget(self) -> None:
+        self.calls.clear()
+        self.broken.clear()
+        self.gates.clear()
+
+    def do(self, what: str) -> str:
+        self.calls.append((what, activity_context().idempotency_key))
+        if what in self.broken:
+            raise TerminalError(f"{what} is broken")
+        return what
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    def keys(self, name: str) -> list[str]:
+        return [key for called, key in self.calls if called == name]
+
+
+record = Record()
+
+
+# ── activities ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@compensation
+async def refund(what: str) -> None:
+    record.do(f"refund {what}")
+    if f"refund {what}" in record.gates:
+        await record.gates[f"refund {what}"].wait()
+
+
+@activity(compensation=refund)
+async def charge(what: str) -> str:
+    return record.do(what)
+
+
+@activity
+async def act(what: str) -> str:
+    return record.do(what)
+
+
+@activity
+async def waits_at_a_gate(what: str) -> str:
+    record.do(what)
+    await record.gates[what].wait()
+    return what
+
+
+@activity
+async def number(value: int) -> int:
+    return value
+
+
+# ── workflows ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow
+async def returns(ctx: WorkflowContext, value: Any = None) -> Any:
+    """End at once with what it was given."""
+    return value
+
+
+@workflow
+async def fails(ctx: WorkflowContext, why: str = "no") -> None:
+    raise TerminalError(why)
+
+
+@workflow
+async def waits(ctx: WorkflowContext, event: str = "go", key: str | None = None) -> Any:
+    """Wait for one event, and return its data."""
+    return (await ctx.wait_event(event, key=key)).data
+
+
+@workflow
+async def sleeps(ctx: WorkflowContext, seconds: float = 86_400.0) -> None:
+    await ctx.sleep(seconds)
+
+
+@workflow
+async def works(ctx: WorkflowContext, what: str = "work") -> str:
+    """Do one step."""
+    return await act(what)
+
+
+@workflow
+async def adds_up(ctx: WorkflowContext, steps: int) -> int:
+    """Do so many steps, one after the other."""
+    return sum([await number(each) for each in range(steps)])
+
+
+@workflow
+async def adds_up_abreast(ctx: WorkflowContext, steps: int) -> int:
+    """Do so many steps side by side."""
+    return sum(await asyncio.gather(*[number(each) for each in range(steps)]))
+
+
+@workflow
+async def parent(ctx: WorkflowContext, child: str = "child", event: str = "go") -> Any:
+    """Wait for a child of this id, which waits for one event."""
+    return await waits.options(instance_id=child)(event)
+
+
+# ── what ends by the record ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def fail(app: Romancy, instance_id: str) -> None:
+    """Wait until the instance has failed."""
+    with pytest.raises(WorkflowFailedError):
+        await app.handle(instance_id).result(timeout=60)
+
+
+async def failed(app: Romancy, wf: Any, *args: Any, what: str = "ship") -> str:
+    """An instance that failed because of something that was repaired since."""
+    record.broken.add(what)
+    handle = await app.start(wf, *args)
+    await fail(app, handle.instance_id)
+    record.broken.clear()
+    return str(handle.instance_id)
