@@ -8,23 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from romancy import (
-    Romancy,
     TerminalError,
     WorkflowContext,
-    WorkflowFailedError,
     activity,
     activity_context,
     compensation,
     workflow,
 )
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "Record",
@@ -32,9 +25,8 @@ __all__ = [
     "adds_up",
     "adds_up_abreast",
     "charge",
-    "fail",
-    "failed",
     "fails",
+    "hears",
     "parent",
     "record",
     "refund",
@@ -131,6 +123,12 @@ async def waits(ctx: WorkflowContext, event: str = "go", key: str | None = None)
 
 
 @workflow
+async def hears(ctx: WorkflowContext, event: str = "go", count: int = 1) -> list[Any]:
+    """Wait for so many events of one name, one after the other, and return their data."""
+    return [(await ctx.wait_event(event)).data for _ in range(count)]
+
+
+@workflow
 async def sleeps(ctx: WorkflowContext, seconds: float = 86_400.0) -> None:
     await ctx.sleep(seconds)
 
@@ -157,21 +155,3 @@ async def adds_up_abreast(ctx: WorkflowContext, steps: int) -> int:
 async def parent(ctx: WorkflowContext, child: str = "child", event: str = "go") -> Any:
     """Wait for a child of this id, which waits for one event."""
     return await waits.options(instance_id=child)(event)
-
-
-# ── what ends by the record ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def fail(app: Romancy, instance_id: str) -> None:
-    """Wait until the instance has failed."""
-    with pytest.raises(WorkflowFailedError):
-        await app.handle(instance_id).result(timeout=60)
-
-
-async def failed(app: Romancy, wf: Any, *args: Any, what: str = "ship") -> str:
-    """An instance that failed because of something that was repaired since."""
-    record.broken.add(what)
-    handle = await app.start(wf, *args)
-    await fail(app, handle.instance_id)
-    record.broken.clear()
-    return str(handle.instance_id)

@@ -26,6 +26,7 @@ from romancy import (
 )
 from romancy.core import ActivityCompleted
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ async def wrong_native(ctx: ActivityContext) -> None:
     await ctx.session(threading.Thread)
 
 
-@workflow
-async def booking(ctx: WorkflowContext, key: str, fail_first: int) -> int:
-    return await book(key, fail_first)
+calls_book = calling(book)
 
 
 @workflow
@@ -156,9 +155,7 @@ def elsewhere(numbers: list[int]) -> dict[str, int]:
     return {"sum": sum(numbers), "pid": os.getpid()}
 
 
-@workflow
-async def on_another_core(ctx: WorkflowContext, numbers: list[int]) -> dict[str, int]:
-    return await elsewhere(numbers)
+calls_elsewhere = calling(elsewhere)
 
 
 @activity(retry=ONCE)
@@ -166,9 +163,7 @@ async def unwritable() -> object:
     return {"a": [1, float("nan")]}
 
 
-@workflow
-async def writes_nan(ctx: WorkflowContext) -> None:
-    await unwritable()
+calls_unwritable = calling(unwritable)
 
 
 @activity(retry=ONCE)
@@ -185,9 +180,7 @@ async def binds_like_a_cursor(sql: str) -> list[list[str]]:
     return said
 
 
-@workflow
-async def binds_wrongly(ctx: WorkflowContext, sql: str) -> list[list[str]]:
-    return await binds_like_a_cursor(sql)
+calls_binds_like_a_cursor = calling(binds_like_a_cursor)
 
 
 @activity
@@ -205,18 +198,18 @@ async def keys(ctx: WorkflowContext) -> list[str]:
 
 
 async def test_a_session_commits_with_the_result(app: Romancy, ledger: Ledger) -> None:
-    assert await app.run(booking, "k", 0) == 1
+    assert await app.run(calls_book, "k", 0) == 1
     assert await ledger.read("k") == 1
 
 
 async def test_a_failed_attempt_leaves_nothing_behind(app: Romancy, ledger: Ledger) -> None:
-    assert await app.run(booking, "k", 2) == 3
+    assert await app.run(calls_book, "k", 2) == 3
     assert await ledger.read("k") == 3
 
 
 async def test_an_exhausted_activity_leaves_nothing_behind(app: Romancy, ledger: Ledger) -> None:
     with pytest.raises(WorkflowFailedError, match="after the write"):
-        await app.run(booking, "k", 9)
+        await app.run(calls_book, "k", 9)
 
     assert await ledger.read("k") is None
 
@@ -251,17 +244,17 @@ async def test_a_plain_function_runs_on_a_thread(app: Romancy) -> None:
 
 
 async def test_a_function_on_a_process_of_its_own(app: Romancy) -> None:
-    answer = await app.run(on_another_core, [1, 2, 3])
+    answer = await app.run(calls_elsewhere, [1, 2, 3])
 
     assert answer["sum"] == 6
     assert answer["pid"] != os.getpid()
     with pytest.raises(WorkflowFailedError, match="TerminalError: nothing to add"):
-        await app.run(on_another_core, [])
+        await app.run(calls_elsewhere, [])
 
 
 async def test_what_cannot_be_written_is_named(app: Romancy) -> None:
     with pytest.raises(WorkflowFailedError, match=r"unwritable.*\$\.a\[1\]"):
-        await app.run(writes_nan)
+        await app.run(calls_unwritable)
 
 
 async def test_the_idempotency_key_is_the_same_for_all_attempts(app: Romancy) -> None:
@@ -275,7 +268,7 @@ async def test_the_idempotency_key_is_the_same_for_all_attempts(app: Romancy) ->
 async def test_parameters_in_one_tuple_are_told_how_to_come(app: Romancy, backend: str) -> None:
     sql = {"sqlite": "select ? + ?", "postgres": "select $1::int + $2::int"}.get(backend, "select %s + %s")
 
-    said = await app.run(binds_wrongly, sql)
+    said = await app.run(calls_binds_like_a_cursor, sql)
 
     assert ["one by one" in str(notes) for notes in said] == [True, True, True]
 

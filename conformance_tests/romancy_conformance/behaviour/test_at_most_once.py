@@ -36,6 +36,7 @@ from romancy.core import (
     WorkflowFailed,
 )
 from romancy.engine.activities import runner
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.gates import Gate, logged
 from romancy_conformance.behaviour.waiting import reason_is, until
 
@@ -147,9 +148,7 @@ async def pay_in_a_session(what: str) -> None:
     await activity_context().session()
 
 
-@workflow
-async def once_pays(ctx: WorkflowContext, what: str) -> str:
-    return await pay_once(what)
+calls_pay_once = calling(pay_once)
 
 
 @workflow
@@ -157,14 +156,8 @@ async def once_cancelled(ctx: WorkflowContext, what: str, plainly: bool) -> None
     await (pay_and_wait_plainly(what) if plainly else pay_and_wait(what))
 
 
-@workflow
-async def once_pays_plainly(ctx: WorkflowContext, what: str) -> str:
-    return await pay_plainly(what)
-
-
-@workflow
-async def once_and_undone(ctx: WorkflowContext, what: str) -> str:
-    return await pay_undoably(what)
+calls_pay_plainly = calling(pay_plainly)
+calls_pay_undoably = calling(pay_undoably)
 
 
 @workflow
@@ -173,9 +166,7 @@ async def once_pays_two(ctx: WorkflowContext) -> list[str]:
     return [one if isinstance(one, str) else type(one).__name__ for one in paid]
 
 
-@workflow
-async def once_pays_in_the_end(ctx: WorkflowContext, what: str) -> int:
-    return await pay_in_the_end(what)
+calls_pay_in_the_end = calling(pay_in_the_end)
 
 
 @workflow
@@ -199,7 +190,7 @@ async def once_often(ctx: WorkflowContext) -> str:
 @workflow
 async def once_parent(ctx: WorkflowContext) -> str:
     try:
-        return await once_pays("child")
+        return await calls_pay_once("child")
     except WorkflowFailedError as error:
         return error.error_type
 
@@ -233,7 +224,7 @@ async def test_an_attempt_that_a_stopping_worker_interrupts_is_not_begun_again(
     storage_url: str, workflows: list[Any], open_app: Open, gate: Gate, *, plainly: bool
 ) -> None:
     await open_app(worker=False)  # keeps a database in memory
-    wf = once_pays_plainly if plainly else once_pays
+    wf = calls_pay_plainly if plainly else calls_pay_once
     instance_id = await cut_off(storage_url, workflows, wf, "it", what="it")
     handle = (await open_app()).handle(instance_id, wf)
     with pytest.raises(WorkflowFailedError, match="not begun again") as failed:
@@ -264,8 +255,8 @@ async def test_a_child_is_treated_as_its_parent_is(storage_url: str, workflows: 
 
 async def test_it_is_undone_as_declared(storage_url: str, workflows: list[Any], open_app: Open, gate: Gate) -> None:
     await open_app(worker=False)
-    instance_id = await cut_off(storage_url, workflows, once_and_undone, "it", what="it")
-    handle = (await open_app()).handle(instance_id, once_and_undone)
+    instance_id = await cut_off(storage_url, workflows, calls_pay_undoably, "it", what="it")
+    handle = (await open_app()).handle(instance_id, calls_pay_undoably)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
     assert "unpaid it" in gate.said
@@ -293,19 +284,19 @@ async def test_what_waited_for_a_thread_begins_at_the_next_worker(
 ) -> None:
     await open_app(worker=False)
     async with Romancy(storage_url, workflows=workflows, drain_timeout=0.0, max_threads=1) as app:
-        await app.start(once_pays_plainly, "begun")
+        await app.start(calls_pay_plainly, "begun")
         await until(lambda: begun("begun"))
-        waiting = await app.start(once_pays_plainly, "waiting")
+        waiting = await app.start(calls_pay_plainly, "waiting")
         await logged(waiting, ActivityScheduled)
     gate.open()
-    handle = (await open_app()).handle(waiting.instance_id, once_pays_plainly)
+    handle = (await open_app()).handle(waiting.instance_id, calls_pay_plainly)
     assert await handle.result(timeout=60) == "paid waiting"
     assert [number for _, number in begun("waiting")] == [1]
 
 
 async def test_a_worker_that_drops_its_runs_and_keeps_them_knows_what_it_has_begun(app: Romancy) -> None:
     """Its lease was in doubt, but nobody took over, so that its log says nothing."""
-    handle = await app.start(once_pays, "it")
+    handle = await app.start(calls_pay_once, "it")
     await until(lambda: begun("it"))
     worker_of(app)._drop_everything()
     worker_of(app).reborn()
@@ -317,7 +308,7 @@ async def test_a_worker_that_drops_its_runs_and_keeps_them_knows_what_it_has_beg
 @pytest.mark.unreplayable("the instance is parked by hand")
 async def test_an_instance_that_got_stuck_in_the_middle_does_not_begin_it_again(open_app: Open) -> None:
     app = await open_app()
-    handle = await app.start(once_pays, "it")
+    handle = await app.start(calls_pay_once, "it")
     await until(lambda: begun("it"))
     worker = worker_of(app)
     worker.broken(worker.driver.live[handle.instance_id], RuntimeError("planted"))
@@ -325,12 +316,12 @@ async def test_an_instance_that_got_stuck_in_the_middle_does_not_begin_it_again(
     other = await open_app()
     await other.resume(handle.instance_id)
     with pytest.raises(WorkflowFailedError, match="not begun again"):
-        await other.handle(handle.instance_id, once_pays).result(timeout=60)
+        await other.handle(handle.instance_id, calls_pay_once).result(timeout=60)
     assert [number for _, number in begun("it")] == [1]
 
 
 async def test_an_attempt_that_raises_has_ended_and_the_policy_decides(app: Romancy) -> None:
-    assert await (await app.start(once_pays_in_the_end, "it")).result(timeout=60) == 3
+    assert await (await app.start(calls_pay_in_the_end, "it")).result(timeout=60) == 3
     assert [number for _, number in begun("it")] == [1, 2, 3]
     assert len({key for key, _ in begun("it")}) == 1
 
@@ -355,7 +346,7 @@ async def test_it_has_no_session(app: Romancy) -> None:
 
 
 async def test_a_cancel_of_one_that_answers_leaves_nothing_unknown(app: Romancy) -> None:
-    handle = await app.start(once_pays, "it")
+    handle = await app.start(calls_pay_once, "it")
     await until(lambda: begun("it"))
     await handle.cancel()
     with pytest.raises(WorkflowCancelledError) as cancelled:
@@ -368,9 +359,9 @@ async def test_a_retry_begins_it_again_only_if_a_person_says_that_it_did_nothing
     storage_url: str, workflows: list[Any], open_app: Open, unsure: Any
 ) -> None:
     await open_app(worker=False)
-    instance_id = await cut_off(storage_url, workflows, once_pays, "always", what="always")
+    instance_id = await cut_off(storage_url, workflows, calls_pay_once, "always", what="always")
     app = await open_app()
-    handle = app.handle(instance_id, once_pays)
+    handle = app.handle(instance_id, calls_pay_once)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
     with pytest.raises(UsageError, match="unsure"):
@@ -382,7 +373,7 @@ async def test_a_retry_begins_it_again_only_if_a_person_says_that_it_did_nothing
         await app.terminate(instance_id)
         return
     with pytest.raises(WorkflowFailedError, match="not begun again"):
-        await app.handle(instance_id, once_pays).result(timeout=60)
+        await app.handle(instance_id, calls_pay_once).result(timeout=60)
     assert len(begun("always")) == 1
 
 

@@ -26,6 +26,7 @@ from romancy.engine.activities import runner
 from romancy.errors import StorageUnavailableError
 from romancy.retry import Retry
 from romancy.status import Status
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.changing import changed
@@ -59,9 +60,7 @@ async def keys_of_two_runs(ctx: WorkflowContext, former: list[str]) -> list[str]
     return [*former, key]
 
 
-@workflow
-async def in_a_session(ctx: WorkflowContext) -> int:
-    return await asks_for_a_session()
+calls_asks_for_a_session = calling(asks_for_a_session)
 
 
 released: list[str] = []
@@ -133,7 +132,7 @@ async def test_an_attempt_whose_session_the_database_took_away_is_made_again_unt
     stores = wrap_stores(monkeypatch, lambda store: Forgetful(store, 2))
     app = await open_app()
 
-    assert await app.run(in_a_session) == 1
+    assert await app.run(calls_asks_for_a_session) == 1
     assert stores[0].left == 0
 
 
@@ -211,14 +210,12 @@ def exits() -> None:
     raise SystemExit(2)
 
 
-@workflow
-async def calls_what_exits(ctx: WorkflowContext) -> None:
-    await exits()
+calls_exits = calling(exits)
 
 
 async def test_what_wants_to_exit_on_a_thread_fails_the_attempt(app: Romancy) -> None:
     """As `argparse` does. It is no signal, and must not stop the worker with all its other work."""
-    handle = await app.start(calls_what_exits)
+    handle = await app.start(calls_exits)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
 
@@ -240,13 +237,11 @@ async def judged_by_what_exits() -> None:
     raise ValueError("to be judged")
 
 
-@workflow
-async def is_judged_by_an_exit(ctx: WorkflowContext) -> None:
-    await judged_by_what_exits()
+calls_judged_by_what_exits = calling(judged_by_what_exits)
 
 
 async def test_a_filter_that_would_end_its_worker_ends_the_attempts(app: Romancy) -> None:
-    handle = await app.start(is_judged_by_an_exit)
+    handle = await app.start(calls_judged_by_what_exits)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
 
@@ -259,14 +254,12 @@ async def judged_by_what_raises() -> None:
     raise ValueError("to be judged")
 
 
-@workflow
-async def is_judged(ctx: WorkflowContext) -> None:
-    await judged_by_what_raises()
+calls_judged_by_what_raises = calling(judged_by_what_raises)
 
 
 async def test_a_filter_that_raises_ends_the_attempts(app: Romancy) -> None:
     """Nothing permits another attempt, and the failure reports both errors."""
-    handle = await app.start(is_judged)
+    handle = await app.start(calls_judged_by_what_raises)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
 
@@ -288,16 +281,14 @@ async def judged_oddly() -> None:
     raise ValueError("to be judged")
 
 
-@workflow
-async def is_judged_oddly(ctx: WorkflowContext) -> None:
-    await judged_oddly()
+calls_judged_oddly = calling(judged_oddly)
 
 
 async def test_an_end_that_cannot_be_told_puts_its_instance_aside(
     app: Romancy, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It would wait for ever for an attempt that no longer exists."""
-    handle = await app.start(is_judged_oddly)
+    handle = await app.start(calls_judged_oddly)
     await status_is(app, handle.instance_id, Status.STUCK)
 
     instance = await app.get_instance(handle.instance_id)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import OutcomeUnknownError, WorkflowContext, activity, activity_context, workflow
+from romancy import OutcomeUnknownError, activity, activity_context
 from romancy.engine import append_slots
 from romancy.status import TERMINAL_STATUSES
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ async def blocks_all() -> str:
     return "done"
 
 
-@workflow
-async def blocking(ctx: WorkflowContext) -> str:
-    return await blocks_all()
+calls_blocks_all = calling(blocks_all)
 
 
 async def test_the_error_and_the_log_name_the_activity_that_has_the_session(
@@ -62,7 +61,7 @@ async def test_the_error_and_the_log_name_the_activity_that_has_the_session(
 ) -> None:
     monkeypatch.setattr(append_slots, "_LONG", 0.1)
     app, client = await open_app(), await open_app(worker=False, answer_within=WITHIN)
-    handle = await app.start(blocking)
+    handle = await app.start(calls_blocks_all)
     await opened[0].wait()
     named = rf"activity blocks_all \(blocks_all:1\) of instance {handle.instance_id} has had its session open for \d"
     with caplog.at_level(logging.WARNING, "romancy.engine"), pytest.raises(OutcomeUnknownError, match=named) as late:
@@ -84,7 +83,7 @@ async def _has_ended(handle: Handle[str]) -> bool:
 @pytest.mark.backends("sqlite")
 async def test_another_process_says_what_it_can_know(open_app: Open, storage_url: str, gate: asyncio.Event) -> None:
     app = await open_app()
-    handle = await app.start(blocking)
+    handle = await app.start(calls_blocks_all)
     await opened[0].wait()
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CANCELS, storage_url, handle.instance_id, stdout=asyncio.subprocess.PIPE

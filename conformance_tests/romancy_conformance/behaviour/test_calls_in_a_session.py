@@ -10,6 +10,7 @@ import pytest
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.errors import RomancyError
+from romancy_conformance.behaviour.calling import calling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -118,29 +119,11 @@ async def calls_around_its_session(waiting: str) -> str:
     return "done"
 
 
-@workflow
-async def caller(ctx: WorkflowContext, call: str, waiting: str) -> str:
-    return await calls_in_its_session(call, waiting)
-
-
-@workflow
-async def elsewhere(ctx: WorkflowContext, waiting: str) -> list[str]:
-    return await calls_from_elsewhere(waiting)
-
-
-@workflow
-async def asker(ctx: WorkflowContext, open_one: str, ended: str) -> list[str]:
-    return await asks_for_results(open_one, ended)
-
-
-@workflow
-async def twice(ctx: WorkflowContext) -> list[str]:
-    return await starts_twice()
-
-
-@workflow
-async def around(ctx: WorkflowContext, waiting: str) -> str:
-    return await calls_around_its_session(waiting)
+calls_calls_in_its_session = calling(calls_in_its_session)
+calls_calls_from_elsewhere = calling(calls_from_elsewhere)
+calls_asks_for_results = calling(asks_for_results)
+calls_starts_twice = calling(starts_twice)
+calls_calls_around_its_session = calling(calls_around_its_session)
 
 
 def excludes(app: Romancy) -> bool:
@@ -152,7 +135,7 @@ def excludes(app: Romancy) -> bool:
 async def test_a_call_that_would_wait_for_its_own_session_is_refused(app: Romancy, call: str) -> None:
     waiting = await app.start(awaits)
 
-    said = await (await app.start(caller, call, waiting.instance_id)).result(timeout=100)
+    said = await (await app.start(calls_calls_in_its_session, call, waiting.instance_id)).result(timeout=100)
 
     if excludes(app):
         assert said.startswith("UsageError: app."), said
@@ -165,7 +148,7 @@ async def test_a_call_that_would_wait_for_its_own_session_is_refused(app: Romanc
 async def test_every_task_and_thread_of_the_attempt_is_told(app: Romancy) -> None:
     waiting = await app.start(awaits)
 
-    said = await (await app.start(elsewhere, waiting.instance_id)).result(timeout=100)
+    said = await (await app.start(calls_calls_from_elsewhere, waiting.instance_id)).result(timeout=100)
 
     assert 3 == len(said)
     assert all(excludes(app) == ("session=" in one) for one in said), said
@@ -176,7 +159,7 @@ async def test_another_app_on_the_same_file_is_told_as_well(app: Romancy, open_a
     waiting = await app.start(awaits)
     apps.append(await open_app(worker=False))
 
-    said = await (await app.start(caller, "signal", waiting.instance_id)).result(timeout=100)
+    said = await (await app.start(calls_calls_in_its_session, "signal", waiting.instance_id)).result(timeout=100)
 
     assert "session=" in said
 
@@ -187,13 +170,13 @@ async def test_a_result_that_cannot_come_is_not_waited_for(app: Romancy) -> None
     ended = await app.start(ends)
     await ended.result(timeout=100)
 
-    said = await (await app.start(asker, waiting.instance_id, ended.instance_id)).result(timeout=100)
+    said = await (await app.start(calls_asks_for_results, waiting.instance_id, ended.instance_id)).result(timeout=100)
 
     assert said[0].startswith("UsageError: app.result")
 
 
 async def test_what_the_session_has_started_is_not_waited_for(app: Romancy) -> None:
-    said = await (await app.start(twice)).result(timeout=100)
+    said = await (await app.start(calls_starts_twice)).result(timeout=100)
 
     assert all(one.startswith("UsageError") and "session=" in one for one in said), said
     assert 1 == await app.handle("twin", ends).result(timeout=100)
@@ -202,7 +185,7 @@ async def test_what_the_session_has_started_is_not_waited_for(app: Romancy) -> N
 async def test_calls_before_and_within_the_session_go_through(app: Romancy) -> None:
     waiting = await app.start(awaits)
 
-    assert "done" == await (await app.start(around, waiting.instance_id)).result(timeout=100)
+    assert "done" == await (await app.start(calls_calls_around_its_session, waiting.instance_id)).result(timeout=100)
 
     assert 7 == await waiting.result(timeout=100)
     handles: list[Any] = [app.handle(one, ends) for one in ("before", "within")]

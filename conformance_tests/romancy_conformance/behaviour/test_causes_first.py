@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy import RetryPolicy, Romancy, WorkflowFailedError, activity
+from romancy_conformance.behaviour.calling import calling
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -28,33 +29,21 @@ async def first_patience() -> None:
         await asyncio.get_running_loop().create_future()
 
 
-@workflow
-async def first_order(ctx: WorkflowContext, amount: int) -> None:
-    await first_charge(amount)
-
-
-@workflow
-async def first_parent(ctx: WorkflowContext, amount: int) -> None:
-    await first_order(amount)
-
-
-@workflow
-async def first_silence(ctx: WorkflowContext) -> None:
-    await first_patience()
+calls_first_charge = calling(first_charge)
+calls_calls_first_charge = calling(calls_first_charge)
+calls_first_patience = calling(first_patience)
 
 
 @pytest.fixture
 async def app(open_app: Open) -> Romancy:
-    return await open_app(workflows=[first_order, first_parent, first_silence])
+    return await open_app(workflows=[calls_first_charge, calls_calls_first_charge, calls_first_patience])
 
 
 async def test_what_was_raised_comes_first_everywhere(app: Romancy) -> None:
+    why = "ConnectionError: bank down for 7, after 2 attempts of first_charge:1"
     for called, line in (
-        (first_order, "ConnectionError: bank down for 7, after 2 attempts of first_charge:1"),
-        (
-            first_parent,
-            "ConnectionError: bank down for 7, after 2 attempts of first_charge:1, in child workflow first_order:1",
-        ),
+        (calls_first_charge, why),
+        (calls_calls_first_charge, f"{why}, in child workflow calls_first_charge:1"),
     ):
         handle = await app.start(called, 7)
         with pytest.raises(WorkflowFailedError) as failed:
@@ -69,7 +58,7 @@ async def test_what_was_raised_comes_first_everywhere(app: Romancy) -> None:
 
 
 async def test_an_exception_without_a_message_has_a_text(app: Romancy) -> None:
-    handle = await app.start(first_silence)
+    handle = await app.start(calls_first_patience)
     with pytest.raises(WorkflowFailedError, match=r"failed with TimeoutError \(no message\) raised in first_patience"):
         await handle.result(timeout=60)
     shown = await app.get_instance(handle.instance_id)

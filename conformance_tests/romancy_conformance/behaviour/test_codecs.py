@@ -31,6 +31,7 @@ from romancy import (
 )
 from romancy.core import ActivityCompleted
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.coded import CHAINS, LEDGER, SECRET, Masking, coded_errand, compressing
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.process_control import DEAD
@@ -58,14 +59,14 @@ def forget() -> None:
 
 
 @compensation
-async def coded_put_back(what: str) -> None:
-    carried_out.append(f"put back {what}")
+async def coded_put_back(secret: str) -> None:
+    carried_out.append(f"put back {secret}")
 
 
 @activity(compensation=coded_put_back)
-async def coded_take(what: str) -> str:
-    carried_out.append(what)
-    return what
+async def coded_take(secret: str) -> str:
+    carried_out.append(secret)
+    return secret
 
 
 @activity(retry=RetryPolicy.none())
@@ -93,16 +94,14 @@ async def coded_lose_the_keys(what: str) -> str:
     return what
 
 
-@workflow
-async def coded_child(ctx: WorkflowContext, secret: str) -> str:
-    return await coded_take(secret)
+calls_coded_take = calling(coded_take)
 
 
 @workflow
 async def coded_parent(ctx: WorkflowContext, secret: str) -> list[str]:
     await ctx.report({"secret": secret})
     heard = await ctx.wait_event(Word)
-    return [await coded_take(secret), heard.data, await coded_child(secret)]
+    return [await coded_take(secret), heard.data, await calls_coded_take(secret)]
 
 
 @workflow
@@ -232,7 +231,7 @@ async def test_without_the_codec_an_instance_waits_for_who_has_it(
     carried_out.clear()
     async with Romancy(storage_url, workflows=workflows) as without:
         await status_is(without, "sealed", Status.STUCK)
-        assert await without.run(coded_child, "plain") == "plain"
+        assert await without.run(calls_coded_take, "plain") == "plain"
 
         instance = await without.get_instance("sealed")
         assert instance is not None
@@ -272,7 +271,7 @@ async def test_a_message_nobody_here_can_read_waits_for_who_can(
 
 async def test_a_wrong_key_parks_and_the_right_one_resumes(open_app: Open, storage_url: str, workflows: Known) -> None:
     async with Romancy(storage_url, worker=False, workflows=workflows, codecs=[Masking()]) as front:
-        await front.start(coded_child.options(instance_id="locked"), SECRET)
+        await front.start(calls_coded_take.options(instance_id="locked"), SECRET)
     async with Romancy(storage_url, workflows=workflows, codecs=[Masking(b"another key")]) as app:
         await status_is(app, "locked", Status.STUCK)
         instance = await app.get_instance("locked")
@@ -282,7 +281,7 @@ async def test_a_wrong_key_parks_and_the_right_one_resumes(open_app: Open, stora
 
     await app.resume("locked")
 
-    assert await app.handle("locked", coded_child).result(timeout=60) == SECRET
+    assert await app.handle("locked", calls_coded_take).result(timeout=60) == SECRET
 
 
 async def test_a_start_that_cannot_be_written_is_refused(open_app: Open) -> None:
@@ -290,8 +289,8 @@ async def test_a_start_that_cannot_be_written_is_refused(open_app: Open) -> None
     broken.add("sardine")
 
     with pytest.raises(CodecError, match=r"the codec 'mask:1' could not write it \(ValueError\)"):
-        await app.start(coded_child.options(instance_id="unwritten"), "sardine")
-    started = await app.start_many([coded_child.bind("cod"), coded_child.bind("eel")])
+        await app.start(calls_coded_take.options(instance_id="unwritten"), "sardine")
+    started = await app.start_many([calls_coded_take.bind("cod"), calls_coded_take.bind("eel")])
 
     assert await app.get_instance("unwritten") is None
     assert [await handle.result(timeout=60) for handle in started] == ["cod", "eel"]
@@ -334,11 +333,11 @@ async def test_keys_out_of_reach_are_waited_for(open_app: Open) -> None:
 
 async def test_starting_twice_compares_what_was_said(open_app: Open) -> None:
     app = await open_app(codecs=[Masking()])
-    first = await app.start(coded_child.options(instance_id="once"), SECRET)
+    first = await app.start(calls_coded_take.options(instance_id="once"), SECRET)
 
-    assert (await app.start(coded_child.options(instance_id="once"), SECRET)).instance_id == "once"
+    assert (await app.start(calls_coded_take.options(instance_id="once"), SECRET)).instance_id == "once"
     with pytest.raises(InstanceConflictError, match="with another input"):
-        await app.start(coded_child.options(instance_id="once"), "something else")
+        await app.start(calls_coded_take.options(instance_id="once"), "something else")
     assert await first.result(timeout=60) == SECRET
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Status, WorkflowContext, activity, activity_context, workflow
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
@@ -31,9 +32,7 @@ async def drain_step() -> str:
     return "done"
 
 
-@workflow
-async def drain_flow(ctx: WorkflowContext) -> str:
-    return await drain_step()
+calls_drain_step = calling(drain_step)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +44,7 @@ def gate() -> asyncio.Event:
 
 async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.Event) -> None:
     app = await open_app()
-    handle = await app.start(drain_flow)
+    handle = await app.start(calls_drain_step)
     await until(lambda: begun)
     worker = app._access.worker
     assert worker is not None
@@ -58,7 +57,7 @@ async def test_mail_comes_while_a_step_is_let_end(open_app: Open, gate: asyncio.
     await asyncio.wait_for(draining, 30)
 
     other = await open_app()
-    assert await other.handle(handle.instance_id, drain_flow).result(timeout=10) == "done"
+    assert await other.handle(handle.instance_id, calls_drain_step).result(timeout=10) == "done"
     assert begun == [handle.instance_id]
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import RetryPolicy, Romancy, activity, activity_context
 from romancy.errors import UsageError
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -75,19 +76,13 @@ async def meet_what_was_left() -> list[str]:
     return list(answers)
 
 
-@workflow
-async def leaves(ctx: WorkflowContext, how: str) -> int:
-    return await leave_a_task_behind(how)
-
-
-@workflow
-async def meets(ctx: WorkflowContext) -> list[str]:
-    return await meet_what_was_left()
+calls_leave_a_task_behind = calling(leave_a_task_behind)
+calls_meet_what_was_left = calling(meet_what_was_left)
 
 
 @pytest.mark.parametrize(("how", "attempts"), [("returns", 1), ("fails", 2)])
 async def test_a_task_left_behind_writes_nothing_by_itself(app: Romancy, scene: Scene, how: str, attempts: int) -> None:
-    assert attempts == await (await app.start(leaves, how)).result(timeout=100)
+    assert attempts == await (await app.start(calls_leave_a_task_behind, how)).result(timeout=100)
     scene.go_on.set()
 
     answers = await asyncio.gather(*scene.left)
@@ -101,9 +96,9 @@ async def test_a_task_left_behind_writes_nothing_by_itself(app: Romancy, scene: 
 async def test_a_task_left_behind_writes_nothing_in_another_instances_session(
     app: Romancy, scene: Scene, how: str
 ) -> None:
-    await (await app.start(leaves, how)).result(timeout=100)
+    await (await app.start(calls_leave_a_task_behind, how)).result(timeout=100)
 
-    answers = await (await app.start(meets)).result(timeout=100)
+    answers = await (await app.start(calls_meet_what_was_left)).result(timeout=100)
 
     assert answers
     assert all("ended" in answer for answer in answers), answers

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy import Romancy, activity
 from romancy.engine.worker import claims
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ async def passes_gate(number: int) -> int:
     return number
 
 
-@workflow
-async def ends_at_gate(ctx: WorkflowContext, number: int) -> int:
-    return await passes_gate(number)
+calls_passes_gate = calling(passes_gate)
 
 
 class CountedClaims(WrappedStore):
@@ -45,9 +44,9 @@ async def test_an_idle_worker_does_not_claim_when_another_one_ends_instances(
     monkeypatch.setattr(claims, "_IN_VAIN", 0.0)  # a worker that heard of work would ask at once, each time
     gates[:] = [asyncio.Event() for _ in range(10)]
     stores = wrap_stores(monkeypatch, CountedClaims)
-    options: dict[str, Any] = {"workflows": [ends_at_gate]}
+    options: dict[str, Any] = {"workflows": [calls_passes_gate]}
     async with Romancy(storage_url, **options) as idle, Romancy(storage_url, **options) as busy:
-        handles = [await busy.start(ends_at_gate, number) for number in range(len(gates))]
+        handles = [await busy.start(calls_passes_gate, number) for number in range(len(gates))]
         before = await _quiet(stores[0])
         for gate, handle in zip(gates, handles, strict=True):
             heard = asyncio.create_task(idle.handle(handle.instance_id).result())

@@ -23,6 +23,7 @@ from romancy import (
     workflow,
 )
 from romancy.managing import reasons as reasons_module
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -44,14 +45,8 @@ async def explained_approval(ctx: WorkflowContext, item: str) -> str:
     return (await ctx.wait_event(Approved)).data
 
 
-@workflow
-async def explained_parent(ctx: WorkflowContext, item: str) -> str:
-    return await explained_approval(item)
-
-
-@workflow
-async def explained_patience(ctx: WorkflowContext) -> None:
-    await explained_hesitation()
+calls_explained_approval = calling(explained_approval)
+calls_explained_hesitation = calling(explained_hesitation)
 
 
 @workflow
@@ -66,9 +61,7 @@ async def explained_refusal() -> None:
     raise ValueError("the card was declined")
 
 
-@workflow
-async def explained_failure(ctx: WorkflowContext) -> None:
-    await explained_refusal()
+calls_explained_refusal = calling(explained_refusal)
 
 
 @workflow
@@ -149,14 +142,14 @@ async def test_the_line_of_a_body_that_goes_on_is_told_by_its_worker(app: Romanc
 
 
 async def test_a_time_out_names_the_child_that_is_waited_for(app: Romancy) -> None:
-    await app.start(explained_parent.options(instance_id="p-1"), "lamp")
+    await app.start(calls_explained_approval.options(instance_id="p-1"), "lamp")
     await status_is(app, "p-1", Status.WAITING)
 
     assert "It waits for its child p-1.explained_approval:1" in await in_vain(app, "p-1")
 
 
 async def test_a_time_out_names_the_last_error_and_the_next_attempt(app: Romancy) -> None:
-    handle = await app.start(explained_patience.options(instance_id="h-1"))
+    handle = await app.start(calls_explained_hesitation.options(instance_id="h-1"))
     async for entry in handle.entries(follow=True):
         if type(entry.event).__name__ == "ActivityAttemptFailed":
             break
@@ -223,7 +216,7 @@ async def test_the_app_and_the_handle_explain_an_open_instance(app: Romancy) -> 
 
 
 async def test_the_app_explains_how_an_instance_ended(app: Romancy) -> None:
-    await app.start(explained_failure.options(instance_id="e-2"))
+    await app.start(calls_explained_refusal.options(instance_id="e-2"))
     await status_is(app, "e-2", Status.FAILED)
 
     ended, advice = await app.explain("e-2")
@@ -263,7 +256,7 @@ async def test_an_instance_names_the_event_that_it_waits_for(app: Romancy) -> No
 
 
 async def test_an_instance_names_the_child_that_it_waits_for(app: Romancy) -> None:
-    await app.start(explained_parent.options(instance_id="p-2"), "lamp")
+    await app.start(calls_explained_approval.options(instance_id="p-2"), "lamp")
     await status_is(app, "p-2", Status.WAITING)
 
     instance = await app.get_instance("p-2", waits=True)
@@ -276,7 +269,7 @@ async def test_an_instance_names_the_child_that_it_waits_for(app: Romancy) -> No
 
 
 async def test_an_instance_names_the_next_attempt_and_the_last_error(app: Romancy) -> None:
-    handle = await app.start(explained_patience.options(instance_id="h-2"))
+    handle = await app.start(calls_explained_hesitation.options(instance_id="h-2"))
     async for entry in handle.entries(follow=True):
         if type(entry.event).__name__ == "ActivityAttemptFailed":
             break
@@ -295,7 +288,7 @@ async def test_an_instance_names_the_next_attempt_and_the_last_error(app: Romanc
 
 
 async def test_what_has_ended_waits_for_nothing_and_what_is_not_there_is_none(app: Romancy) -> None:
-    handle = await app.start(explained_failure.options(instance_id="f-2"))
+    handle = await app.start(calls_explained_refusal.options(instance_id="f-2"))
     with pytest.raises(WorkflowFailedError):
         await handle.result()
 

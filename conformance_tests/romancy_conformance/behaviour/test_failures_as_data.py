@@ -20,6 +20,7 @@ from romancy import (
 )
 from romancy.core import ChildFailed, WorkflowFailed
 from romancy.hooks import Hook, WorkflowEnded
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ def declines_in_a_process() -> str:
     return ""
 
 
-@workflow
-async def data_built_in(ctx: WorkflowContext) -> str:
-    return await fails_as_built_in()
+calls_fails_as_built_in = calling(fails_as_built_in)
 
 
 @workflow
@@ -148,7 +147,7 @@ def declined(error: WorkflowFailedError) -> DeclinedError:
 
 
 async def test_behind_retries_there_is_what_was_raised_last(app: Romancy) -> None:
-    error = await failure(app, (data_built_in,))
+    error = await failure(app, (calls_fails_as_built_in,))
 
     cause = error.__cause__
     assert cause is not None
@@ -226,7 +225,7 @@ async def test_a_handle_without_the_code_has_a_stand_in(
     """It says the class. A built-in class needs no code."""
     stranger = await open_app(worker=False, workflows=[])
     monkeypatch.setattr(Romancy, "error_names", frozenset[str]())  # as where nothing declares these activities
-    handles = [await app.start(data_own, "loop"), await app.start(data_built_in)]
+    handles = [await app.start(data_own, "loop"), await app.start(calls_fails_as_built_in)]
     causes: list[BaseException | None] = []
     for handle in handles:
         with pytest.raises(WorkflowFailedError) as caught:
@@ -249,13 +248,13 @@ async def test_hooks_are_told_the_class(open_app: Open) -> None:
                 told.append(event)
 
     app = await open_app(hooks=[Ears()])
-    for call in ((data_built_in,), (data_parent, 2), (data_wraps,)):
+    for call in ((calls_fails_as_built_in,), (data_parent, 2), (data_wraps,)):
         await failure(app, call)
     await until(lambda: any(event.workflow_name == "data_wraps" for event in told))
 
     by_name = {event.workflow_name: event.error_type for event in told}
     assert {
-        "data_built_in": "ValueError",
+        "calls_fails_as_built_in": "ValueError",
         "data_own": own_name(DeclinedError),
         "data_parent": own_name(DeclinedError),
         "data_wraps": own_name(WrapError),

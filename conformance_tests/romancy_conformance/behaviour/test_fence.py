@@ -11,6 +11,7 @@ from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.core import TERMINAL, OwnerChanged, encode_commit
 from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.damaging import sql_on
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
@@ -97,9 +98,7 @@ async def fence_line(ctx: WorkflowContext) -> int:
     return await fence_step(1) + await fence_step(2) + await fence_step(3) + await fence_wait() + await fence_step(4)
 
 
-@workflow
-async def fence_short(ctx: WorkflowContext) -> int:
-    return await fence_wait()
+calls_fence_wait = calling(fence_wait)
 
 
 @workflow
@@ -136,10 +135,10 @@ async def test_what_ends_while_a_claim_is_answered_stays_ended(
     open_app: Open, stores: list[LateStore], storage_url: str, gate: Gate
 ) -> None:
     front = await open_app(worker=False)
-    async with Romancy(storage_url, workflows=[fence_short, fence_other]) as app:
+    async with Romancy(storage_url, workflows=[calls_fence_wait, fence_other]) as app:
         store = stores[-1]
         store.hold = True
-        handle = await app.start(fence_short)
+        handle = await app.start(calls_fence_wait)
         async with asyncio.timeout(LONG):
             await gate.begun.wait()
             await asks_for_everything(front, store)
@@ -151,7 +150,7 @@ async def test_what_ends_while_a_claim_is_answered_stays_ended(
             await store.given.wait()
 
     assert isinstance((await front.history(handle.instance_id))[-1], TERMINAL)
-    assert await front.handle(handle.instance_id, fence_short).result(timeout=LONG) == 100
+    assert await front.handle(handle.instance_id, calls_fence_wait).result(timeout=LONG) == 100
     assert begun.count("wait") == 1
 
 
@@ -162,8 +161,8 @@ async def test_the_end_is_found_where_something_was_written_behind_it(
     """Older versions could write there."""
     gate.open.set()
     front = await open_app(worker=False)
-    async with Romancy(storage_url, workflows=[fence_short]) as app:
-        handle = await app.start(fence_short)
+    async with Romancy(storage_url, workflows=[calls_fence_wait]) as app:
+        handle = await app.start(calls_fence_wait)
         assert await handle.result(timeout=LONG) == 100
     last = (await seqs(storage_url, handle.instance_id))[-1]
     async with sql_on(storage_url) as sql:
@@ -182,7 +181,7 @@ async def test_the_end_is_found_where_something_was_written_behind_it(
         )
         await sql("update romancy_instances set last_seq = {} where instance_id = {}", last + 1, handle.instance_id)
 
-    assert await front.handle(handle.instance_id, fence_short).result(timeout=LONG) == 100
+    assert await front.handle(handle.instance_id, calls_fence_wait).result(timeout=LONG) == 100
 
 
 async def test_who_remembers_a_lost_tail_says_so_and_goes_on_from_the_log(

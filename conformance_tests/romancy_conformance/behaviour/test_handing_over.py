@@ -14,12 +14,13 @@ import pytest
 from romancy import EventType, WorkflowContext, activity, activity_context, workflow
 from romancy.core import OwnerChanged, decode_commit
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.sharing import (
     acquainted,
+    calls_share_blocks,
+    calls_share_sleeps,
     ended,
     ids,
-    share_plainly,
-    share_slowly,
     share_twice,
     shares,
     so_many_ended,
@@ -56,14 +57,8 @@ def over_thread_gate(number: int) -> int:
     return number
 
 
-@workflow
-async def over_gated(ctx: WorkflowContext, number: int) -> int:
-    return await over_gate(number)
-
-
-@workflow
-async def over_thread_gated(ctx: WorkflowContext, number: int) -> int:
-    return await over_thread_gate(number)
+calls_over_gate = calling(over_gate)
+calls_over_thread_gate = calling(over_thread_gate)
 
 
 @workflow
@@ -80,7 +75,8 @@ async def over_hears(ctx: WorkflowContext) -> int:
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
     return [
-        share_slowly, share_plainly, share_twice, over_gated, over_thread_gated, over_fan_out, over_hears,
+        calls_share_sleeps, calls_share_blocks, share_twice,
+        calls_over_gate, calls_over_thread_gate, over_fan_out, over_hears,
     ]  # fmt: skip
 
 
@@ -107,9 +103,9 @@ def token(app: Romancy) -> str:
 @pytest.mark.parametrize(
     ("wf", "options"),
     [
-        pytest.param(share_slowly, {"max_activities": 2}, id="coroutines"),
+        pytest.param(calls_share_sleeps, {"max_activities": 2}, id="coroutines"),
         pytest.param(share_twice, {"max_activities": 2}, id="two steps", marks=pytest.mark.long),
-        pytest.param(share_plainly, {"max_threads": 2}, id="threads", marks=pytest.mark.long),
+        pytest.param(calls_share_blocks, {"max_threads": 2}, id="threads", marks=pytest.mark.long),
     ],
 )
 async def test_what_a_worker_began_alone_is_shared_with_who_comes(
@@ -131,7 +127,7 @@ async def test_what_a_worker_began_alone_is_shared_with_who_comes(
 
 async def test_a_worker_alone_hands_nothing_back(open_app: Open, storage_url: str) -> None:
     first = await open_app(max_activities=2)
-    handles = await first.start_many([share_slowly.bind(0.02) for _ in range(100)])
+    handles = await first.start_many([calls_share_sleeps.bind(0.02) for _ in range(100)])
     await ended(handles)
 
     assert (await shares(storage_url, ids(handles))).moves == 0
@@ -139,9 +135,9 @@ async def test_a_worker_alone_hands_nothing_back(open_app: Open, storage_url: st
 
 async def test_nothing_is_handed_to_workers_that_do_not_know_the_code(open_app: Open, gate: asyncio.Event) -> None:
     first = await open_app(max_activities=1)
-    await first.start_many([over_gated.bind(number) for number in range(30)])
+    await first.start_many([calls_over_gate.bind(number) for number in range(30)])
     await until(lambda: len(begun) == 1 and len(loaded(first)) == 30)
-    await open_app(workflows=[share_slowly])
+    await open_app(workflows=[calls_share_sleeps])
     assert first._access.worker is not None
     handing_over = first._access.worker._handing_over
     await until(lambda: first._access.worker and first._access.worker.leases.peers)
@@ -177,7 +173,7 @@ async def test_what_has_begun_is_not_handed_over(
     first = await open_app(max_activities=1)
     whole = await first.start(over_fan_out, 5)
     await until(lambda: begun == [whole.instance_id])
-    handles = await first.start_many([over_gated.bind(number) for number in range(10)])
+    handles = await first.start_many([calls_over_gate.bind(number) for number in range(10)])
     await until(lambda: len(loaded(first)) == 11)
     second = await open_app(max_activities=4)
     await until(lambda: len(begun) == 5)
@@ -211,7 +207,7 @@ async def test_an_instance_keeps_its_place(open_app: Open, storage_url: str, gat
     """What goes back is due since it was begun, before what was started later."""
     first = await open_app(max_activities=1)
     front = await open_app(worker=False)
-    handles = await first.start_many([over_gated.bind(number) for number in range(8)])
+    handles = await first.start_many([calls_over_gate.bind(number) for number in range(8)])
     await until(lambda: begun)
     store = create_store(storage_url)
     await store.open()
@@ -224,14 +220,14 @@ async def test_an_instance_keeps_its_place(open_app: Open, storage_url: str, gat
     assert all(row is not None and 0 < (row.instance.wake_at or 0) <= before for row in rows)
     gate.set()
     await open_app(max_activities=8)
-    await ended([front.handle(handle.instance_id, over_gated) for handle in handles])
+    await ended([front.handle(handle.instance_id, calls_over_gate) for handle in handles])
 
 
 @pytest.mark.parametrize("threads", [False, True], ids=["coroutines", "threads"])
 async def test_who_drains_gives_away_at_once_what_does_not_run(
     open_app: Open, gate: asyncio.Event, *, threads: bool
 ) -> None:
-    wf = over_thread_gated if threads else over_gated
+    wf = calls_over_thread_gate if threads else calls_over_gate
     first = await open_app(max_activities=50 if threads else 1, max_threads=1)
     handles = await first.start_many([wf.bind(number) for number in range(10)])
     await until(lambda: len(begun) == 1 and len(loaded(first)) == 10)
@@ -254,7 +250,7 @@ async def test_workers_that_know_each_other_leave_starts_in_the_database(
     """A web application that works: it begins what it has room for."""
     first = await open_app(max_activities=3, lease=6.0)
     await acquainted(first, await open_app(max_activities=3, lease=6.0))
-    handles = await first.start_many([over_gated.bind(number) for number in range(20)])
+    handles = await first.start_many([calls_over_gate.bind(number) for number in range(20)])
     await until(lambda: len(begun) == 6)
     front = await open_app(worker=False)
     pending = [one async for one in front.iter_instances(status="pending")]

@@ -27,6 +27,7 @@ from romancy import (
 )
 from romancy.core import ActivityAttemptFailed
 from romancy.engine.host import started
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ async def copy_rows(ctx: ActivityContext) -> list[object]:
     return [*ctx.heartbeat_details, ctx.attempt]
 
 
-@workflow
-async def copying(ctx: WorkflowContext) -> list[object]:
-    return await copy_rows()
+calls_copy_rows = calling(copy_rows)
 
 
 @activity(heartbeat_timeout=1.0, retry=RetryPolicy.none())
@@ -70,9 +69,7 @@ async def slow_but_alive() -> str:
     return "alive"
 
 
-@workflow
-async def patient(ctx: WorkflowContext) -> str:
-    return await slow_but_alive()
+calls_slow_but_alive = calling(slow_but_alive)
 
 
 @activity(heartbeat_timeout=0.2, retry=TWICE)
@@ -105,9 +102,7 @@ def on_a_thread() -> str:
     return "first"
 
 
-@workflow
-async def threaded(ctx: WorkflowContext) -> str:
-    return await on_a_thread()
+calls_on_a_thread = calling(on_a_thread)
 
 
 @activity(heartbeat_timeout=1.0, retry=RetryPolicy.none())
@@ -118,9 +113,7 @@ def thread_that_beats() -> str:
     return "alive"
 
 
-@workflow
-async def threaded_and_patient(ctx: WorkflowContext) -> str:
-    return await thread_that_beats()
+calls_thread_that_beats = calling(thread_that_beats)
 
 
 @activity(retry=RetryPolicy.fixed(2, 1.0))
@@ -133,9 +126,7 @@ async def fails_once() -> tuple[object, ...]:
     return context.heartbeat_details
 
 
-@workflow
-async def across_workers(ctx: WorkflowContext) -> object:
-    return await fails_once()
+calls_fails_once = calling(fails_once)
 
 
 @activity(retry=RetryPolicy.none())
@@ -149,9 +140,7 @@ async def tells_nonsense() -> list[str]:
     return refusals
 
 
-@workflow
-async def nonsense(ctx: WorkflowContext) -> list[str]:
-    return await tells_nonsense()
+calls_tells_nonsense = calling(tells_nonsense)
 
 
 async def failures(handle: Handle[object]) -> list[str]:
@@ -160,13 +149,13 @@ async def failures(handle: Handle[object]) -> list[str]:
 
 
 async def test_an_attempt_that_falls_silent_is_tried_again_and_knows_what_was_told(app: Romancy) -> None:
-    handle = await app.start(copying)
+    handle = await app.start(calls_copy_rows)
 
     assert await handle.result(timeout=60) == ["row", 2, 3]
 
 
 async def test_one_that_gives_signs_of_life_may_take_as_long_as_it_likes(app: Romancy) -> None:
-    assert await app.run(patient) == "alive"
+    assert await app.run(calls_slow_but_alive) == "alive"
 
 
 async def test_silence_has_an_error_of_its_own(app: Romancy) -> None:
@@ -177,28 +166,28 @@ async def test_silence_has_an_error_of_its_own(app: Romancy) -> None:
 
 
 async def test_a_thread_that_was_given_up_hears_of_it(app: Romancy) -> None:
-    assert await app.run(threaded) == "second"
+    assert await app.run(calls_on_a_thread) == "second"
     assert await asyncio.to_thread(given_up.wait, 60)
 
 
 async def test_a_thread_that_beats_is_left_alone(app: Romancy) -> None:
-    assert await app.run(threaded_and_patient) == "alive"
+    assert await app.run(calls_thread_that_beats) == "alive"
 
 
 async def test_what_was_told_is_known_to_the_next_worker(storage_url: str, open_app: Open) -> None:
     client = await open_app(worker=False)
-    handle = await client.start(across_workers)
-    async with Romancy(storage_url, workflows=[across_workers]):
+    handle = await client.start(calls_fails_once)
+    async with Romancy(storage_url, workflows=[calls_fails_once]):
         await until(lambda: failures(handle))
 
     await open_app()
 
-    assert await handle.result(timeout=60) == [{"page": 7}]
+    assert await handle.result(timeout=60) == ({"page": 7},)
     assert told == ["failed"]
 
 
 async def test_what_cannot_be_told_is_refused_at_once(app: Romancy) -> None:
-    unwritable, too_large = await app.run(nonsense)
+    unwritable, too_large = await app.run(calls_tells_nonsense)
 
     assert unwritable.startswith("SerializationError: heartbeat of activity tells_nonsense:1")
     assert too_large.startswith("PayloadTooLargeError: heartbeat of activity tells_nonsense:1")

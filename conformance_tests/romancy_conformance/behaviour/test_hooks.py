@@ -34,6 +34,7 @@ from romancy.hooks import (
     WorkflowStarted,
     WorkflowStuck,
 )
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -143,9 +144,7 @@ async def leaves_the_loop(ctx: WorkflowContext) -> None:
     await asyncio.to_thread(print)
 
 
-@workflow
-async def parent(ctx: WorkflowContext) -> list[str]:
-    return await two_steps()
+calls_two_steps = calling(two_steps)
 
 
 async def test_a_story_from_start_to_end(open_app: Open) -> None:
@@ -274,7 +273,7 @@ async def test_what_an_app_without_a_worker_starts_begins_where_it_runs(open_app
 async def test_a_child_names_its_parent(open_app: Open) -> None:
     recorder = Recorder()
     app = await open_app(hooks=[recorder])
-    handle = await app.start(parent)
+    handle = await app.start(calls_two_steps)
     await handle.result(timeout=60)
 
     started = [event for event in recorder.told if isinstance(event, WorkflowStarted)]

@@ -21,6 +21,7 @@ from romancy._headers import bringing
 from romancy.hooks import Hook
 from romancy.outbox import Relay
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.recording import Recorder
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -87,9 +88,7 @@ async def speaks(ctx: WorkflowContext, to: str) -> None:
     await look()
 
 
-@workflow
-async def has_a_child(ctx: WorkflowContext) -> dict[str, str]:
-    return await started()
+calls_started = calling(started)
 
 
 @workflow
@@ -110,9 +109,7 @@ async def tells(to: str) -> None:
         raise ConnectionError("this attempt sends nothing")
 
 
-@workflow
-async def has_it_told(ctx: WorkflowContext, to: str) -> None:
-    await tells(to)
+calls_tells = calling(tells)
 
 
 async def listening(app: Romancy) -> str:
@@ -175,9 +172,9 @@ async def test_a_child_gets_headers(open_app: Open) -> None:
     carrier = Carrier()
     app = await open_app(hooks=[carrier])
 
-    assert await app.run(has_a_child) == {"from": "start started"}
+    assert await app.run(calls_started) == {"from": "start started"}
 
-    assert [one.name for one in carrier.told] == ["has_a_child", "started"]
+    assert [one.name for one in carrier.told] == ["calls_started", "started"]
     assert carrier.told[1].to is not None
     assert carrier.told[1].sender is not None
 
@@ -189,13 +186,13 @@ async def test_an_activity_adds_headers_to_what_it_sends(open_app: Open) -> None
     carrier.told.clear()
     carrier.asked.clear()
 
-    await app.run(has_it_told, to)
+    await app.run(calls_tells, to)
     await sender.until(1)
     found = await app.handle(to).result(timeout=60)
 
     assert [one["from"] for one in found] == FROM_ALL
     assert sender.sent[0].headers["from"] == "publish told"
-    assert carrier.story() == sorted([*FROM_ALL, "publish told", "start has_it_told"])  # the first attempt sent nothing
+    assert carrier.story() == sorted([*FROM_ALL, "publish told", "start calls_tells"])  # the first attempt sent nothing
     assert len(carrier.asked) == 9
     assert {one.sender.activity_id for one in carrier.told if one.sender is not None} == {"tells:1"}
 
@@ -296,7 +293,7 @@ async def test_a_broken_hook_disturbs_nobody(open_app: Open, where: str, caplog:
     app = await open_app(hooks=[Broken(where), carrier])
 
     with caplog.at_level(logging.ERROR, "romancy"):
-        assert await app.run(has_a_child) == {"from": "start started"}
+        assert await app.run(calls_started) == {"from": "start started"}
         await until(lambda: len(carrier.told) == 2)
 
     texts = [record.getMessage() for record in caplog.records]

@@ -29,6 +29,7 @@ from romancy import (
 )
 from romancy.engine import decide
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ async def naps(ctx: WorkflowContext, nap: float) -> str:
     return "slept" if slept else "woke too early"
 
 
-@workflow
-async def holds(ctx: WorkflowContext) -> None:
-    await is_held()
+calls_is_held = calling(is_held)
 
 
 async def sleeps(ctx: WorkflowContext, nap: float) -> str:
@@ -306,7 +305,7 @@ async def test_every_first_thing_takes_its_time_however_it_was_started(
         monkeypatch.setattr(decide, "_REST_AFTER", -LONG * 1_000_000)  # every waiting instance is released
     home = await open_app(sticky=0 if where == "evicted" else 1000)
     full = await open_app(max_live=1, max_activities=1)
-    await full.start(holds)
+    await full.start(calls_is_held)
     party = Party(storage_url, 1.0 if where == "taken over" else 0.2, home, await open_app(worker=False), full)
     handles = await party.start_all()
     await party.try_again()

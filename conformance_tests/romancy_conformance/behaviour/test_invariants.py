@@ -22,6 +22,7 @@ from romancy.core import (
     encode_commit,
 )
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
 from romancy_conformance.behaviour.planting import Planting
 from romancy_conformance.behaviour.waiting import status_is
@@ -53,9 +54,7 @@ async def swept_refusal() -> None:
     raise TerminalError("no")
 
 
-@workflow
-async def swept_done(ctx: WorkflowContext) -> int:
-    return await swept_step()
+calls_swept_step = calling(swept_step)
 
 
 @workflow
@@ -87,7 +86,7 @@ async def swept_again(ctx: WorkflowContext, turn: int = 0) -> int:
     return turn
 
 
-SWEPT: list[Workflow[..., Any]] = [swept_done, swept_failed, swept_waits, swept_sleeps, swept_parent, swept_again]
+SWEPT: list[Workflow[..., Any]] = [calls_swept_step, swept_failed, swept_waits, swept_sleeps, swept_parent, swept_again]
 swept_app = Romancy("memory://", workflows=SWEPT)
 DONE = ("done", "behind", "twice", "reopened", "elsewhere", "woken")
 WAITING = (
@@ -104,7 +103,7 @@ async def filled(storage_url: str) -> AsyncIterator[dict[str, Any]]:
     kept = create_store(storage_url)  # keeps an in-memory database alive
     async with Romancy(storage_url, workflows=SWEPT) as app:
         for name in DONE:
-            await app.run(swept_done.options(instance_id=name))
+            await app.run(calls_swept_step.options(instance_id=name))
         await app.run(swept_again)
         await app.start(swept_failed.options(instance_id="failed"))
         await status_is(app, "failed", Status.FAILED)
@@ -211,7 +210,7 @@ DAMAGES = {
 
 
 async def test_every_damage_is_named(storage_url: str, filled: dict[str, Any]) -> None:
-    async with Planting(storage_url, swept_done) as plant:
+    async with Planting(storage_url, calls_swept_step) as plant:
         await damage(plant)
 
     assert by_instance(await sweep_url(storage_url, filled)) == DAMAGES
@@ -230,7 +229,7 @@ def by_instance(complaints: list[Complaint]) -> dict[str, list[str]]:
 
 
 async def test_what_seems_wrong_for_a_moment_is_looked_at_again(storage_url: str, filled: dict[str, Any]) -> None:
-    async with Planting(storage_url, swept_done) as plant:
+    async with Planting(storage_url, calls_swept_step) as plant:
         before = await plant.store.read("sleeping", limit=0)
         assert before is not None
         await plant.row("sleeping", wake_at=None)
@@ -247,7 +246,7 @@ async def test_what_seems_wrong_for_a_moment_is_looked_at_again(storage_url: str
 @pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_the_command_names_it_and_says_so_by_its_exit_code(storage_url: str, filled: dict[str, Any]) -> None:
     assert (0, "everything is in order\n") == await command(storage_url, "--app", f"{__name__}:swept_app")
-    async with Planting(storage_url, swept_done) as plant:
+    async with Planting(storage_url, calls_swept_step) as plant:
         await plant.row("unread", seen=3)
 
     status, said = await command(storage_url, "--again-after", "0")

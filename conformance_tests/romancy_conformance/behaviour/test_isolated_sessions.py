@@ -17,6 +17,7 @@ from romancy import (
     workflow,
 )
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -172,9 +173,7 @@ async def isolated_wrongly(first: Any, then: Any) -> None:
     await activity_context().session(isolation=then)
 
 
-@workflow
-async def isolated_wrong(ctx: WorkflowContext, first: str | None, then: str | None) -> None:
-    await isolated_wrongly(first, then)
+calls_isolated_wrongly = calling(isolated_wrongly)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +186,6 @@ async def isolated_wrong(ctx: WorkflowContext, first: str | None, then: str | No
 )
 async def test_another_level_is_refused(app: Romancy, first: str | None, then: str | None, told: str) -> None:
     with pytest.raises(WorkflowFailedError, match=told):
-        await app.run(isolated_wrong, first, then)
+        await app.run(calls_isolated_wrongly, first, then)
 
     assert await Scene.ledger.read("wrong") is None

@@ -21,6 +21,7 @@ from romancy import (
     workflow,
 )
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.publishing import published
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ async def invite(name: str) -> None:
         raise ConnectionError("the attempt leaves nothing")
 
 
-@workflow
-async def party(ctx: WorkflowContext, name: str) -> None:
-    await invite(name)
+calls_invite = calling(invite)
 
 
 @workflow
@@ -224,7 +223,7 @@ async def test_an_activity_starts_signals_and_publishes_exactly_once(app: Romanc
     apps[:] = [app]
     payment = await app.start(wait_for_payment.options(instance_id="payment"))
 
-    await app.run(party, "ann")
+    await app.run(calls_invite, "ann")
 
     assert await payment.result(timeout=60) == 3
     assert await app.handle("ann-3", greet).result(timeout=60) == "hello ann"
@@ -309,12 +308,10 @@ async def announces(where: str) -> int:
     return context.attempt
 
 
-@workflow
-async def announced(ctx: WorkflowContext, where: str) -> int:
-    return await announces(where)
+calls_announces = calling(announces)
 
 
 @pytest.mark.parametrize("where", ["plain", "in a session"])
 async def test_an_attempt_that_fails_has_sent_nothing(app: Romancy, store: Store, where: str) -> None:
-    assert await app.run(announced, where) == 3
+    assert await app.run(calls_announces, where) == 3
     assert [{"name": "announced", "data": 3, "key": None}] == await published(store)

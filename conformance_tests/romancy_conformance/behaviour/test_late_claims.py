@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy import Romancy, activity
 from romancy.engine.worker import claims
 from romancy.errors import StorageUnavailableError
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
@@ -28,9 +29,7 @@ async def late_step(number: int) -> int:
     return number
 
 
-@workflow
-async def late_line(ctx: WorkflowContext, number: int) -> int:
-    return await late_step(number)
+calls_late_step = calling(late_step)
 
 
 class LateClaims(WrappedStore):
@@ -67,15 +66,15 @@ async def test_what_a_late_claim_has_brought_goes_on(
     monkeypatch.setattr(claims, "_SWEEP_EVERY", 0.2)
     front = await open_app(worker=False)
     made = wrap_stores(monkeypatch, LateClaims)
-    async with Romancy(storage_url, workflows=[late_line]):
+    async with Romancy(storage_url, workflows=[calls_late_step]):
         (store,) = made
         store.delays = True
-        one = await front.start(late_line, 1)
+        one = await front.start(calls_late_step, 1)
         assert 1 == await one.result(timeout=LONG)
         await until(lambda: store.asked_for_own)
 
         store.passing.clear()
-        two = await front.start(late_line, 2)
+        two = await front.start(calls_late_step, 2)
         assert [two.instance_id] == await store.carry_out()
         store.passing.set()
 

@@ -8,6 +8,7 @@ import pytest
 
 from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy.errors import StorageUnavailableError
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.changing import changed
 
@@ -38,9 +39,7 @@ async def purged_refuse() -> None:
     raise ValueError("the card was declined")
 
 
-@workflow
-async def purged_refusal(ctx: WorkflowContext) -> None:
-    await purged_refuse()
+calls_purged_refuse = calling(purged_refuse)
 
 
 class LatePurges(WrappedStore):
@@ -129,7 +128,7 @@ async def test_a_late_purge_leaves_what_has_ended_since(open_app: Open, monkeypa
 async def test_a_late_purge_leaves_what_was_retried(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     app = await open_app()
     late, store = await late_app(open_app, monkeypatch)
-    handle = await app.start(purged_refusal.options(instance_id="one"))
+    handle = await app.start(calls_purged_refuse.options(instance_id="one"))
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=LONG)
     store.delays = True

@@ -27,6 +27,7 @@ from romancy.engine.messages import CancelMessage, encode_message
 from romancy.hooks import ActivityEnded, Happening, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
@@ -142,14 +143,12 @@ async def then_a_session(ctx: WorkflowContext) -> list[int]:
     return [await chain(), await looks_and_writes(ctx.instance_id)]
 
 
-@workflow
-async def looks_at(ctx: WorkflowContext, instance_id: str) -> int:
-    return await looks(instance_id)
+calls_looks = calling(looks)
 
 
 @workflow
 async def then_a_child(ctx: WorkflowContext) -> list[int]:
-    return [await chain(), await looks_at(ctx.instance_id)]
+    return [await chain(), await calls_looks(ctx.instance_id)]
 
 
 @workflow

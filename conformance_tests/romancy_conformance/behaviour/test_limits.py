@@ -34,6 +34,7 @@ from romancy.core import (
 )
 from romancy.engine.activities import runner
 from romancy.hooks import ActivityEnded, Hook, WorkflowEnded
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.gates import Gate, logged
 from romancy_conformance.behaviour.waiting import until
 
@@ -140,7 +141,7 @@ CALLS: dict[str, Any] = {
 
 
 @workflow
-async def calling(ctx: WorkflowContext, kind: str, ends: str) -> str:
+async def calls_by_kind(ctx: WorkflowContext, kind: str, ends: str) -> str:
     answer = str(await CALLS[kind](kind))
     if ends == "fails":
         raise LookupError("after that")
@@ -168,7 +169,7 @@ async def catching(ctx: WorkflowContext, kind: str, what: str) -> list[str]:
 async def test_what_returns_after_its_limit_is_recorded_and_not_repeated(
     app: Romancy, gate: Gate, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    handle = await app.start(calling, kind, "returns")
+    handle = await app.start(calls_by_kind, kind, "returns")
 
     assert await handle.result(timeout=60) == "paid"
     assert gate.said == [f"paid {kind}"]
@@ -179,7 +180,7 @@ async def test_what_returns_after_its_limit_is_recorded_and_not_repeated(
 
 @pytest.mark.parametrize("kind", ["pays_async", "pays_plain", "pays_silently"])
 async def test_what_returned_after_its_limit_is_undone_as_anything_else(app: Romancy, gate: Gate, kind: str) -> None:
-    handle = await app.start(calling, kind, "fails")
+    handle = await app.start(calls_by_kind, kind, "fails")
     with pytest.raises(WorkflowFailedError, match=r"after that$"):
         await handle.result(timeout=60)
 
@@ -190,7 +191,7 @@ async def test_what_returned_after_its_limit_is_undone_as_anything_else(app: Rom
 async def test_what_fails_after_its_limit_has_failed_with_its_own_error(
     app: Romancy, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    handle = await app.start(calling, kind, "returns")
+    handle = await app.start(calls_by_kind, kind, "returns")
     with pytest.raises(WorkflowFailedError, match="ConnectionError: the line is dead"):
         await handle.result(timeout=60)
 
@@ -260,9 +261,7 @@ async def stubborn(ctx: WorkflowContext, kind: str) -> str:
     return str(await STUBBORN[kind]())
 
 
-@workflow
-async def elsewhere(ctx: WorkflowContext, note: str) -> int:
-    return await works_elsewhere(note)
+calls_works_elsewhere = calling(works_elsewhere)
 
 
 class Listening(Hook):
@@ -357,11 +356,11 @@ async def test_a_coroutine_that_ignores_its_limit_has_failed(
     assert any("still runs in this process" in reason for reason in await handle.explain())
     gate.say("enough")
     await until(lambda: "and its slot is free" in caplog.text)
-    assert await app.run(calling, "pays_async", "returns") == "paid"
+    assert await app.run(calls_by_kind, "pays_async", "returns") == "paid"
 
 
 async def test_a_process_is_killed_at_its_limit_and_its_outcome_is_unknown(app: Romancy, tmp_path: Path) -> None:
-    handle = await app.start(elsewhere, str(tmp_path / "note"))
+    handle = await app.start(calls_works_elsewhere, str(tmp_path / "note"))
 
     assert await handle.result(timeout=60) == 2
     (failed,) = [event for event in await handle.history() if isinstance(event, ActivityAttemptFailed)]

@@ -24,6 +24,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import CancelRequested, WorkflowFailed
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -273,9 +274,7 @@ async def starts_limited(first: str) -> None:
     await apps[-1].start(limited_wait.options(instance_id=first, timeout=SOON), first, session=session)
 
 
-@workflow
-async def limited_by_a_session(ctx: WorkflowContext, first: str) -> None:
-    await starts_limited(first)
+calls_starts_limited = calling(starts_limited)
 
 
 @workflow
@@ -312,7 +311,7 @@ async def test_every_way_to_start_takes_a_limit(app: Romancy, open_app: Open) ->
         await stranger.start(named.options(timeout=SOON), what="by name"),
         await client.signal_with_start(limited_wait.options(instance_id="signalled", timeout=SOON).bind("s"), "hello"),
         await app.signal_with_start(limited_wait.options(instance_id="here", timeout=SOON).bind("h"), "hello"),
-        await app.start(limited_by_a_session, "in-a-session"),
+        await app.start(calls_starts_limited, "in-a-session"),
     ]
     await handles.pop().result(timeout=60)
     for handle in (*handles, app.handle("in-a-session")):

@@ -23,6 +23,7 @@ from romancy import (
 )
 from romancy.hooks import Happening, Hook, WorkflowEnded
 from romancy.storage.url import parse_url
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -275,11 +276,9 @@ async def test_at_the_usual_level_a_good_run_says_nothing(open_app: Open, caplog
     app = await open_app(warn_when_blocked=None)  # a machine that stands still for a second is no fault here
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            await app.run(waits_not, "x")
+            await app.run(calls_do, "x")
 
     assert of(caplog, "") == []
 
 
-@workflow
-async def waits_not(ctx: WorkflowContext, secret: str) -> str:
-    return await do(secret)
+calls_do = calling(do)

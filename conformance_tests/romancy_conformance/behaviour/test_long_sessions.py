@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import romancy.engine.worker.lease
-from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import RetryPolicy, Romancy, activity, activity_context
 from romancy.core import ActivityAttemptFailed, OwnerChanged
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -74,14 +75,8 @@ async def beside() -> str:
     return "beside"
 
 
-@workflow
-async def takes_long(ctx: WorkflowContext, how: str) -> int:
-    return await long_in_session(how)
-
-
-@workflow
-async def goes_beside(ctx: WorkflowContext) -> str:
-    return await beside()
+calls_long_in_session = calling(long_in_session)
+calls_beside = calling(beside)
 
 
 async def outlast_the_lease(app: Romancy, scene: Scene) -> None:
@@ -97,9 +92,9 @@ async def outlast_the_lease(app: Romancy, scene: Scene) -> None:
 
 async def test_a_session_longer_than_the_lease_is_made_once(open_app: Open, scene: Scene) -> None:
     app, other = await open_app(), await open_app()
-    second = await app.start(goes_beside)
+    second = await app.start(calls_beside)
     await asyncio.wait_for(scene.begun_beside.wait(), 100)
-    handle = await app.start(takes_long, "returns")
+    handle = await app.start(calls_long_in_session, "returns")
     await outlast_the_lease(app, scene)
     scene.go_on.set()
 
@@ -116,7 +111,7 @@ async def test_a_session_longer_than_the_lease_is_made_once(open_app: Open, scen
 async def test_a_session_that_fails_after_the_lease_is_a_failed_attempt(open_app: Open, scene: Scene) -> None:
     """The rollback counts as a failure, and its worker is not declared silent."""
     app, _ = await open_app(lease=1), await open_app(lease=1)  # the next heartbeat comes after a third of it
-    handle = await app.start(takes_long, "fails")
+    handle = await app.start(calls_long_in_session, "fails")
     await outlast_the_lease(app, scene)
     scene.go_on.set()
 
@@ -131,7 +126,7 @@ async def test_a_session_that_fails_after_the_lease_is_a_failed_attempt(open_app
 
 async def test_the_lease_counts_again_once_the_session_has_ended(open_app: Open, scene: Scene) -> None:
     app = await open_app()
-    handle = await app.start(takes_long, "returns")
+    handle = await app.start(calls_long_in_session, "returns")
     await outlast_the_lease(app, scene)
     worker = app._access.worker  # pyright: ignore[reportPrivateUsage]
     assert worker is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.planting import Planting
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -26,9 +27,7 @@ async def lost_gate(name: str) -> str:
     return name
 
 
-@workflow
-async def lost_line(ctx: WorkflowContext, name: str) -> str:
-    return await lost_gate(name)
+calls_lost_gate = calling(lost_gate)
 
 
 @workflow
@@ -68,7 +67,7 @@ async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> st
 
 
 async def test_an_instance_ends_though_it_had_read_more_mail_than_there_is(app: Romancy, storage_url: str) -> None:
-    instance_id = await with_lost_mail(app, storage_url, lost_line)
+    instance_id = await with_lost_mail(app, storage_url, calls_lost_gate)
 
     gates[instance_id].set()
 

@@ -11,6 +11,7 @@ from romancy import Status, WorkflowContext, activity, workflow
 from romancy.core import ActivityCancelled, Parent
 from romancy.engine.messages import CancelMessage, encode_message
 from romancy.storage.records import Append, Delivery, Outcome
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -57,14 +58,8 @@ async def acts_on_mail(ctx: WorkflowContext) -> str:
     return await once(go.data)
 
 
-@workflow
-async def is_told_to_stop(ctx: WorkflowContext) -> None:
-    await until_told()
-
-
-@workflow
-async def is_slow_to_stop(ctx: WorkflowContext) -> None:
-    await stops_slowly()
+calls_until_told = calling(until_told)
+calls_stops_slowly = calling(stops_slowly)
 
 
 def useless(instance_id: str, name: str) -> Delivery:
@@ -157,7 +152,7 @@ async def test_what_was_done_since_is_not_done_again(open_app: Open, monkeypatch
 async def test_how_a_stopped_activity_ended_is_not_forgotten(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     stores = wrap_stores(monkeypatch, ReadsAgain)
     app = await open_app()
-    handle = await app.start(is_told_to_stop)
+    handle = await app.start(calls_until_told)
     await until(lambda: "begins" in calls)
     await stores[0].deliver([useless(handle.instance_id, "useless")])
     await handle.cancel()
@@ -175,7 +170,7 @@ async def test_a_request_to_cancel_that_was_passed_over_does_not_cancel_the_retr
     stores = wrap_stores(monkeypatch, RefusesAnEnd)
     app = await open_app()
     store = stores[0]
-    handle, other = await app.start(is_slow_to_stop), await app.start(acts_on_mail)
+    handle, other = await app.start(calls_stops_slowly), await app.start(acts_on_mail)
     store.instance_id = handle.instance_id
     await until(lambda: "begins" in calls)
     await handle.cancel("first")
@@ -203,7 +198,7 @@ async def test_a_request_to_terminate_is_not_forgotten_when_its_append_is_refuse
     stores = wrap_stores(monkeypatch, RefusesAnEnd)
     app, client = await open_app(), await open_app(worker=False)
     store = stores[0]
-    handle, other = await app.start(is_told_to_stop), await app.start(acts_on_mail)
+    handle, other = await app.start(calls_until_told), await app.start(acts_on_mail)
     store.instance_id = handle.instance_id
     await until(lambda: "begins" in calls)
     terminated = asyncio.create_task(client.terminate(handle.instance_id))

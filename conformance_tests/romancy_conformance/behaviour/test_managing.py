@@ -20,6 +20,7 @@ from romancy import (
     compensation,
     workflow,
 )
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.changing import changed
@@ -348,9 +349,7 @@ async def for_customer(ctx: WorkflowContext, customer: str, part: int) -> None:
     await ctx.wait_event("never")
 
 
-@workflow
-async def may_break(ctx: WorkflowContext, what: str) -> str:
-    return await act(what)
+calls_act = calling(act)
 
 
 async def test_acting_on_all_that_a_search_finds(app: Romancy) -> None:
@@ -389,7 +388,7 @@ async def test_a_dry_run_says_whom_and_does_nothing(app: Romancy, what: str) -> 
         "purge": app.purge_many,
     }
     for_all = many[what]
-    name = may_break.name if what in {"retry", "purge"} else breaks_by_itself.name
+    name = calls_act.name if what in {"retry", "purge"} else breaks_by_itself.name
     before = {one: (await app.get_instance(one), await app.history(one)) for one in [*meant, other.instance_id]}
     did = list(done)
 
@@ -409,8 +408,8 @@ async def in_a_state_for(app: Romancy, what: str) -> str:
         return await stuck(app, "a")
     if what == "retry":
         broken.add("b")
-        return await fail(app, app.start(may_break, "b"))
-    handle = await app.start(may_break, "c")
+        return await fail(app, app.start(calls_act, "b"))
+    handle = await app.start(calls_act, "c")
     await handle.result(timeout=60)
     return handle.instance_id
 
@@ -418,14 +417,14 @@ async def in_a_state_for(app: Romancy, what: str) -> str:
 async def test_retrying_all_that_failed(app: Romancy) -> None:
     broken.add("b")
     for _ in range(3):
-        await fail(app, app.start(may_break, "b"))
-    await app.run(may_break, "a")
+        await fail(app, app.start(calls_act, "b"))
+    await app.run(calls_act, "a")
     broken.clear()
 
-    retried = await app.retry_many(workflow_name="may_break")
+    retried = await app.retry_many(workflow_name="calls_act")
 
     assert len(retried) == 3
-    results = [await app.handle(instance_id, may_break).result(timeout=60) for instance_id in retried]
+    results = [await app.handle(instance_id, calls_act).result(timeout=60) for instance_id in retried]
     assert results == ["b", "b", "b"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy.managing import instances
 from romancy.managing.bulk import found_to_act_on
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.changing import changed
 
@@ -31,9 +32,7 @@ async def found_refuse() -> None:
     raise ValueError("the card was declined")
 
 
-@workflow
-async def found_purchase(ctx: WorkflowContext) -> None:
-    await found_refuse()
+calls_found_refuse = calling(found_refuse)
 
 
 class Slow(WrappedStore):
@@ -58,7 +57,7 @@ async def failed(app: Romancy, instance_id: str) -> None:
 async def test_what_was_retried_meanwhile_is_left_alone(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     app = await open_app()
     for instance_id in ("one", "two"):
-        await app.start(found_purchase.options(instance_id=instance_id))
+        await app.start(calls_found_refuse.options(instance_id=instance_id))
         await failed(app, instance_id)
     retried: list[str] = []
 

@@ -24,6 +24,7 @@ from romancy.outbox import HttpSender, OutboxEvent, Reject, Relay, Retry
 from romancy.outbox.running import Relaying
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 from romancy_conformance.receiver import Answer, Receiver, Request
 
@@ -55,9 +56,7 @@ async def fail() -> None:
     raise TerminalError("no")
 
 
-@workflow
-async def announces(ctx: WorkflowContext, name: str, fails: int = 0) -> None:
-    await announce(name, fails)
+calls_announce = calling(announce)
 
 
 @workflow
@@ -77,7 +76,7 @@ async def publishes_and_fails(ctx: WorkflowContext, name: str) -> None:
 async def test_what_an_activity_publishes_is_sent_by_the_worker_that_runs_it(open_app: Open) -> None:
     async with Receiver() as receiver:
         app = await open_app(relay=Relay(HttpSender(receiver.url), source="/shop"))
-        await app.start(announces.options(instance_id="order 1/ü"), "ann")
+        await app.start(calls_announce.options(instance_id="order 1/ü"), "ann")
         await receiver.until(lambda: len(receiver.accepted) == 1)
     (request,) = receiver.accepted
     assert request.headers["content-type"] == "application/cloudevents+json"
@@ -93,7 +92,7 @@ async def test_what_an_activity_publishes_is_sent_by_the_worker_that_runs_it(ope
 
 async def test_failed_attempts_send_nothing(app: Romancy, store: Store) -> None:
     recorder = Recorder()
-    await app.run(announces, "ann", 2)
+    await app.run(calls_announce, "ann", 2)
     async with relaying(Relay(recorder), store):
         await ended(store, 1)
     assert [event.data for event in recorder.sent] == [{"name": "ann", "attempt": 3}]
@@ -171,7 +170,7 @@ async def test_an_attempt_that_takes_too_long_is_given_up_and_made_again(app: Ro
                 await asyncio.Event().wait()
 
     recorder = Hangs()
-    await app.run(announces, "ann")
+    await app.run(calls_announce, "ann")
     async with relaying(Relay(recorder, timeout=0.05, retry=AT_ONCE), store):
         await ended(store, 1)
     assert [event.attempt for event in recorder.sent] == [1, 2]
@@ -184,7 +183,7 @@ async def test_a_relay_that_stops_gives_back_what_it_sends(app: Romancy, store: 
             await asyncio.Event().wait()
 
     hanging, recorder = Hangs(), Recorder()
-    await app.run(announces, "ann")
+    await app.run(calls_announce, "ann")
     at_work = Relaying(Relay(hanging), store.rooms.outbox)
     task = asyncio.create_task(at_work.run(lambda: 0.0))
     await hanging.until(1)
@@ -209,7 +208,7 @@ async def test_an_event_that_is_claimed_while_the_relay_stops_is_settled(
         return await claim(*arguments, **options)
 
     monkeypatch.setattr(store.rooms.outbox, "claim", claim_late)
-    await app.run(announces, "ann")
+    await app.run(calls_announce, "ann")
     at_work = Relaying(Relay(Recorder()), store.rooms.outbox)
     task = asyncio.create_task(at_work.run(lambda: 5.0))
     await claiming.wait()
@@ -223,7 +222,7 @@ async def test_an_event_that_is_claimed_while_the_relay_stops_is_settled(
 
 
 async def test_published_events_are_kept_as_long_as_the_relay_says(app: Romancy, store: Store) -> None:
-    await app.run(announces, "ann")
+    await app.run(calls_announce, "ann")
     async with relaying(Relay(Recorder(), keep=None), store):
         await ended(store, 1)
     async with relaying(Relay(Recorder(), keep=0), store):
@@ -236,7 +235,7 @@ async def test_sealed_events_are_opened_by_the_relay_of_the_app(open_app: Open, 
     publisher = await open_app(codecs=[codec])
     store = create_store(storage_url)
     await store.open()
-    await publisher.run(announces, "ann")
+    await publisher.run(calls_announce, "ann")
     (row,) = await store.rooms.outbox.read(10)
     assert b'"Encoded"' in row.body
 
@@ -292,7 +291,7 @@ async def test_a_moody_receiver_gets_everything_in_order(open_app: Open, app: Ro
     async with Receiver(moody.answer) as receiver:
         relay = Relay(HttpSender(receiver.url, mode="binary"), retry=AT_ONCE, timeout=0.25, concurrency=8)
         handles = [await app.start(counts, f"k{number}", to) for number in range(keys)]
-        handles.append(await app.start(announces, "k0", 3))  # fails for good, and announces nothing
+        handles.append(await app.start(calls_announce, "k0", 3))  # fails for good, and announces nothing
         async with relaying(relay, store), relaying(relay, store):
             for handle in handles[:-1]:
                 await handle.result()

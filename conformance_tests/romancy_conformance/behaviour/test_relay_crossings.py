@@ -12,6 +12,7 @@ from romancy import RetryPolicy, Romancy, WorkflowCancelledError, WorkflowContex
 from romancy.outbox import OutboxEvent, Reject, Relay, Retry
 from romancy.storage.backends import create_store
 from romancy.storage.outbox import OutboxState
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.recording import Recorder, ended, relaying
 from romancy_conformance.behaviour.waiting import until
 
@@ -61,9 +62,7 @@ async def rolls_back() -> None:
         raise ConnectionError("no")
 
 
-@workflow
-async def tries(ctx: WorkflowContext) -> None:
-    await rolls_back()
+calls_rolls_back = calling(rolls_back)
 
 
 begun: dict[str, Romancy] = {}
@@ -113,7 +112,7 @@ async def test_what_a_cancelled_and_purged_instance_has_published_is_sent(app: R
 async def test_what_a_session_has_rolled_back_is_not_sent(app: Romancy, store: Store) -> None:
     recorder = Recorder()
     begun["app"] = app
-    await app.run(tries)
+    await app.run(calls_rolls_back)
     async with relaying(Relay(recorder), store):
         await ended(store, 1)
     assert [(event.type, event.data) for event in recorder.sent] == [("tried", 2)]

@@ -10,7 +10,9 @@ import pytest
 from romancy import Handle, RetryPolicy, Romancy, Status, WorkflowContext, activity, compensation, workflow
 from romancy.engine.messages import CancelMessage, decode_message
 from romancy.storage.records import Append, Delivered, Delivery
-from romancy_conformance.behaviour.cast import fail, record
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import record
+from romancy_conformance.behaviour.failing import fail
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -48,16 +50,14 @@ async def ship() -> str:
     return record.do("ship")
 
 
-@workflow
-async def hasty(ctx: WorkflowContext) -> str:
-    return await ship()
+calls_ship = calling(ship)
 
 
 @workflow
 async def pair(ctx: WorkflowContext) -> list[str]:
     name = ctx.instance_id
     return list(
-        await asyncio.gather(patient.options(instance_id=f"{name}-a")(), hasty.options(instance_id=f"{name}-b")())
+        await asyncio.gather(patient.options(instance_id=f"{name}-a")(), calls_ship.options(instance_id=f"{name}-b")())
     )
 
 
@@ -111,7 +111,7 @@ async def test_a_cancellation_that_was_sent_twice(open_app: Open, storage_url: s
     """The worker of the retry stops while the cancelled child undoes its work, and its successor cancels it again."""
     record.gates["ship"] = asyncio.Event()
     record.broken.add("ship")
-    async with Romancy(storage_url, workflows=[pair, patient, hasty]) as first:
+    async with Romancy(storage_url, workflows=[pair, patient, calls_ship]) as first:
         handle = await first.start(pair.options(instance_id="p"))
         await fails_once_more(first, handle)
         record.gates["unlock"] = asyncio.Event()
@@ -218,7 +218,7 @@ async def test_a_child_that_a_person_retries_right_after_its_parent(
 ) -> None:
     """The retry of the parent finds the child running on behalf of nobody that it knows."""
     front = await open_app(worker=False)
-    async with Romancy(storage_url, workflows=[pair, patient, hasty]) as app:
+    async with Romancy(storage_url, workflows=[pair, patient, calls_ship]) as app:
         await failed_pair(app)
     await front.retry("p")
     await front.retry("p-b")

@@ -23,7 +23,8 @@ from romancy import (
 )
 from romancy.core import ChildCancelRequested, WorkflowRetried
 from romancy.storage.backends import create_store
-from romancy_conformance.behaviour.cast import act, fail, failed, record, waits_at_a_gate
+from romancy_conformance.behaviour.cast import act, record, waits_at_a_gate
+from romancy_conformance.behaviour.failing import fail, failed
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.changing import changed

@@ -23,7 +23,9 @@ from romancy.engine.messages import CancelMessage, encode_message
 from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery, PruneRequest
-from romancy_conformance.behaviour.cast import act, charge, fail, failed, record, waits_at_a_gate
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import act, charge, record, waits_at_a_gate
+from romancy_conformance.behaviour.failing import fail, failed
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -188,7 +190,7 @@ async def test_what_was_undone_by_hand_is_done_again(app: Romancy) -> None:
 
 async def test_what_could_not_be_undone_in_a_child_is_named_too(app: Romancy) -> None:
     record.broken.add("refund charge")
-    instance_id = await failed(app, with_an_order)
+    instance_id = await failed(app, calls_order)
 
     with pytest.raises(UsageError, match=r"charge:1.* of instance"):
         await app.retry(instance_id)
@@ -198,9 +200,7 @@ async def test_what_could_not_be_undone_in_a_child_is_named_too(app: Romancy) ->
     assert record.names().count("charge") == 1
 
 
-@workflow
-async def with_an_order(ctx: WorkflowContext) -> list[Any]:
-    return await order()
+calls_order = calling(order)
 
 
 async def test_what_was_known_for_sure_is_undone_if_the_retry_fails(app: Romancy) -> None:

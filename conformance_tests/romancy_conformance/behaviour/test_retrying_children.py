@@ -20,7 +20,9 @@ from romancy import (
 )
 from romancy.core import ChildStarted
 from romancy.storage.any_store import lying_in
-from romancy_conformance.behaviour.cast import act, charge, fail, failed, record, waits_at_a_gate
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import act, charge, record, waits_at_a_gate
+from romancy_conformance.behaviour.failing import fail, failed
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -235,19 +237,17 @@ async def charges(ctx: WorkflowContext) -> str:
 
 
 @workflow
-async def over_two_levels(ctx: WorkflowContext) -> str:
-    return await over_one_level()
-
-
-@workflow
 async def over_one_level(ctx: WorkflowContext) -> str:
     await act("note")
     await charges()
     return await part("part")
 
 
+calls_over_one_level = calling(over_one_level)
+
+
 async def test_a_grandchild_that_failed(app: Romancy) -> None:
-    instance_id = await failed(app, over_two_levels, what="part")
+    instance_id = await failed(app, calls_over_one_level, what="part")
 
     await app.retry(instance_id)
 
@@ -261,15 +261,13 @@ async def charged_part(ctx: WorkflowContext) -> str:
     return await act("ship")
 
 
-@workflow
-async def over_a_charge(ctx: WorkflowContext) -> str:
-    return await charged_part()
+calls_charged_part = calling(charged_part)
 
 
 async def test_a_child_that_was_terminated_while_it_gave_the_money_back(app: Romancy) -> None:
     record.gates["refund charge"] = asyncio.Event()
     record.broken.add("ship")
-    handle = await app.start(over_a_charge)
+    handle = await app.start(calls_charged_part)
     child = await one_that_called(app, "charged_part", "refund charge")
     assert await app.terminate(child)
     await fail(app, handle.instance_id)
@@ -303,14 +301,12 @@ async def breaks_sooner(ctx: WorkflowContext) -> str:
     return await waits_at_a_gate("gate")
 
 
-@workflow
-async def over_a_broken_one(ctx: WorkflowContext) -> str:
-    return await breaks_sooner()
+calls_breaks_sooner = calling(breaks_sooner)
 
 
 async def test_a_check_knows_who_undoes_what_a_former_run_did(app: Romancy) -> None:
     record.gates.update({"gate": asyncio.Event(), "unlock": asyncio.Event()})
-    handle = await app.start(over_a_broken_one)
+    handle = await app.start(calls_breaks_sooner)
     child = await one_that_called(app, "breaks_sooner", "gate")
     assert await app.terminate(child)
     await fail(app, handle.instance_id)
@@ -371,5 +367,6 @@ async def has_read_its_mail(app: Romancy, instance_id: str) -> bool:
 async def one_that_called(app: Romancy, workflow_name: str, what: str) -> str:
     """Return the only instance of this workflow, once it has called for that."""
     await until(lambda: what in record.names())
-    (child,) = [instance.instance_id async for instance in app.iter_instances(workflow_name=workflow_name)]
+    named = [each async for each in app.iter_instances(workflow_name=workflow_name)]  # or as a part of its name
+    (child,) = [each.instance_id for each in named if each.workflow_name == workflow_name]
     return child

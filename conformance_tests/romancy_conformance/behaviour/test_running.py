@@ -25,6 +25,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityScheduled
+from romancy_conformance.behaviour.calling import calling
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -78,9 +79,7 @@ async def third_time_lucky(label: str) -> int:
     return attempt
 
 
-@workflow
-async def lucky(ctx: WorkflowContext, label: str) -> int:
-    return await third_time_lucky(label)
+calls_third_time_lucky = calling(third_time_lucky)
 
 
 @activity(retry=AT_ONCE)
@@ -104,9 +103,7 @@ async def unlucky(ctx: WorkflowContext, label: str) -> str:
     return "no error"
 
 
-@workflow
-async def refused(ctx: WorkflowContext, label: str) -> None:
-    await refuse(label)
+calls_refuse = calling(refuse)
 
 
 @activity
@@ -150,7 +147,7 @@ async def test_a_workflow_without_activities(app: Romancy) -> None:
 
 
 async def test_failed_attempts_are_tried_again_and_recorded(app: Romancy) -> None:
-    handle = await app.start(lucky, "lucky")
+    handle = await app.start(calls_third_time_lucky, "lucky")
 
     assert await handle.result(timeout=60) == 3
     assert calls.count("lucky") == 3
@@ -171,7 +168,7 @@ async def test_exhaustion_reaches_the_workflow_with_its_cause(app: Romancy) -> N
 
 
 async def test_a_terminal_error_is_not_tried_again(app: Romancy) -> None:
-    handle = await app.start(refused, "terminal")
+    handle = await app.start(calls_refuse, "terminal")
 
     with pytest.raises(WorkflowFailedError, match="not allowed") as caught:
         await handle.result(timeout=60)
@@ -228,7 +225,11 @@ async def test_ids_that_nobody_chose_sort_by_the_time_of_their_start(app: Romanc
 
 async def test_a_hundred_starts_under_one_id(app: Romancy, open_app: Open) -> None:
     other = await open_app()
-    starts = [which.start(lucky.options(instance_id="one"), "hundred") for which in (app, other) for _ in range(50)]
+    starts = [
+        which.start(calls_third_time_lucky.options(instance_id="one"), "hundred")
+        for which in (app, other)
+        for _ in range(50)
+    ]
 
     handles = await asyncio.gather(*starts)
 

@@ -19,6 +19,7 @@ from romancy import (
 )
 from romancy.hooks import ActivityEnded, Hook
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.slow_stores import SOON, Slow, stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
@@ -129,9 +130,7 @@ async def beside_cleans_up() -> None:
             scene.go_on.set()
 
 
-@workflow
-async def beside_cleaning(ctx: WorkflowContext) -> None:
-    await beside_cleans_up()
+calls_beside_cleans_up = calling(beside_cleans_up)
 
 
 @workflow
@@ -289,7 +288,7 @@ async def test_what_waited_for_a_session_goes_on_when_it_fails(app: Romancy, sce
 
 async def test_a_session_is_asked_for_while_the_instance_ends(app: Romancy, scene: Scene) -> None:
     """No worker owns it any more: what the session wrote is rolled back, and its activity ends."""
-    handle = await app.start(beside_cleaning)
+    handle = await app.start(calls_beside_cleans_up)
     await until(lambda: scene.begun)
     assert await app.terminate(handle.instance_id)
 

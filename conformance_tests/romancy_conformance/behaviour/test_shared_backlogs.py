@@ -19,11 +19,11 @@ from romancy import WorkflowContext, activity, workflow
 from romancy.status import Status
 from romancy_conformance.behaviour.sharing import (
     acquainted,
+    calls_share_blocks,
+    calls_share_sleeps,
     ended,
     ids,
     share_family,
-    share_plainly,
-    share_slowly,
     share_twice,
     shares,
     so_many_ended,
@@ -45,7 +45,7 @@ LOOKS = 4
 
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
-    return [share_slowly, share_plainly, share_twice, share_family, share_line]
+    return [calls_share_sleeps, calls_share_blocks, share_twice, share_family, share_line]
 
 
 @activity
@@ -96,7 +96,7 @@ async def test_who_comes_late_gets_a_share(
 ) -> None:
     front = await open_app(worker=False)
     first = await open_app(max_activities=slots)
-    handles = await front.start_many([share_slowly.bind(seconds) for _ in range(count)])
+    handles = await front.start_many([calls_share_sleeps.bind(seconds) for _ in range(count)])
     await so_many_ended(handles, slots)
     await open_app(max_activities=slots)
     await open_app(max_activities=slots)
@@ -114,7 +114,7 @@ async def test_a_backlog_of_plain_functions_is_shared_too(open_app: Open, storag
     """With the settings of a new app."""
     front = await open_app(worker=False)
     first = await open_app()
-    handles = await front.start_many([share_plainly.bind(0.5) for _ in range(320)])
+    handles = await front.start_many([calls_share_blocks.bind(0.5) for _ in range(320)])
     await so_many_ended(handles, 1)
     await open_app()
     await ended(handles)
@@ -130,7 +130,7 @@ async def test_workers_that_have_just_come_share(open_app: Open, storage_url: st
     front = await open_app(worker=False)
     for _ in range(3):
         await open_app(max_activities=2)
-    handles = [await front.start(share_slowly, 0.3) for _ in range(24)]
+    handles = [await front.start(calls_share_sleeps, 0.3) for _ in range(24)]
     await ended(handles)
 
     found = await shares(storage_url, ids(handles))
@@ -145,7 +145,7 @@ async def test_threads_are_slots(open_app: Open, storage_url: str, *, know: bool
     workers = [await open_app(max_threads=2, lease=6.0 if know else 30.0) for _ in range(3)]
     if know:
         await acquainted(*workers)
-    handles = await front.start_many([share_plainly.bind(0.2) for _ in range(48)])
+    handles = await front.start_many([calls_share_blocks.bind(0.2) for _ in range(48)])
     await ended(handles)
 
     found = await shares(storage_url, ids(handles))
@@ -161,7 +161,7 @@ async def test_children_of_one_parent_are_shared(open_app: Open, storage_url: st
     handle = await front.start(share_family, 36, 0.2)
     await ended([handle])
 
-    children = [one.instance_id async for one in front.iter_instances(workflow_name=share_slowly.name)]
+    children = [one.instance_id async for one in front.iter_instances(workflow_name=calls_share_sleeps.name)]
     found = await shares(storage_url, children)
     assert len(found.done) == 3
     assert max(found.done.values()) <= 18
@@ -171,7 +171,7 @@ async def test_a_worker_alone_holds_what_it_can_run_soon(open_app: Open) -> None
     front = await open_app(worker=False)
     app = await open_app(max_activities=4)
     most = 0
-    handles = await front.start_many([share_slowly.bind(0.1) for _ in range(400)])
+    handles = await front.start_many([calls_share_sleeps.bind(0.1) for _ in range(400)])
     results = asyncio.ensure_future(ended(handles[:80]))
     while not results.done():
         most = max(most, in_hand(app))
@@ -185,7 +185,7 @@ async def test_what_needs_no_slot_does_not_wait_for_those_that_do(open_app: Open
     """Another workflow is claimed although the slots are taken, and more wait for them than a second takes."""
     front = await open_app(worker=False)
     await open_app(max_activities=1)
-    await front.start_many([share_slowly.bind(0.2) for _ in range(50)])
+    await front.start_many([calls_share_sleeps.bind(0.2) for _ in range(50)])
     family = await front.start(share_family, 0, 0.0)
 
     assert await family.result(timeout=60) == []
@@ -228,7 +228,7 @@ async def test_a_worker_alone_looks_at_no_others(open_app: Open, monkeypatch: py
     stores = wrap_stores(monkeypatch, Counting)
     app = await open_app(max_activities=2)
     began = time.monotonic()
-    await ended(await app.start_many([share_slowly.bind(0.02) for _ in range(100)]))
+    await ended(await app.start_many([calls_share_sleeps.bind(0.02) for _ in range(100)]))
 
     capabilities = stores[0].capabilities
     deaf = capabilities.name.startswith("PostgreSQL") and not capabilities.push  # behind a pooler

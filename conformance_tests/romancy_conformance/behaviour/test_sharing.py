@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from romancy import EventType, Romancy, Status, WorkflowContext, activity, workflow
 from romancy.storage.backends import create_store
 from romancy.storage.records import Work
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
@@ -42,9 +43,7 @@ async def takes_a_moment(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-@workflow
-async def short(ctx: WorkflowContext, seconds: float) -> None:
-    await takes_a_moment(seconds)
+calls_takes_a_moment = calling(takes_a_moment)
 
 
 gates: list[asyncio.Event] = []
@@ -55,9 +54,7 @@ async def passes_the_gate() -> None:
     await gates[-1].wait()
 
 
-@workflow
-async def held_up(ctx: WorkflowContext) -> None:
-    await passes_the_gate()
+calls_passes_the_gate = calling(passes_the_gate)
 
 
 @pytest.fixture
@@ -208,7 +205,7 @@ async def test_what_is_started_beyond_the_room_for_it_waits_in_the_database(
     counting: list[Counting], open_app: Open, gate: asyncio.Event
 ) -> None:
     app = await open_app(max_live=3)
-    handles = await app.start_many([held_up.bind() for _ in range(12)])
+    handles = await app.start_many([calls_passes_the_gate.bind() for _ in range(12)])
 
     assert len((await app.list_instances(status="pending")).instances) == 9
     gate.set()
@@ -243,7 +240,7 @@ async def test_a_worker_that_starts_more_than_it_can_run_leaves_the_rest_to_othe
     options = {"max_activities": 5, "lease": 6.0}
     app = await open_app(**options)
     await acquainted(app, await open_app(**options))
-    handles = await app.start_many([short.bind(0.2) for _ in range(60)])
+    handles = await app.start_many([calls_takes_a_moment.bind(0.2) for _ in range(60)])
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
 
     first, *others = await shares(storage_url, handles)
@@ -256,7 +253,7 @@ async def test_work_is_shared(open_app: Open, storage_url: str, count: int) -> N
     """Short workflows on three workers with 20 slots each: none gets less than 15 %."""
     front = await open_app(worker=False)
     await acquainted(*[await open_app(max_activities=20, lease=6.0) for _ in range(3)])
-    handles = await front.start_many([short.bind(0.2) for _ in range(count)])
+    handles = await front.start_many([calls_takes_a_moment.bind(0.2) for _ in range(count)])
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
 
     first, *others = await shares(storage_url, handles)
@@ -268,7 +265,7 @@ async def test_who_comes_late_gets_a_share_of_what_is_left(open_app: Open, stora
     """How much is left for it depends on how long it takes to start."""
     front = await open_app(worker=False)
     await acquainted(*[await open_app(max_activities=20, lease=6.0) for _ in range(2)])
-    handles = await front.start_many([short.bind(0.5) for _ in range(300)])
+    handles = await front.start_many([calls_takes_a_moment.bind(0.5) for _ in range(300)])
     await open_app(max_activities=20, lease=6.0)
     left = len([one async for one in front.iter_instances(status="pending")])
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
@@ -288,16 +285,14 @@ async def counts_what_is_in_hand() -> None:
     in_hand.pop()
 
 
-@workflow
-async def counted(ctx: WorkflowContext) -> None:
-    await counts_what_is_in_hand()
+calls_counts_what_is_in_hand = calling(counts_what_is_in_hand)
 
 
 async def test_what_is_started_beyond_max_live_waits_its_turn(storage_url: str) -> None:
     in_hand.clear()
     most = 0
-    async with Romancy(storage_url, workflows=[counted], max_live=5) as app:
-        handles = await app.start_many([counted.bind() for _ in range(40)])
+    async with Romancy(storage_url, workflows=[calls_counts_what_is_in_hand], max_live=5) as app:
+        handles = await app.start_many([calls_counts_what_is_in_hand.bind() for _ in range(40)])
         results = asyncio.gather(*[handle.result() for handle in handles])
         while not results.done():
             most = max(most, len(in_hand))

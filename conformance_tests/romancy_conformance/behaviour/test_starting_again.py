@@ -17,6 +17,7 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy_conformance.behaviour.calling import calling
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -49,9 +50,7 @@ async def again_invites(name: str) -> str:
     return "twice"
 
 
-@workflow
-async def again_party(ctx: WorkflowContext, name: str) -> str:
-    return await again_invites(name)
+calls_again_invites = calling(again_invites)
 
 
 async def test_an_id_that_is_taken_is_refused_where_that_is_wanted(app: Romancy, open_app: Open) -> None:
@@ -86,7 +85,7 @@ async def test_of_many_that_want_a_free_id_one_gets_it(app: Romancy, open_app: O
 
 async def test_an_id_that_is_taken_is_refused_in_a_session(app: Romancy) -> None:
     apps[:] = [app]
-    assert "('cid',)" == await app.run(again_party, "cid")
+    assert "('cid',)" == await app.run(calls_again_invites, "cid")
     assert "hello cid" == await app.handle("cid").result()
 
 

@@ -27,6 +27,7 @@ from romancy import (
 from romancy.core import WorkflowStarted
 from romancy.starting.checks import IfExists
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.lives import keys, life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -53,9 +54,7 @@ async def anew_notes(what: str) -> str:
     return what
 
 
-@workflow
-async def anew_greets(ctx: WorkflowContext, name: str) -> str:
-    return await anew_notes(name)
+calls_anew_notes = calling(anew_notes)
 
 
 @workflow
@@ -76,13 +75,11 @@ async def anew_in_a_session(if_exists: IfExists, times: int, fails: int) -> str:
     return "started"
 
 
-@workflow
-async def anew_asks(ctx: WorkflowContext, if_exists: IfExists, times: int, fails: int) -> str:
-    return await anew_in_a_session(if_exists, times, fails)
+calls_anew_in_a_session = calling(anew_in_a_session)
 
 
-ann = anew_greets.options(instance_id="ann")
-ann_later = anew_greets.options(instance_id="ann", delay=3600)
+ann = calls_anew_notes.options(instance_id="ann")
+ann_later = calls_anew_notes.options(instance_id="ann", delay=3600)
 
 
 @workflow
@@ -93,11 +90,11 @@ async def anew_has_a_child(ctx: WorkflowContext) -> str:
 async def ended(app: Romancy, status: Status, instance_id: str = "ann") -> None:
     """Return an instance of this id that has ended in this way."""
     if status is Status.CANCELLED:
-        handle: Handle[Any] = await app.start(anew_greets.options(instance_id=instance_id, delay=3600), "old")
+        handle: Handle[Any] = await app.start(calls_anew_notes.options(instance_id=instance_id, delay=3600), "old")
         await handle.cancel()
     else:
         said = "bad" if status is Status.FAILED else "old"
-        handle = await app.start(anew_greets.options(instance_id=instance_id), said)
+        handle = await app.start(calls_anew_notes.options(instance_id=instance_id), said)
     await status_is(app, instance_id, status)
 
 
@@ -120,10 +117,10 @@ async def test_what_has_ended_makes_way(
     handle = await front.start(ann, "new", if_exists=if_exists)
 
     assert "new" == await handle.result(timeout=SOON)
-    assert "new" == await app.handle("ann", anew_greets).result(timeout=SOON)
+    assert "new" == await app.handle("ann", calls_anew_notes).result(timeout=SOON)
     assert before != await life_of(app, "ann")
     (started,) = [event for event in await front.history("ann") if isinstance(event, WorkflowStarted)]
-    assert b'{"name":"new"}' == bytes(started.input)
+    assert b'{"what":"new"}' == bytes(started.input)
     assert len(keys) == len(set(keys)), "another life has other idempotency keys"
 
 
@@ -135,7 +132,7 @@ async def test_a_later_handle_does_not_get_the_end_of_a_former_life(app: Romancy
     await front.start(ann_later, "new", if_exists="restart_ended")
 
     with pytest.raises(TimeoutError):
-        await app.handle("ann", anew_greets).result(timeout=0.2)
+        await app.handle("ann", calls_anew_notes).result(timeout=0.2)
     assert former.instance_id == "ann"
 
 
@@ -157,9 +154,9 @@ async def test_a_later_handle_waits_for_what_a_transaction_began(
 
     if commits:
         with pytest.raises(TimeoutError):
-            await app.handle("ann", anew_greets).result(timeout=0.2)
+            await app.handle("ann", calls_anew_notes).result(timeout=0.2)
     else:
-        assert "old" == await app.handle("ann", anew_greets).result(timeout=SOON)
+        assert "old" == await app.handle("ann", calls_anew_notes).result(timeout=SOON)
     assert former.instance_id == "ann"
 
 
@@ -170,12 +167,12 @@ async def test_a_later_handle_waits_for_a_child_under_the_id(app: Romancy, open_
     front = await open_app(worker=False)
     await front.purge("ann")
     with pytest.raises(InstanceNotFoundError):
-        await app.handle("ann", anew_greets).result(timeout=SOON)
+        await app.handle("ann", calls_anew_notes).result(timeout=SOON)
     await front.start(anew_has_a_child)
     await status_is(app, "ann", Status.PENDING)
 
     with pytest.raises(TimeoutError):
-        await app.handle("ann", anew_greets).result(timeout=0.2)
+        await app.handle("ann", calls_anew_notes).result(timeout=0.2)
     assert former.instance_id == "ann"
 
 
@@ -195,7 +192,7 @@ async def test_what_is_open_or_of_another_workflow_stays(app: Romancy, if_exists
 
 async def test_a_free_id_is_simply_started(app: Romancy) -> None:
     for number, if_exists in enumerate(RESTARTS):
-        named = anew_greets.options(instance_id=f"free-{number}")
+        named = calls_anew_notes.options(instance_id=f"free-{number}")
         assert "new" == await app.run(named, "new", if_exists=if_exists)
 
 
@@ -204,16 +201,16 @@ async def test_many_by_name_and_later(app: Romancy) -> None:
     for name in ("a", "b"):
         await ended(app, Status.FAILED, name)
     await ended(app, Status.COMPLETED, "c")
-    calls = [anew_greets.options(instance_id=name).bind(name) for name in ("a", "b", "c", "d")]
+    calls = [calls_anew_notes.options(instance_id=name).bind(name) for name in ("a", "b", "c", "d")]
 
     with pytest.raises(InstanceConflictError) as told:
         await app.start_many(calls, if_exists="restart_failed")
 
     assert (("c",), {"a", "b", "d"}) == (told.value.conflicts, set(told.value.started))
     assert ["a", "b", "d"] == [await app.handle(name).result(timeout=SOON) for name in ("a", "b", "d")]
-    by_name = app.workflow(anew_greets.name).options(instance_id="c")
+    by_name = app.workflow(calls_anew_notes.name).options(instance_id="c")
     assert "named" == await app.run(by_name, "named", if_exists="restart_ended")
-    await app.start(anew_greets.options(instance_id="d", delay=3600), "late", if_exists="restart_ended")
+    await app.start(calls_anew_notes.options(instance_id="d", delay=3600), "late", if_exists="restart_ended")
     assert Status.PENDING is await app.handle("d").status()
     await app.terminate("d")
 
@@ -222,10 +219,10 @@ async def test_many_by_name_and_later(app: Romancy) -> None:
 async def test_in_a_transaction_of_the_callers(app: Romancy, fails: int) -> None:
     apps[:] = [app]
     await ended(app, Status.FAILED)
-    assert "started" == await app.run(anew_asks, "restart_failed", 1, fails)
+    assert "started" == await app.run(calls_anew_in_a_session, "restart_failed", 1, fails)
     assert "new" == await app.handle("ann").result(timeout=SOON)
-    assert "exists already" in await app.run(anew_asks, "refuse", 1, 0)
-    assert "started in this very transaction" in await app.run(anew_asks, "restart_ended", 2, 0)
+    assert "exists already" in await app.run(calls_anew_in_a_session, "refuse", 1, 0)
+    assert "started in this very transaction" in await app.run(calls_anew_in_a_session, "restart_ended", 2, 0)
     assert "new" == await app.handle("ann").result(timeout=SOON)
 
 
@@ -264,16 +261,14 @@ async def anew_goes_on_without_it() -> str:
     return "started"
 
 
-@workflow
-async def anew_goes_on(ctx: WorkflowContext) -> str:
-    return await anew_goes_on_without_it()
+calls_anew_goes_on_without_it = calling(anew_goes_on_without_it)
 
 
 async def test_who_goes_on_after_an_error_has_lost_nothing(open_app: Open) -> None:
     """The old life had made way when the new one could not be written; the caller's transaction is committed."""
     apps[:] = [await open_app(codecs=[away])]
     await ended(apps[0], Status.COMPLETED)
-    assert "the keys are away" == await apps[0].run(anew_goes_on)
+    assert "the keys are away" == await apps[0].run(calls_anew_goes_on_without_it)
     assert "old" == await apps[0].handle("ann").result(timeout=SOON)
 
 

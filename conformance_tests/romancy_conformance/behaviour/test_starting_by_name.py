@@ -17,6 +17,7 @@ from romancy import (
     activity_context,
     workflow,
 )
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.coded import SECRET, Masking
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ async def named_passes_on(name: str) -> str:
     return handle.instance_id
 
 
-@workflow
-async def named_relay(ctx: WorkflowContext, name: str) -> str:
-    return await named_passes_on(name)
+calls_named_passes_on = calling(named_passes_on)
 
 
 @workflow
@@ -108,7 +107,7 @@ async def test_in_a_session_and_behind_a_codec(open_app: Open, storage_url: str)
     worker = await open_app(codecs=[Masking()])
     apps[:] = [await open_app(worker=False, workflows=[], codecs=[Masking()])]
 
-    started = await worker.run(named_relay, "named_sale")
+    started = await worker.run(calls_named_passes_on, "named_sale")
     assert {"item": "lamp", "number": 2} == await apps[0].handle(started).result()
     assert {"item": SECRET, "number": 2} == await apps[0].run("named_sale", sale={"item": SECRET})
     assert "cannot be the child" in await worker.run(named_mistaken, "afar")

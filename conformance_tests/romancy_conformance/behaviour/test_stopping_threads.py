@@ -29,6 +29,7 @@ from romancy.core import (
     WorkflowCompleted,
 )
 from romancy_conformance.behaviour.bookings import book, booking, gates, trip, with_a_child
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.gates import Gate, logged, names
 from romancy_conformance.behaviour.waiting import until
 
@@ -269,7 +270,7 @@ async def test_a_cancellation_behind_a_drop_tells_what_is_known(open_app: Open, 
 async def test_an_idle_activity_is_known_to_have_done_nothing(open_app: Open, gate: Gate) -> None:
     """It waited for its next attempt when it was cancelled."""
     app = await open_app()
-    handle = await app.start(hesitating)
+    handle = await app.start(calls_hesitates)
     await until(lambda: "hesitates" in gate.said)
 
     async def failed_once() -> bool:
@@ -288,9 +289,7 @@ def hesitates() -> None:
     raise ValueError("not yet")
 
 
-@workflow
-async def hesitating(ctx: WorkflowContext) -> None:
-    await hesitates()
+calls_hesitates = calling(hesitates)
 
 
 @workflow

@@ -20,6 +20,7 @@ from romancy import (
 )
 from romancy.engine.activities import runner
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -78,13 +79,11 @@ def book(key: str) -> int:
     return context.attempt
 
 
-@workflow
-async def booking(ctx: WorkflowContext, key: str) -> int:
-    return await book(key)
+calls_book = calling(book)
 
 
 async def test_rows_of_a_thread_and_its_result_are_one(app: Romancy, ledger: Ledger) -> None:
-    assert await app.run(booking, "ann") == 2
+    assert await app.run(calls_book, "ann") == 2
     assert [await ledger.read(key) for key in ("ann", "ann kept", "ann undone")] == [1, 1, None]
 
 

@@ -26,6 +26,7 @@ from romancy import (
 )
 from romancy.core import ActivityAttemptFailed, ActivityFailed, ActivityScheduled, CompensationFailed
 from romancy.engine.activities import runner
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.publishing import published
 from romancy_conformance.behaviour.waiting import until
 
@@ -114,9 +115,7 @@ def waits_at_the_gate(name: str) -> str:
     return name
 
 
-@workflow
-async def at_the_gate(ctx: WorkflowContext, name: str) -> str:
-    return await waits_at_the_gate(name)
+calls_waits_at_the_gate = calling(waits_at_the_gate)
 
 
 @activity(timeout=0.5, retry=ONCE)
@@ -142,9 +141,7 @@ def says(name: str) -> str:
     return name
 
 
-@workflow
-async def saying(ctx: WorkflowContext, name: str) -> str:
-    return await says(name)
+calls_says = calling(says)
 
 
 @activity(heartbeat_timeout=0.3, retry=ONCE)
@@ -153,9 +150,7 @@ def gives_signs_of_life(name: str) -> str:
     return name
 
 
-@workflow
-async def alive(ctx: WorkflowContext, name: str) -> str:
-    return await gives_signs_of_life(name)
+calls_gives_signs_of_life = calling(gives_signs_of_life)
 
 
 @activity(retry=ONCE)
@@ -163,9 +158,7 @@ async def needs_no_thread(name: str) -> str:
     return name
 
 
-@workflow
-async def without_a_thread(ctx: WorkflowContext, name: str) -> str:
-    return await needs_no_thread(name)
+calls_needs_no_thread = calling(needs_no_thread)
 
 
 @activity(timeout=1.0, retry=ONCE)
@@ -199,7 +192,7 @@ async def unheard_of(ctx: WorkflowContext, name: str) -> str:
 async def test_the_wait_for_a_thread_is_not_charged(open_app: Open, note: Notes) -> None:
     """They wait until one that began to count after them has run out of the same time."""
     app = await open_app(max_threads=2)
-    holding = [await app.start(at_the_gate, name) for name in ("one", "two")]
+    holding = [await app.start(calls_waits_at_the_gate, name) for name in ("one", "two")]
     await until(lambda: len(note.said) == 2)
     handle = await app.start(many_moments, 10)
     await logged(handle, ActivityScheduled)
@@ -221,9 +214,9 @@ async def test_the_time_of_what_runs_is_charged_and_its_thread_is_free_when_it_e
     slow = await app.start(runs_out_of_time, "slow")
     assert await slow.result(timeout=LONGEST_WAIT) == "1 ActivityTimeoutError"
 
-    other = await app.start(saying, "other")
+    other = await app.start(calls_says, "other")
     await logged(other, ActivityScheduled)
-    assert await app.run(without_a_thread, "later") == "later"
+    assert await app.run(calls_needs_no_thread, "later") == "later"
     assert note.said == ["slow begins"]
     note.gate.set()
 
@@ -234,10 +227,10 @@ async def test_the_time_of_what_runs_is_charged_and_its_thread_is_free_when_it_e
 
 async def test_one_cancelled_while_it_waits_for_a_thread_never_begins(open_app: Open, note: Notes) -> None:
     app = await open_app(max_threads=1)
-    first = await app.start(at_the_gate, "first")
+    first = await app.start(calls_waits_at_the_gate, "first")
     await until(lambda: note.said == ["first begins"])
-    second = await app.start(saying, "second")
-    third = await app.start(saying, "third")
+    second = await app.start(calls_says, "second")
+    third = await app.start(calls_says, "third")
     for waiting in (second, third):
         await logged(waiting, ActivityScheduled)
 
@@ -253,9 +246,9 @@ async def test_one_cancelled_while_it_waits_for_a_thread_never_begins(open_app: 
 
 async def test_one_that_waits_for_a_thread_is_not_silent(open_app: Open, note: Notes) -> None:
     app = await open_app(max_threads=1)
-    first = await app.start(at_the_gate, "first")
+    first = await app.start(calls_waits_at_the_gate, "first")
     await until(lambda: note.said == ["first begins"])
-    second = await app.start(alive, "second")
+    second = await app.start(calls_gives_signs_of_life, "second")
     await logged(second, ActivityScheduled)
     assert await app.run(unheard_of, "third") == "1 HeartbeatTimeoutError"  # as long as the second one may be silent
     note.gate.set()
@@ -267,13 +260,13 @@ async def test_an_app_closes_while_activities_wait_for_a_thread(
     storage_url: str, open_app: Open, workflows: list[Any], note: Notes
 ) -> None:
     async with Romancy(storage_url, workflows=workflows, max_threads=1, drain_timeout=0.0) as app:
-        await app.start(at_the_gate, "first")
+        await app.start(calls_waits_at_the_gate, "first")
         await until(lambda: note.said == ["first begins"])
-        waiting = await app.start(saying, "second")
+        waiting = await app.start(calls_says, "second")
         await logged(waiting, ActivityScheduled)
     assert note.said == ["first begins"]
 
-    again = (await open_app()).handle(waiting.instance_id, saying)
+    again = (await open_app()).handle(waiting.instance_id, calls_says)
     assert await again.result(timeout=LONGEST_WAIT) == "second"
     assert note.said.count("second") == 1
     note.gate.set()  # the app at the end does not wait for the first one
@@ -360,14 +353,12 @@ def runs_out_of_items() -> object:
     return next(iter([]))
 
 
-@workflow
-async def out_of_items(ctx: WorkflowContext) -> None:
-    await runs_out_of_items()
+calls_runs_out_of_items = calling(runs_out_of_items)
 
 
 async def test_a_stop_iteration_fails_the_attempt(app: Romancy) -> None:
     """No future can hold one, so it would be lost; in an `async def`, Python itself makes it a RuntimeError."""
-    handle = await app.start(out_of_items)
+    handle = await app.start(calls_runs_out_of_items)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=LONGEST_WAIT)
 

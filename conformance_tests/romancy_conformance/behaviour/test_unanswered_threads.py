@@ -16,10 +16,8 @@ from romancy import (
     Status,
     UsageError,
     WorkflowCancelledError,
-    WorkflowContext,
     WorkflowFailedError,
     activity,
-    workflow,
 )
 from romancy.core import (
     ActivityCancelled,
@@ -31,6 +29,7 @@ from romancy.core import (
 from romancy.engine.activities import runner
 from romancy.engine.activities.places import Kind
 from romancy_conformance.behaviour.bookings import ONCE, booking, gates, trip, with_a_child
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.gates import Gate, logged
 from romancy_conformance.behaviour.waiting import until
 
@@ -140,14 +139,12 @@ def works_elsewhere(note: str) -> None:
     time.sleep(600)
 
 
-@workflow
-async def elsewhere(ctx: WorkflowContext, note: str) -> None:
-    await works_elsewhere(note)
+calls_works_elsewhere = calling(works_elsewhere)
 
 
 async def test_a_process_is_killed_and_its_outcome_is_unknown(app: Romancy, tmp_path: Path) -> None:
     file = tmp_path / "note"
-    handle = await app.start(elsewhere, str(file))
+    handle = await app.start(calls_works_elsewhere, str(file))
     await until(file.exists)
     await handle.cancel()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Romancy, Status, TerminalError, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ async def untaken_order(ctx: WorkflowContext, key: str | None = None) -> Any:
     return (await ctx.wait_event("paid", key=key)).data
 
 
-@workflow
-async def untaken_failure(ctx: WorkflowContext) -> None:
-    await declined()
+calls_declined = calling(declined)
 
 
 @workflow
@@ -45,7 +44,7 @@ async def untaken_change(ctx: WorkflowContext) -> None:
     await ctx.wait_event("paid")
 
 
-ALL = (untaken_order, untaken_failure, untaken_sleep, untaken_change)
+ALL = (untaken_order, calls_declined, untaken_sleep, untaken_change)
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ async def test_a_start_that_is_cancelled_before_a_worker_began_it(storage_url: s
 
 async def test_a_retry_that_no_worker_has_taken_is_told(storage_url: str, client: Romancy) -> None:
     async with Romancy(storage_url, workflows=ALL) as app:
-        handle = await app.start(untaken_failure.options(instance_id="r-1"))
+        handle = await app.start(calls_declined.options(instance_id="r-1"))
         with pytest.raises(WorkflowFailedError):
             await handle.result(timeout=60)
 

@@ -21,6 +21,7 @@ from romancy import (
     workflow,
 )
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -77,9 +78,7 @@ def plain(key: str) -> str:
     return "sent"
 
 
-@workflow
-async def speaks(ctx: WorkflowContext, key: str) -> None:
-    await says(key)
+calls_says = calling(says)
 
 
 @workflow
@@ -152,7 +151,7 @@ async def test_a_transaction_that_sends_keeps_no_others_waiting(app: Romancy, ca
 
 async def test_an_attempt_that_fails_sends_nothing(app: Romancy) -> None:
     apps.append(app)
-    await app.run(speaks, "k")
+    await app.run(calls_says, "k")
 
     heard = {await app.run(hears, "k"), await app.run(hears, "k")}
     assert heard == {"session 2", "completion 2"}

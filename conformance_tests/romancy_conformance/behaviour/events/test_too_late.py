@@ -20,6 +20,7 @@ from romancy import (
 from romancy.core import Message, Topic
 from romancy.engine.messages import decode_message
 from romancy.storage.routing import address_of_instance
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -69,14 +70,8 @@ async def tells_in_a_session(to: str) -> str:
     return await context.send("note", 7, to=to)
 
 
-@workflow
-async def lets_tell(ctx: WorkflowContext, to: str) -> str:
-    return await tells(to)
-
-
-@workflow
-async def lets_tell_in_a_session(ctx: WorkflowContext, to: str) -> str:
-    return await tells_in_a_session(to)
+calls_tells = calling(tells)
+calls_tells_in_a_session = calling(tells_in_a_session)
 
 
 @workflow
@@ -107,7 +102,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "was not delivered" in record.getMessage()]
 
 
-@pytest.mark.parametrize("sender", [sends, lets_tell, lets_tell_in_a_session], ids=lambda sender: sender.name)
+@pytest.mark.parametrize("sender", [sends, calls_tells, calls_tells_in_a_session], ids=lambda sender: sender.name)
 async def test_an_event_to_an_instance_that_has_ended(
     app: Romancy, store: Store, caplog: pytest.LogCaptureFixture, sender: Any
 ) -> None:

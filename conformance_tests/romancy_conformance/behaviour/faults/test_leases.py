@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, activity, activity_context, workflow
 from romancy.core import ActivityCancelled, ActivityCompleted, Input, OwnerChanged
 from romancy.errors import StorageUnavailableError
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -48,9 +49,7 @@ async def outlives_its_lease() -> int:
     return activity_context().attempt
 
 
-@workflow
-async def leased(ctx: WorkflowContext) -> int:
-    return await outlives_its_lease()
+calls_outlives_its_lease = calling(outlives_its_lease)
 
 
 @activity
@@ -58,9 +57,7 @@ async def hogs_the_loop(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - the very thing nobody should do
 
 
-@workflow
-async def hogging(ctx: WorkflowContext, seconds: float) -> None:
-    await hogs_the_loop(seconds)
+calls_hogs_the_loop = calling(hogs_the_loop)
 
 
 class Deaf(WrappedStore):
@@ -97,9 +94,7 @@ def notes_on_a_thread() -> None:
     seen.append("noted")
 
 
-@workflow
-async def notes_one(ctx: WorkflowContext) -> None:
-    await notes_on_a_thread()
+calls_notes_on_a_thread = calling(notes_on_a_thread)
 
 
 class Slow(Deaf):
@@ -167,9 +162,7 @@ async def lasts() -> None:
     await finish[0 if len(seen) == 1 else -1].wait()
 
 
-@workflow
-async def lasting(ctx: WorkflowContext) -> None:
-    await lasts()
+calls_lasts = calling(lasts)
 
 
 @workflow
@@ -206,14 +199,14 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     deaf: list[Deaf], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = await open_app(lease=LEASE)
-    handle = await app.start(leased)
+    handle = await app.start(calls_outlives_its_lease)
     await until(lambda: seen == ["begun"])
 
     deaf[0].deaf = True
     await until(lambda: "stopped" in seen)
     assert time.monotonic() - deaf[0].beaten_at >= LEASE * 0.9
     assert "the lease has expired" in caplog.text
-    other = await app.start(leased)
+    other = await app.start(calls_outlives_its_lease)
     await asyncio.sleep(0.3)
     assert seen == ["begun", "stopped"]
 
@@ -248,7 +241,7 @@ async def test_what_was_done_before_a_lapse_is_not_cancelled_without_effect_afte
     """Its end is in an append that the database refuses, because a request to cancel came before."""
     outside = await open_app(worker=False)
     await open_app(lease=LEASE)
-    handle = await outside.start(notes_one)
+    handle = await outside.start(calls_notes_on_a_thread)
     await until(lambda: seen == ["noted"])
     slow[1].deaf = True
     await until(lambda: "the lease has expired" in caplog.text)
@@ -274,7 +267,7 @@ async def test_what_was_claimed_before_a_death_is_not_driven_after_it(
     await open_app(lease=LEASE)
     first = held[1]
     first.holds = what
-    handle = await front.start(lasting)
+    handle = await front.start(calls_lasts)
     await first.held.wait()
     first.deaf = True
     await open_app(lease=LEASE)
@@ -332,7 +325,7 @@ async def test_a_claim_passes_over_what_is_being_taken_up_for_its_trial(
     finish[:] = [asyncio.Event(), asyncio.Event()]
     front = await open_app(worker=False)
     await open_app(lease=LEASE)
-    handle = await front.start(lasting)
+    handle = await front.start(calls_lasts)
     await until(lambda: seen == ["begun"])
     await open_app(lease=LEASE)
     held[1].deaf = True  # the first owner is lost
@@ -361,7 +354,7 @@ async def test_the_activity_that_blocks_the_loop_is_named(
 ) -> None:
     app = await open_app(warn_when_blocked=0.2)
     with caplog.at_level(logging.WARNING, logger="romancy.engine"):
-        await app.run(hogging, 1.5)
+        await app.run(calls_hogs_the_loop, 1.5)
         await until(lambda: "was blocked for" in caplog.text)
 
     assert "blocked for more than 0.2 s" in caplog.text
@@ -372,7 +365,7 @@ async def test_a_loop_that_is_not_blocked_is_not_named(
     open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = await open_app(warn_when_blocked=3.0)
-    await app.run(hogging, 0.0)
+    await app.run(calls_hogs_the_loop, 0.0)
     await asyncio.sleep(4.5)
 
     assert "blocked" not in caplog.text
