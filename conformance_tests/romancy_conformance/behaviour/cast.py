@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from romancy import (
     TerminalError,
@@ -28,6 +28,7 @@ __all__ = [
     "fails",
     "hears",
     "parent",
+    "receives",
     "record",
     "refund",
     "returns",
@@ -126,6 +127,16 @@ async def waits(ctx: WorkflowContext, event: str = "go", key: str | None = None)
 async def hears(ctx: WorkflowContext, event: str = "go", count: int = 1) -> list[Any]:
     """Wait for so many events of one name, one after the other, and return their data."""
     return [(await ctx.wait_event(event)).data for _ in range(count)]
+
+
+@workflow
+async def receives(
+    ctx: WorkflowContext, mode: Literal["broadcast", "competing"] = "broadcast", count: int = 1, channel: str = "orders"
+) -> list[Any]:
+    """Subscribe to a channel, and return the data of so many messages."""
+    subscribed = ctx.channel(channel)
+    await subscribed.subscribe(mode)
+    return [(await subscribed.receive()).data for _ in range(count)]
 
 
 @workflow

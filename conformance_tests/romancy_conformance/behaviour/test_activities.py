@@ -143,9 +143,7 @@ def blocking(word: str) -> str:
     return f"{word} {activity_context().attempt}"
 
 
-@workflow
-async def plain(ctx: WorkflowContext) -> str:
-    return await blocking("word")
+calls_blocking = calling(blocking)
 
 
 @activity(executor="process", retry=AT_ONCE)
@@ -239,7 +237,7 @@ async def test_a_time_out_ends_the_attempt(app: Romancy) -> None:
 
 
 async def test_a_plain_function_runs_on_a_thread(app: Romancy) -> None:
-    assert await app.run(plain) == "word 1"
+    assert await app.run(calls_blocking, "word") == "word 1"
     assert any(str(name).startswith("romancy-activity") for name in seen)
 
 

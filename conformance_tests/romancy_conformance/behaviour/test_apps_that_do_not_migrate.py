@@ -6,29 +6,25 @@ from typing import Any
 
 import pytest
 
-from romancy import Romancy, UsageError, WorkflowContext, workflow
+from romancy import Romancy, UsageError
 from romancy.errors import SchemaVersionError
 from romancy.sync import SyncRomancy
+from romancy_conformance.behaviour.cast import returns
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")]
 
 
-@workflow
-async def runs_on_tables_of_others(ctx: WorkflowContext, text: str) -> str:
-    return text
-
-
 @pytest.mark.parametrize("works", [True, False])
 async def test_an_app_refuses_missing_tables_and_makes_none(empty_url: str, works: Any) -> None:
-    careful = Romancy(empty_url, workflows=[runs_on_tables_of_others], worker=works, migrate=False)
+    careful = Romancy(empty_url, workflows=[returns], worker=works, migrate=False)
     for _ in range(2):  # had the first one made the tables, the second one would open
         with pytest.raises(SchemaVersionError, match="romancy migrate"):
             await careful.__aenter__()
 
     async with Romancy(empty_url, workflows=[], worker=False):
         pass
-    async with careful as app, Romancy(empty_url, workflows=[runs_on_tables_of_others], migrate=False) as other:
-        handle = await app.start(runs_on_tables_of_others, "x")
+    async with careful as app, Romancy(empty_url, workflows=[returns], migrate=False) as other:
+        handle = await app.start(returns, "x")
         assert "x" == await other.handle(handle.instance_id).result(timeout=30)
 
 

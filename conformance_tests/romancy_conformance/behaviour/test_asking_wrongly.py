@@ -29,6 +29,7 @@ from romancy.core import (
     WorkflowStarted,
 )
 from romancy_conformance.behaviour.bad_values import IDS, TOO_LARGE
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.publishing import published
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -62,11 +63,6 @@ async def publishes_untyped(what: str) -> None:
 
 
 @workflow
-async def child(ctx: WorkflowContext, number: int) -> int:
-    return number
-
-
-@workflow
 async def publishes_nonsense(ctx: WorkflowContext, how: str) -> list[str]:
     key: Any = 5
     attempts = {
@@ -93,7 +89,7 @@ async def asks_wrongly(ctx: WorkflowContext, how: str, what: str) -> str:
     wrong: Any = IDS[what]
     calls: dict[str, Callable[[], Any]] = {
         "activity": lambda: step.options(id=wrong)(1),
-        "child": lambda: child.options(instance_id=wrong)(1),
+        "child": lambda: returns.options(instance_id=wrong)(1),
         "event": lambda: ctx.wait_event(wrong),
         "key": lambda: ctx.wait_event("go", key=wrong),
         "retry": lambda: step.options(retry=wrong)(1),
@@ -221,14 +217,14 @@ apps: list[Romancy] = []
 async def uses_the_app(ctx: WorkflowContext, how: str) -> None:
     match how:
         case "start":
-            await apps[-1].start(child, 1)
+            await apps[-1].start(returns, 1)
         case "run":
-            await apps[-1].run(child, 1)
+            await apps[-1].run(returns, 1)
         case "signal":
             await apps[-1].signal("somebody", "go")
         case _:
             with contextlib.suppress(Exception):
-                await apps[-1].start(child.options(instance_id="in secret"), 1)
+                await apps[-1].start(returns.options(instance_id="in secret"), 1)
 
 
 @pytest.mark.parametrize("how", ["start", "run", "signal", "in secret"])
@@ -250,10 +246,10 @@ async def test_an_app_in_a_workflow(app: Romancy, how: str) -> None:
 async def test_an_app_on_another_loop(app: Romancy) -> None:
     """As in a thread with its own `asyncio.run`: the app belongs to the loop that opened it."""
     with pytest.raises(UsageError, match="run_coroutine_threadsafe"):
-        await asyncio.to_thread(lambda: asyncio.run(app.run(child, 1)))
+        await asyncio.to_thread(lambda: asyncio.run(app.run(returns, 1)))
 
     loop = asyncio.get_running_loop()
-    begun = await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(app.run(child, 1), loop).result(60))
+    begun = await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(app.run(returns, 1), loop).result(60))
     assert begun == 1
 
 

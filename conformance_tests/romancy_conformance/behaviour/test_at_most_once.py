@@ -102,6 +102,9 @@ async def pay_often(what: str) -> str:
     raise LookupError(f"no {what}")
 
 
+calls_pay_often = calling(pay_often)
+
+
 @compensation
 async def unpay(what: str) -> None:
     gates[-1].say(f"unpaid {what}")
@@ -148,6 +151,9 @@ async def pay_in_a_session(what: str) -> None:
     await activity_context().session()
 
 
+calls_pay_in_a_session = calling(pay_in_a_session)
+
+
 calls_pay_once = calling(pay_once)
 
 
@@ -175,16 +181,6 @@ async def once_pays_too_late(ctx: WorkflowContext) -> str:
         return await pay_too_late("late")
     except ActivityUnknownError as error:
         return f"{type(error.__cause__).__name__} after {error.attempts}"
-
-
-@workflow
-async def once_in_a_session(ctx: WorkflowContext) -> None:
-    await pay_in_a_session("x")
-
-
-@workflow
-async def once_often(ctx: WorkflowContext) -> str:
-    return await pay_often("often")
 
 
 @workflow
@@ -339,7 +335,7 @@ async def test_an_attempt_that_does_not_answer_at_its_limit_is_not_begun_again(
 
 async def test_it_has_no_session(app: Romancy) -> None:
     with pytest.raises(WorkflowFailedError, match="at_most_once=True: it has no session"):
-        await (await app.start(once_in_a_session)).result(timeout=60)
+        await (await app.start(calls_pay_in_a_session, "x")).result(timeout=60)
 
 
 # ── cancels and retries ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,8 +381,8 @@ async def test_the_number_counts_attempts_that_may_have_begun_and_the_policy_cou
 ) -> None:
     """The first one is cut off. The policy allows two failures, so a third one begins."""
     await open_app(worker=False)
-    instance_id = await cut_off(storage_url, workflows, once_often, what="often")
-    handle = (await open_app()).handle(instance_id, once_often)
+    instance_id = await cut_off(storage_url, workflows, calls_pay_often, "often", what="often")
+    handle = (await open_app()).handle(instance_id, calls_pay_often)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=60)
     assert [number for _, number in begun("often")] == [1, 2, 3]

@@ -21,6 +21,7 @@ from romancy import (
 from romancy.core import MessageReceived
 from romancy.managing.reports import NEAR
 from romancy.sync import SyncRomancy
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import until
 
@@ -48,11 +49,6 @@ async def tells_of_rounds(ctx: WorkflowContext, number: int) -> None:
         tells_of_rounds.recur(number + 1)
 
 
-@workflow
-async def tells_nothing(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("next")
-
-
 def at(step: int) -> Callable[[Any], bool]:
     def there(report: Any) -> bool:
         return bool(report["step"] == step)
@@ -72,7 +68,7 @@ async def test_the_last_reports_of_several_instances(app: Romancy) -> None:
     """Also of one that has gone on for long since, of a later run, and of one that has ended."""
     await app.start(tells_of_rounds.options(instance_id="rounds"), 1)
     await app.start(tells_of_rounds.options(instance_id="ended"), 3)
-    await app.start(tells_nothing.options(instance_id="silent"))
+    await app.start(waits.options(instance_id="silent"), "next")
     await app.start(tells_once.options(instance_id="near"), "near", 0)
     await app.start(tells_once.options(instance_id="far"), "far", 2 * NEAR)
     for _ in range(2 * NEAR):
@@ -151,19 +147,19 @@ async def test_a_former_report_does_not_count(app: Romancy) -> None:
 
 async def test_an_instance_that_ends_without_it_says_so(app: Romancy) -> None:
     handle = await app.start(tells_of_steps, 1)
-    waits = asyncio.create_task(handle.report(wait=at(7), timeout=LIMIT))
+    asked = asyncio.create_task(handle.report(wait=at(7), timeout=LIMIT))
     await handle.report(wait=at(0), timeout=LIMIT)
     await handle.signal("next")
 
-    for asked in (waits, handle.report(wait=at(7), timeout=LIMIT)):
+    for call in (asked, handle.report(wait=at(7), timeout=LIMIT)):
         with pytest.raises(InstanceEndedError, match=r"has ended \(completed\)") as caught:
-            await asked
+            await call
         assert (handle.instance_id, "completed") == (caught.value.instance_id, caught.value.status)
     assert {"step": 0} == await handle.report(wait=at(0), timeout=LIMIT)
 
 
 async def test_no_report_is_not_passed_to_the_function(app: Romancy) -> None:
-    handle = await app.start(tells_nothing)
+    handle = await app.start(waits, "next")
     with pytest.raises(TimeoutError):
         await handle.report(wait=at(0), timeout=0.1)
     assert await handle.report() is None
@@ -171,11 +167,11 @@ async def test_no_report_is_not_passed_to_the_function(app: Romancy) -> None:
 
 async def test_reports_of_later_runs_count(app: Romancy) -> None:
     handle = await app.start(tells_of_rounds, 1)
-    waits = asyncio.create_task(handle.report(wait="round 3".__eq__, timeout=LIMIT))
+    asked = asyncio.create_task(handle.report(wait="round 3".__eq__, timeout=LIMIT))
     for number in (1, 2):
         await handle.report(wait=f"round {number}".__eq__, timeout=LIMIT)
         await handle.signal("next")
-    assert "round 3" == await waits
+    assert "round 3" == await asked
 
 
 async def test_an_error_of_the_function_is_the_callers(app: Romancy) -> None:
@@ -188,7 +184,7 @@ async def test_bad_calls_are_refused(app: Romancy) -> None:
     async def later(_report: Any) -> bool:
         return True
 
-    handle = await app.start(tells_nothing)
+    handle = await app.start(waits, "next")
     for bad in (later, "step"):
         with pytest.raises(UsageError, match="plain function"):
             await handle.report(wait=bad)  # type: ignore[arg-type]
@@ -201,14 +197,14 @@ async def test_bad_calls_are_refused(app: Romancy) -> None:
 
 
 async def test_an_instance_that_is_purged_meanwhile_is_not_found(app: Romancy) -> None:
-    handle = await app.start(tells_nothing)
-    waits = asyncio.create_task(handle.report(wait=at(0), timeout=LIMIT))
+    handle = await app.start(waits, "next")
+    asked = asyncio.create_task(handle.report(wait=at(0), timeout=LIMIT))
     await asyncio.sleep(0)
     await app.terminate(handle.instance_id)
     await app.purge(handle.instance_id)
 
     with pytest.raises((InstanceNotFoundError, InstanceEndedError)):
-        await waits
+        await asked
 
 
 @pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")

@@ -30,6 +30,7 @@ from romancy.core import ActivityAttemptFailed, ActivityFailed, MessageReceived
 from romancy.errors import SchemaVersionError, StorageConfigurationError
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.bad_values import IDS, TOO_LARGE
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.dialects import dialect_of
@@ -62,11 +63,6 @@ async def publishes(name: Any, data: Any) -> None:
 @workflow
 async def length(ctx: WorkflowContext, text: str) -> int:
     return len(text)
-
-
-@workflow
-async def wait(ctx: WorkflowContext) -> Any:
-    return (await ctx.wait_event("go")).data
 
 
 @workflow
@@ -154,7 +150,7 @@ def workflows() -> list[Any]:
     return [
         length,
         passes_too_much,
-        wait,
+        waits,
         large_result_of_an_activity,
         large_results_at_once,
         no_json_of_an_activity,
@@ -297,7 +293,7 @@ async def test_a_workflow_whose_result_is_too_large_becomes_stuck(app: Romancy, 
 
 
 async def test_signals_that_cannot_be_sent(app: Romancy) -> None:
-    handle = await app.start(wait)
+    handle = await app.start(waits)
     untyped: Any = handle
     for name in ("", 5, None, "x" * 300, "\x00"):
         with pytest.raises(UsageError, match="name of the event"):
@@ -326,7 +322,7 @@ async def test_a_message_counts_with_its_metadata(app: Romancy) -> None:
 
 
 async def test_reasons_that_nobody_could_read(app: Romancy) -> None:
-    handle = await app.start(wait)
+    handle = await app.start(waits)
     untyped: Any = app
     for reason in (5, None, "\ud800"):
         for ends in (untyped.cancel, untyped.terminate):
@@ -369,13 +365,13 @@ async def test_a_child_the_worker_does_not_know_waits_for_one_that_does(app: Rom
 
 
 async def test_invalid_times_are_refused(app: Romancy) -> None:
-    handle = await app.start(wait)
+    handle = await app.start(waits)
     untyped: list[Any] = [-1, "soon", float("nan"), float("inf"), True]
     for timeout in untyped:
         with pytest.raises(UsageError, match="timeout"):
             await handle.result(timeout=timeout)
         with pytest.raises(UsageError, match="delay"):
-            wait.options(delay=timeout)
+            waits.options(delay=timeout)
         with pytest.raises(UsageError, match="timeout"):
             await app.drain(timeout)
 

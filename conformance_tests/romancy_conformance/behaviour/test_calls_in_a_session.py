@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import RetryPolicy, Romancy, activity, activity_context
 from romancy.errors import RomancyError
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns, waits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,28 +32,18 @@ def known(app: Romancy) -> Romancy:
     return app
 
 
-@workflow
-async def awaits(ctx: WorkflowContext) -> int:
-    return (await ctx.wait_event("go", model=int)).data
-
-
-@workflow
-async def ends(ctx: WorkflowContext) -> int:
-    return 1
-
-
 CALLS: dict[str, Callable[[Romancy, str], Awaitable[object]]] = {
     "signal": lambda app, waiting: app.signal(waiting, "go", 1),
-    "start": lambda app, _: app.start(ends),
-    "start_many": lambda app, _: app.start_many([ends.bind(), ends.bind()]),
-    "run": lambda app, _: app.run(ends),
+    "start": lambda app, _: app.start(returns, 1),
+    "start_many": lambda app, _: app.start_many([returns.bind(1), returns.bind(1)]),
+    "run": lambda app, _: app.run(returns, 1),
     "cancel": lambda app, waiting: app.cancel(waiting),
     "terminate": lambda app, waiting: app.terminate(waiting),
     "retry": lambda app, waiting: app.retry(waiting),
     "resume": lambda app, waiting: app.resume(waiting),
     "purge": lambda app, waiting: app.purge(waiting),
-    "cancel_many": lambda app, _: app.cancel_many(workflow_name="awaits"),
-    "signal of a handle": lambda app, waiting: app.handle(waiting, awaits).signal("go", 1),
+    "cancel_many": lambda app, _: app.cancel_many(workflow_name="waits"),
+    "signal of a handle": lambda app, waiting: app.handle(waiting, waits).signal("go", 1),
 }
 """Calls that write in their own transaction."""
 
@@ -98,23 +89,23 @@ async def asks_for_results(open_one: str, ended: str) -> list[str]:
     app = apps[-1]
     looked = await app.get_instance(open_one)
     assert looked is not None
-    assert 1 == await app.handle(ended, ends).result(), "what has ended is only read"
-    return [await answer(app.handle(open_one, awaits).result())]
+    assert 1 == await app.handle(ended, returns).result(), "what has ended is only read"
+    return [await answer(app.handle(open_one, waits).result())]
 
 
 @activity(retry=ONCE)
 async def starts_twice() -> list[str]:
     session = await activity_context().session()
-    app, twin = apps[-1], ends.options(instance_id="twin")
-    await app.start(twin, session=session)
-    return [await answer(app.start(twin)), await answer(app.signal("twin", "go", 1))]
+    app, twin = apps[-1], returns.options(instance_id="twin")
+    await app.start(twin, 1, session=session)
+    return [await answer(app.start(twin, 1)), await answer(app.signal("twin", "go", 1))]
 
 
 @activity(retry=ONCE)
 async def calls_around_its_session(waiting: str) -> str:
-    await apps[-1].start(ends.options(instance_id="before"))
+    await apps[-1].start(returns.options(instance_id="before"), 1)
     session = await activity_context().session()
-    await apps[-1].start(ends.options(instance_id="within"), session=session)
+    await apps[-1].start(returns.options(instance_id="within"), 1, session=session)
     await apps[-1].signal(waiting, "go", 7, session=session)
     return "done"
 
@@ -133,7 +124,7 @@ def excludes(app: Romancy) -> bool:
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_call_that_would_wait_for_its_own_session_is_refused(app: Romancy, call: str) -> None:
-    waiting = await app.start(awaits)
+    waiting = await app.start(waits)
 
     said = await (await app.start(calls_calls_in_its_session, call, waiting.instance_id)).result(timeout=100)
 
@@ -146,7 +137,7 @@ async def test_a_call_that_would_wait_for_its_own_session_is_refused(app: Romanc
 
 
 async def test_every_task_and_thread_of_the_attempt_is_told(app: Romancy) -> None:
-    waiting = await app.start(awaits)
+    waiting = await app.start(waits)
 
     said = await (await app.start(calls_calls_from_elsewhere, waiting.instance_id)).result(timeout=100)
 
@@ -156,7 +147,7 @@ async def test_every_task_and_thread_of_the_attempt_is_told(app: Romancy) -> Non
 
 @pytest.mark.backends("sqlite")
 async def test_another_app_on_the_same_file_is_told_as_well(app: Romancy, open_app: Open) -> None:
-    waiting = await app.start(awaits)
+    waiting = await app.start(waits)
     apps.append(await open_app(worker=False))
 
     said = await (await app.start(calls_calls_in_its_session, "signal", waiting.instance_id)).result(timeout=100)
@@ -166,8 +157,8 @@ async def test_another_app_on_the_same_file_is_told_as_well(app: Romancy, open_a
 
 @pytest.mark.backends("sqlite")
 async def test_a_result_that_cannot_come_is_not_waited_for(app: Romancy) -> None:
-    waiting = await app.start(awaits)
-    ended = await app.start(ends)
+    waiting = await app.start(waits)
+    ended = await app.start(returns, 1)
     await ended.result(timeout=100)
 
     said = await (await app.start(calls_asks_for_results, waiting.instance_id, ended.instance_id)).result(timeout=100)
@@ -179,14 +170,14 @@ async def test_what_the_session_has_started_is_not_waited_for(app: Romancy) -> N
     said = await (await app.start(calls_starts_twice)).result(timeout=100)
 
     assert all(one.startswith("UsageError") and "session=" in one for one in said), said
-    assert 1 == await app.handle("twin", ends).result(timeout=100)
+    assert 1 == await app.handle("twin", returns).result(timeout=100)
 
 
 async def test_calls_before_and_within_the_session_go_through(app: Romancy) -> None:
-    waiting = await app.start(awaits)
+    waiting = await app.start(waits)
 
     assert "done" == await (await app.start(calls_calls_around_its_session, waiting.instance_id)).result(timeout=100)
 
     assert 7 == await waiting.result(timeout=100)
-    handles: list[Any] = [app.handle(one, ends) for one in ("before", "within")]
+    handles: list[Any] = [app.handle(one, returns) for one in ("before", "within")]
     assert [1, 1] == [await handle.result(timeout=100) for handle in handles]

@@ -23,6 +23,7 @@ from romancy import (
 from romancy.core import MessageReceived, Subscribed
 from romancy.engine.joining import Joining
 from romancy.storage.routing import address_of_channel
+from romancy_conformance.behaviour.cast import receives
 from romancy_conformance.behaviour.waiting import joined, status_is, until
 
 if TYPE_CHECKING:
@@ -50,20 +51,6 @@ async def received(app: Romancy, instance_id: str) -> list[bytes]:
 
 
 @workflow
-async def takes(ctx: WorkflowContext, count: int) -> list[int]:
-    orders = ctx.channel(Orders)
-    await orders.subscribe("competing")
-    return [(await orders.receive()).data for _ in range(count)]
-
-
-@workflow
-async def hears(ctx: WorkflowContext, count: int) -> list[int]:
-    orders = ctx.channel(Orders)
-    await orders.subscribe()
-    return [(await orders.receive()).data for _ in range(count)]
-
-
-@workflow
 async def takes_late(ctx: WorkflowContext, way: str) -> list[int]:
     """Ask for a message, give up, and end on a signal: a message taken meanwhile must go to another receiver."""
     orders = ctx.channel(Orders)
@@ -80,7 +67,7 @@ async def takes_late(ctx: WorkflowContext, way: str) -> list[int]:
 
 
 async def test_terminated_receivers_leave_their_messages_to_others(app: Romancy, store: Store) -> None:
-    one = await app.start(takes, 4)  # one more than is published before it ends
+    one = await app.start(receives, "competing", 4)  # one more than is published before it ends
     await asking(store, 2)
     await app.channel(Orders).publish(1)
 
@@ -92,7 +79,7 @@ async def test_terminated_receivers_leave_their_messages_to_others(app: Romancy,
     with pytest.raises(WorkflowCancelledError):
         await one.result(timeout=30)
     gone = [int(one) for one in await received(app, one.instance_id)]
-    other = await app.start(takes, 4 - len(gone))
+    other = await app.start(receives, "competing", 4 - len(gone))
     await app.channel(Orders).publish(4)
     got = await other.result(timeout=60)
     assert sorted([*gone, *got]) == [1, 2, 3, 4]
@@ -111,7 +98,7 @@ async def test_a_message_of_a_wait_that_was_given_up_goes_to_another(app: Romanc
 
     await until(has_stopped)
     expected = [2] if await received(app, late.instance_id) else [1, 2]
-    other = await app.start(takes, len(expected))
+    other = await app.start(receives, "competing", len(expected))
     await app.channel(Orders).publish(2)
     assert sorted(await other.result(timeout=30)) == expected
     await app.signal(late.instance_id, "end")
@@ -208,7 +195,7 @@ async def changes_beside_others(ctx: WorkflowContext, said: str) -> str:
 
 async def test_a_change_of_mode_is_refused_beside_others(app: Romancy) -> None:
     """Also when the next run leaves and joins in the append that begins it."""
-    other, handle = await app.start(hears, 1), await app.start(changes_beside_others, "")
+    other, handle = await app.start(receives, "broadcast", 1), await app.start(changes_beside_others, "")
     await joined(app, 2)
     await app.signal(handle.instance_id, "go")
     assert await handle.result(timeout=30) == "broadcast, not competing"
@@ -225,7 +212,7 @@ def _never(*_: object) -> None:
 async def test_a_run_that_follows_asks_before_it_subscribes(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The append that begins it registers nothing: the answer could be no."""
     app = await open_app()
-    handle, other = await app.start(changes_beside_others, ""), await app.start(hears, 1)
+    handle, other = await app.start(changes_beside_others, ""), await app.start(receives, "broadcast", 1)
     await joined(app, 2)
     monkeypatch.setattr(Joining, "begin", _never)
     await app.signal(handle.instance_id, "go")
@@ -301,7 +288,7 @@ async def test_a_cancelled_receiver_may_say_goodbye(app: Romancy, mode: str) -> 
 
 async def test_a_drain_in_the_middle_of_receiving_loses_nothing(open_app: Open) -> None:
     first = await open_app()
-    listening = [await first.start(hears, 20) for _ in range(2)]
+    listening = [await first.start(receives, "broadcast", 20) for _ in range(2)]
     await joined(first, 2)
     sender = await open_app(worker=False)
     publishing = asyncio.create_task(_publish(sender, 20))
@@ -400,7 +387,7 @@ async def test_two_processes_race_with_two_modes(app: Romancy, open_app: Open) -
 
 async def test_a_terminated_subscriber_that_nobody_runs_leaves_the_channel(open_app: Open) -> None:
     worker = await open_app()
-    handle = await worker.start(hears, 1)
+    handle = await worker.start(receives, "broadcast", 1)
     await joined(worker, 1)
     await status_is(worker, handle.instance_id, Status.WAITING)
     await worker.drain(10)

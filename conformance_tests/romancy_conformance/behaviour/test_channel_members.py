@@ -9,6 +9,7 @@ import pytest
 from romancy import Channel, ChannelMember, EventType, Romancy, Status, UsageError, WorkflowContext, workflow
 from romancy.core import MembersListed
 from romancy.engine import joining
+from romancy_conformance.behaviour.cast import receives
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ pytestmark = pytest.mark.anyio
 
 ROOM = Channel("room", str)
 GO = EventType("go", None)
-
-
-@workflow
-async def listens(ctx: WorkflowContext, mode: Any) -> str:
-    room = ctx.channel(ROOM)
-    await room.subscribe(mode)
-    return (await room.receive()).data
 
 
 @workflow
@@ -51,7 +45,7 @@ async def present(app: Romancy, count: int) -> list[ChannelMember]:
 
 async def test_a_workflow_gets_the_members_that_the_app_gets(app: Romancy) -> None:
     for number in range(2):
-        await app.start(listens.options(instance_id=f"l{number}"), "broadcast")
+        await app.start(receives.options(instance_id=f"l{number}"), "broadcast", channel="room")
         await present(app, number + 1)
     async with app.channel(ROOM).subscribe("audit"):
         asking = await app.start(counts.options(instance_id="c"), "broadcast")
@@ -73,8 +67,8 @@ async def test_a_workflow_gets_the_members_that_the_app_gets(app: Romancy) -> No
 async def test_the_members_are_those_of_then_after_a_restart(open_app: Open, storage_url: str) -> None:
     """A replay takes them from the log: by then, others have come and gone."""
     looking = await open_app(worker=False)
-    async with Romancy(storage_url, workflows=[listens, counts]) as first:
-        await first.start(listens.options(instance_id="old"), "competing")
+    async with Romancy(storage_url, workflows=[receives, counts]) as first:
+        await first.start(receives.options(instance_id="old"), "competing", channel="room")
         await present(first, 1)
         await first.start(counts.options(instance_id="c"))
         await status_is(first, "c", Status.WAITING)
@@ -83,7 +77,7 @@ async def test_the_members_are_those_of_then_after_a_restart(open_app: Open, sto
     second = await open_app()
     await second.terminate("old")
     await present(second, 0)
-    await second.start(listens.options(instance_id="new"), "competing")
+    await second.start(receives.options(instance_id="new"), "competing", channel="room")
     await present(second, 1)
     await second.signal("c", GO)
 
@@ -109,7 +103,7 @@ async def refused(ctx: WorkflowContext) -> str:
 async def test_more_members_than_a_log_can_hold_are_refused(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joining, "_MOST_BYTES", 60)
     for number in range(2):
-        await app.start(listens.options(instance_id=f"l{number}"), "broadcast")
+        await app.start(receives.options(instance_id=f"l{number}"), "broadcast", channel="room")
     await present(app, 2)
 
     assert "channel 'room' has 2 members, too many for the log of a workflow" in await app.run(refused)

@@ -19,6 +19,7 @@ from romancy import (
 )
 from romancy.core import SubscriptionRefused
 from romancy.insight import Step, Timeline
+from romancy_conformance.behaviour.cast import receives
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import joined, until
 
@@ -44,13 +45,6 @@ async def may_fail() -> None:
 
 
 @workflow
-async def takes(ctx: WorkflowContext, count: int) -> list[int]:
-    orders = ctx.channel(Orders)
-    await orders.subscribe("competing")
-    return [(await orders.receive()).data for _ in range(count)]
-
-
-@workflow
 async def fails_with_one_taken(ctx: WorkflowContext) -> list[int]:
     orders = ctx.channel(Orders)
     await orders.subscribe("competing")
@@ -65,7 +59,7 @@ async def test_a_retry_keeps_the_message_that_its_run_had_taken(app: Romancy) ->
     await app.channel(Orders).publish(1)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=30)
-    assert await (await app.start(takes, 0)).result(timeout=30) == []
+    assert await (await app.start(receives, "competing", 0)).result(timeout=30) == []
     await app.channel(Orders).publish(2)
     await app.retry(handle.instance_id)
     assert await handle.result(timeout=30) == [1, 2], "the one that it had received is its own for ever"
@@ -112,7 +106,7 @@ async def test_a_retry_is_refused_the_subscription_of_an_earlier_run(app: Romanc
     await app.channel(Orders).publish(1)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=30)
-    other = await app.start(takes, 1)
+    other = await app.start(receives, "competing", 1)
     await joined(app, 1)
     await app.retry(handle.instance_id)
     with pytest.raises(WorkflowFailedError, match="competing subscribers"):
@@ -153,7 +147,7 @@ async def test_a_retry_that_was_refused_long_ago_learns_it_when_it_asks(app: Rom
     handle = await app.start(hears_late_in_its_next_run, then)
     with pytest.raises(WorkflowFailedError):
         await handle.result(timeout=30)
-    other = await app.start(takes, 1)
+    other = await app.start(receives, "competing", 1)
     await joined(app, 1)
     await app.retry(handle.instance_id)
     await until(lambda: _refused(app, handle.instance_id))

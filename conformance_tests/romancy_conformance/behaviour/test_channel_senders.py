@@ -17,6 +17,7 @@ from romancy import (
     workflow,
 )
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.cast import receives
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import joined
 
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 Orders = Channel("orders", int)
-
-
-@workflow
-async def hears(ctx: WorkflowContext, count: int) -> list[int]:
-    orders = ctx.channel(Orders)
-    await orders.subscribe()
-    return [(await orders.receive()).data for _ in range(count)]
 
 
 @workflow
@@ -52,7 +46,7 @@ async def test_a_workflow_hears_itself(app: Romancy) -> None:
 
 @workflow
 async def has_children(ctx: WorkflowContext) -> list[list[int]]:
-    children = [await ctx.start(hears, 3) for _ in range(2)]
+    children = [await ctx.start(receives, "broadcast", 3) for _ in range(2)]
     await ctx.wait_event("go")
     for number in range(3):
         await ctx.channel(Orders).publish(number)

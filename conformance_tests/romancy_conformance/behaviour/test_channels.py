@@ -29,6 +29,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import MessageSent, SubscriptionGranted
+from romancy_conformance.behaviour.cast import receives
 from romancy_conformance.behaviour.waiting import joined, status_is, until
 
 if TYPE_CHECKING:
@@ -190,13 +191,6 @@ async def impatient(ctx: WorkflowContext, limit: float) -> list[int]:
     return got
 
 
-@workflow
-async def patient(ctx: WorkflowContext) -> int:
-    orders = ctx.channel(Orders)
-    await orders.subscribe("competing")
-    return (await orders.receive()).data
-
-
 async def test_a_message_that_was_taken_too_late_goes_to_another(app: Romancy, backend: str) -> None:
     hasty = [await app.start(impatient, SLOWEST if backend == "citus" else 0.05) for _ in range(2)]
     await joined(app, 2)
@@ -204,13 +198,13 @@ async def test_a_message_that_was_taken_too_late_goes_to_another(app: Romancy, b
         await app.channel(Orders).publish(number)
     got = [await handle.result(timeout=30) for handle in hasty]
     assert sorted(chain(*got)) == list(range(6))
-    waiting = await app.start(patient)
+    waiting = await app.start(receives, "competing")
     await joined(app, 1)
     await asyncio.gather(waiting.cancel(), app.channel(Orders).publish(7))
     try:
-        assert await waiting.result(timeout=30) == 7
+        assert await waiting.result(timeout=30) == [7]
     except WorkflowCancelledError:
-        assert await (await app.start(patient)).result(timeout=30) == 7
+        assert await (await app.start(receives, "competing")).result(timeout=30) == [7]
 
 
 @workflow
@@ -336,7 +330,7 @@ async def test_competing_outside_subscribers_leave_the_rest_to_others(app: Roman
         async with orders.subscribe("two", mode="competing") as two:
             assert (await two.receive(timeout=10)).data == 2
             raise ZeroDivisionError
-    assert await (await app.start(patient)).result(timeout=30) == 2
+    assert await (await app.start(receives, "competing")).result(timeout=30) == [2]
 
 
 async def test_the_same_id_is_published_once(app: Romancy) -> None:
@@ -366,7 +360,7 @@ async def test_what_does_not_fit_is_refused_or_put_aside(app: Romancy) -> None:
 
 
 async def test_people_are_told_what_a_workflow_waits_for(app: Romancy) -> None:
-    handle = await app.start(patient)
+    handle = await app.start(receives, "competing")
     await status_is(app, handle.instance_id, Status.WAITING)
     (first, *_) = await app.explain(handle.instance_id)
     assert first.startswith("It waits for a message of channel 'orders' (competing), without a time limit")
@@ -374,7 +368,7 @@ async def test_people_are_told_what_a_workflow_waits_for(app: Romancy) -> None:
     assert instance is not None
     assert [(wait.kind, wait.name, wait.key) for wait in instance.waits or ()] == [("message", "orders", "competing")]
     await app.channel(Orders).publish(1)
-    assert await handle.result(timeout=30) == 1
+    assert await handle.result(timeout=30) == [1]
 
 
 @pytest.mark.parametrize("mode", ["", "all", "Broadcast"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -21,15 +22,11 @@ SOON = 20.0
 
 
 @workflow
-async def grandchild(ctx: WorkflowContext, x: int) -> int:
-    return x
-
-
-@workflow
 async def child(ctx: WorkflowContext, x: int) -> int:
     if x < 0:
         raise ValueError(f"refused {x}")
-    return await grandchild.options(instance_id=f"{ctx.instance_id}-g")(x)
+    grown: int = await returns.options(instance_id=f"{ctx.instance_id}-g")(x)
+    return grown
 
 
 @workflow
@@ -48,20 +45,15 @@ async def parent_of_another(ctx: WorkflowContext, x: int) -> int:
 
 
 @workflow
-async def listens(ctx: WorkflowContext) -> str:
-    return str((await ctx.wait_event("say")).data)
-
-
-@workflow
 async def leaves_it_open(ctx: WorkflowContext) -> str:
     """A completed parent leaves its children alone."""
-    await ctx.start(listens.options(instance_id=f"{ctx.instance_id}-c"))
+    await ctx.start(waits.options(instance_id=f"{ctx.instance_id}-c"), "say")
     return "left"
 
 
 @workflow
-async def hears(ctx: WorkflowContext) -> str:
-    return await listens.options(instance_id=f"{ctx.instance_id}-c")()
+async def hears(ctx: WorkflowContext) -> Any:
+    return await waits.options(instance_id=f"{ctx.instance_id}-c")("say")
 
 
 @workflow
@@ -72,7 +64,7 @@ async def of_the_shop(ctx: WorkflowContext, x: int) -> int:
 
 @workflow
 async def again_and_again(ctx: WorkflowContext, left: int) -> int:
-    await grandchild.options(instance_id=f"{ctx.instance_id}-{left}")(left)
+    await returns.options(instance_id=f"{ctx.instance_id}-{left}")(left)
     return again_and_again.recur(left - 1) if left else 0
 
 
@@ -99,7 +91,7 @@ async def test_a_parent_runs_again_under_its_id(app: Romancy, again: Callable[[R
             assert await again(app, x) == x
 
         assert await app.handle("p-c", child).result() == x
-        assert await app.handle("p-c-g", grandchild).result() == x
+        assert await app.handle("p-c-g", returns).result() == x
 
 
 async def test_a_failed_child_makes_way_too(app: Romancy) -> None:
@@ -132,7 +124,7 @@ async def test_a_child_that_is_open_stays_and_a_retry_replaces_it_once_it_has_en
     with pytest.raises(WorkflowFailedError, match="exists already, the child of a former life of 'p', and is waiting"):
         await again.result(timeout=SOON)
     await app.signal("p-c", "say", "to the former life")
-    assert await app.handle("p-c", listens).result(timeout=SOON) == "to the former life"
+    assert await app.handle("p-c", waits).result(timeout=SOON) == "to the former life"
     await app.retry("p")
     await status_is(app, "p-c", Status.WAITING)
     await app.signal("p-c", "say", "to the new life")
@@ -213,7 +205,7 @@ async def test_a_purge_of_an_open_parent_removes_nothing(app: Romancy) -> None:
         await parent.options(instance_id="p")(1)
         await ctx.wait_event("go")
 
-    async with Romancy(app.url, workflows=[waits, parent, child, grandchild]) as other:
+    async with Romancy(app.url, workflows=[waits, parent, child, returns]) as other:
         await other.start(waits.options(instance_id="w"))
         await status_is(other, "w", Status.WAITING)
         await until(lambda: _has_ended(other, "p"))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import romancy.starting.submissions
-from romancy import Romancy, Status, UsageError, WorkflowContext, workflow
+from romancy import Romancy, Status, UsageError
 from romancy.engine.worker import worker
 from romancy.errors import StorageUnavailableError
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -48,22 +49,12 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
     return made
 
 
-@workflow
-async def waits(ctx: WorkflowContext) -> Any:
-    return (await ctx.wait_event("go")).data
-
-
-@workflow
-async def counts(ctx: WorkflowContext, number: int) -> int:
-    return number
-
-
 @pytest.mark.parametrize("what", ["worker", "client"])
 async def test_a_caller_that_waits_for_a_result_learns_that_the_app_is_closed(
     storage_url: str, open_app: Open, what: str
 ) -> None:
     other = await open_app()
-    async with Romancy(storage_url, workflows=[waits, counts], worker=what == "worker") as app:
+    async with Romancy(storage_url, workflows=[waits, returns], worker=what == "worker") as app:
         handle = await app.start(waits)
         await status_is(app, handle.instance_id, Status.WAITING)
         waiting = [asyncio.create_task(handle.result()) for _ in range(2)]
@@ -80,12 +71,12 @@ async def test_a_caller_that_waits_for_a_result_learns_that_the_app_is_closed(
 async def test_a_caller_that_waits_for_a_start_learns_that_the_app_is_closed(
     storage_url: str, stores: list[Away], open_app: Open, what: str
 ) -> None:
-    async with Romancy(storage_url, workflows=[waits, counts], worker=what == "worker", drain_timeout=0.0) as app:
+    async with Romancy(storage_url, workflows=[waits, returns], worker=what == "worker", drain_timeout=0.0) as app:
         stores[-1].away = True
-        mine = counts.options(instance_id="mine")
+        mine = returns.options(instance_id="mine")
         submitted = asyncio.create_task(app.start(mine, 1))
         await until(lambda: "mine" in stores[-1].refused)
-        many = asyncio.create_task(app.start_many([counts.bind(number) for number in range(2 * ROOM)]))
+        many = asyncio.create_task(app.start_many([returns.bind(number) for number in range(2 * ROOM)]))
         for _ in range(10):  # it waits for its turn then
             await asyncio.sleep(0)
 
@@ -106,10 +97,10 @@ async def test_starts_that_nobody_answers_are_bounded_whatever_callers_do(open_a
     async def hasty(number: int) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
-                await app.start(counts.options(instance_id=f"hasty-{number}"), number)
+                await app.start(returns.options(instance_id=f"hasty-{number}"), number)
 
     await asyncio.gather(*map(hasty, range(100)))
-    patient = [asyncio.create_task(app.run(counts, number)) for number in range(50)]
+    patient = [asyncio.create_task(app.run(returns, number)) for number in range(50)]
     await asyncio.sleep(0.1)
     stores[-1].away = False
 
@@ -121,7 +112,7 @@ async def test_starts_that_nobody_answers_are_bounded_whatever_callers_do(open_a
 async def test_more_starts_than_there_is_room_for(open_app: Open, stores: list[Away]) -> None:
     app = await open_app()
 
-    handles = await app.start_many([counts.bind(number) for number in range(10 * ROOM)])
+    handles = await app.start_many([returns.bind(number) for number in range(10 * ROOM)])
 
     assert list(range(10 * ROOM)) == [await handle.result(timeout=60) for handle in handles]
     assert not stores[-1].away

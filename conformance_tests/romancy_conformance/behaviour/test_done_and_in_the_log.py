@@ -27,6 +27,7 @@ from romancy.engine.appending import append_of
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.instance import Live
 from romancy.storage.records import Append, Outcome
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -311,11 +312,6 @@ async def held() -> str:
     calls["held"] += 1
     await until(gate.is_set)
     return "held"
-
-
-@workflow
-async def waits(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
 
 
 @workflow

@@ -21,6 +21,7 @@ from romancy import (
 from romancy.core import WorkflowContinued
 from romancy.storage.backends import create_store
 from romancy.storage.records import PruneRequest
+from romancy_conformance.behaviour.cast import adds_up, adds_up_abreast, waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,24 +37,8 @@ async def step(number: int) -> int:
 
 
 @workflow
-async def steps(ctx: WorkflowContext, count: int) -> int:
-    return sum([await step(number) for number in range(count)])
-
-
-@workflow
 async def labelled(ctx: WorkflowContext, count: int, label: str) -> int:
     return sum([await step(number) for number in range(count)])
-
-
-@workflow
-async def side_by_side(ctx: WorkflowContext, count: int) -> int:
-    return sum(await asyncio.gather(*[step(number) for number in range(count)]))
-
-
-@workflow
-async def waits(ctx: WorkflowContext) -> str:
-    await ctx.wait_event("go")
-    return "gone"
 
 
 @workflow
@@ -75,20 +60,20 @@ def names(entries: list[LogEntry]) -> list[str]:
 
 
 async def test_entries_are_the_history_with_a_cursor_each(app: Romancy) -> None:
-    handle = await app.start(side_by_side, 5)
+    handle = await app.start(adds_up_abreast, 5)
     await handle.result(timeout=60)
 
     entries = await all_of(handle.entries())
 
     assert [entry.event for entry in entries] == await handle.history()
-    assert {(entry.instance_id, entry.workflow_name) for entry in entries} == {(handle.instance_id, "side_by_side")}
+    assert {(entry.instance_id, entry.workflow_name) for entry in entries} == {(handle.instance_id, "adds_up_abreast")}
     assert len({entry.cursor for entry in entries}) == len(entries)
     assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
 
 
 async def test_whoever_goes_on_behind_any_cursor_misses_nothing(app: Romancy) -> None:
     """Cursors in the middle of a commit, at its end, and at the end of the log."""
-    handle = await app.start(side_by_side, 4)
+    handle = await app.start(adds_up_abreast, 4)
     await handle.result(timeout=60)
     entries = await all_of(handle.entries())
 
@@ -114,7 +99,7 @@ async def test_following_until_the_end(app: Romancy) -> None:
 
 
 async def test_following_from_the_end_of_what_has_ended(app: Romancy) -> None:
-    handle = await app.start(steps, 2)
+    handle = await app.start(adds_up, 2)
     await handle.result(timeout=60)
     last = (await all_of(handle.entries()))[-1]
 
@@ -125,7 +110,7 @@ async def test_following_from_the_end_of_what_has_ended(app: Romancy) -> None:
 async def test_following_a_long_log_while_it_is_written(app: Romancy, open_app: Open) -> None:
     """Another process than the writer reads in pieces; each reader continues where the former stopped."""
     reader = await open_app(worker=False)
-    handle = await app.start(steps, 120)
+    handle = await app.start(adds_up, 120)
     seen: list[LogEntry] = []
     cursor: str | None = None
     async with asyncio.timeout(60):
@@ -173,7 +158,7 @@ async def test_a_gap_is_told_and_not_passed_over(app: Romancy, storage_url: str)
 
 async def test_a_cursor_of_a_former_life_begins_anew(app: Romancy) -> None:
     """A purged id that is used again names another instance: no entry of its log counts as read."""
-    named = steps.options(instance_id="again")
+    named = adds_up.options(instance_id="again")
     await (await app.start(named, 3)).result(timeout=60)
     cursor = (await all_of(app.entries_of("again")))[-1].cursor
     assert await app.purge("again") == 1
@@ -199,7 +184,7 @@ async def test_passes_over_all_instances(app: Romancy) -> None:
         return count
 
     waiting = await app.start(waits)
-    handles = await app.start_many([steps.bind(number) for number in range(5)])
+    handles = await app.start_many([adds_up.bind(number) for number in range(5)])
     await one_pass()
     for handle in handles:
         await handle.result(timeout=60)
@@ -215,7 +200,7 @@ async def test_passes_over_all_instances(app: Romancy) -> None:
 async def test_passes_over_the_instances_that_fit(app: Romancy) -> None:
     for label in ("a", "b"):
         await app.run(labelled, 2, label)
-    await app.run(steps, 2)
+    await app.run(adds_up, 2)
 
     entries = await all_of(app.entries({"label": "b"}, workflow_name="label", status="completed"))
 
@@ -238,6 +223,6 @@ async def test_cursors_of_no_instances_are_refused(app: Romancy, cursors: Any) -
 
 
 async def test_an_app_that_is_not_open(storage_url: str) -> None:
-    app = Romancy(storage_url, workflows=[steps])
+    app = Romancy(storage_url, workflows=[adds_up])
     with pytest.raises(UsageError, match="not open"):
         await all_of(app.entries_of("any"))

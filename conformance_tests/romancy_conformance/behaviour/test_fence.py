@@ -84,6 +84,9 @@ async def fence_step(number: int) -> int:
     return number
 
 
+calls_fence_step = calling(fence_step)
+
+
 @activity
 async def fence_wait() -> int:
     (gate,) = gates
@@ -101,15 +104,10 @@ async def fence_line(ctx: WorkflowContext) -> int:
 calls_fence_wait = calling(fence_wait)
 
 
-@workflow
-async def fence_other(ctx: WorkflowContext) -> int:
-    return await fence_step(0)
-
-
 async def asks_for_everything(front: Romancy, store: LateStore) -> None:
     """Let the worker claim something, and lose the answer: its next claim asks for all that it owns."""
     store.lose = True
-    await front.start(fence_other)
+    await front.start(calls_fence_step, 0)
     async with asyncio.timeout(LONG):
         await store.lost.wait()
 
@@ -135,7 +133,7 @@ async def test_what_ends_while_a_claim_is_answered_stays_ended(
     open_app: Open, stores: list[LateStore], storage_url: str, gate: Gate
 ) -> None:
     front = await open_app(worker=False)
-    async with Romancy(storage_url, workflows=[calls_fence_wait, fence_other]) as app:
+    async with Romancy(storage_url, workflows=[calls_fence_wait, calls_fence_step]) as app:
         store = stores[-1]
         store.hold = True
         handle = await app.start(calls_fence_wait)
@@ -146,7 +144,7 @@ async def test_what_ends_while_a_claim_is_answered_stays_ended(
             gate.open.set()
             assert await handle.result() == 100
             store.give.set()
-            await front.run(fence_other)
+            await front.run(calls_fence_step, 0)
             await store.given.wait()
 
     assert isinstance((await front.history(handle.instance_id))[-1], TERMINAL)

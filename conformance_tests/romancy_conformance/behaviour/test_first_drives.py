@@ -20,6 +20,7 @@ from romancy import (
 )
 from romancy.hooks import Hook, Sending
 from romancy.storage.records import Append
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
@@ -62,11 +63,6 @@ async def first_noted(what: str) -> str:
 
 
 @workflow
-async def first_child(ctx: WorkflowContext, what: str) -> str:
-    return what
-
-
-@workflow
 async def first_waits(ctx: WorkflowContext, key: str) -> str:
     _runs.append(ctx.instance_id)
     return (await ctx.wait_event(GO, key=key)).data
@@ -84,15 +80,15 @@ async def first_begins_much(ctx: WorkflowContext) -> list[str]:
     _runs.append(ctx.instance_id)
     await ctx.subscribe(GO)
     await ctx.publish("topic", {"n": 1})
-    children = [await ctx.start(first_child.options(instance_id=f"{ctx.instance_id}-{n}"), str(n)) for n in (1, 2)]
+    children = [await ctx.start(returns.options(instance_id=f"{ctx.instance_id}-{n}"), str(n)) for n in (1, 2)]
     return [await child.result() for child in children] + [await first_noted("after")]
 
 
 @workflow
-async def first_takes(ctx: WorkflowContext, child: str) -> str:
+async def first_takes(ctx: WorkflowContext, child: str) -> Any:
     _runs.append(ctx.instance_id)
     try:
-        return await first_child.options(instance_id=child)("mine")
+        return await returns.options(instance_id=child)("mine")
     except WorkflowFailedError:
         return "taken"
 
@@ -120,7 +116,7 @@ async def first_ring(ctx: WorkflowContext, to: str) -> str:
 @workflow
 async def first_gives_up(ctx: WorkflowContext, left: int) -> str:
     try:
-        await first_child.options(instance_id=ctx.instance_id)("it has the id of its parent")
+        await returns.options(instance_id=ctx.instance_id)("it has the id of its parent")
     except WorkflowFailedError:
         return first_gives_up.recur(left - 1) if left else "done"
     return "never"
@@ -146,7 +142,7 @@ class Sent(Hook):
 
 
 WORKFLOWS: Any = [
-    first_child, first_waits, first_sleeps, first_begins_much, first_takes, first_recurs, first_sends_to_itself,
+    returns, first_waits, first_sleeps, first_begins_much, first_takes, first_recurs, first_sends_to_itself,
     first_ring, first_gives_up, first_publishes,
 ]  # fmt: skip
 
@@ -222,7 +218,7 @@ async def test_a_start_whose_child_cannot_be_begins_all_the_same(
 ) -> None:
     """The run meets the conflict, as at any later time. Nobody reads of an error."""
     async with Romancy(storage_url, workflows=WORKFLOWS) as app:
-        await app.run(first_child.options(instance_id="there"), "theirs")
+        await app.run(returns.options(instance_id="there"), "theirs")
 
         answer = await app.run(first_takes.options(instance_id="t"), "there")
 
@@ -300,7 +296,7 @@ async def test_a_start_does_not_wait_for_a_child_that_another_transaction_begins
         if store.capabilities.embedded:
             pytest.skip("capability: while a transaction writes, nobody else does")
         async with store.rooms.sessions.begin() as session:
-            await app.start(first_child.options(instance_id="held"), "theirs", session=session.native)
+            await app.start(returns.options(instance_id="held"), "theirs", session=session.native)
             handle = await asyncio.wait_for(app.start(first_takes.options(instance_id="t"), "held"), 20)
 
         assert await handle.result(timeout=60) == "mine", "the transaction was not committed"
@@ -311,7 +307,7 @@ async def test_one_batch_starts_a_parent_and_the_instance_that_it_wants_as_a_chi
         handles = await app.start_many(
             [
                 first_takes.options(instance_id="t").bind("both"),
-                first_child.options(instance_id="both").bind("mine"),
+                returns.options(instance_id="both").bind("mine"),
             ]
         )
 

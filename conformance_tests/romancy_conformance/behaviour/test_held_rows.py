@@ -16,6 +16,7 @@ from romancy import InstanceConflictError, Romancy, UsageError, WorkflowCancelle
 from romancy.errors import InstanceEndedError, InstanceNotFoundError
 from romancy.storage.backends import create_store
 from romancy.storage.records import PruneRequest
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.contract.fire.contention import has_row_locks
 
@@ -57,11 +58,6 @@ class Watched(WrappedStore):
             while self.in_vain < times:
                 self.changed.clear()
                 await self.changed.wait()
-
-
-@workflow
-async def at_once(ctx: WorkflowContext) -> str:
-    return "ran"
 
 
 @workflow
@@ -111,7 +107,7 @@ async def test_a_start_that_falls_due_while_a_reader_holds_its_row(
     app = await open_app()
     for _ in range(peers):
         await open_app()
-    handle = await app.start(at_once.options(instance_id="held", delay=0.5))
+    handle = await app.start(returns.options(instance_id="held", delay=0.5), "ran")
 
     async with other.rooms.sessions.begin() as session:
         await hold(session, "held")
@@ -139,12 +135,12 @@ async def test_a_timer_that_falls_due_while_a_session_holds_the_row(
 async def test_a_held_instance_delays_no_other(open_app: Open, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stores = wrap_stores(monkeypatch, Watched)
     app = await open_app()
-    handle = await app.start(at_once.options(instance_id="held", delay=0.2))
+    handle = await app.start(returns.options(instance_id="held", delay=0.2), "ran")
 
     async with other.rooms.sessions.begin() as session:
         await hold(session, "held")
         await stores[0].has_claimed_in_vain(IN_VAIN)
-        free = await app.start(at_once.options(delay=0.01))
+        free = await app.start(returns.options(delay=0.01), "ran")
         assert await free.result(timeout=LATE) == "ran"
 
     assert await handle.result(timeout=LATE) == "ran"

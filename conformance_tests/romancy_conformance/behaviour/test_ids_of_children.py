@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 from msgspec import Raw
@@ -13,6 +14,7 @@ from romancy.core import ChildStarted
 from romancy.core.words.ids import derive
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.costs.hurried import hurried
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -20,13 +22,8 @@ pytestmark = pytest.mark.anyio
 
 
 @workflow
-async def id_child(ctx: WorkflowContext, text: str) -> str:
-    return text
-
-
-@workflow
-async def id_parent(ctx: WorkflowContext, chosen: str | None) -> str:
-    child = id_child if chosen is None else id_child.options(instance_id=chosen)
+async def id_parent(ctx: WorkflowContext, chosen: str | None) -> Any:
+    child = returns if chosen is None else returns.options(instance_id=chosen)
     try:
         return await child("the child")
     except WorkflowFailedError as error:
@@ -37,7 +34,7 @@ async def id_parent(ctx: WorkflowContext, chosen: str | None) -> str:
 async def id_patient(ctx: WorkflowContext, taken: str) -> int:
     await ctx.wait_event("ready")  # earlier messages have been read, and nothing waits for them
     try:
-        await id_child.options(instance_id=taken)("the child")
+        await returns.options(instance_id=taken)("the child")
     except WorkflowFailedError:
         return int((await ctx.wait_event("go")).data)
     return 0
@@ -45,16 +42,16 @@ async def id_patient(ctx: WorkflowContext, taken: str) -> int:
 
 @workflow
 async def id_twins(ctx: WorkflowContext, id: str) -> list[str]:
-    twin = id_child.options(instance_id=id)
+    twin = returns.options(instance_id=id)
     ends = await asyncio.gather(twin("one"), twin("other"), return_exceptions=True)
     return [str(end) for end in ends]
 
 
 @workflow
-async def id_stubborn(ctx: WorkflowContext, id: str) -> str:
+async def id_stubborn(ctx: WorkflowContext, id: str) -> Any:
     while True:
         with contextlib.suppress(WorkflowFailedError):
-            return await id_child.options(instance_id=id)("the child")
+            return await returns.options(instance_id=id)("the child")
 
 
 async def told(app: Romancy, taken: str) -> None:
@@ -63,12 +60,12 @@ async def told(app: Romancy, taken: str) -> None:
 
     assert "InstanceConflictError" in said
     assert f"an instance {taken!r} exists already" in said
-    assert await app.handle(taken, id_child).result(timeout=60) == "a stranger"
+    assert await app.handle(taken, returns).result(timeout=60) == "a stranger"
     assert [type(event) for event in await app.history("parent")].count(ChildStarted) == 1
 
 
 async def test_a_chosen_id_that_is_taken(app: Romancy) -> None:
-    await app.run(id_child.options(instance_id="taken"), "a stranger")
+    await app.run(returns.options(instance_id="taken"), "a stranger")
     await app.start(id_parent.options(instance_id="parent"), "taken")
 
     await told(app, "taken")
@@ -79,7 +76,7 @@ async def test_an_id_that_two_children_are_to_have_at_once(app: Romancy) -> None
 
     assert one == "one"
     assert "an instance 'twin' exists already" in other
-    assert await app.handle("twin", id_child).result(timeout=60) == "one"
+    assert await app.handle("twin", returns).result(timeout=60) == "one"
 
 
 async def test_the_id_of_the_parent(app: Romancy) -> None:
@@ -101,8 +98,8 @@ async def test_a_parent_that_keeps_asking_for_a_taken_id_becomes_stuck(app: Roma
 async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, storage_url: str) -> None:
     life = new_life("child")
     start = start_of(id_parent, Raw(b'{"chosen":null}'), instance_id="parent", life=life, writer="w", now=1)
-    made = f"parent.id_child:1-{derive('parent', f'{life:x}', 'child', 'id_child:1').hex()[:8]}"
-    await app.run(id_child.options(instance_id=made), "a stranger")
+    made = f"parent.returns:1-{derive('parent', f'{life:x}', 'child', 'returns:1').hex()[:8]}"
+    await app.run(returns.options(instance_id=made), "a stranger")
     store = create_store(storage_url)
     await store.open()
     try:
@@ -114,7 +111,7 @@ async def test_an_id_that_the_engine_makes_and_a_stranger_chose(app: Romancy, st
 
 
 async def test_mail_that_was_read_before_an_id_turned_out_to_be_taken(app: Romancy) -> None:
-    await app.run(id_child.options(instance_id="taken"), "a stranger")
+    await app.run(returns.options(instance_id="taken"), "a stranger")
     handle = await app.start(id_patient, "taken")
     await handle.signal("go", 5)
     await handle.signal("ready")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ from romancy import (
 from romancy.core import ChildCancelRequested, ProgressReported
 from romancy.engine import replay
 from romancy.storage.records import Outcome, is_end
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -47,14 +48,9 @@ async def short_life(ctx: WorkflowContext, what: str) -> str:
 
 
 @workflow
-async def grown_child(ctx: WorkflowContext) -> str:
-    return (await ctx.wait_event("say", model=str)).data
-
-
-@workflow
-async def parent_again(ctx: WorkflowContext, *, waits: bool) -> str:
-    child = await ctx.start(grown_child)
-    if not waits:
+async def parent_again(ctx: WorkflowContext, *, stays: bool) -> Any:
+    child = await ctx.start(waits, "say")
+    if not stays:
         return child.instance_id
     await ctx.report(child.instance_id)
     return await child.result()
@@ -66,16 +62,16 @@ async def passes_a_gate() -> None:
 
 
 @workflow
-async def gives_up_its_child(ctx: WorkflowContext) -> str:
-    child = await ctx.start(grown_child.options(instance_id="child"))
+async def gives_up_its_child(ctx: WorkflowContext) -> Any:
+    child = await ctx.start(waits.options(instance_id="child"), "say")
     await passes_a_gate()
     child.cancel()
     return await child.result()
 
 
 @workflow
-async def parent_of_one(ctx: WorkflowContext) -> str:
-    child = await ctx.start(grown_child.options(instance_id="child"))
+async def parent_of_one(ctx: WorkflowContext) -> Any:
+    child = await ctx.start(waits.options(instance_id="child"), "say")
     return await child.result()
 
 
@@ -161,9 +157,9 @@ async def reported(app: Romancy, instance_id: str) -> str:
 async def test_the_end_of_a_former_lifes_child_is_not_that_of_a_child_of_today(app: Romancy) -> None:
     """Both children have the same number within their parent."""
     named = parent_again.options(instance_id="parent")
-    left = await app.run(named, waits=False)
+    left = await app.run(named, stays=False)
     assert 1 == await app.purge("parent")
-    again = await app.start(named, waits=True)
+    again = await app.start(named, stays=True)
     child = await reported(app, "parent")
 
     await app.signal(left, "say", "of the former life")
@@ -183,14 +179,14 @@ async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
     with monkeypatch.context() as patch:
         wrap_stores(patch, lambda store: HearsLate(store, hears))
         app = await open_app()
-    other, front = await open_app(workflows=[grown_child]), await open_app(worker=False)
+    other, front = await open_app(workflows=[waits]), await open_app(worker=False)
     parent = await front.start(gives_up_its_child.options(instance_id="parent"))
     await status_is(front, "child", Status.WAITING)
     hears.clear()
     await front.signal("child", "say", "the end")
     assert "the end" == await other.handle("child").result(timeout=SOON)
     assert 1 == await front.purge("child")
-    await front.start(grown_child.options(instance_id="child"))
+    await front.start(waits.options(instance_id="child"), "say")
     await status_is(front, "child", Status.WAITING)
 
     gates[-1].set()

@@ -155,14 +155,12 @@ def isolated_on_a_thread(key: str) -> str:
         return str(again.fetch_all("select 1 as n")[0]["n"])
 
 
-@workflow
-async def isolated_thread(ctx: WorkflowContext) -> str:
-    return await isolated_on_a_thread("thread")
+calls_isolated_on_a_thread = calling(isolated_on_a_thread)
 
 
 @pytest.mark.backends("sqlite", "postgres", "mysql", "mariadb", "tidb", "vitess")
 async def test_a_plain_function_enters_it(app: Romancy) -> None:
-    assert "1" == await app.run(isolated_thread)
+    assert "1" == await app.run(calls_isolated_on_a_thread, "thread")
     assert 1 == await Scene.ledger.read("thread")
 
 

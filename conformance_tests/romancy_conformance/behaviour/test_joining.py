@@ -22,6 +22,7 @@ from romancy import (
 )
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.publishing import published
 
 if TYPE_CHECKING:
@@ -36,21 +37,11 @@ PAID = EventType("paid", int)
 apps: list[Romancy] = []
 
 
-@workflow
-async def greet(ctx: WorkflowContext, name: str) -> str:
-    return f"hello {name}"
-
-
-@workflow
-async def wait_for_payment(ctx: WorkflowContext) -> int:
-    return (await ctx.wait_event(PAID)).data
-
-
 @activity(retry=RetryPolicy.fixed(3, 0.0))
 async def invite(name: str) -> None:
     session = await activity_context().session()
     attempt = activity_context().attempt
-    await apps[0].start(greet.options(instance_id=f"{name}-{attempt}"), name, session=session)
+    await apps[0].start(returns.options(instance_id=f"{name}-{attempt}"), name, session=session)
     await apps[0].signal("payment", PAID, attempt, session=session)
     await apps[0].publish("invited", {"name": name, "attempt": attempt}, session=session)
     if attempt < 3:
@@ -79,21 +70,21 @@ async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
 async def test_a_start_happens_with_the_callers_commit(app: Romancy, caller: Caller) -> None:
     await caller.begin()
     await caller.write("ann")
-    handle = await app.start(greet, "ann", session=caller.connection)
+    handle = await app.start(returns, "ann", session=caller.connection)
     assert await app.get_instance(handle.instance_id) is None
     with pytest.raises(InstanceNotFoundError):
         await handle.result(timeout=60)
     await caller.commit()
 
-    assert await handle.result(timeout=60) == "hello ann"
+    assert await handle.result(timeout=60) == "ann"
     assert await caller.names() == ["ann"]
 
 
 async def test_a_rollback_leaves_nothing(app: Romancy, caller: Caller, store: Store) -> None:
-    waiting = await app.start(wait_for_payment)
+    waiting = await app.start(waits, "paid")
     await caller.begin()
     await caller.write("ann")
-    handle = await app.start(greet, "ann", session=caller.connection)
+    handle = await app.start(returns, "ann", session=caller.connection)
     await waiting.signal(PAID, 1, session=caller.connection)
     await app.publish("greeted", "ann", session=caller.connection)
     await caller.roll_back()
@@ -103,12 +94,12 @@ async def test_a_rollback_leaves_nothing(app: Romancy, caller: Caller, store: St
     assert await published(store) == []
     await waiting.signal(PAID, 2)
     assert await waiting.result(timeout=60) == 2
-    again = await app.start(greet.options(instance_id=handle.instance_id), "ann")
-    assert await again.result(timeout=60) == "hello ann"
+    again = await app.start(returns.options(instance_id=handle.instance_id), "ann")
+    assert await again.result(timeout=60) == "ann"
 
 
 async def test_a_signal_happens_with_the_callers_commit(app: Romancy, caller: Caller) -> None:
-    waiting = await app.start(wait_for_payment)
+    waiting = await app.start(waits, "paid")
     await caller.begin()
     await waiting.signal(PAID, 12, session=caller.connection)
     assert await waiting.status() in (Status.RUNNING, Status.WAITING)
@@ -119,7 +110,7 @@ async def test_a_signal_happens_with_the_callers_commit(app: Romancy, caller: Ca
 
 async def test_what_was_started_can_be_signalled_in_the_same_transaction(app: Romancy, caller: Caller) -> None:
     await caller.begin()
-    handle = await app.start(wait_for_payment, session=caller.connection)
+    handle = await app.start(waits, "paid", session=caller.connection)
     await handle.signal(PAID, 7, session=caller.connection)
     await caller.commit()
 
@@ -128,11 +119,11 @@ async def test_what_was_started_can_be_signalled_in_the_same_transaction(app: Ro
 
 async def test_several_starts_in_one_transaction(app: Romancy, caller: Caller) -> None:
     await caller.begin()
-    calls = [greet.bind(str(number)) for number in range(20)]
+    calls = [returns.bind(str(number)) for number in range(20)]
     handles = await app.start_many(calls, session=caller.connection)
     await caller.commit()
 
-    assert [await handle.result(timeout=60) for handle in handles] == [f"hello {number}" for number in range(20)]
+    assert [await handle.result(timeout=60) for handle in handles] == [f"{number}" for number in range(20)]
 
 
 async def test_a_published_event_goes_with_the_callers_commit(app: Romancy, caller: Caller, store: Store) -> None:
@@ -145,48 +136,48 @@ async def test_a_published_event_goes_with_the_callers_commit(app: Romancy, call
 
 
 async def test_an_id_that_is_taken_leaves_the_transaction_good(app: Romancy, caller: Caller) -> None:
-    named = greet.options(instance_id="ann")
+    named = returns.options(instance_id="ann")
     first = await app.start(named, "ann")
-    assert await first.result(timeout=60) == "hello ann"
+    assert await first.result(timeout=60) == "ann"
     await caller.begin()
     await caller.write("ann")
 
     same = await app.start(named, "ann", session=caller.connection)
     with pytest.raises(InstanceConflictError, match="another input"):
         await app.start(named, "bob", session=caller.connection)
-    with pytest.raises(InstanceConflictError, match="of greet"):
-        await app.start(wait_for_payment.options(instance_id="ann"), session=caller.connection)
+    with pytest.raises(InstanceConflictError, match="of returns"):
+        await app.start(waits.options(instance_id="ann"), "paid", session=caller.connection)
     await caller.commit()
 
-    assert await same.result(timeout=60) == "hello ann"
+    assert await same.result(timeout=60) == "ann"
     assert await caller.names() == ["ann"]
 
 
 async def test_ids_that_are_taken_among_several_starts_in_one_transaction(app: Romancy, caller: Caller) -> None:
-    await app.run(greet.options(instance_id="ann"), "ann")
-    calls = [greet.options(instance_id=name).bind("x") for name in ("bob", "ann", "cid")]
+    await app.run(returns.options(instance_id="ann"), "ann")
+    calls = [returns.options(instance_id=name).bind("x") for name in ("bob", "ann", "cid")]
     await caller.begin()
     with pytest.raises(InstanceConflictError) as told:
         await app.start_many(calls, session=caller.connection)
     await caller.commit()
 
     assert (told.value.conflicts, told.value.started) == (("ann",), ("bob", "cid"))
-    assert [await app.handle(name, greet).result(timeout=60) for name in told.value.started] == ["hello x", "hello x"]
+    assert [await app.handle(name, returns).result(timeout=60) for name in told.value.started] == ["x", "x"]
 
 
 async def test_an_id_twice_in_one_transaction(app: Romancy, caller: Caller) -> None:
-    named = greet.options(instance_id="ann")
+    named = returns.options(instance_id="ann")
     await caller.begin()
     handle = await app.start(named, "ann", session=caller.connection)
     with pytest.raises(InstanceConflictError, match="this very transaction"):
         await app.start(named, "ann", session=caller.connection)
     await caller.commit()
 
-    assert await handle.result(timeout=60) == "hello ann"
+    assert await handle.result(timeout=60) == "ann"
 
 
 async def test_a_signal_that_cannot_arrive_leaves_the_transaction_good(app: Romancy, caller: Caller) -> None:
-    ended = await app.start(greet, "ann")
+    ended = await app.start(returns, "ann")
     await ended.result(timeout=60)
     await caller.begin()
     await caller.write("ann")
@@ -208,12 +199,12 @@ async def test_an_open_transaction_holds_up_no_workflow(app: Romancy, caller: Ca
     """A5: where the database locks rows, only the caller's own are locked (a SQLite file has one writer)."""
     if store.capabilities.embedded:
         pytest.skip("capability: one writer")
-    waiting = await app.start(wait_for_payment)
+    waiting = await app.start(waits, "paid")
     await caller.begin()
     await waiting.signal(PAID, 1, session=caller.connection)
-    await app.start(greet, "ann", session=caller.connection)
+    await app.start(returns, "ann", session=caller.connection)
 
-    assert await app.run(greet, "bob") == "hello bob"
+    assert await app.run(returns, "bob") == "bob"
     await waiting.signal(PAID, 2)
     assert await waiting.result(timeout=60) == 2
     await caller.roll_back()
@@ -221,12 +212,12 @@ async def test_an_open_transaction_holds_up_no_workflow(app: Romancy, caller: Ca
 
 async def test_an_activity_starts_signals_and_publishes_exactly_once(app: Romancy, store: Store) -> None:
     apps[:] = [app]
-    payment = await app.start(wait_for_payment.options(instance_id="payment"))
+    payment = await app.start(waits.options(instance_id="payment"), "paid")
 
     await app.run(calls_invite, "ann")
 
     assert await payment.result(timeout=60) == 3
-    assert await app.handle("ann-3", greet).result(timeout=60) == "hello ann"
+    assert await app.handle("ann-3", returns).result(timeout=60) == "ann"
     assert await app.get_instance("ann-1") is None
     assert await app.get_instance("ann-2") is None
     assert await published(store) == [{"name": "invited", "data": {"name": "ann", "attempt": 3}, "key": None}]
@@ -234,37 +225,37 @@ async def test_an_activity_starts_signals_and_publishes_exactly_once(app: Romanc
 
 @pytest.mark.parametrize("thing", ["a connection", 42, object()], ids=["str", "int", "object"])
 async def test_what_is_no_connection_is_refused(app: Romancy, store: Store, thing: object) -> None:
-    waiting = await app.start(wait_for_payment)
+    waiting = await app.start(waits, "paid")
     with pytest.raises(UsageError, match="session= takes"):
-        await app.start(greet, "ann", session=thing)
+        await app.start(returns, "ann", session=thing)
     with pytest.raises(UsageError, match="session= takes"):
         await waiting.signal(PAID, 1, session=thing)
     with pytest.raises(UsageError, match="session= takes"):
         await app.publish("greeted", "ann", session=thing)
 
-    assert [instance.workflow_name for instance in (await app.list_instances()).instances] == ["wait_for_payment"]
+    assert [instance.workflow_name for instance in (await app.list_instances()).instances] == ["waits"]
     assert await published(store) == []
 
 
 async def test_a_connection_in_no_transaction_is_refused(app: Romancy, caller: Caller) -> None:
-    waiting = await app.start(wait_for_payment)
+    waiting = await app.start(waits, "paid")
     with pytest.raises(UsageError, match="transaction"):
-        await app.start(greet, "ann", session=caller.connection)
+        await app.start(returns, "ann", session=caller.connection)
     with pytest.raises(UsageError, match="transaction"):
         await waiting.signal(PAID, 1, session=caller.connection)
 
-    assert [instance.workflow_name for instance in (await app.list_instances()).instances] == ["wait_for_payment"]
+    assert [instance.workflow_name for instance in (await app.list_instances()).instances] == ["waits"]
 
 
 async def test_a_connection_that_is_closed_is_refused(app: Romancy, caller: Caller) -> None:
     """The error is not that of an unavailable database, for which a caller would wait."""
-    waiting = await app.start(wait_for_payment)
+    waiting = await app.start(waits, "paid")
     await caller.begin()
     await caller.roll_back()
     await caller.close()
 
     with pytest.raises(UsageError, match="cannot be used here"):
-        await app.start(greet, "ann", session=caller.connection)
+        await app.start(returns, "ann", session=caller.connection)
     with pytest.raises(UsageError, match="cannot be used here"):
         await waiting.signal(PAID, 1, session=caller.connection)
     with pytest.raises(UsageError, match="cannot be used here"):
@@ -278,7 +269,7 @@ async def test_a_connection_to_another_place_is_refused(app: Romancy, caller: Ca
         pytest.skip("capability: tables are named with their database or schema")
 
     with pytest.raises(UsageError, match="to another database"):
-        await app.start(greet, "ann", session=other)
+        await app.start(returns, "ann", session=other)
     assert (await app.list_instances()).instances == []
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import Romancy, UsageError, WorkflowContext, workflow
+from romancy import Romancy, UsageError
 from romancy.storage.records import Host, Worker
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ ELDER = Worker(token="elder", worker_id="the-one", lease=60_000_000, host=ELSEWH
 LEASE = 1.5
 
 
-@workflow
-async def after_late_beat(ctx: WorkflowContext, number: int) -> int:
-    return number
-
-
 async def _beats(store: Store) -> int:
     """Return how often the newcomer's heart has beaten."""
     census = await store.rooms.reading.census()
@@ -34,7 +30,7 @@ async def _beats(store: Store) -> int:
 async def test_the_last_heartbeat_of_a_dead_worker_makes_no_rival(store: Store, storage_url: str) -> None:
     """The newcomer has registered before the database carries it out."""
     await store.heartbeat(ELDER)
-    async with Romancy(storage_url, workflows=[after_late_beat], worker_id="the-one", lease=LEASE) as newcomer:
+    async with Romancy(storage_url, workflows=[returns], worker_id="the-one", lease=LEASE) as newcomer:
         await store.heartbeat(ELDER)
         before = await _beats(store)
 
@@ -42,7 +38,7 @@ async def test_the_last_heartbeat_of_a_dead_worker_makes_no_rival(store: Store, 
             return await _beats(store) > before + 1
 
         await until(has_looked_again)
-        handle = await newcomer.start(after_late_beat, 1)
+        handle = await newcomer.start(returns, 1)
         assert 1 == await handle.result(timeout=60)
 
 
@@ -54,7 +50,7 @@ async def test_a_living_worker_of_that_name_is_a_rival(store: Store, storage_url
         census = await store.rooms.reading.census()
         return all(peer.dead for peer in census.workers if peer.worker_id == "the-one" and peer.token != "elder")
 
-    async with Romancy(storage_url, workflows=[after_late_beat], worker_id="the-one", lease=LEASE) as newcomer:
+    async with Romancy(storage_url, workflows=[returns], worker_id="the-one", lease=LEASE) as newcomer:
         await until(elder_beats_too)
         with pytest.raises(UsageError, match="a worker with the id 'the-one' is already at work"):
             await newcomer.serve()

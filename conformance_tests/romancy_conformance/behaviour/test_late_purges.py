@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy import RetryPolicy, Romancy, Status, WorkflowFailedError, activity
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.changing import changed
 
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 LONG = 60.0
-
-
-@workflow
-async def purged_line(ctx: WorkflowContext, number: int) -> int:
-    return number
-
-
-@workflow
-async def purged_wait(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
 
 
 @activity(retry=RetryPolicy.none())
@@ -69,7 +60,7 @@ class LatePurges(WrappedStore):
 
 
 async def run(app: Romancy, instance_id: str, number: int) -> None:
-    handle = await app.start(purged_line.options(instance_id=instance_id), number)
+    handle = await app.start(returns.options(instance_id=instance_id), number)
     assert number == await handle.result(timeout=LONG)
 
 
@@ -107,14 +98,14 @@ async def test_a_late_purge_leaves_the_next_life(
 
     assert 1 == await store.carry_out()
     assert ["nobody", "one"] == sorted([one.instance_id async for one in app.iter_instances()])
-    assert 2 == await app.handle("one", purged_line).result(timeout=LONG)
+    assert 2 == await app.handle("one", returns).result(timeout=LONG)
 
 
 async def test_a_late_purge_leaves_what_has_ended_since(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     app = await open_app()
     late, store = await late_app(open_app, monkeypatch)
     await run(app, "ended", 1)
-    await app.start(purged_wait.options(instance_id="open"))
+    await app.start(waits.options(instance_id="open"))
     store.delays = True
     with pytest.raises(StorageUnavailableError):
         await late.purge("ended", "open")
@@ -151,4 +142,4 @@ async def test_what_was_held_is_not_purged_in_its_next_life(open_app: Open, monk
     store.meanwhile.append(lambda: run_anew(app, "one", 2))
 
     assert 0 == await late.purge("one")
-    assert 2 == await app.handle("one", purged_line).result(timeout=LONG)
+    assert 2 == await app.handle("one", returns).result(timeout=LONG)

@@ -28,6 +28,7 @@ from romancy.hooks import ActivityEnded, Happening, Hook
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.ledger import Ledger
@@ -234,11 +235,6 @@ async def sends_before_the_gate(ctx: WorkflowContext, to: str) -> None:
     await at_the_gate(0)
 
 
-@workflow
-async def receives(ctx: WorkflowContext, key: str) -> int:
-    return (await ctx.wait_event("done", model=int, key=key)).data
-
-
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("what", [then_a_step, then_a_session, then_a_child, then_a_step_beside])
 async def test_results_are_in_the_log_before_anything_else_begins(app: Romancy, what: Any) -> None:
@@ -277,7 +273,7 @@ async def test_they_do_not_wait_for_long(app: Romancy) -> None:
 
 @pytest.mark.usefixtures("patient")
 async def test_a_lazy_activity_that_sends_is_committed_at_once(app: Romancy) -> None:
-    receiver = await app.start(receives, "k")
+    receiver = await app.start(waits, "done", "k")
     sender = await app.start(sends_before_the_gate, "k")
 
     assert 7 == await receiver.result(timeout=LONG)

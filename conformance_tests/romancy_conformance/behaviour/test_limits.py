@@ -313,13 +313,11 @@ def copies(parts: int) -> list[int]:
     return [context.attempt, first]
 
 
-@workflow
-async def copying(ctx: WorkflowContext) -> list[int]:
-    return await copies(4)
+calls_copies = calling(copies)
 
 
 async def test_the_next_attempt_knows_what_the_last_heartbeat_told(app: Romancy, gate: Gate) -> None:
-    assert await app.run(copying) == [2, 3]
+    assert await app.run(calls_copies, 4) == [2, 3]
     assert gate.said == [f"copied {part}" for part in range(4)]
 
 

@@ -58,6 +58,9 @@ async def reserve(what: str) -> str:
     return what
 
 
+calls_reserve = calling(reserve)
+
+
 @activity(retry=RetryPolicy.none())
 async def hangs() -> None:
     await asyncio.Event().wait()
@@ -74,11 +77,6 @@ async def limited_wait(ctx: WorkflowContext, what: str = "a") -> str:
 async def limited_work(ctx: WorkflowContext) -> None:
     await reserve("w")
     await hangs()
-
-
-@workflow
-async def limited_quick(ctx: WorkflowContext) -> str:
-    return await reserve("q")
 
 
 @workflow
@@ -139,10 +137,10 @@ async def test_an_activity_at_work_is_stopped(app: Romancy) -> None:
 
 
 async def test_an_instance_that_ends_in_time_is_left_alone(app: Romancy) -> None:
-    handle = await app.start(limited_quick.options(timeout=SOON))
+    handle = await app.start(calls_reserve.options(timeout=SOON), "q")
     assert await handle.result(timeout=60) == "q"
     before = await handle.history()
-    assert await app.run(limited_quick.options(timeout=3600)) == "q"
+    assert await app.run(calls_reserve.options(timeout=3600), "q") == "q"
     with pytest.raises(WorkflowTimeoutError):  # the limit of the first is over, too
         await app.run(limited_wait.options(timeout=SOON))
     assert before == await handle.history()
@@ -162,7 +160,7 @@ async def test_all_runs_of_an_instance_share_the_limit(app: Romancy) -> None:
 async def test_a_limit_counts_from_when_the_body_begins(app: Romancy, open_app: Open) -> None:
     """Neither a delay nor the time without a worker counts."""
     client = await open_app(worker=False)
-    handle = await client.start(limited_quick.options(timeout=SOON, delay=3 * SOON))
+    handle = await client.start(calls_reserve.options(timeout=SOON, delay=3 * SOON), "q")
     assert await handle.result(timeout=60) == "q"
 
 
@@ -235,7 +233,7 @@ async def test_what_is_no_limit_is_refused(app: Romancy) -> None:
     wrong: list[Any] = [0, -1, "soon", float("nan"), float("inf"), True]
     for timeout in wrong:
         with pytest.raises((UsageError, TypeError, ValueError), match="timeout"):
-            limited_quick.options(timeout=timeout)
+            calls_reserve.options(timeout=timeout)
 
 
 async def test_why_names_the_limit(app: Romancy) -> None:
@@ -253,9 +251,7 @@ def books_on_a_thread(what: str) -> str:
     return what
 
 
-@workflow
-async def limited_thread(ctx: WorkflowContext) -> None:
-    await books_on_a_thread("thread")
+calls_books_on_a_thread = calling(books_on_a_thread)
 
 
 @workflow
@@ -288,7 +284,7 @@ async def limited_that_breaks(ctx: WorkflowContext) -> None:
 async def test_what_a_thread_did_meanwhile_is_undone(app: Romancy) -> None:
     begun.clear()
     may_end.clear()
-    handle = await app.start(limited_thread.options(timeout=SOON))
+    handle = await app.start(calls_books_on_a_thread.options(timeout=SOON), "thread")
     assert await asyncio.to_thread(begun.wait, 60)
     await status_is(app, handle.instance_id, Status.CANCELLING)
     may_end.set()

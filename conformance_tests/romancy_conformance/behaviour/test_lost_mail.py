@@ -9,6 +9,7 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.planting import Planting
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -46,11 +47,6 @@ async def lost_wait(ctx: WorkflowContext, name: str) -> str:
     return str(word)
 
 
-@workflow
-async def lost_beside(ctx: WorkflowContext) -> None:
-    """Does nothing."""
-
-
 async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> str:
     """Start an instance whose worker has read messages that the database has lost."""
     instance_id = "i"
@@ -60,7 +56,7 @@ async def with_lost_mail(app: Romancy, url: str, wf: Workflow[[str], str]) -> st
         await app.signal(instance_id, "unasked", number)
     live = vars(app)["_access"].worker.driver.live
     await until(lambda: live[instance_id].signals == MESSAGES)
-    async with Planting(url, lost_beside) as planting:
+    async with Planting(url, returns) as planting:
         await planting.gone("inbox", instance_id)
         await planting.row(instance_id, signals=0, seen=0)
     return instance_id
@@ -88,7 +84,7 @@ async def test_an_instance_rests_though_it_had_read_more_mail_than_there_is(app:
 
     gates[instance_id].set()
     await status_is(app, instance_id, Status.WAITING)
-    async with Planting(storage_url, lost_beside) as planting, asyncio.timeout(20):
+    async with Planting(storage_url, returns) as planting, asyncio.timeout(20):
         while True:
             row = await planting.store.read(instance_id, limit=0)
             assert row is not None

@@ -8,6 +8,7 @@ import pytest
 
 from romancy import Romancy, UsageError, WorkflowContext, WorkflowFailedError, workflow
 from romancy.status import Status
+from romancy_conformance.behaviour.cast import fails, waits
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -17,54 +18,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@workflow(name="order_stock")
-async def small(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow(name="Order_Stock")
-async def large(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow(name="orders")
-async def plural(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow(name="order")
-async def order(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow(name="reorder_stock")
-async def reorder_stock(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow(name="order_archive")
-async def order_archive(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow(name="odd")
-async def odd(ctx: WorkflowContext) -> Any:
+async def breaks(ctx: WorkflowContext) -> object:
+    """What it returns cannot be stored, so it is stuck."""
     return object()
 
 
-@workflow(name="odd_ones")
-async def odd_ones(ctx: WorkflowContext) -> Any:
-    return object()
-
-
-@workflow(name="pay")
-async def pay(ctx: WorkflowContext) -> None:
-    raise ValueError("no")
-
-
-@workflow(name="pay_back")
-async def pay_back(ctx: WorkflowContext) -> None:
-    raise ValueError("no")
+small, large, plural, order, reorder_stock, order_archive = (
+    workflow(name=name)(waits.fn)
+    for name in ("order_stock", "Order_Stock", "orders", "order", "reorder_stock", "order_archive")
+)
+odd, odd_ones = (workflow(name=name)(breaks) for name in ("odd", "odd_ones"))
+pay, pay_back = (workflow(name=name)(fails.fn) for name in ("pay", "pay_back"))
 
 
 async def started(app: Romancy) -> None:

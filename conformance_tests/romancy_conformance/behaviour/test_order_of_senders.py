@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy import Romancy, Status
+from romancy_conformance.behaviour.cast import hears
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -20,15 +21,10 @@ pytestmark = pytest.mark.anyio
 _COUNT = 12
 
 
-@workflow
-async def in_order(ctx: WorkflowContext, count: int) -> list[int]:
-    return [(await ctx.wait_event("next", model=int)).data for _ in range(count)]
-
-
 async def test_signals_of_apps_by_turns(open_app: Open, storage_url: str, workflows: Known) -> None:
     """As with repeated calls of `romancy signal`: each sender is a process of its own."""
     async with Romancy(storage_url, workflows=workflows) as app:
-        await app.start(in_order.options(instance_id="in order"), _COUNT)
+        await app.start(hears.options(instance_id="in order"), "next", _COUNT)
         await status_is(app, "in order", Status.WAITING)
     senders = [await open_app(worker=False) for _ in range(4)]
     for number in range(_COUNT):
@@ -36,4 +32,4 @@ async def test_signals_of_apps_by_turns(open_app: Open, storage_url: str, workfl
 
     app = await open_app()
 
-    assert list(range(_COUNT)) == await app.handle("in order", in_order).result(timeout=60)
+    assert list(range(_COUNT)) == await app.handle("in order", hears).result(timeout=60)

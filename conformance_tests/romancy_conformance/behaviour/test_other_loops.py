@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import RetryPolicy, Romancy, Status, WorkflowContext, activity, workflow
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -44,12 +45,6 @@ async def chained(ctx: WorkflowContext, number: int) -> int:
     return tripled + doubled
 
 
-@workflow
-async def patient(ctx: WorkflowContext) -> str:
-    event = await ctx.wait_event("go")
-    return str(event.data)
-
-
 async def test_the_loop_of_these_tests_is_uvloops(app: Romancy) -> None:
     assert "uvloop" in type(asyncio.get_running_loop()).__module__
     assert await app.run(chained, 1) == 5
@@ -59,7 +54,7 @@ async def test_workers_side_by_side_share_the_work(app: Romancy, open_app: Open)
     other = await open_app()
     handles = await app.start_many([chained.bind(number) for number in range(MANY)])
     assert [await handle.result(timeout=60) for handle in handles] == [5 * number for number in range(MANY)]
-    waiting = await other.start(patient)
+    waiting = await other.start(waits)
     await status_is(other, waiting.instance_id, Status.WAITING)
     await app.signal(waiting.instance_id, "go", "gone")
     assert await waiting.result(timeout=60) == "gone"

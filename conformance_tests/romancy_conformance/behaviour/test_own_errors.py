@@ -23,6 +23,7 @@ from romancy import (
     compensation,
     workflow,
 )
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ MADE: dict[str, Callable[[], Exception]] = {
 @activity(retry=RetryPolicy.fixed(2, 0.0), raises=[DeclaredError])
 async def charge(kind: str) -> None:
     raise error_of(kind)
+
+
+calls_charge = calling(charge)
 
 
 @activity(retry=ONCE)
@@ -213,14 +217,9 @@ async def test_it_is_a_retry_exhausted_error_as_well(app: Romancy) -> None:
     ]
 
 
-@workflow
-async def fails_as_itself(ctx: WorkflowContext) -> None:
-    await charge("refused")
-
-
 async def test_uncaught_it_is_what_the_instance_failed_with(app: Romancy) -> None:
     with pytest.raises(WorkflowFailedError, match="card 42 was refused") as failed:
-        await app.run(fails_as_itself)
+        await app.run(calls_charge, "refused")
     assert failed.value.error_type == f"{__name__}.CardRefusedError"
     assert "failed after 2 attempt(s)" in failed.value.trace
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy import RetryPolicy, Romancy, Status, WorkflowFailedError, activity
 from romancy.managing import instances
 from romancy.managing.bulk import found_to_act_on
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.changing import changed
 
@@ -75,17 +76,12 @@ async def test_what_was_retried_meanwhile_is_left_alone(open_app: Open, monkeypa
     assert await purging.purge_many(status=Status.FAILED) == ["one"]
 
 
-@workflow
-async def found_waiting(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
 @pytest.mark.parametrize("action", ["cancel_many", "terminate_many"])
 async def test_what_was_removed_meanwhile_is_passed_over(
     open_app: Open, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    app = await open_app(worker=False, workflows=[found_waiting])
-    await app.start_many([found_waiting.options(instance_id=instance_id).bind() for instance_id in ("one", "two")])
+    app = await open_app(worker=False, workflows=[waits])
+    await app.start_many([waits.options(instance_id=instance_id).bind() for instance_id in ("one", "two")])
 
     async def and_then_remove(*where: Any, **options: Any) -> AsyncIterator[Instance]:
         found = [instance async for instance in found_to_act_on(*where, **options)]

@@ -24,7 +24,7 @@ from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery, PruneRequest
 from romancy_conformance.behaviour.calling import calling
-from romancy_conformance.behaviour.cast import act, charge, record, waits_at_a_gate
+from romancy_conformance.behaviour.cast import act, charge, record, waits_at_a_gate, works
 from romancy_conformance.behaviour.failing import fail, failed
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -294,11 +294,6 @@ class LateCancellation(WrappedStore):
         return await self._store.commit(batch, worker=worker)
 
 
-@workflow
-async def ships(ctx: WorkflowContext) -> str:
-    return await act("ship")
-
-
 async def test_a_cancellation_that_came_just_before_a_run_failed_is_not_for_its_retry(
     monkeypatch: pytest.MonkeyPatch, open_app: Open
 ) -> None:
@@ -306,7 +301,7 @@ async def test_a_cancellation_that_came_just_before_a_run_failed_is_not_for_its_
     wrap_stores(monkeypatch, LateCancellation)
     app = await open_app()
     record.broken.add("ship")
-    handle = await app.start(ships)
+    handle = await app.start(works, "ship")
     with pytest.raises(WorkflowCancelledError):
         await handle.result(timeout=60)
     record.broken.clear()

@@ -26,6 +26,7 @@ from romancy import (
 )
 from romancy.core import ActivityScheduled
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -118,11 +119,6 @@ async def at_once(ctx: WorkflowContext) -> str:
 
 
 @workflow
-async def nothing(ctx: WorkflowContext) -> str:
-    return "at once"
-
-
-@workflow
 async def tells_the_time(ctx: WorkflowContext) -> float:
     return ctx.now().timestamp()
 
@@ -143,7 +139,7 @@ async def test_a_typed_input_and_a_typed_result(app: Romancy) -> None:
 
 
 async def test_a_workflow_without_activities(app: Romancy) -> None:
-    assert await app.run(nothing) == "at once"
+    assert await app.run(returns, "at once") == "at once"
 
 
 async def test_failed_attempts_are_tried_again_and_recorded(app: Romancy) -> None:
@@ -210,13 +206,13 @@ async def test_an_id_of_ones_own_starts_once(app: Romancy) -> None:
     with pytest.raises(InstanceConflictError, match="another input"):
         await app.start(order.options(instance_id="order-1"), Order("book", 3))
     with pytest.raises(InstanceConflictError, match="of order"):
-        await app.start(nothing.options(instance_id="order-1"))
+        await app.start(returns.options(instance_id="order-1"), "at once")
 
 
 async def test_ids_that_nobody_chose_sort_by_the_time_of_their_start(app: Romancy) -> None:
     ids: list[str] = []
     for _ in range(4):
-        ids.append((await app.start(nothing)).instance_id)
+        ids.append((await app.start(returns, "at once")).instance_id)
         await asyncio.sleep(0.002)  # into another millisecond
 
     assert sorted(ids) == ids
@@ -273,7 +269,7 @@ async def test_asking_for_what_is_not_there(app: Romancy) -> None:
 
 
 async def test_a_result_that_is_not_there_yet(app: Romancy) -> None:
-    handle = await app.start(nothing.options(delay=60))
+    handle = await app.start(returns.options(delay=60), "at once")
 
     with pytest.raises(TimeoutError):
         await handle.result(timeout=0.05)
@@ -289,11 +285,11 @@ async def test_a_wrong_input_is_refused_before_anything_is_written(app: Romancy)
 
 
 async def test_an_app_is_used_while_it_is_open(storage_url: str) -> None:
-    app = Romancy(storage_url, workflows=[nothing])
+    app = Romancy(storage_url, workflows=[returns])
     with pytest.raises(UsageError, match="not open"):
-        await app.start(nothing)
+        await app.start(returns, "at once")
     async with app:
-        await app.run(nothing)
+        await app.run(returns, "at once")
     with pytest.raises(UsageError, match="not open"):
         await app.get_instance("x")
 

@@ -28,6 +28,7 @@ from romancy.core import WorkflowStarted
 from romancy.starting.checks import IfExists
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import hears
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.lives import keys, life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -55,11 +56,6 @@ async def anew_notes(what: str) -> str:
 
 
 calls_anew_notes = calling(anew_notes)
-
-
-@workflow
-async def anew_listens(ctx: WorkflowContext, count: int) -> list[str]:
-    return [(await ctx.wait_event(Said)).data for _ in range(count)]
 
 
 @activity
@@ -178,14 +174,14 @@ async def test_a_later_handle_waits_for_a_child_under_the_id(app: Romancy, open_
 
 @pytest.mark.parametrize("if_exists", RESTARTS)
 async def test_what_is_open_or_of_another_workflow_stays(app: Romancy, if_exists: IfExists) -> None:
-    listens = anew_listens.options(instance_id="ann")
-    handle = await app.start(listens, 1)
-    assert handle.instance_id == (await app.start(listens, 1, if_exists=if_exists)).instance_id
+    listens = hears.options(instance_id="ann")
+    handle = await app.start(listens, "said", 1)
+    assert handle.instance_id == (await app.start(listens, "said", 1, if_exists=if_exists)).instance_id
     with pytest.raises(InstanceConflictError, match="with another input"):
-        await app.start(listens, 2, if_exists=if_exists)
+        await app.start(listens, "said", 2, if_exists=if_exists)
     await handle.cancel()
     await status_is(app, "ann", Status.CANCELLED)
-    with pytest.raises(InstanceConflictError, match="of anew_listens"):
+    with pytest.raises(InstanceConflictError, match="of hears"):
         await app.start(ann, "new", if_exists=if_exists)
     assert Status.CANCELLED is await handle.status()
 
@@ -309,12 +305,12 @@ async def _is_over(app: Romancy) -> bool:
 
 
 async def test_a_new_life_has_no_mail_of_the_old_one_and_remembers_no_ids(app: Romancy) -> None:
-    listens = anew_listens.options(instance_id="ear")
-    old = await app.start(listens, 1)
+    listens = hears.options(instance_id="ear")
+    old = await app.start(listens, "said", 1)
     await old.signal(Said, "a", id="1")
     await old.result(timeout=SOON)
 
-    new = await app.start(listens, 2, if_exists="restart_ended")
+    new = await app.start(listens, "said", 2, if_exists="restart_ended")
     await new.signal(Said, "b", id="1")
     await new.signal(Said, "b again", id="1")
     await new.signal(Said, "c", id="2")
@@ -324,7 +320,7 @@ async def test_a_new_life_has_no_mail_of_the_old_one_and_remembers_no_ids(app: R
 
 async def test_a_signal_that_starts_anew(app: Romancy, open_app: Open) -> None:
     front = await open_app(worker=False)
-    listens = anew_listens.options(instance_id="ear").bind(1)
+    listens = hears.options(instance_id="ear").bind("said", 1)
     assert ["a"] == await (await front.signal_with_start(listens, Said, "a", id="1")).result(timeout=SOON)
     with pytest.raises(InstanceEndedError):
         await front.signal_with_start(listens, Said, "b", id="2", if_exists="restart_failed")

@@ -20,6 +20,7 @@ from romancy import (
 )
 from romancy.sync import SyncRomancy
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.lives import nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -46,11 +47,6 @@ async def at_says(ctx: WorkflowContext, text: str = "") -> str:
 
 
 @workflow
-async def at_hears(ctx: WorkflowContext) -> str:
-    return str((await ctx.wait_event("word")).data)
-
-
-@workflow
 async def at_parent(ctx: WorkflowContext, moment: datetime) -> str:
     return await at_says.options(instance_id="child", at=moment)("from the parent")
 
@@ -69,7 +65,7 @@ async def at_fails_once() -> None:
 
 @workflow
 async def at_parent_that_is_retried(ctx: WorkflowContext) -> str:
-    child = await ctx.start(at_hears.options(at=ctx.now() + timedelta(days=1)))
+    child = await ctx.start(waits.options(at=ctx.now() + timedelta(days=1)), "word")
     await at_fails_once()
     return child.instance_id
 
@@ -94,7 +90,7 @@ async def by_name(app: Romancy, moment: datetime) -> str:
 
 
 async def by_signal(app: Romancy, moment: datetime) -> str:
-    call = at_hears.options(instance_id="signalled", at=moment).bind()
+    call = waits.options(instance_id="signalled", at=moment).bind("word")
     return (await app.signal_with_start(call, "word", "x")).instance_id
 
 
@@ -172,7 +168,7 @@ async def test_a_signal_that_starts_ends_the_wait(app: Romancy) -> None:
 
 
 async def test_a_signal_and_a_cancellation_end_the_wait(app: Romancy) -> None:
-    heard, cancelled = [await app.start(at_hears.options(at=FAR)) for _ in range(2)]
+    heard, cancelled = [await app.start(waits.options(at=FAR), "word") for _ in range(2)]
     await heard.signal("word", "early")
     await cancelled.cancel()
 

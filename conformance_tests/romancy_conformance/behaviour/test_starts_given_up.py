@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import OutcomeUnknownError, StorageUnavailableError, WorkflowContext, workflow
+from romancy import OutcomeUnknownError, StorageUnavailableError
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
-
-
-@workflow
-async def given_up(ctx: WorkflowContext) -> str:
-    return "done"
 
 
 class Away(WrappedStore):
@@ -54,11 +50,11 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[Away]:
 
 
 async def _start(app: Romancy, how: str) -> None:
-    calls = [given_up.options(instance_id=f"gone-{number}") for number in range(2 if how == "start_many" else 1)]
+    calls = [returns.options(instance_id=f"gone-{number}") for number in range(2 if how == "start_many" else 1)]
     if how == "start_many":
-        await app.start_many([call.bind() for call in calls])
+        await app.start_many([call.bind("done") for call in calls])
     else:
-        await app.start(calls[0])
+        await app.start(calls[0], "done")
 
 
 async def _give_up_while_it_is_tried(app: Romancy, store: Away, how: str, error: Callable[[str], Exception]) -> None:
@@ -80,7 +76,7 @@ async def test_one_that_was_being_tried_and_wrote_nothing_never_happens(
     store = stores[-1]
     await _give_up_while_it_is_tried(app, store, how, StorageUnavailableError)
     store.trying.clear()
-    beside = asyncio.create_task(app.start(given_up.options(instance_id="beside")))
+    beside = asyncio.create_task(app.start(returns.options(instance_id="beside"), "done"))
     await store.trying.wait()  # the writer has come back to the database with what is left
     store.error = None
     await beside
@@ -98,4 +94,4 @@ async def test_one_that_may_have_been_sent_is_found_by_its_id(
     if not works:
         await open_app()
     await until(lambda: app.get_instance("gone-0"))
-    assert await app.handle("gone-0", given_up).result(timeout=60) == "done"
+    assert await app.handle("gone-0", returns).result(timeout=60) == "done"

@@ -21,6 +21,7 @@ from romancy import (
 )
 from romancy.serialization import PayloadContext
 from romancy.status import Status
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -88,12 +89,7 @@ async def passes(ctx: WorkflowContext, text: str) -> str:
     """Receives a large input, passes it to an activity and a child, and returns it."""
     await ctx.report(text)
     assert await measures(text) == len(text)
-    assert await repeats(text) == text
-    return text
-
-
-@workflow
-async def repeats(ctx: WorkflowContext, text: str) -> str:
+    assert await returns(text) == text
     return text
 
 
@@ -176,16 +172,16 @@ async def test_signals_and_messages_may(open_app: Open) -> None:
 async def test_a_value_that_a_codec_makes_larger_is_refused(open_app: Open) -> None:
     """The codecs of an app count, not what a value has before them."""
     app = await open_app(codecs=[Doubling()])
-    with pytest.raises(PayloadTooLargeError, match=r"input of workflow repeats: 4,\d+,\d+ bytes as stored, at most"):
-        await app.start(repeats, "x" * SMALL_FOR_ONE)
-    assert "x" * 600_000 == await app.run(repeats, "x" * 600_000)
+    with pytest.raises(PayloadTooLargeError, match=r"input of workflow returns: 4,\d+,\d+ bytes as stored, at most"):
+        await app.start(returns, "x" * SMALL_FOR_ONE)
+    assert "x" * 600_000 == await app.run(returns, "x" * 600_000)
 
 
 async def test_what_does_not_become_smaller_is_refused_as_before(open_app: Open) -> None:
     app = await open_app(codecs=[ZlibCodec()])
 
-    with pytest.raises(PayloadTooLargeError, match=r"input of workflow repeats: \d,\d+,\d+ bytes as stored, at most"):
-        await app.start(repeats, noise(2 * MANY))
+    with pytest.raises(PayloadTooLargeError, match=r"input of workflow returns: \d,\d+,\d+ bytes as stored, at most"):
+        await app.start(returns, noise(2 * MANY))
     handle = await app.start(receives)
     with pytest.raises(PayloadTooLargeError, match="as stored"):
         await handle.signal("large", noise(2 * MANY))
@@ -224,9 +220,9 @@ async def test_two_apps_in_one_process_have_codecs_of_their_own(open_app: Open) 
     plain = await open_app()
     zipped = await open_app(codecs=[ZlibCodec()], worker=False)
 
-    handle = await zipped.start(repeats, LARGE)
+    handle = await zipped.start(returns, LARGE)
     with pytest.raises(PayloadTooLargeError, match=r"4,000,\d+ bytes, at most"):
-        await plain.start(repeats, LARGE)
+        await plain.start(returns, LARGE)
     assert await zipped.terminate(handle.instance_id)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Romancy, StorageUnavailableError, WorkflowContext, WorkflowFailedError, workflow
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 
 if TYPE_CHECKING:
@@ -22,14 +23,9 @@ MANY = 30
 
 
 @workflow
-async def till(ctx: WorkflowContext, number: int) -> int:
-    return number
-
-
-@workflow
 async def opens_tills(ctx: WorkflowContext) -> int:
     """Start all of them, and count the ids that another has."""
-    tills = [till.options(instance_id=f"till-{number}")(number) for number in range(MANY)]
+    tills = [returns.options(instance_id=f"till-{number}")(number) for number in range(MANY)]
     ends = await asyncio.gather(*tills, return_exceptions=True)
     return sum(isinstance(end, WorkflowFailedError) for end in ends)
 
@@ -53,8 +49,8 @@ async def test_many_ids_that_are_taken_are_found_although_some_reads_fail(
     open_app: Open, storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found before a failure is not asked for again."""
-    front = await open_app(worker=False, workflows=[till, opens_tills])
-    await front.start_many([till.options(instance_id=f"till-{number}").bind(number) for number in range(MANY)])
+    front = await open_app(worker=False, workflows=[returns, opens_tills])
+    await front.start_many([returns.options(instance_id=f"till-{number}").bind(number) for number in range(MANY)])
     wrap_stores(monkeypatch, Shaky)
 
     async with Romancy(storage_url, workflows=[opens_tills]) as app:

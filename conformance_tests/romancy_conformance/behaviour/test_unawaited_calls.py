@@ -18,6 +18,8 @@ from romancy import (
     workflow,
 )
 from romancy.engine import creation
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ async def take(item: str) -> str:
     return item
 
 
+calls_take = calling(take)
+
+
 @workflow
 async def forgets(ctx: WorkflowContext) -> str:
     await take("desk")
@@ -52,15 +57,10 @@ async def forgets(ctx: WorkflowContext) -> str:
 @workflow
 async def forgets_nothing(ctx: WorkflowContext) -> list[str]:
     call = take("desk")
-    left = await ctx.start(takes_one)
+    left = await ctx.start(calls_take, "one")
     task = asyncio.create_task(take("lamp"))
     await ctx.wait_event("go")
     return [await call, await task, left.instance_id and "left"]
-
-
-@workflow
-async def takes_one(ctx: WorkflowContext) -> str:
-    return await take("one")
 
 
 @workflow
@@ -70,7 +70,7 @@ async def leaves_a_task(ctx: WorkflowContext, what: str) -> bool:
         if what == "activity":
             await take("held")
         elif what == "child":
-            await waits_for_ever.options(instance_id=f"{ctx.instance_id}-child")()
+            await waits.options(instance_id=f"{ctx.instance_id}-child")()
         elif what == "sleep":
             await ctx.sleep(3600)
         elif what == "event":
@@ -95,11 +95,6 @@ async def listens(ctx: WorkflowContext) -> str:
 
 
 @workflow
-async def waits_for_ever(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("never")
-
-
-@workflow
 async def forgets_to_sleep(ctx: WorkflowContext) -> str:
     ctx.sleep(5)  # type: ignore[unused-coroutine]
     return await take("desk")
@@ -107,7 +102,7 @@ async def forgets_to_sleep(ctx: WorkflowContext) -> str:
 
 LEFT = {
     "activity": r"take in task leaves_a_task\.<locals>\.notify \(test_unawaited_calls\.py, line \d+\)",
-    "child": r"waits_for_ever in task leaves_a_task\.<locals>\.notify",
+    "child": r"waits in task leaves_a_task\.<locals>\.notify",
 }
 WAITS = ("sleep", "event", "message")
 

@@ -8,6 +8,7 @@ import pytest
 
 from romancy import Romancy, Status, TerminalError, WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import sleeps, waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -24,17 +25,7 @@ async def declined() -> None:
     raise TerminalError("declined")
 
 
-@workflow
-async def untaken_order(ctx: WorkflowContext, key: str | None = None) -> Any:
-    return (await ctx.wait_event("paid", key=key)).data
-
-
 calls_declined = calling(declined)
-
-
-@workflow
-async def untaken_sleep(ctx: WorkflowContext) -> None:
-    await ctx.sleep(86_400)
 
 
 @workflow
@@ -44,7 +35,7 @@ async def untaken_change(ctx: WorkflowContext) -> None:
     await ctx.wait_event("paid")
 
 
-ALL = (untaken_order, calls_declined, untaken_sleep, untaken_change)
+ALL = (waits, calls_declined, sleeps, untaken_change)
 
 
 @pytest.fixture
@@ -67,7 +58,7 @@ async def told(app: Romancy, instance_id: str) -> str:
 
 
 async def test_a_cancel_that_no_worker_has_taken_is_told(storage_url: str, client: Romancy) -> None:
-    await waiting(storage_url, untaken_sleep.options(instance_id="c-1").bind(), "c-1")
+    await waiting(storage_url, sleeps.options(instance_id="c-1").bind(), "c-1")
 
     assert await client.cancel("c-1", reason="the customer called")
     reasons = await client.explain("c-1")
@@ -82,7 +73,7 @@ async def test_a_cancel_that_no_worker_has_taken_is_told(storage_url: str, clien
 
 async def test_a_cancel_that_was_taken_is_told_no_longer(storage_url: str, client: Romancy) -> None:
     async with Romancy(storage_url, workflows=ALL) as app:
-        handle = await app.start(untaken_sleep.options(instance_id="c-2"))
+        handle = await app.start(sleeps.options(instance_id="c-2"))
         await status_is(app, handle.instance_id, Status.WAITING)
         await handle.cancel()
         await status_is(app, handle.instance_id, Status.CANCELLED)
@@ -94,7 +85,7 @@ async def test_a_cancel_that_was_taken_is_told_no_longer(storage_url: str, clien
 
 
 async def test_a_start_that_is_cancelled_before_a_worker_began_it(storage_url: str, client: Romancy) -> None:
-    await client.start(untaken_order.options(instance_id="c-3"))
+    await client.start(waits.options(instance_id="c-3"), "paid")
     assert await client.cancel("c-3")
     await client.signal("c-3", "paid")
 
@@ -134,7 +125,7 @@ async def test_a_resume_that_no_worker_has_taken_is_told(
 
 
 async def test_an_event_that_no_worker_has_taken_is_told(storage_url: str, client: Romancy) -> None:
-    await waiting(storage_url, untaken_order.options(instance_id="e-1").bind(), "e-1")
+    await waiting(storage_url, waits.options(instance_id="e-1").bind("paid"), "e-1")
 
     await client.signal("e-1", "paid", {"secret": "4711"})
     said = await told(client, "e-1")
@@ -155,7 +146,7 @@ async def test_an_event_that_fits_no_wait_is_told(
     storage_url: str, client: Romancy, wanted: str | None, name: str, key: str | None, expected: str
 ) -> None:
     async with Romancy(storage_url, workflows=ALL) as app:
-        handle = await app.start(untaken_order.options(instance_id="m-1"), wanted)
+        handle = await app.start(waits.options(instance_id="m-1"), "paid", wanted)
         await status_is(app, handle.instance_id, Status.WAITING)
         await handle.signal(name, "Ann", key=key)
 
@@ -176,7 +167,7 @@ async def test_an_event_that_fits_no_wait_is_told(
 
 async def test_a_sleeping_instance_tells_what_it_keeps(storage_url: str, client: Romancy) -> None:
     async with Romancy(storage_url, workflows=ALL) as app:
-        handle = await app.start(untaken_sleep.options(instance_id="k-1"))
+        handle = await app.start(sleeps.options(instance_id="k-1"))
         await status_is(app, handle.instance_id, Status.WAITING)
         for _ in range(3):
             await handle.signal("later")

@@ -17,6 +17,7 @@ from romancy import (
     WorkflowUnknownError,
     workflow,
 )
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -52,12 +53,7 @@ async def vain_parent(ctx: WorkflowContext) -> str:
     return await vain_breaks.options(instance_id="child")()
 
 
-@workflow
-async def vain_patience(ctx: WorkflowContext) -> str:
-    return (await ctx.wait_event(Go)).data
-
-
-async def waits(app: Romancy, instance_id: str) -> asyncio.Task[str]:
+async def waiting_for(app: Romancy, instance_id: str) -> asyncio.Task[str]:
     """Start a caller that waits for the end of an instance, and has looked at it."""
     task = asyncio.create_task(app.handle(instance_id, vain_breaks).result())
     await until(lambda: app.watch(instance_id).waiting)
@@ -68,7 +64,7 @@ async def test_a_caller_that_waits_for_a_result_learns_that_the_instance_is_stuc
     faults.add("s-1")
     handle = await app.start(vain_breaks.options(instance_id="s-1"))
     await status_is(app, "s-1", Status.WAITING)
-    before = await waits(app, "s-1")
+    before = await waiting_for(app, "s-1")
 
     await handle.signal("go")
 
@@ -91,7 +87,7 @@ async def test_after_a_resumption_it_is_waited_for_again(app: Romancy) -> None:
 
     faults.clear()
     await handle.resume()
-    again = await waits(app, "s-2")
+    again = await waiting_for(app, "s-2")
     await handle.signal(Go, "there")
 
     assert "there at last" == await again
@@ -132,10 +128,8 @@ async def test_who_waits_where_no_worker_lives_hears_of_it(
     monkeypatch.setattr("romancy.results.listening._SAFETY_POLL", poll)
     front = await open_app(worker=False, lease=SHORT)
 
-    with pytest.raises(
-        WorkflowStuckError, match=r"no live worker has known workflow vain_patience.*romancy run"
-    ) as told:
-        await front.run(vain_patience)
+    with pytest.raises(WorkflowStuckError, match=r"no live worker has known workflow waits.*romancy run") as told:
+        await front.run(waits)
 
     assert not isinstance(told.value, UsageError)
     instance = await front.get_instance(told.value.instance_id)
@@ -147,7 +141,7 @@ async def test_an_app_that_does_not_know_the_workflow_is_named_as_the_cause(open
     other = await open_app(workflows=[vain_parent], lease=0.3)
 
     with pytest.raises(WorkflowUnknownError, match=r"workflows=\[…\]") as told:
-        await other.run(vain_patience)
+        await other.run(waits)
 
     assert isinstance(told.value, UsageError)
 
@@ -168,7 +162,7 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
         return await census()
 
     monkeypatch.setattr(store.rooms.reading, "census", counted)
-    handle = await front.start(vain_patience.options(instance_id="k-1"))
+    handle = await front.start(waits.options(instance_id="k-1"))
     await status_is(worker, "k-1", Status.WAITING)
     task = asyncio.create_task(handle.result())
 

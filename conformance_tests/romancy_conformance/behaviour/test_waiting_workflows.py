@@ -23,6 +23,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import WorkflowStarted
+from romancy_conformance.behaviour.cast import fails
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -103,14 +104,9 @@ async def family(ctx: WorkflowContext, count: int) -> list[int]:
 
 
 @workflow
-async def broken_child(ctx: WorkflowContext) -> None:
-    raise TerminalError("born broken")
-
-
-@workflow
 async def parent_of_broken(ctx: WorkflowContext) -> str:
     try:
-        await broken_child()
+        await fails()
     except WorkflowFailedError as error:
         return error.error_type.rpartition(".")[2]
     return "fine"

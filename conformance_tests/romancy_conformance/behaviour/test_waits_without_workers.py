@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import EventType, Status, WorkflowContext, workflow
+from romancy import EventType, Status
 from romancy.insight import alive
 from romancy.results import waiting
 from romancy.sync import SyncRomancy
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 Go = EventType("go", str)
-
-
-@workflow
-async def lonely(ctx: WorkflowContext) -> str:
-    return (await ctx.wait_event(Go)).data
-
-
-@workflow
-async def other_lonely(ctx: WorkflowContext) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -53,29 +45,29 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_wait_without_a_worker_says_so_once(
     open_app: Open, looks: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await open_app(worker=False, workflows=[lonely])
-    handle = await client.start(lonely)
-    waits = [asyncio.create_task(client.handle(handle.instance_id, lonely).result()) for _ in range(3)]
+    client = await open_app(worker=False, workflows=[waits])
+    handle = await client.start(waits)
+    callers = [asyncio.create_task(client.handle(handle.instance_id, waits).result()) for _ in range(3)]
     assert await asyncio.to_thread(looks.wait, 60)
     await client.signal(handle.instance_id, Go, "went")
-    await open_app(workflows=[lonely])
+    await open_app(workflows=[waits])
 
-    assert await asyncio.wait_for(asyncio.gather(*waits), 60) == ["went"] * 3
+    assert await asyncio.wait_for(asyncio.gather(*callers), 60) == ["went"] * 3
     (line,) = said(caplog)
     assert line.startswith(f"instance {handle.instance_id}: its result has been awaited for 0.001 s")
-    assert "workflow lonely; start one with `romancy run MODULE:APP`, or open this app without worker=False" in line
+    assert "workflow waits; start one with `romancy run MODULE:APP`, or open this app without worker=False" in line
 
 
 async def test_a_worker_that_does_not_know_the_workflow_is_told_what_to_do(
     open_app: Open, looks: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await open_app(worker=False, workflows=[lonely])
-    handle = await client.start(lonely)
-    worker = await open_app(workflows=[other_lonely])
+    client = await open_app(worker=False, workflows=[waits])
+    handle = await client.start(waits)
+    worker = await open_app(workflows=[returns])
     wait = asyncio.create_task(worker.handle(handle.instance_id).result())
     assert await asyncio.to_thread(looks.wait, 60)
     await client.signal(handle.instance_id, Go, "went")
-    await open_app(workflows=[lonely])
+    await open_app(workflows=[waits])
 
     assert await asyncio.wait_for(wait, 60) == "went"
     (line,) = said(caplog)
@@ -85,8 +77,8 @@ async def test_a_worker_that_does_not_know_the_workflow_is_told_what_to_do(
 async def test_nothing_is_said_if_a_worker_knows_it(
     open_app: Open, looks: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker, client = await open_app(workflows=[lonely]), await open_app(worker=False, workflows=[lonely])
-    handle = await client.start(lonely)
+    worker, client = await open_app(workflows=[waits]), await open_app(worker=False, workflows=[waits])
+    handle = await client.start(waits)
     await status_is(worker, handle.instance_id, Status.WAITING)
     wait = asyncio.create_task(handle.result())
     assert await asyncio.to_thread(looks.wait, 60)
@@ -104,16 +96,16 @@ async def test_code_without_await_is_told_too(
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     loop = asyncio.get_running_loop()
 
-    def waits() -> str:
-        with SyncRomancy(storage_url, worker=False, workflows=[lonely]) as client:
-            handle = client.start(lonely)
+    def ask() -> Any:
+        with SyncRomancy(storage_url, worker=False, workflows=[waits]) as client:
+            handle = client.start(waits)
             loop.call_soon_threadsafe(started.set_result, handle.instance_id)
             return handle.result()
 
-    wait = asyncio.create_task(asyncio.to_thread(waits))
+    wait = asyncio.create_task(asyncio.to_thread(ask))
     instance_id = await asyncio.wait_for(started, 60)
     assert await asyncio.to_thread(looks.wait, 60)
-    worker = await open_app(workflows=[lonely])
+    worker = await open_app(workflows=[waits])
     await worker.signal(instance_id, Go, "went")
 
     assert await asyncio.wait_for(wait, 60) == "went"

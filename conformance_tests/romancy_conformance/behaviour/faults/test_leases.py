@@ -14,6 +14,7 @@ from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, ac
 from romancy.core import ActivityCancelled, ActivityCompleted, Input, OwnerChanged
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -172,11 +173,6 @@ async def lasting_twice(ctx: WorkflowContext) -> None:
     await lasts()
 
 
-@workflow
-async def brief(ctx: WorkflowContext) -> None:
-    pass
-
-
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
     """The stores of the apps opened from here on."""
@@ -279,7 +275,7 @@ async def test_what_was_claimed_before_a_death_is_not_driven_after_it(
     first.gate.set()
     claims = first.claims
     while first.claims < claims + 3:
-        await front.run(brief)
+        await front.run(returns)
     assert seen == ["begun"]
 
     finish[0].set()
@@ -298,7 +294,7 @@ async def test_what_was_released_while_a_claim_was_answered_is_not_driven(
     handle = await front.start(lasting_twice)
     await until(lambda: seen == ["begun"])
     first.holds, first.fails = "claim", True
-    unseen = await front.start(brief)
+    unseen = await front.start(returns)
     await first.held.wait()  # the answer says that the first worker owns the instance
 
     finish[0].set()
@@ -310,7 +306,7 @@ async def test_what_was_released_while_a_claim_was_answered_is_not_driven(
     first.gate.set()
     claims = first.claims
     while first.claims < claims + 3:
-        await front.run(brief)
+        await front.run(returns)
     assert seen == ["begun"] * 2
 
     finish[1].set()
@@ -339,7 +335,7 @@ async def test_a_claim_passes_over_what_is_being_taken_up_for_its_trial(
     last.holds, last.fails = "", True
     claims = last.claims
     while last.claims < claims + 3:
-        await front.run(brief)
+        await front.run(returns)
     assert seen == ["begun"] * 2
     last.gate.set()
     await until(lambda: seen == ["begun"] * 3)
@@ -387,12 +383,12 @@ async def test_a_blocked_loop_keeps_its_lease(
     """Another worker waits to take over; only the heartbeat beside the blocked loop prevents that."""
     monkeypatch.setenv(LEDGER, str(tmp_path / "ledger"))
     lease = 3 * LEASE  # the machine may stand still for a while, which must not cost the lease
-    await field.worker("--lease", str(lease), "--elsewhere")
+    other = await field.worker("--lease", str(lease), "--elsewhere")
     options: dict[str, Any] = {} if second_heart else {"warn_when_blocked": None}
     async with Romancy(field.url, workflows=[faulty_line], lease=lease, **options) as app:
         handle = await app.start(faulty_line.options(instance_id="hog"), 1, 0.5)
         await field.begun(1)
-        await asyncio.sleep(LEASE)  # each knows the other by now
+        await field.acquainted([other])
         handle = await app.start(faulty_line.options(instance_id="hogged"), 1, 0.5)
         await field.begun(3)
         block_the_loop(field, 2 * lease if second_heart else 60)
