@@ -25,6 +25,7 @@ __all__ = [
     "adds_up",
     "adds_up_abreast",
     "charge",
+    "does",
     "fails",
     "hears",
     "parent",
@@ -148,6 +149,26 @@ async def sleeps(ctx: WorkflowContext, seconds: float = 86_400.0) -> None:
 async def works(ctx: WorkflowContext, what: str = "work") -> str:
     """Do one step."""
     return await act(what)
+
+
+@workflow
+async def does(ctx: WorkflowContext, steps: list[str]) -> list[Any]:
+    """Take these steps in turn: `charge …` can be undone, `gate …` stands at its gate, `wait …` is for an event.
+
+    Any other step is an act, which fails for good while the record says that it is broken.
+    """
+    done: list[Any] = []
+    for step in steps:
+        match step.split():
+            case ["charge", *_]:
+                done.append(await charge(step))
+            case ["gate", *_]:
+                done.append(await waits_at_a_gate(step))
+            case ["wait", event]:
+                done.append((await ctx.wait_event(event)).data)
+            case _:
+                done.append(await act(step))
+    return done
 
 
 @workflow

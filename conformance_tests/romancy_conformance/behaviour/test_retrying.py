@@ -24,7 +24,7 @@ from romancy.hooks import Happening, Hook, WorkflowEnded, WorkflowStarted
 from romancy.storage.backends import create_store
 from romancy.storage.records import Append, Delivered, Delivery, PruneRequest
 from romancy_conformance.behaviour.calling import calling
-from romancy_conformance.behaviour.cast import act, charge, record, waits_at_a_gate, works
+from romancy_conformance.behaviour.cast import act, charge, does, record, works
 from romancy_conformance.behaviour.failing import fail, failed
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -82,13 +82,6 @@ async def long(ctx: WorkflowContext, count: int) -> int:
 async def number(n: int) -> int:
     record.calls.append(("number", ""))
     return n
-
-
-@workflow
-async def stands_at_a_gate(ctx: WorkflowContext) -> str:
-    await act("note")
-    await act("ship")
-    return await waits_at_a_gate("gate")
 
 
 async def test_each_effect_stands_once_and_keys_say_which_is_which(app: Romancy) -> None:
@@ -251,7 +244,7 @@ async def test_what_the_run_before_asked_for_as_it_went_on_is_none_of_a_retry(ap
 
 async def test_cancelling_a_retried_run_undoes_what_it_did(app: Romancy) -> None:
     record.gates["gate"] = asyncio.Event()
-    instance_id = await failed(app, charges_at_a_gate)
+    instance_id = await failed(app, does, ["charge", "ship", "gate"])
     await app.retry(instance_id)
     await until(lambda: "gate" in record.names())
 
@@ -263,15 +256,8 @@ async def test_cancelling_a_retried_run_undoes_what_it_did(app: Romancy) -> None
     await app.retry(instance_id)
     await until(lambda: record.names().count("gate") == 2)
     record.gates["gate"].set()
-    assert await app.handle(instance_id).result(timeout=60) == "gate"
+    assert await app.handle(instance_id).result(timeout=60) == ["charge", "ship", "gate"]
     assert record.names().count("charge") == 3
-
-
-@workflow
-async def charges_at_a_gate(ctx: WorkflowContext) -> str:
-    await charge("charge")
-    await act("ship")
-    return await waits_at_a_gate("gate")
 
 
 class LateCancellation(WrappedStore):
@@ -340,7 +326,7 @@ async def test_a_retry_and_a_purge_at_once(app: Romancy) -> None:
 
 async def test_the_memory_outlives_pruning_and_its_worker(app: Romancy, open_app: Open, storage_url: str) -> None:
     record.gates["gate"] = asyncio.Event()
-    instance_id = await failed(app, stands_at_a_gate)
+    instance_id = await failed(app, does, ["note", "ship", "gate"])
     await app.retry(instance_id)
     await status_is(app, instance_id, Status.RUNNING)
     store = create_store(storage_url)
@@ -351,7 +337,7 @@ async def test_the_memory_outlives_pruning_and_its_worker(app: Romancy, open_app
         await store.close()
     record.gates["gate"].set()
 
-    assert await app.handle(instance_id).result(timeout=60) == "gate"
+    assert await app.handle(instance_id).result(timeout=60) == ["note", "ship", "gate"]
     assert record.names().count("note") == 1
 
 
