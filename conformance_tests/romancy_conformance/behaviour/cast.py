@@ -28,7 +28,6 @@ __all__ = [
     "does",
     "fails",
     "hears",
-    "parent",
     "receives",
     "record",
     "refund",
@@ -36,6 +35,7 @@ __all__ = [
     "sleeps",
     "waits",
     "waits_at_a_gate",
+    "waits_for_its_child",
     "works",
 ]
 
@@ -184,6 +184,6 @@ async def adds_up_abreast(ctx: WorkflowContext, steps: int) -> int:
 
 
 @workflow
-async def parent(ctx: WorkflowContext, child: str = "child", event: str = "go") -> Any:
+async def waits_for_its_child(ctx: WorkflowContext, child: str = "child", event: str = "go") -> Any:
     """Wait for a child of this id, which waits for one event."""
     return await waits.options(instance_id=child)(event)

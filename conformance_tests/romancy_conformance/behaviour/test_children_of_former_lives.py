@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
-from romancy_conformance.behaviour.cast import returns, waits
+from romancy_conformance.behaviour.cast import returns, waits, waits_for_its_child
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -49,11 +49,6 @@ async def leaves_it_open(ctx: WorkflowContext) -> str:
     """A completed parent leaves its children alone."""
     await ctx.start(waits.options(instance_id=f"{ctx.instance_id}-c"), "say")
     return "left"
-
-
-@workflow
-async def hears(ctx: WorkflowContext) -> Any:
-    return await waits.options(instance_id=f"{ctx.instance_id}-c")("say")
 
 
 @workflow
@@ -102,14 +97,14 @@ async def test_a_failed_child_makes_way_too(app: Romancy) -> None:
 
 
 async def test_a_cancelled_child_makes_way_too(app: Romancy) -> None:
-    handle = await app.start(hears.options(instance_id="p"))
+    handle = await app.start(waits_for_its_child.options(instance_id="p"), "p-c", "say")
     await status_is(app, "p-c", Status.WAITING)
     await app.cancel("p")
     with pytest.raises(WorkflowCancelledError):
         await handle.result(timeout=SOON)
     await status_is(app, "p-c", Status.CANCELLED)
 
-    again = await app.start(hears.options(instance_id="p"), if_exists="restart_ended")
+    again = await app.start(waits_for_its_child.options(instance_id="p"), "p-c", "say", if_exists="restart_ended")
     await status_is(app, "p-c", Status.WAITING)
     await app.signal("p-c", "say", "here")
     assert await again.result(timeout=SOON) == "here"
@@ -120,7 +115,7 @@ async def test_a_child_that_is_open_stays_and_a_retry_replaces_it_once_it_has_en
     await status_is(app, "p-c", Status.WAITING)
     assert await app.purge("p") == 1
 
-    again = await app.start(hears.options(instance_id="p"))
+    again = await app.start(waits_for_its_child.options(instance_id="p"), "p-c", "say")
     with pytest.raises(WorkflowFailedError, match="exists already, the child of a former life of 'p', and is waiting"):
         await again.result(timeout=SOON)
     await app.signal("p-c", "say", "to the former life")

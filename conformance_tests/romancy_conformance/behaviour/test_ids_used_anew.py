@@ -21,7 +21,7 @@ from romancy import (
 from romancy.core import ChildCancelRequested, ProgressReported
 from romancy.engine import replay
 from romancy.storage.records import Outcome, is_end
-from romancy_conformance.behaviour.cast import waits
+from romancy_conformance.behaviour.cast import waits, waits_for_its_child
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -66,12 +66,6 @@ async def gives_up_its_child(ctx: WorkflowContext) -> Any:
     child = await ctx.start(waits.options(instance_id="child"), "say")
     await passes_a_gate()
     child.cancel()
-    return await child.result()
-
-
-@workflow
-async def parent_of_one(ctx: WorkflowContext) -> Any:
-    child = await ctx.start(waits.options(instance_id="child"), "say")
     return await child.result()
 
 
@@ -202,7 +196,7 @@ async def test_a_parent_gives_up_its_own_child_and_nobody_who_bears_its_id(
 
 async def test_a_retry_does_not_take_a_former_lifes_child_for_its_own(app: Romancy) -> None:
     """The new life could not start its child, because the former life's has the id; nor can its retry."""
-    named = parent_of_one.options(instance_id="parent")
+    named = waits_for_its_child.options(instance_id="parent")
     await app.start(named)
     await status_is(app, "child", Status.WAITING)
     await app.terminate("parent")
