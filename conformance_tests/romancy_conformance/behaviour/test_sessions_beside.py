@@ -100,6 +100,7 @@ async def beside_books_later(key: str) -> str:
     scene = scenes[-1]
     scene.begun.append("books")
     await scene.go_on.wait()
+    scene.begun.append("asks for a session")
     session = await activity_context().session()
     await scene.ledger.write(session, key, 1)
     scene.opened.set()
@@ -198,7 +199,7 @@ async def under_way(app: Romancy, scene: Scene, store: Slow) -> Any:
     handle = await app.start(beside_write, "k")
     await asyncio.wait_for(store.waits.wait(), SOON)
     scene.go_on.set()
-    await asyncio.sleep(0.1)
+    await until(lambda: "asks for a session" in scene.begun)
     return handle
 
 
