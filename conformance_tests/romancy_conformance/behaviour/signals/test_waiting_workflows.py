@@ -18,12 +18,10 @@ from romancy import (
     WorkflowCancelledError,
     WorkflowContext,
     WorkflowFailedError,
-    activity,
-    compensation,
     workflow,
 )
 from romancy.core import WorkflowStarted
-from romancy_conformance.behaviour.cast import does, fails, record
+from romancy_conformance.behaviour.cast import act, charge, does, fails, record
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
@@ -32,18 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 Paid = EventType("paid", int)
-undone: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    """Clear the records of the test before."""
-    undone.clear()
-
-
-@activity
-async def step(label: str) -> str:
-    return label
 
 
 @workflow
@@ -56,7 +42,7 @@ async def naps(ctx: WorkflowContext) -> float:
 
 @workflow
 async def reminds(ctx: WorkflowContext, due: datetime) -> datetime:
-    await step("before")
+    await act("before")
     await ctx.sleep(due - ctx.now() - timedelta(days=1))
     await ctx.sleep_until(due)
     return ctx.now()
@@ -69,7 +55,7 @@ async def naive(ctx: WorkflowContext) -> None:
 
 @workflow
 async def long_nap(ctx: WorkflowContext) -> str:
-    await step("before")
+    await act("before")
     await ctx.sleep(timedelta(hours=1))
     return "after"
 
@@ -86,13 +72,13 @@ async def impatient(ctx: WorkflowContext) -> str:
     try:
         await ctx.wait_event("never", timeout=0.2)
     except EventTimeoutError:
-        return await step("timed out")
+        return await act("timed out")
     return "came"
 
 
 @workflow
 async def double(ctx: WorkflowContext, number: int) -> int:
-    await step(f"double {number}")
+    await act(f"double {number}")
     return number * 2
 
 
@@ -112,35 +98,25 @@ async def parent_of_broken(ctx: WorkflowContext) -> str:
     return "fine"
 
 
-@compensation
-async def give_back(item: str) -> None:
-    undone.append(item)
-
-
-@activity(compensation=give_back)
-async def take(item: str) -> str:
-    return item
-
-
 @workflow
 async def saga(ctx: WorkflowContext, tag: str) -> None:
-    await take(f"{tag} 1")
-    await asyncio.gather(take(f"{tag} 2"), step("neutral"))
-    await take(f"{tag} 3")
+    await charge(f"{tag} 1")
+    await asyncio.gather(charge(f"{tag} 2"), act("neutral"))
+    await charge(f"{tag} 3")
     raise TerminalError("out of luck")
 
 
 @workflow
 async def tells(ctx: WorkflowContext) -> None:
     await ctx.report({"done": 1, "of": 2})
-    await step("one")
+    await act("one")
     await ctx.report({"done": 2, "of": 2})
     await ctx.wait_event("never")
 
 
 @workflow
 async def counts_down(ctx: WorkflowContext, number: int) -> str:
-    await step(f"run {number}")
+    await act(f"run {number}")
     if number:
         counts_down.recur(number - 1)
     return f"lift off {ctx.instance_id}"
@@ -233,7 +209,8 @@ async def test_a_failed_saga_is_undone_last_first(app: Romancy) -> None:
     with pytest.raises(WorkflowFailedError, match="out of luck"):
         await handle.result(timeout=60)
 
-    assert [item for item in undone if item.startswith("failed")] == ["failed 3", "failed 2", "failed 1"]
+    undone = [name for name in record.names() if name.startswith("refund")]
+    assert undone == ["refund failed 3", "refund failed 2", "refund failed 1"]
 
 
 async def test_a_cancelled_saga_is_undone_too(app: Romancy) -> None:
