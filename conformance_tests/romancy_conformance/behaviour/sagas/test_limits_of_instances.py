@@ -20,11 +20,11 @@ from romancy import (
     WorkflowTimeoutError,
     activity,
     activity_context,
-    compensation,
     workflow,
 )
 from romancy.core import CancelRequested, WorkflowFailed
 from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import charge, record, refund, works
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -35,30 +35,9 @@ pytestmark = pytest.mark.anyio
 SOON = 0.3
 LATER = 3.0
 """Longer than the two seconds for which a worker keeps an instance that only waits."""
-done: list[str] = []
 apps: list[Romancy] = []
 breaks: list[str] = []
 begun, may_end = threading.Event(), threading.Event()
-
-
-@pytest.fixture(autouse=True)
-def forget() -> None:
-    """Clear the records of the test before."""
-    done.clear()
-
-
-@compensation
-async def unreserve(what: str) -> None:
-    done.append(f"undo {what}")
-
-
-@activity(retry=RetryPolicy.none(), compensation=unreserve)
-async def reserve(what: str) -> str:
-    done.append(what)
-    return what
-
-
-calls_reserve = calling(reserve)
 
 
 @activity(retry=RetryPolicy.none())
@@ -68,14 +47,14 @@ async def hangs() -> None:
 
 @workflow
 async def limited_wait(ctx: WorkflowContext, what: str = "a") -> str:
-    await reserve(what)
+    await charge(what)
     await ctx.wait_event("never")
     return what
 
 
 @workflow
 async def limited_work(ctx: WorkflowContext) -> None:
-    await reserve("w")
+    await charge("w")
     await hangs()
 
 
@@ -84,13 +63,13 @@ async def limited_stubborn(ctx: WorkflowContext) -> str:
     try:
         await ctx.wait_event("never")
     except asyncio.CancelledError:
-        await reserve("last")
+        await charge("last")
     return "done anyway"
 
 
 @workflow
 async def limited_for_ever(ctx: WorkflowContext, number: int) -> None:
-    await reserve(f"run {number}")
+    await charge(f"run {number}")
     await ctx.sleep(0.05)
     limited_for_ever.recur(number + 1)
 
@@ -111,7 +90,7 @@ async def limited_grandparent(ctx: WorkflowContext) -> None:
 
 @workflow
 async def limited_second_time(ctx: WorkflowContext) -> str:
-    await reserve("once")
+    await charge("once")
     go = await ctx.wait_event("go")
     return str(go.data)
 
@@ -124,7 +103,7 @@ async def test_an_instance_that_reaches_its_limit_undoes_its_work_and_has_failed
     assert caught.value.instance_id == handle.instance_id
     assert isinstance(caught.value, WorkflowFailedError)
     assert not isinstance(caught.value, TimeoutError)
-    assert done == ["a", "undo a"]
+    assert record.names() == ["a", "refund a"]
     assert await handle.status() is Status.FAILED
     stopped = [event for event in await handle.history() if isinstance(event, CancelRequested)]
     assert [event.limit for event in stopped] == [round(limit * 1_000_000)]
@@ -133,14 +112,14 @@ async def test_an_instance_that_reaches_its_limit_undoes_its_work_and_has_failed
 async def test_an_activity_at_work_is_stopped(app: Romancy) -> None:
     with pytest.raises(WorkflowTimeoutError):
         await app.run(limited_work.options(timeout=SOON))
-    assert done == ["w", "undo w"]
+    assert record.names() == ["w", "refund w"]
 
 
 async def test_an_instance_that_ends_in_time_is_left_alone(app: Romancy) -> None:
-    handle = await app.start(calls_reserve.options(timeout=SOON), "q")
+    handle = await app.start(works.options(timeout=SOON), "q")
     assert await handle.result(timeout=60) == "q"
     before = await handle.history()
-    assert await app.run(calls_reserve.options(timeout=3600), "q") == "q"
+    assert await app.run(works.options(timeout=3600), "q") == "q"
     with pytest.raises(WorkflowTimeoutError):  # the limit of the first is over, too
         await app.run(limited_wait.options(timeout=SOON))
     assert before == await handle.history()
@@ -148,19 +127,19 @@ async def test_an_instance_that_ends_in_time_is_left_alone(app: Romancy) -> None
 
 async def test_a_body_that_catches_it_ends_as_it_says(app: Romancy) -> None:
     assert await app.run(limited_stubborn.options(timeout=SOON)) == "done anyway"
-    assert done == ["last"]
+    assert record.names() == ["last"]
 
 
 async def test_all_runs_of_an_instance_share_the_limit(app: Romancy) -> None:
     with pytest.raises(WorkflowTimeoutError):
         await app.run(limited_for_ever.options(timeout=1), 0)
-    assert len(done) > 2
+    assert len(record.names()) > 2
 
 
 async def test_a_limit_counts_from_when_the_body_begins(app: Romancy, open_app: Open) -> None:
     """Neither a delay nor the time without a worker counts."""
     client = await open_app(worker=False)
-    handle = await client.start(calls_reserve.options(timeout=SOON, delay=3 * SOON), "q")
+    handle = await client.start(works.options(timeout=SOON, delay=3 * SOON), "q")
     assert await handle.result(timeout=60) == "q"
 
 
@@ -179,20 +158,20 @@ async def test_a_limit_outlives_its_worker(app: Romancy, open_app: Open) -> None
     """A worker that never saw the start stops the instance, at work and at rest."""
     resting = await app.start(limited_wait.options(timeout=LATER))
     at_work = await app.start(limited_work.options(timeout=LATER))
-    await until(lambda: done == ["a", "w"])
+    await until(lambda: record.names() == ["a", "w"])
     await app.drain(0)
     assert [Status.RUNNING, Status.RUNNING] != [await one.status() for one in (resting, at_work)]
     second = await open_app()
     for one in (resting, at_work):
         with pytest.raises(WorkflowTimeoutError):
             await second.handle(one.instance_id).result(timeout=60)
-    assert sorted(done) == ["a", "undo a", "undo w", "w"]
+    assert sorted(record.names()) == ["a", "refund a", "refund w", "w"]
 
 
 async def test_a_parent_catches_the_limit_of_its_child(app: Romancy) -> None:
     said = await app.run(limited_parent)
     assert said == f"caught: workflow limited_wait reached its limit of {SOON:g} s"
-    assert done == ["child", "undo child"]
+    assert record.names() == ["child", "refund child"]
 
 
 async def test_the_limit_of_a_child_is_not_that_of_its_parent(app: Romancy) -> None:
@@ -206,7 +185,7 @@ async def test_a_retry_has_the_whole_limit_again(app: Romancy) -> None:
     with pytest.raises(WorkflowTimeoutError):
         await handle.result(timeout=60)
     await app.retry(handle.instance_id)
-    await until(lambda: done.count("once") == 2)
+    await until(lambda: record.names().count("once") == 2)
     await app.signal(handle.instance_id, "go", "now")
     assert await handle.result(timeout=60) == "now"
 
@@ -233,7 +212,7 @@ async def test_what_is_no_limit_is_refused(app: Romancy) -> None:
     wrong: list[Any] = [0, -1, "soon", float("nan"), float("inf"), True]
     for timeout in wrong:
         with pytest.raises((UsageError, TypeError, ValueError), match="timeout"):
-            calls_reserve.options(timeout=timeout)
+            works.options(timeout=timeout)
 
 
 async def test_why_names_the_limit(app: Romancy) -> None:
@@ -243,11 +222,11 @@ async def test_why_names_the_limit(app: Romancy) -> None:
     await handle.cancel()
 
 
-@activity(retry=RetryPolicy.none(), compensation=unreserve)
+@activity(retry=RetryPolicy.none(), compensation=refund)
 def books_on_a_thread(what: str) -> str:
     begun.set()
     may_end.wait(60)
-    done.append(what)
+    record.do(what)
     return what
 
 
@@ -275,7 +254,7 @@ calls_starts_limited = calling(starts_limited)
 
 @workflow
 async def limited_that_breaks(ctx: WorkflowContext) -> None:
-    await reserve("b")
+    await charge("b")
     if breaks:
         await asyncio.get_running_loop().create_future()  # nothing can bring it
     await ctx.wait_event("never")
@@ -290,7 +269,7 @@ async def test_what_a_thread_did_meanwhile_is_undone(app: Romancy) -> None:
     may_end.set()
     with pytest.raises(WorkflowTimeoutError):
         await handle.result(timeout=60)
-    assert done == ["thread", "undo thread"]
+    assert record.names() == ["thread", "refund thread"]
 
 
 async def test_a_time_out_of_the_body_does_not_hide_the_limit(app: Romancy) -> None:
