@@ -9,7 +9,6 @@ import pytest
 
 from romancy import (
     InstanceNotFoundError,
-    RetryPolicy,
     Romancy,
     Status,
     UsageError,
@@ -17,10 +16,9 @@ from romancy import (
     WorkflowContext,
     WorkflowFailedError,
     activity,
-    compensation,
     workflow,
 )
-from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import act, charge, does, record, works
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.changing import changed
@@ -34,44 +32,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-done: list[str] = []
-broken: set[str] = set()
 dead_ends: set[str] = set()
 
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    """Clear the records of the test before."""
-    done.clear()
-    broken.clear()
     dead_ends.clear()
-
-
-def do(what: str) -> str:
-    done.append(what)
-    if what in broken:
-        raise ConnectionError(f"{what} is broken")
-    return what
-
-
-@compensation
-async def undo(what: str) -> None:
-    done.append(f"undo {what}")
-
-
-@activity(retry=RetryPolicy.none())
-async def act(what: str) -> str:
-    return do(what)
-
-
-@activity(retry=RetryPolicy.none(), compensation=undo)
-async def act_undoably(what: str) -> str:
-    return do(what)
-
-
-@workflow
-async def in_line(ctx: WorkflowContext) -> list[str]:
-    return [await act("a"), await act("b"), await act("c")]
 
 
 @workflow
@@ -80,21 +46,16 @@ async def side_by_side(ctx: WorkflowContext) -> list[str]:
 
 
 @workflow
-async def undoable(ctx: WorkflowContext) -> list[str]:
-    return [await act("a"), await act_undoably("b"), await act("c")]
-
-
-@workflow
 async def own_fault(ctx: WorkflowContext) -> str:
     await act("a")
-    if "body" in broken:
+    if "body" in record.broken:
         raise LookupError("the body is broken")
     return await act("b")
 
 
 @workflow
 async def waits_for_ever(ctx: WorkflowContext) -> None:
-    await act_undoably("a")
+    await charge("a")
     await ctx.wait_event("never")
 
 
@@ -105,14 +66,14 @@ async def never_ends() -> None:
 
 @workflow
 async def works_for_ever(ctx: WorkflowContext) -> None:
-    await act_undoably("a")
+    await charge("a")
     await never_ends()
 
 
 @workflow
 async def parent(ctx: WorkflowContext) -> str:
     child = await ctx.start(waits_for_ever)
-    done.append(child.instance_id)
+    record.calls.append((child.instance_id, ""))
     try:
         await child.result()
     except WorkflowCancelledError:
@@ -129,56 +90,56 @@ async def fail(app: Romancy, handle_of: Awaitable[object]) -> str:
 
 
 async def test_a_failed_step_is_tried_again_and_the_rest_follows(app: Romancy) -> None:
-    broken.add("b")
-    instance_id = await fail(app, app.start(in_line))
-    broken.clear()
+    record.broken.add("b")
+    instance_id = await fail(app, app.start(does, ["a", "b", "c"]))
+    record.broken.clear()
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
-    assert done == ["a", "b", "b", "c"]
+    assert record.names() == ["a", "b", "b", "c"]
 
 
 async def test_what_completed_beside_the_failure_stays_completed(app: Romancy) -> None:
-    broken.add("b")
+    record.broken.add("b")
     instance_id = await fail(app, app.start(side_by_side))
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
-    assert sorted(done) == ["a", "b", "b", "c"]
+    assert sorted(record.names()) == ["a", "b", "b", "c"]
 
 
 async def test_what_was_undone_is_done_again(app: Romancy) -> None:
-    broken.add("c")
-    instance_id = await fail(app, app.start(undoable))
-    broken.clear()
+    record.broken.add("c")
+    instance_id = await fail(app, app.start(does, ["a", "charge b", "c"]))
+    record.broken.clear()
 
     await app.retry(instance_id)
 
-    assert await app.handle(instance_id).result(timeout=60) == ["a", "b", "c"]
-    assert done == ["a", "b", "c", "undo b", "b", "c"]
+    assert await app.handle(instance_id).result(timeout=60) == ["a", "charge b", "c"]
+    assert record.names() == ["a", "charge b", "c", "refund charge b", "charge b", "c"]
 
 
 async def test_a_failure_of_the_body_goes_on_where_it_was(app: Romancy) -> None:
-    broken.add("body")
+    record.broken.add("body")
     instance_id = await fail(app, app.start(own_fault))
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(instance_id)
 
     assert await app.handle(instance_id).result(timeout=60) == "b"
-    assert done == ["a", "b"]
+    assert record.names() == ["a", "b"]
 
 
 async def test_a_retry_that_fails_can_be_retried(app: Romancy) -> None:
-    broken.add("b")
-    instance_id = await fail(app, app.start(in_line))
+    record.broken.add("b")
+    instance_id = await fail(app, app.start(does, ["a", "b", "c"]))
     await app.retry(instance_id)
     with pytest.raises(WorkflowFailedError):
         await app.handle(instance_id).result(timeout=60)
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(instance_id)
 
@@ -186,9 +147,9 @@ async def test_a_retry_that_fails_can_be_retried(app: Romancy) -> None:
 
 
 async def test_a_retry_by_a_process_without_a_worker(app: Romancy, open_app: Open) -> None:
-    broken.add("b")
-    instance_id = await fail(app, app.start(in_line))
-    broken.clear()
+    record.broken.add("b")
+    instance_id = await fail(app, app.start(does, ["a", "b", "c"]))
+    record.broken.clear()
 
     await (await open_app(worker=False)).retry(instance_id)
 
@@ -201,10 +162,10 @@ async def may_break_for(ctx: WorkflowContext, customer: str, what: str) -> str:
 
 
 async def test_a_retried_instance_is_found_by_its_input(app: Romancy) -> None:
-    broken.add("b")
+    record.broken.add("b")
     instance_id = await fail(app, app.start(may_break_for, "ada", "b"))
     await app.run(may_break_for, "ada", "a")
-    broken.clear()
+    record.broken.clear()
 
     await app.retry(instance_id)
     await app.handle(instance_id).result(timeout=60)
@@ -214,7 +175,7 @@ async def test_a_retried_instance_is_found_by_its_input(app: Romancy) -> None:
 
 
 async def test_only_the_failed_are_retried(app: Romancy) -> None:
-    handle = await app.start(in_line)
+    handle = await app.start(does, ["a", "b", "c"])
     await handle.result(timeout=60)
 
     with pytest.raises(UsageError, match="is completed"):
@@ -228,7 +189,7 @@ async def test_only_the_failed_are_retried(app: Romancy) -> None:
 async def test_ending_by_force_undoes_nothing(app: Romancy, open_app: Open, what: str, who: str) -> None:
     handle = await app.start(waits_for_ever if what == "waiting" else works_for_ever)
     actor = app if who == "its worker" else await open_app(worker=False)
-    await until(lambda: done == ["a"])
+    await until(lambda: record.names() == ["a"])
     if what == "waiting":
         await status_is(app, handle.instance_id, Status.WAITING)
 
@@ -236,14 +197,14 @@ async def test_ending_by_force_undoes_nothing(app: Romancy, open_app: Open, what
 
     with pytest.raises(WorkflowCancelledError, match="enough"):
         await handle.result(timeout=60)
-    assert done == ["a"]
+    assert record.names() == ["a"]
     assert not await actor.terminate(handle.instance_id)
 
 
 async def test_a_parent_hears_of_its_childs_end(app: Romancy) -> None:
     handle = await app.start(parent)
-    await until(lambda: "a" in done and len(set(done)) > 1)
-    child = next(what for what in done if what != "a")
+    await until(lambda: "a" in record.names() and len(set(record.names())) > 1)
+    child = next(what for what in record.names() if what != "a")
 
     await app.terminate(child)
 
@@ -251,16 +212,16 @@ async def test_a_parent_hears_of_its_childs_end(app: Romancy) -> None:
 
 
 async def test_purging_removes_the_ended_and_frees_the_id(app: Romancy) -> None:
-    handle = await app.start(in_line.options(instance_id="again"))
+    handle = await app.start(does.options(instance_id="again"), ["a", "b", "c"])
     await handle.result(timeout=60)
     open_one = await app.start(waits_for_ever)
 
     assert await app.purge("again", open_one.instance_id, "nobody") == 1
 
     assert await app.get_instance("again") is None
-    second = await app.start(in_line.options(instance_id="again"))
+    second = await app.start(does.options(instance_id="again"), ["a", "b", "c"])
     assert await second.result(timeout=60) == ["a", "b", "c"]
-    assert done.count("c") == 2
+    assert record.names().count("c") == 2
 
 
 @workflow
@@ -288,7 +249,7 @@ async def test_a_stuck_one_goes_on_when_the_cause_is_gone(app: Romancy, open_app
     await actor.handle(instance_id).resume()
 
     assert await app.handle(instance_id).result(timeout=60) == "past a"
-    assert done == ["a"]
+    assert record.names() == ["a"]
 
 
 async def test_a_stuck_one_whose_cause_remains_is_stuck_again(app: Romancy) -> None:
@@ -311,7 +272,7 @@ async def until_more_than(count: int, app: Romancy, instance_id: str) -> None:
 
 
 async def test_only_the_stuck_are_resumed(app: Romancy) -> None:
-    handle = await app.start(in_line)
+    handle = await app.start(does, ["a", "b", "c"])
     await handle.result(timeout=60)
 
     with pytest.raises(UsageError, match="is completed; only a stuck one"):
@@ -325,8 +286,8 @@ async def test_retry_and_resume_each_name_the_other_when_confused(app: Romancy) 
     with pytest.raises(UsageError, match="is stuck; only a failed or cancelled one can be retried; resume lets"):
         await app.retry(instance_id)
 
-    broken.add("b")
-    failed = await fail(app, app.start(in_line))
+    record.broken.add("b")
+    failed = await fail(app, app.start(does, ["a", "b", "c"]))
     with pytest.raises(UsageError, match="is failed; only a stuck one can be resumed; retry lets"):
         await app.resume(failed)
 
@@ -347,9 +308,6 @@ async def test_resuming_all_that_are_stuck(app: Romancy) -> None:
 @workflow
 async def for_customer(ctx: WorkflowContext, customer: str, part: int) -> None:
     await ctx.wait_event("never")
-
-
-calls_act = calling(act)
 
 
 async def test_acting_on_all_that_a_search_finds(app: Romancy) -> None:
@@ -388,16 +346,16 @@ async def test_a_dry_run_says_whom_and_does_nothing(app: Romancy, what: str) -> 
         "purge": app.purge_many,
     }
     for_all = many[what]
-    name = calls_act.name if what in {"retry", "purge"} else breaks_by_itself.name
+    name = works.name if what in {"retry", "purge"} else breaks_by_itself.name
     before = {one: (await app.get_instance(one), await app.history(one)) for one in [*meant, other.instance_id]}
-    did = list(done)
+    did = list(record.names())
 
     assert sorted(meant) == sorted(await for_all(workflow_name=name, dry_run=True))
 
     assert before == {one: (await app.get_instance(one), await app.history(one)) for one in before}
-    assert did == done
+    assert did == record.names()
     dead_ends.clear()
-    broken.clear()
+    record.broken.clear()
     assert sorted(meant) == sorted(await for_all(workflow_name=name))
     assert await other.status() is Status.WAITING
 
@@ -407,24 +365,24 @@ async def in_a_state_for(app: Romancy, what: str) -> str:
     if what in {"cancel", "terminate", "resume"}:
         return await stuck(app, "a")
     if what == "retry":
-        broken.add("b")
-        return await fail(app, app.start(calls_act, "b"))
-    handle = await app.start(calls_act, "c")
+        record.broken.add("b")
+        return await fail(app, app.start(works, "b"))
+    handle = await app.start(works, "c")
     await handle.result(timeout=60)
     return handle.instance_id
 
 
 async def test_retrying_all_that_failed(app: Romancy) -> None:
-    broken.add("b")
+    record.broken.add("b")
     for _ in range(3):
-        await fail(app, app.start(calls_act, "b"))
-    await app.run(calls_act, "a")
-    broken.clear()
+        await fail(app, app.start(works, "b"))
+    await app.run(works, "a")
+    record.broken.clear()
 
-    retried = await app.retry_many(workflow_name="calls_act")
+    retried = await app.retry_many(workflow_name="works")
 
     assert len(retried) == 3
-    results = [await app.handle(instance_id, calls_act).result(timeout=60) for instance_id in retried]
+    results = [await app.handle(instance_id, works).result(timeout=60) for instance_id in retried]
     assert results == ["b", "b", "b"]
 
 
@@ -449,7 +407,7 @@ async def test_those_that_are_purged_at_once_are_not_in_each_others_way(
     """Purging also drops the rows of finished runs, and holds their instances for a moment."""
     wrap_stores(monkeypatch, Contended)
     app = await open_app()
-    handles = await app.start_many([in_line.bind() for _ in range(10)])
+    handles = await app.start_many([does.bind(["a", "b", "c"]) for _ in range(10)])
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
 
     assert {handle.instance_id for handle in handles} == set(await app.purge_many())
@@ -470,8 +428,8 @@ async def test_open_instances_are_not_purged_by_a_search(app: Romancy) -> None:
 
 async def test_the_result_of_a_purged_instance_is_found_nowhere(open_app: Open) -> None:
     app, other, idle = await open_app(), await open_app(), await open_app(worker=False)
-    handle = await app.start(in_line)
-    elsewhere = [each.handle(handle.instance_id, in_line) for each in (app, other, idle)]
+    handle = await app.start(does, ["a", "b", "c"])
+    elsewhere = [each.handle(handle.instance_id, does) for each in (app, other, idle)]
     for each in (handle, *elsewhere):
         assert await each.result(timeout=60) == ["a", "b", "c"]
 
@@ -483,7 +441,7 @@ async def test_the_result_of_a_purged_instance_is_found_nowhere(open_app: Open) 
 
 
 async def test_a_result_told_here_is_gone_with_its_instance(app: Romancy) -> None:
-    handle = await app.start(in_line)
+    handle = await app.start(does, ["a", "b", "c"])
     await status_is(app, handle.instance_id, Status.COMPLETED)
     await app.purge(handle.instance_id)
 
