@@ -19,7 +19,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SUITE: Final = ROOT / "conformance_tests/romancy_conformance"
 CHOSEN: Final = (
     *("contract/test_fence.py", "contract/test_carried.py", "contract/test_sessions.py", "contract/test_leases.py"),
-    *("contract/test_inbox.py", "contract/test_mail.py", "behaviour/test_cancelling.py", "behaviour/test_retrying.py"),
+    *("contract/test_inbox.py", "contract/test_mail.py"),
+    *("behaviour/sagas/test_cancelling.py", "behaviour/retrying/test_retrying.py"),
 )
 """What fences, what carries settings, and some workflows."""
 _PASSED: Final = re.compile(r"^PgBouncer [\d.]+, transaction mode before .*: (\d+) tests$", re.MULTILINE)

@@ -68,11 +68,11 @@ PARTS: Final = (
             *(f"tests/{name}" for name in ("authoring", "cli", "core", "engine", "insight", "serialization")),
             *("tests/storage", "tests/sync", "tests/testing", "tests/backends/sqlite", _CONTRACT, _BEHAVIOUR),
         ),
-        ("tests/cli/test_mistakes.py", "tests/core/test_run.py", f"{_BEHAVIOUR}/test_running.py"),
+        ("tests/cli/test_mistakes.py", "tests/core/test_run.py", f"{_BEHAVIOUR}/workers/test_running.py"),
         tools=("aiosqlite",),
         without=(
             *("tests/cli/test_dashboard.py", "tests/cli/test_reloading.py", "tests/cli/test_serving.py"),
-            *("tests/cli/test_conforming.py", "tests/cli/test_private.py", f"{_BEHAVIOUR}/test_relay.py"),
+            *("tests/cli/test_conforming.py", "tests/cli/test_private.py", f"{_BEHAVIOUR}/outbox/test_relay.py"),
             *("tests/storage/test_backends.py", "tests/sync/test_calls.py"),
             "tests/cli/test_mistakes.py::test_a_server_that_does_not_answer_is_named",
             "tests/sync/test_twin.py::test_the_files_are_current",  # it needs ruff
@@ -93,7 +93,7 @@ PARTS: Final = (
     ),
     Part(
         "http",
-        ("tests/http", "tests/outbox", "tests/cli/test_serving.py", f"{_BEHAVIOUR}/test_relay.py"),
+        ("tests/http", "tests/outbox", "tests/cli/test_serving.py", f"{_BEHAVIOUR}/outbox/test_relay.py"),
         ("tests/outbox/test_http_sender.py", "tests/http/test_signatures.py"),
         tools=("fastapi", "gunicorn", "jinja2", "schemathesis", "standardwebhooks", "stripe", "uvicorn"),
     ),

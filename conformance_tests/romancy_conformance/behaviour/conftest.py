@@ -10,6 +10,7 @@ import pytest
 
 from romancy import Romancy, Workflow
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.cast import record
 from romancy_conformance.replaying.plugin import replay_afterwards
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def anyio_backend() -> str:
 def histories(request: pytest.FixtureRequest) -> Iterator[None]:
     """When everything that the test opened is closed, another process replays the histories it has left."""
     yield from replay_afterwards(request, swept="faults" in request.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def empty_record() -> None:
+    """Clear the record of the test before."""
+    record.forget()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.core import OwnerChanged, decode_commit
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Shares",
     "acquainted",
+    "calls_share_blocks",
+    "calls_share_sleeps",
     "ended",
     "ids",
     "share_family",
-    "share_plainly",
-    "share_slowly",
     "share_twice",
     "shares",
     "so_many_ended",
@@ -48,14 +49,8 @@ def share_blocks(seconds: float) -> int:
     return os.getpid()
 
 
-@workflow
-async def share_slowly(ctx: WorkflowContext, seconds: float) -> int:
-    return await share_sleeps(seconds)
-
-
-@workflow
-async def share_plainly(ctx: WorkflowContext, seconds: float) -> int:
-    return await share_blocks(seconds)
+calls_share_sleeps = calling(share_sleeps)
+calls_share_blocks = calling(share_blocks)
 
 
 @workflow
@@ -66,7 +61,7 @@ async def share_twice(ctx: WorkflowContext, seconds: float) -> int:
 
 @workflow
 async def share_family(ctx: WorkflowContext, children: int, seconds: float) -> list[int]:
-    return list(await asyncio.gather(*(share_slowly(seconds) for _ in range(children))))
+    return list(await asyncio.gather(*(calls_share_sleeps(seconds) for _ in range(children))))
 
 
 class Shares(NamedTuple):

@@ -12,7 +12,7 @@ from romancy import Romancy
 from romancy.errors import StorageConfigurationError
 from romancy.storage.query import build_query
 from romancy.storage.records import ClaimRequest, Outcome
-from romancy_conformance.behaviour.sharing import ended, ids, share_slowly, shares
+from romancy_conformance.behaviour.sharing import calls_share_sleeps, ended, ids, shares
 from romancy_conformance.contract.building import Actor, start, step, unique
 from romancy_conformance.proxy import Direction, Fault, Proxy
 from romancy_conformance.servers.databases import shared_server
@@ -226,10 +226,10 @@ async def test_a_backlog_is_shared_by_workers_that_hear_nothing_of_each_other(
     url = f"{pgbouncer().url(storage_url)}?{OPTION}"
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            worker = Romancy(url, workflows=[share_slowly], max_activities=2)
+            worker = Romancy(url, workflows=[calls_share_sleeps], max_activities=2)
             await stack.enter_async_context(worker)
-        front = await stack.enter_async_context(Romancy(url, workflows=[share_slowly], worker=False))
-        handles = await front.start_many([share_slowly.bind(0.2) for _ in range(60)])
+        front = await stack.enter_async_context(Romancy(url, workflows=[calls_share_sleeps], worker=False))
+        handles = await front.start_many([calls_share_sleeps.bind(0.2) for _ in range(60)])
         await ended(handles)
 
     found = await shares(storage_url, ids(handles))

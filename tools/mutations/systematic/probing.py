@@ -25,7 +25,7 @@ __all__ = ["FOLDER", "probe", "recorded"]
 FOLDER: Final = tree.ROOT / "build" / "mutations"
 _SOURCES: Final = ("romancy/storage", "backends", "conformance_tests/romancy_conformance")
 _OTHERS: Final = (
-    "conformance_tests/romancy_conformance/behaviour/test_rebuilding.py",
+    "conformance_tests/romancy_conformance/behaviour/operating/test_rebuilding.py",
     *(f"tests/backends/mysql/test_{subject}.py" for subject in ("conditions", "effects", "pages", "row_locks")),
     "tests/backends/postgres/test_order_of_keys.py",
     "tests/backends/postgres/test_held_by_others.py",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.damaging import sql_on
 
 if TYPE_CHECKING:
@@ -59,14 +60,12 @@ async def deliveries(ctx: WorkflowContext, boxes: int) -> int:
     return boxes
 
 
-@workflow
-async def packing(ctx: WorkflowContext, box: int) -> int:
-    return await pack(box)
+calls_pack = calling(pack)
 
 
 @workflow
 async def borrowing(ctx: WorkflowContext, box: int) -> int:
-    return await packing.options(instance_id="p-1")(box)
+    return await calls_pack.options(instance_id="p-1")(box)
 
 
 @pytest.fixture
@@ -158,8 +157,8 @@ def test_a_child_that_was_removed_is_told_as_removed(show: Callable[..., tuple[s
 
 def test_an_instance_that_has_taken_the_id_of_a_child_is_not_shown_as_the_child(url: str, romancy: Command) -> None:
     async def prepare() -> None:
-        async with Romancy(url, workflows=[borrowing, packing]) as app:
-            assert 7 == await app.run(packing.options(instance_id="p-1"), 7)
+        async with Romancy(url, workflows=[borrowing, calls_pack]) as app:
+            assert 7 == await app.run(calls_pack.options(instance_id="p-1"), 7)
             with pytest.raises(WorkflowFailedError, match="'p-1' exists already"):
                 await app.run(borrowing.options(instance_id="b-1"), 8)
 
@@ -168,7 +167,7 @@ def test_an_instance_that_has_taken_the_id_of_a_child_is_not_shown_as_the_child(
     words = " ".join(romancy("show", "b-1").out.replace("|", " ").split())
     shown = record(romancy("show", "b-1", "--json").out)
 
-    assert (1, 0) == (words.count("child packing:1 p-1: failed"), words.count("workflow packing started"))
+    assert (1, 0) == (words.count("child calls_pack:1 p-1: failed"), words.count("workflow calls_pack started"))
     assert "the instance with this id has another parent, or none" in words
     assert [] == children(shown)
 

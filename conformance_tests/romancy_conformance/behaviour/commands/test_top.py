@@ -5,31 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from romancy import Romancy, WorkflowContext, workflow
+from romancy import Romancy
+from romancy_conformance.behaviour.cast import returns, waits
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.commands.buying import Command
-
-
-@workflow
-async def packs(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("packed")
-
-
-@workflow
-async def sends(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("sent")
 
 
 def started(url: str) -> None:
     """Start three without a worker, so that they are pending, and end one of them."""
 
     async def run() -> None:
-        async with Romancy(url, workflows=[packs, sends], worker=False) as app:
-            await app.start(packs)
+        async with Romancy(url, workflows=[returns, waits], worker=False) as app:
+            await app.start(returns)
             for number in range(2):
-                await app.start(sends.options(instance_id=f"s-{number}"))
-            ended = await app.start(sends)
+                await app.start(waits.options(instance_id=f"s-{number}"))
+            ended = await app.start(waits)
             await app.terminate(ended.instance_id)
 
     asyncio.run(run())
@@ -44,8 +35,8 @@ def test_it_counts_what_is_open_by_workflow(url: str, romancy: Command) -> None:
     assert 0 == printed.code
     head, *lines = printed.out.splitlines()
     assert ["OPEN", "OLDEST", "STATUSES", "WORKFLOW"] == head.split()
-    assert [["1", "packs"], ["2", "sends"]] == [[line.split()[0], line.split()[-1]] for line in lines]
-    assert [("packs", 1, {"pending": 1}), ("sends", 2, {"pending": 2})] == [
+    assert [["1", "returns"], ["2", "waits"]] == [[line.split()[0], line.split()[-1]] for line in lines]
+    assert [("returns", 1, {"pending": 1}), ("waits", 2, {"pending": 2})] == [
         (each["workflow"], each["open"], each["statuses"]) for each in records
     ]
     assert not any(each["more"] for each in records)

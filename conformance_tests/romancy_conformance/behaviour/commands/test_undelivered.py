@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from romancy.storage.routing import (
     address_of_channel,
     address_of_key,
 )
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -32,22 +33,17 @@ if TYPE_CHECKING:
 LONG_KEY = "k" * 300
 
 
-@workflow
-async def takes(ctx: WorkflowContext, key: str) -> int:
-    return (await ctx.wait_event("paid", model=int, key=key)).data
-
-
 def sent(url: str) -> None:
     """Three events and a message of a channel without receivers, and an event that was received."""
 
     async def send() -> None:
-        async with Romancy(url, workflows=[takes]) as app:
+        async with Romancy(url, workflows=[waits]) as app:
             await app.send("paid", 1, key="o-1", id="e-1", source="/shop")
             await app.send("paid", 2, key=LONG_KEY, id="e-2")
             await app.send("sent", {"by": "sea"}, key="o-1", id="e-3")
             await app.channel("jobs").publish([3])
             await app.send("paid", 9, key="o-9")
-            assert await app.run(takes, "o-9") == 9
+            assert await app.run(waits, "paid", "o-9") == 9
 
     asyncio.run(send())
 
@@ -78,10 +74,6 @@ def test_what_nobody_has_asked_for_is_listed_until_somebody_does(url: str, roman
 
 
 @workflow
-async def ends(ctx: WorkflowContext) -> None: ...
-
-
-@workflow
 async def sends_too_late(ctx: WorkflowContext) -> None:
     await ctx.send("assigned", "resource_a", to="gone-1", key="k")
     await ctx.channel("notes").send_to("gone-1", 7)
@@ -89,8 +81,8 @@ async def sends_too_late(ctx: WorkflowContext) -> None:
 
 def test_what_was_sent_to_an_instance_that_had_ended_is_listed(url: str, romancy: Command) -> None:
     async def send() -> None:
-        async with Romancy(url, workflows=[ends, sends_too_late]) as app:
-            await app.run(ends.options(instance_id="gone-1"))
+        async with Romancy(url, workflows=[returns, sends_too_late]) as app:
+            await app.run(returns.options(instance_id="gone-1"))
             await app.run(sends_too_late.options(instance_id="pool"))
 
     asyncio.run(send())
@@ -121,8 +113,8 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
     """Both sides have committed without a dispatch: a sender and its workers died."""
 
     async def leave() -> None:
-        async with Romancy(url, workflows=[takes]) as app:
-            await app.start(takes.options(instance_id="t-1"), "o-1")
+        async with Romancy(url, workflows=[waits]) as app:
+            await app.start(waits.options(instance_id="t-1"), "paid", "o-1")
             await status_is(app, "t-1", Status.WAITING)
         store = create_store(url)
         await store.open()
@@ -137,9 +129,9 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
     answers = [romancy("undelivered", "--send").err.strip() for _ in range(2)]
     left = romancy("undelivered").out
 
-    async def received() -> int:
-        async with Romancy(url, workflows=[takes]) as app:
-            return await app.handle("t-1", takes).result(timeout=60)
+    async def received() -> Any:
+        async with Romancy(url, workflows=[waits]) as app:
+            return await app.handle("t-1", waits).result(timeout=60)
 
     assert ["1 message sent to waiting receivers", "0 messages sent to waiting receivers"] == answers
     assert left.startswith("m-o-2\n    event paid, key o-2, ")

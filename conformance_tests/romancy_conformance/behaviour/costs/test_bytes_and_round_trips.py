@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy import Romancy
 from romancy.storage.backends import create_store
+from romancy_conformance.behaviour.cast import adds_up
 from romancy_conformance.proxy import Direction, Fault, Proxy
 
 if TYPE_CHECKING:
@@ -28,16 +29,6 @@ WIRE = 520
 """Bytes in both directions."""
 STORED = 190
 """Bytes of the log: the end of a step and the beginning of the next one, as they are written."""
-
-
-@activity
-async def weighed_step(number: int) -> int:
-    return number
-
-
-@workflow
-async def weighed_line(ctx: WorkflowContext, steps: int) -> int:
-    return sum([await weighed_step(number) for number in range(steps)])
 
 
 class Traffic:
@@ -67,11 +58,11 @@ async def test_a_step_is_one_round_trip(storage_url: str) -> None:
     traffic = Traffic()
     with Proxy(parts.hostname or "", parts.port or 0) as proxy:
         proxy.when(traffic.sees, Fault.CUT)
-        async with Romancy(proxy.url(storage_url), workflows=[weighed_line]) as app:
+        async with Romancy(proxy.url(storage_url), workflows=[adds_up]) as app:
 
             async def of(steps: int) -> tuple[int, int]:
                 before = traffic.requests, traffic.bytes
-                assert await app.run(weighed_line, steps) == sum(range(steps))
+                assert await app.run(adds_up, steps) == sum(range(steps))
                 return traffic.requests - before[0], traffic.bytes - before[1]
 
             await of(FEW)  # one-time work is done here
@@ -87,8 +78,8 @@ async def test_a_step_is_one_round_trip(storage_url: str) -> None:
 
 @pytest.mark.backends("sqlite")
 async def test_the_log_of_a_step(storage_url: str) -> None:
-    async with Romancy(storage_url, workflows=[weighed_line]) as app:
-        few, many = [await app.start(weighed_line, steps) for steps in (FEW, MANY)]
+    async with Romancy(storage_url, workflows=[adds_up]) as app:
+        few, many = [await app.start(adds_up, steps) for steps in (FEW, MANY)]
         await few.result()
         await many.result()
         weights = [await log_bytes(storage_url, handle.instance_id) for handle in (few, many)]

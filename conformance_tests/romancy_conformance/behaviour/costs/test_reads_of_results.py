@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy import Romancy, Status
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -35,24 +36,18 @@ def stores(monkeypatch: pytest.MonkeyPatch) -> list[CountedStore]:
     return wrap_stores(monkeypatch, CountedStore)
 
 
-@workflow
-async def result_of_a_wait(ctx: WorkflowContext) -> int:
-    await ctx.wait_event("reads-go")
-    return 1
-
-
 LOOKS = ("tidb", "vitess")
 """They look for changes at intervals, and tell nobody of those of this process."""
 
 
 async def test_a_result_after_a_signal_reads_once(backend: str, storage_url: str, stores: list[CountedStore]) -> None:
     reads: list[int] = []
-    async with Romancy(storage_url, workflows=[result_of_a_wait]) as app:
+    async with Romancy(storage_url, workflows=[waits]) as app:
         for number in range(TRIES):
-            handle = await app.start(result_of_a_wait.options(instance_id=f"after-{number}"))
+            handle = await app.start(waits.options(instance_id=f"after-{number}"))
             await status_is(app, handle.instance_id, Status.WAITING)
             before = stores[0].reads
-            await handle.signal("reads-go")
+            await handle.signal("go", 1)
             assert await handle.result() == 1
             reads.append(stores[0].reads - before)
 
@@ -63,14 +58,14 @@ async def test_a_result_that_is_awaited_before_the_signal_reads_once(
     backend: str, storage_url: str, stores: list[CountedStore]
 ) -> None:
     reads: list[int] = []
-    async with Romancy(storage_url, workflows=[result_of_a_wait]) as app:
+    async with Romancy(storage_url, workflows=[waits]) as app:
         for number in range(TRIES):
-            handle = await app.start(result_of_a_wait.options(instance_id=f"before-{number}"))
+            handle = await app.start(waits.options(instance_id=f"before-{number}"))
             await status_is(app, handle.instance_id, Status.WAITING)
             before = stores[0].reads
             awaited = asyncio.create_task(handle.result())
             await until(lambda one=f"before-{number}": app.watch(one).waiting)  # type: ignore[misc]
-            await handle.signal("reads-go")
+            await handle.signal("go", 1)
             assert await awaited == 1
             reads.append(stores[0].reads - before)
 
@@ -95,15 +90,15 @@ async def test_a_result_does_not_wait_for_a_claim_that_takes_long(
 ) -> None:
     """The instance rests in this process, and ends in another one, while this one's claim is not answered."""
     stores = wrap_stores(monkeypatch, SlowStore)
-    async with Romancy(storage_url, workflows=[result_of_a_wait]) as here:
-        handle = await here.start(result_of_a_wait.options(instance_id="elsewhere"))
+    async with Romancy(storage_url, workflows=[waits]) as here:
+        handle = await here.start(waits.options(instance_id="elsewhere"))
         await status_is(here, "elsewhere", Status.WAITING)
         awaited = asyncio.create_task(handle.result())
         await until(lambda: here.watch("elsewhere").waiting)
         stores[0].held = asyncio.Event()
         try:
-            async with Romancy(storage_url, workflows=[result_of_a_wait]) as there:
-                await there.signal("elsewhere", "reads-go")
+            async with Romancy(storage_url, workflows=[waits]) as there:
+                await there.signal("elsewhere", "go", 1)
                 await status_is(there, "elsewhere", Status.COMPLETED)
                 assert await asyncio.wait_for(awaited, 10) == 1
         finally:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.costs.counting import SqliteStatements, is_bracket
 from romancy_conformance.behaviour.costs.hurried import hurried
 from romancy_conformance.behaviour.faults.field import Process
@@ -42,14 +43,12 @@ async def rest_once(seconds: float) -> float:
     return seconds
 
 
+calls_rest_once = calling(rest_once)
+
+
 @workflow
 async def rest_awhile(ctx: WorkflowContext) -> float:
     await asyncio.sleep(3600)
-    return await rest_once(0.0)
-
-
-@workflow
-async def rest_little(ctx: WorkflowContext) -> float:
     return await rest_once(0.0)
 
 
@@ -63,9 +62,9 @@ def lease() -> Iterator[float]:
 @asynccontextmanager
 async def idle(statements: Statements, lease: float) -> AsyncGenerator[None]:
     """An idle worker that has worked, beside waiting instances."""
-    async with Romancy(statements.url, workflows=[rest_awhile, rest_little], lease=lease) as app:
+    async with Romancy(statements.url, workflows=[rest_awhile, calls_rest_once], lease=lease) as app:
         await app.start_many([rest_awhile.bind() for _ in range(20)])
-        await app.run(rest_little)
+        await app.run(calls_rest_once, 0.0)
         yield
 
 

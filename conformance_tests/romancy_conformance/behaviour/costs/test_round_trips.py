@@ -23,6 +23,7 @@ from romancy import Channel, Romancy, WorkflowContext, activity, activity_contex
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import OutboxRow, Step
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.building import Actor, change, delivery, next_row, start, unique
 from romancy_conformance.contract.routing.scenes import posting, take
@@ -204,11 +205,6 @@ async def trip_sends(to: str) -> None:
 
 
 @workflow
-async def trip_child(ctx: WorkflowContext) -> None:
-    return
-
-
-@workflow
 async def trip_waits(ctx: WorkflowContext, count: int) -> None:
     for _ in range(count):
         await ctx.wait_event("note")
@@ -253,7 +249,7 @@ FEATURES: Final[dict[str, Callable[[WorkflowContext, int, str], Awaitable[object
     "lazy step": lambda _, number, __: trip_lazily(number),
     "session": lambda _, number, __: trip_session(number),
     "timer": lambda ctx, _, __: ctx.sleep(0.001),
-    "child": lambda _, __, ___: trip_child(),
+    "child": lambda _, __, ___: returns(),
     "publish": publishes,
     "send": sends,
     "send by an activity": lambda _, __, to: trip_sends(to),
@@ -332,7 +328,7 @@ async def test_a_step_of_each_feature(storage_url: str, backend: str) -> None:
     costs: dict[str, float] = {}
     async with (
         counted(storage_url) as (url, requests),
-        Romancy(url, workflows=[trips, trip_child, trip_waits, trip_takes, trip_listens]) as app,
+        Romancy(url, workflows=[trips, returns, trip_waits, trip_takes, trip_listens]) as app,
     ):
         if app._access.opened().capabilities.name.endswith("Galera"):
             bounds = bounds | {"session": 8}  # over a connection of its own
@@ -358,13 +354,13 @@ async def test_a_start_with_a_chosen_id_asks_once_whether_it_is_taken(storage_ur
     ids = itertools.count()
 
     async def request_of(app: Romancy, requests: Requests, count: int, *, chosen: bool) -> int:
-        wf = trip_child.options(delay=0)
+        wf = returns.options(delay=0)
         calls = [(wf.options(instance_id=f"chosen-{next(ids)}") if chosen else wf).bind() for _ in range(count)]
         before = requests.commits
         await app.start_many(calls)
         return requests.commits - before
 
-    async with counted(storage_url) as (url, requests), Romancy(url, workflows=[trip_child]) as app:
+    async with counted(storage_url) as (url, requests), Romancy(url, workflows=[returns]) as app:
         costs: dict[tuple[int, bool], int] = {}
         for count in (1, 50):
             for chosen in (False, True):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy import Romancy
+from romancy_conformance.behaviour.cast import adds_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -18,20 +19,10 @@ STEPS = 100
 EVER = 1000.0
 
 
-@activity
-async def turned_step(number: int) -> int:
-    return number
-
-
-@workflow
-async def turned_line(ctx: WorkflowContext) -> int:
-    return sum([await turned_step(number) for number in range(STEPS)])
-
-
 @pytest.fixture
 async def app(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Romancy]:
     monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", float("inf"))  # assume a fast disk
-    async with Romancy(storage_url, workflows=[turned_line]) as app:
+    async with Romancy(storage_url, workflows=[adds_up]) as app:
         yield app
 
 
@@ -46,7 +37,7 @@ async def turns_beside(app: Romancy) -> int:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(take_turns())
-    assert await app.run(turned_line) == sum(range(STEPS))
+    assert await app.run(adds_up, STEPS) == sum(range(STEPS))
     other.cancel()
     return turns
 

@@ -9,10 +9,11 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from romancy import Romancy, Status, WorkflowContext, workflow
+from romancy import Romancy, Status
 from romancy.engine import new_life, start_of
 from romancy.storage.backends import create_store
 from romancy.storage.records import Change
+from romancy_conformance.behaviour.cast import returns, waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,16 +25,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres", "mys
 FEW, MANY, BATCH = 200, 20_000, 1000
 NOISE = 1000
 """Objects that come and go; one for each waiting instance would be twenty times as many."""
-
-
-@workflow
-async def cost_waiter(ctx: WorkflowContext) -> None:
-    await ctx.wait_event("go")
-
-
-@workflow
-async def cost_nothing(ctx: WorkflowContext) -> None:
-    return
 
 
 async def let_wait(url: str, numbers: Iterable[int]) -> None:
@@ -51,7 +42,7 @@ async def let_wait(url: str, numbers: Iterable[int]) -> None:
 
 def waiting(number: int) -> Append:
     start = start_of(
-        cost_waiter,
+        waits,
         Raw(b"{}"),
         instance_id=f"wait-{number}",
         life=new_life(f"wait-{number}"),
@@ -64,7 +55,7 @@ def waiting(number: int) -> Append:
 async def objects_of(app: Romancy) -> int:
     """Count the objects in this process once the app has looked at its database."""
     for _ in range(3):
-        await app.run(cost_nothing)
+        await app.run(returns)
     gc.collect()
     return len(gc.get_objects())
 
@@ -76,4 +67,4 @@ async def test_an_idle_worker_holds_nothing_for_those_that_wait(storage_url: str
 
     assert await objects_of(app) - few < NOISE
     await app.signal(f"wait-{MANY - 1}", "go")
-    await app.handle(f"wait-{MANY - 1}", cost_waiter).result(timeout=60)
+    await app.handle(f"wait-{MANY - 1}", waits).result(timeout=60)

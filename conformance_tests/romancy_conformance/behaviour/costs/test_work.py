@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import Romancy, WorkflowContext, activity, workflow
+from romancy import Romancy
+from romancy_conformance.behaviour.cast import adds_up
 from romancy_conformance.behaviour.costs.counting import SqliteStatements, is_bracket
 
 if TYPE_CHECKING:
@@ -21,28 +22,18 @@ BY_THE_CLOCK = 12
 """A run of any length may include a claim or two."""
 
 
-@activity
-async def cost_step(number: int) -> int:
-    return number
-
-
-@workflow
-async def cost_line(ctx: WorkflowContext, steps: int) -> int:
-    return sum([await cost_step(number) for number in range(steps)])
-
-
 @pytest.fixture
 async def app(statements: Statements) -> AsyncIterator[Romancy]:
     """A worker that has sent its one-time statements."""
-    async with Romancy(statements.url, workflows=[cost_line]) as app:
-        await app.run(cost_line, 3)
+    async with Romancy(statements.url, workflows=[adds_up]) as app:
+        await app.run(adds_up, 3)
         yield app
 
 
 async def statements_of(statements: Statements, app: Romancy, steps: int) -> list[str]:
     """Return the statements of one job of so many steps, from the start to the result."""
     statements.clear()
-    await app.run(cost_line, steps)
+    await app.run(adds_up, steps)
     return statements.of_work()
 
 
@@ -66,10 +57,10 @@ async def test_a_step_is_one_statement_and_one_commit(statements: Statements, ap
 
 @pytest.mark.parametrize(("count", "commits"), [(1, 1), (2, 1), (1000, 1), (2500, 3)])
 async def test_starts_share_a_commit_up_to_a_thousand(statements: Statements, count: int, commits: int) -> None:
-    async with Romancy(statements.url, workflows=[cost_line], worker=False) as app:
-        await app.start(cost_line, 0)
+    async with Romancy(statements.url, workflows=[adds_up], worker=False) as app:
+        await app.start(adds_up, 0)
         statements.clear()
-        await app.start_many([cost_line.bind(0) for _ in range(count)])
+        await app.start_many([adds_up.bind(0) for _ in range(count)])
 
         assert starting_transactions(statements.asked(), statements.of_starts()) == commits
 

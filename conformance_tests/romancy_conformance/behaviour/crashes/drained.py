@@ -12,6 +12,7 @@ import asyncio
 
 from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.crashes.forking import TOO_LATE, Job, serve
 
 __all__ = ["RESULTS", "WORKFLOWS", "Shift"]
@@ -84,14 +85,8 @@ async def shift_steps(ctx: WorkflowContext) -> str:
     return await shift_short() + await shift_writes()
 
 
-@workflow
-async def shift_commits(ctx: WorkflowContext) -> str:
-    return await shift_writes()
-
-
-@workflow
-async def shift_cut_off(ctx: WorkflowContext) -> str:
-    return await shift_long()
+calls_shift_writes = calling(shift_writes)
+calls_shift_long = calling(shift_long)
 
 
 @workflow
@@ -101,24 +96,17 @@ async def shift_rests(ctx: WorkflowContext) -> str:
     return "rested"
 
 
-@workflow
-async def shift_ends(ctx: WorkflowContext) -> str:
-    return await shift_short()
+calls_shift_short = calling(shift_short)
+calls_calls_shift_short = calling(calls_shift_short)
 
 
-@workflow
-async def shift_parent(ctx: WorkflowContext) -> str:
-    """Its child ends while the worker stops."""
-    return await shift_ends()
-
-
-WORKFLOWS = (shift_steps, shift_commits, shift_cut_off, shift_rests, shift_ends, shift_parent)
+WORKFLOWS = (shift_steps, calls_shift_writes, calls_shift_long, shift_rests, calls_shift_short, calls_calls_shift_short)
 RESULTS = {
     "steps": (shift_steps, "shortwrites"),
-    "commits": (shift_commits, "writes"),
-    "cut_off": (shift_cut_off, "long"),
+    "commits": (calls_shift_writes, "writes"),
+    "cut_off": (calls_shift_long, "long"),
     "rests": (shift_rests, "rested"),
-    "parent": (shift_parent, "short"),
+    "parent": (calls_calls_shift_short, "short"),
 }
 """What each shift starts, and how that ends, whichever worker is killed."""
 _AT_WORK = 4

@@ -15,6 +15,7 @@ from romancy import (
     workflow,
 )
 from romancy.status import Status
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.workflows import Scenario
 
 __all__ = ["CREATE_TABLE", "TRANSACTIONAL", "WRITERS"]
@@ -75,14 +76,12 @@ async def writes_and_undoes(ctx: WorkflowContext) -> None:
     raise TerminalError("second thoughts")
 
 
-@workflow
-async def child_that_writes(ctx: WorkflowContext, label: str) -> str:
-    return await write_and_tell(label)
+calls_write_and_tell = calling(write_and_tell)
 
 
 @workflow
 async def writes_through_a_child(ctx: WorkflowContext) -> str:
-    return await write("parent") + await child_that_writes("child")
+    return await write("parent") + await calls_write_and_tell("child")
 
 
 @workflow
@@ -103,7 +102,7 @@ TRANSACTIONAL = {
         Scenario(writes_at_once, (), "abc"),
         Scenario(writes_after_failures, (), [3, 1]),
         Scenario(writes_and_undoes, status=Status.FAILED, error="TerminalError"),
-        Scenario(writes_through_a_child, (), "parentchild", children=(child_that_writes,)),
+        Scenario(writes_through_a_child, (), "parentchild", children=(calls_write_and_tell,)),
         Scenario(writes_and_recurs, (2,), "run 3"),
     )
 }

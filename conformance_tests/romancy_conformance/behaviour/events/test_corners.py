@@ -17,6 +17,7 @@ from romancy.storage.backends import create_store
 from romancy.storage.query import MAX_PROJECTION_BYTES
 from romancy.storage.records import Delivery
 from romancy.storage.routing import address_of_type
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -51,11 +52,6 @@ KEYS = [
     "long" * 5000,
     "%_'\"",
 ]
-
-
-@workflow
-async def one(ctx: WorkflowContext, type: str, key: str | None) -> object:
-    return (await ctx.wait_event(type, key=key)).data
 
 
 @activity
@@ -133,7 +129,7 @@ async def wants(ctx: WorkflowContext, which: str) -> object:
 
 
 async def test_any_text_is_a_key(app: Romancy) -> None:
-    handles = [await app.start(one, "typed", key) for key in KEYS]
+    handles = [await app.start(waits, "typed", key) for key in KEYS]
     for key in reversed(KEYS):
         await app.send("typed", key, key=key)
 
@@ -142,7 +138,7 @@ async def test_any_text_is_a_key(app: Romancy) -> None:
 
 async def test_a_type_and_its_key_are_not_another_type_and_key(app: Romancy) -> None:
     names = [("a/b", "c"), ("a", "b/c"), ("1/a", "b"), ("a", "*"), ("a/*", "c")]
-    handles = [await app.start(one, type, key) for type, key in names]
+    handles = [await app.start(waits, type, key) for type, key in names]
     for number, (type, key) in enumerate(names):
         await app.send(type, number, key=key)
 
@@ -150,11 +146,11 @@ async def test_a_type_and_its_key_are_not_another_type_and_key(app: Romancy) -> 
 
 
 async def test_the_key_is_found_in_the_data(app: Romancy) -> None:
-    waits = [await app.start(one, "placed", "7"), await app.start(one, "deep", "a")]
+    waiting = [await app.start(waits, "placed", "7"), await app.start(waits, "deep", "a")]
     await app.send(Placed, Order(7))
     await app.send(Deep, {"order": {"lines": [None, {"sku": "a"}]}})
 
-    assert [await handle.result(timeout=30) for handle in waits] == [
+    assert [await handle.result(timeout=30) for handle in waiting] == [
         {"id": 7, "lines": []},
         {"order": {"lines": [None, {"sku": "a"}]}},
     ]
@@ -170,18 +166,18 @@ async def test_what_is_no_key_is_refused_and_nothing_is_sent(app: Romancy, value
         await app.send("odd", 1, key=7)  # type: ignore[arg-type]
 
     await app.send("odd", "the first", key="7")
-    assert await app.run(one, "odd", "7") == "the first"
+    assert await app.run(waits, "odd", "7") == "the first"
 
 
 async def test_conditions_hold_for_values_that_do_not_compare(app: Romancy) -> None:
-    waits = {which: await app.start(wants, which) for which in ("large", "none", "text", "some")}
+    waiting = {which: await app.start(wants, which) for which in ("large", "none", "text", "some")}
     amounts = ["many", [1000], {"n": 1000}, False, 7.5, "10", 1000, None, "199", True, 7]
     for amount in amounts:
         await app.send("order", {"amount": amount}, key="o")
 
-    got = {which: await handle.result(timeout=30) for which, handle in waits.items()}
+    got = {which: await handle.result(timeout=30) for which, handle in waiting.items()}
     assert got == {"large": 1000, "none": None, "text": "199", "some": 7}
-    assert await app.run(one, "order", "o") == {"amount": "many"}, "what fits nobody is kept, in its order"
+    assert await app.run(waits, "order", "o") == {"amount": "many"}, "what fits nobody is kept, in its order"
 
 
 async def test_data_too_large_to_be_searched_fit_no_conditions(app: Romancy) -> None:
@@ -191,7 +187,7 @@ async def test_data_too_large_to_be_searched_fit_no_conditions(app: Romancy) -> 
     await app.send("order", {"amount": 600}, key="o")
 
     assert await handle.result(timeout=30) == 600
-    assert await app.run(one, "order", "o") == large
+    assert await app.run(waits, "order", "o") == large
 
 
 async def test_a_workflow_sends_to_itself(app: Romancy) -> None:
@@ -210,7 +206,7 @@ async def test_an_id_of_a_workflows_own_is_sent_once(app: Romancy) -> None:
     assert (await app.send(Paid, 9, key="twice", source="/shop", id="7")).duplicate
     await app.send(Paid, 3, key="twice")
 
-    assert [await app.run(one, "paid", "twice") for _ in range(2)] == [2, 3]
+    assert [await app.run(waits, "paid", "twice") for _ in range(2)] == [2, 3]
 
 
 async def test_many_waits_in_one_workflow(app: Romancy) -> None:
@@ -250,7 +246,7 @@ async def typed(ctx: WorkflowContext, key: str) -> int:
 
 async def test_a_time_of_no_year_is_put_aside(app: Romancy, store: Store) -> None:
     """A program of another version let it in. It fits no receiver, and the next event is received."""
-    handle = await app.start(one, "paid", None)
+    handle = await app.start(waits, "paid", None)
     for number, year in enumerate((-1, 10_000)):
         time = (year - 1970) * 31_556_952_000_000
         signal = Message(topic=Topic("paid"), data=msgspec.Raw(b"1"), id=f"{number}", time=time)
@@ -293,7 +289,7 @@ class NoZone(tzinfo):
 async def test_an_attribute_that_nobody_could_read_is_refused(
     app: Romancy, attributes: dict[str, Any], words: str
 ) -> None:
-    receiver = await app.start(one, "paid", None)
+    receiver = await app.start(waits, "paid", None)
     await status_is(app, receiver.instance_id, Status.WAITING)
     for to in (None, receiver.instance_id):
         with pytest.raises(UsageError, match=words):

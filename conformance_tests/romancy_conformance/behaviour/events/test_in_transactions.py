@@ -21,6 +21,8 @@ from romancy import (
     workflow,
 )
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.coded import SECRET, Masking
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -34,11 +36,6 @@ pytestmark = pytest.mark.anyio
 
 Told = EventType("told", str)
 apps: list[Romancy] = []
-
-
-@workflow
-async def hears(ctx: WorkflowContext, key: str) -> str:
-    return (await ctx.wait_event(Told, key=key)).data
 
 
 @workflow
@@ -77,9 +74,7 @@ def plain(key: str) -> str:
     return "sent"
 
 
-@workflow
-async def speaks(ctx: WorkflowContext, key: str) -> None:
-    await says(key)
+calls_says = calling(says)
 
 
 @workflow
@@ -105,7 +100,7 @@ async def caller(app: Romancy, storage_url: str) -> AsyncIterator[Caller]:
 
 
 async def test_the_callers_commit_sends(app: Romancy, caller: Caller) -> None:
-    waiting = await app.start(hears, "k")
+    waiting = await app.start(waits, "told", "k")
     await status_is(app, waiting.instance_id, Status.WAITING)
     await caller.begin()
     await app.send(Told, "never", key="k", session=caller.connection)
@@ -130,14 +125,14 @@ async def test_an_id_that_was_rolled_back_is_not_remembered(app: Romancy, caller
 
     assert (first.duplicate, second.duplicate) == (False, True)
     await app.send(Told, "next", key="k")
-    assert [await app.run(hears, "k") for _ in range(2)] == ["yes", "next"]
+    assert [await app.run(waits, "told", "k") for _ in range(2)] == ["yes", "next"]
 
 
 async def test_a_transaction_that_sends_keeps_no_others_waiting(app: Romancy, caller: Caller) -> None:
     """Its event is not there before its commit; events of others for the same key are."""
     if app._access.store is not None and app._access.store.capabilities.sessions_exclude:
         pytest.skip("capability: while a transaction writes, nobody else does")
-    waiting = [await app.start(hears, "k") for _ in range(2)]
+    waiting = [await app.start(waits, "told", "k") for _ in range(2)]
     await caller.begin()
     await app.send(Told, "mine", key="k", session=caller.connection)
     await app.send(Told, "theirs", key="k")
@@ -152,9 +147,9 @@ async def test_a_transaction_that_sends_keeps_no_others_waiting(app: Romancy, ca
 
 async def test_an_attempt_that_fails_sends_nothing(app: Romancy) -> None:
     apps.append(app)
-    await app.run(speaks, "k")
+    await app.run(calls_says, "k")
 
-    heard = {await app.run(hears, "k"), await app.run(hears, "k")}
+    heard = {await app.run(waits, "told", "k"), await app.run(waits, "told", "k")}
     assert heard == {"session 2", "completion 2"}
 
 
@@ -171,7 +166,7 @@ async def test_calls_that_cannot_send(app: Romancy) -> None:
 
 async def test_a_codec_that_binds_seals_what_is_posted(open_app: Open) -> None:
     app = await open_app(codecs=[Masking()])
-    by_key, all_of_them = await app.start(hears, "k"), await app.start(hears_all, 2)
+    by_key, all_of_them = await app.start(waits, "told", "k"), await app.start(hears_all, 2)
     for handle in (by_key, all_of_them):
         await status_is(app, handle.instance_id, Status.WAITING)
     await app.send(Told, SECRET, key="k")
@@ -179,4 +174,4 @@ async def test_a_codec_that_binds_seals_what_is_posted(open_app: Open) -> None:
 
     assert await by_key.result(timeout=60) == SECRET
     assert await all_of_them.result(timeout=60) == [SECRET, "two"]
-    assert await app.run(hears, "later") == "two"
+    assert await app.run(waits, "told", "later") == "two"

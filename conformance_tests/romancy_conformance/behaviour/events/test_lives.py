@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,7 @@ from romancy.core import MessagePutAside, MessageReceived, MessageSent, Subscrib
 from romancy.insight import Note, Timeline
 from romancy.query import gte
 from romancy.storage.routing import address_of_key, address_of_type
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -59,11 +60,6 @@ async def tell(key: str, amount: int, *, fail_first: bool = False) -> str:
     if fail_first and ctx.attempt == 1:
         raise ValueError("once more")
     return sent
-
-
-@workflow
-async def waits(ctx: WorkflowContext, key: str) -> int:
-    return (await ctx.wait_event(Paid, key=key)).data
 
 
 @workflow
@@ -106,11 +102,6 @@ async def fails_after(ctx: WorkflowContext, key: str) -> list[int]:
     await pass_through(key)
     second = await ctx.wait_event(Paid, key=key)
     return [first.data, second.data]
-
-
-@workflow
-async def noted(ctx: WorkflowContext, key: str) -> int:
-    return (await ctx.wait_event("noted", model=int, key=key)).data
 
 
 @workflow
@@ -164,8 +155,8 @@ async def friend(ctx: WorkflowContext) -> None:
 
 
 @workflow
-async def parent(ctx: WorkflowContext) -> int:
-    return await waits("child")
+async def parent(ctx: WorkflowContext) -> Any:
+    return await waits("paid", "child")
 
 
 @workflow
@@ -194,7 +185,7 @@ async def waiting(app: Romancy, *ids: str) -> None:
 
 
 async def test_a_wait_that_is_over_leaves_no_interest(app: Romancy, store: Store) -> None:
-    ended, cancelled, killed = [await app.start(waits, f"k{n}") for n in range(3)]
+    ended, cancelled, killed = [await app.start(waits, "paid", f"k{n}") for n in range(3)]
     late = await app.start(waits_or_not, "k3")
     await waiting(app, ended.instance_id, cancelled.instance_id, killed.instance_id)
     assert [await interested(store, address_of_key("paid", f"k{n}")) for n in range(3)] == [1, 1, 1]
@@ -212,7 +203,7 @@ async def test_a_wait_that_is_over_leaves_no_interest(app: Romancy, store: Store
     assert [await interested(store, address_of_key("paid", f"k{n}")) for n in range(4)] == [0, 0, 0, 0]
     for n in range(4):
         await app.send(Paid, n, key=f"k{n}")
-        assert await app.run(waits, f"k{n}") == n
+        assert await app.run(waits, "paid", f"k{n}") == n
 
 
 async def test_an_event_taken_for_a_wait_that_is_over_goes_to_the_next(app: Romancy, store: Store) -> None:
@@ -221,7 +212,7 @@ async def test_an_event_taken_for_a_wait_that_is_over_goes_to_the_next(app: Roma
     await app.signal(handle.instance_id, "stop")
     await app.send(Paid, 5, key="k")
 
-    assert await app.run(waits, "k") == 5
+    assert await app.run(waits, "paid", "k") == 5
     await app.signal(handle.instance_id, "end")
     assert await handle.result(timeout=20) == "gave up"
     await until(lambda: _none(store, "k"))
@@ -241,7 +232,7 @@ async def test_a_run_that_continues_as_new_goes_on_with_the_key(app: Romancy) ->
 
 
 async def test_a_retry_has_what_was_received_and_waits_for_the_rest(app: Romancy) -> None:
-    other = await app.start(noted, "k")
+    other = await app.start(waits, "noted", "k")
     handle = await app.start(fails_after, "k")
     await app.send(Paid, 1, key="k")
     with pytest.raises(WorkflowFailedError):
@@ -381,12 +372,12 @@ async def test_what_an_instance_waits_for_is_told(app: Romancy) -> None:
 
 
 async def test_an_id_used_anew_has_no_interest_of_before(app: Romancy, store: Store) -> None:
-    first = await app.start(waits.options(instance_id="x"), "old")
+    first = await app.start(waits.options(instance_id="x"), "paid", "old")
     await waiting(app, "x")
     await first.cancel()
     with pytest.raises(WorkflowCancelledError):
         await first.result(timeout=20)
-    again = await app.start(waits.options(instance_id="x"), "new", if_exists="restart_ended")
+    again = await app.start(waits.options(instance_id="x"), "paid", "new", if_exists="restart_ended")
     await waiting(app, "x")
 
     await app.send(Paid, 1, key="old")
@@ -394,13 +385,13 @@ async def test_an_id_used_anew_has_no_interest_of_before(app: Romancy, store: St
     assert await again.result(timeout=20) == 2
     assert await kept(store, "old") == 1
     await app.purge("x")
-    assert await app.run(waits, "old") == 1
+    assert await app.run(waits, "paid", "old") == 1
 
 
 async def test_several_workers_and_senders(open_app: Open) -> None:
     one, two = await open_app(), await open_app()
     sender = await open_app(worker=False)
-    handles = [await app.start(waits, f"k{n}") for n in range(10) for app in (one, two)]
+    handles = [await app.start(waits, "paid", f"k{n}") for n in range(10) for app in (one, two)]
     for _ in range(2):
         await asyncio.gather(*(sender.send(Paid, n, key=f"k{n}") for n in range(10)))
 

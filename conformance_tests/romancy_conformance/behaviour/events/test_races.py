@@ -24,6 +24,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import MessageAwaited, MessageReceived
+from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ COUNT = 12
 LIMIT = 5.0
 """Seconds of the wait that has a limit: enough to send something meanwhile."""
 BY_SIGNAL = ("stops", "fails", "recurs", "limits")
-
-
-@workflow
-async def next_in_line(ctx: WorkflowContext, key: str) -> int:
-    return (await ctx.wait_event(Paid, key=key)).data
 
 
 @workflow
@@ -90,7 +86,7 @@ async def meets(app: Romancy, other: Romancy, end: str, number: int) -> tuple[st
         ending = other.terminate(first.instance_id)
     else:
         ending = other.signal(first.instance_id, "over")
-    second = await other.start(next_in_line, key)
+    second = await other.start(waits, "paid", key)
     calls = [other.send(Paid, number, key=key), ending]
     await asyncio.gather(*(calls if number % 2 else reversed(calls)))
     return first.instance_id, second.instance_id
@@ -154,15 +150,15 @@ async def test_while_no_worker_was_there_the_earlier_of_event_and_limit_counts(o
 
     assert await sender.handle(handle.instance_id).result(timeout=30) == (None if late else 1)
     await sender.send(Paid, 2, key="k")
-    assert await sender.run(next_in_line, "k") == (1 if late else 2)
+    assert await sender.run(waits, "paid", "k") == (1 if late else 2)
 
 
 async def test_one_id_sent_at_once_from_two_processes_is_one_event(open_app: Open) -> None:
     one, two = await open_app(), await open_app(worker=False)
-    handle = await one.start(next_in_line, "k")
+    handle = await one.start(waits, "paid", "k")
     sent = await asyncio.gather(*(app.send(Paid, 1, key="k", source="/shop", id="7") for app in (one, two) * 5))
 
     assert sorted(one.duplicate for one in sent) == [False, *[True] * 9]
     assert await handle.result(timeout=30) == 1
     await two.send(Paid, 2, key="k", source="/shop", id="8")
-    assert await one.run(next_in_line, "k") == 2, "nothing of the other was kept"
+    assert await one.run(waits, "paid", "k") == 2, "nothing of the other was kept"

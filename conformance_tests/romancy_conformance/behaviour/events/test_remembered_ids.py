@@ -9,6 +9,7 @@ import pytest
 
 from romancy import EventType, InstanceEndedError, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.cast import hears
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,11 +31,6 @@ async def hears_one_of_each(ctx: WorkflowContext, key: str | None) -> list[int]:
     """The data of the next event of each type, and of another one of the first."""
     first = [await ctx.wait_event(each, key=key) for each in (Asked, Answered)]
     return [event.data for event in (*first, await ctx.wait_event(Asked, key=key))]
-
-
-@workflow
-async def hears(ctx: WorkflowContext, count: int) -> list[int]:
-    return [(await ctx.wait_event(Asked)).data for _ in range(count)]
 
 
 @activity
@@ -123,13 +119,13 @@ async def test_the_same_holds_inside_an_instance(app: Romancy, send: Send) -> No
 @pytest.mark.parametrize("anew", ["restarted", "purged"])
 async def test_a_new_life_takes_an_id_that_the_former_one_had(app: Romancy, send: Send, anew: str) -> None:
     listens = hears.options(instance_id="ear")
-    old = await app.start(listens, 1)
+    old = await app.start(listens, "asked", 1)
     await send(Asked, 1, to="ear", id="7")
     assert await old.result(timeout=SOON) == [1]
     if anew == "purged":
         assert await app.purge("ear") == 1
 
-    new = await app.start(listens, 2, if_exists="restart_ended")
+    new = await app.start(listens, "asked", 2, if_exists="restart_ended")
     for data in (2, 3):
         await send(Asked, data, to="ear", id="7")
     await send(Asked, 4, to="ear")
@@ -138,7 +134,7 @@ async def test_a_new_life_takes_an_id_that_the_former_one_had(app: Romancy, send
 
 
 async def test_a_signal_and_an_event_without_a_source_are_one(app: Romancy) -> None:
-    handle = await app.start(hears, 2)
+    handle = await app.start(hears, "asked", 2)
     await handle.signal(Asked, 1, id="7")
     assert (await app.send(Asked, 2, to=handle.instance_id, id="7")).duplicate
     assert not (await app.send(Asked, 3, to=handle.instance_id, source="/s", id="7")).duplicate
@@ -147,7 +143,7 @@ async def test_a_signal_and_an_event_without_a_source_are_one(app: Romancy) -> N
 
 
 async def test_after_the_end_another_source_is_no_repetition(app: Romancy) -> None:
-    handle = await app.start(hears, 1)
+    handle = await app.start(hears, "asked", 1)
     await app.send(Asked, 1, to=handle.instance_id, source="/s", id="7")
     assert await handle.result(timeout=SOON) == [1]
 

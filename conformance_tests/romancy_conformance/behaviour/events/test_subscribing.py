@@ -11,6 +11,7 @@ from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.core import Unsubscribed
 from romancy.engine import lazy_results
 from romancy.storage.routing import address_of_type
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -127,9 +128,7 @@ async def between_lazy_ones(ctx: WorkflowContext) -> object:
     return await next_reading(ctx)
 
 
-@workflow
-async def parent(ctx: WorkflowContext) -> object:
-    return await later()
+calls_later = calling(later)
 
 
 @workflow
@@ -164,7 +163,7 @@ async def listeners(store: Store) -> int:
         lazily_at_first,
         lazily_later,
         between_lazy_ones,
-        parent,
+        calls_later,
     ],
     ids=lambda subscriber: subscriber.name,
 )

@@ -20,6 +20,8 @@ from romancy import (
 from romancy.core import Message, Topic
 from romancy.engine.messages import decode_message
 from romancy.storage.routing import address_of_instance
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns, waits
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -31,15 +33,6 @@ pytestmark = pytest.mark.anyio
 
 SOON = 20.0
 Notes = Channel("notes", int)
-
-
-@workflow
-async def ends(ctx: WorkflowContext) -> None: ...
-
-
-@workflow
-async def waits(ctx: WorkflowContext) -> object:
-    return (await ctx.wait_event("note", timeout=60)).data
 
 
 @workflow
@@ -69,14 +62,8 @@ async def tells_in_a_session(to: str) -> str:
     return await context.send("note", 7, to=to)
 
 
-@workflow
-async def lets_tell(ctx: WorkflowContext, to: str) -> str:
-    return await tells(to)
-
-
-@workflow
-async def lets_tell_in_a_session(ctx: WorkflowContext, to: str) -> str:
-    return await tells_in_a_session(to)
+calls_tells = calling(tells)
+calls_tells_in_a_session = calling(tells_in_a_session)
 
 
 @workflow
@@ -107,12 +94,12 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "was not delivered" in record.getMessage()]
 
 
-@pytest.mark.parametrize("sender", [sends, lets_tell, lets_tell_in_a_session], ids=lambda sender: sender.name)
+@pytest.mark.parametrize("sender", [sends, calls_tells, calls_tells_in_a_session], ids=lambda sender: sender.name)
 async def test_an_event_to_an_instance_that_has_ended(
     app: Romancy, store: Store, caplog: pytest.LogCaptureFixture, sender: Any
 ) -> None:
     caplog.set_level(logging.WARNING, "romancy")
-    await app.run(ends.options(instance_id="over"))
+    await app.run(returns.options(instance_id="over"))
 
     event_id = await app.run(sender.options(instance_id="sender"), "over")
     await until(lambda: is_kept(store, "over"))
@@ -144,7 +131,7 @@ async def test_an_event_to_an_instance_that_is_not_there(
 
 async def test_a_message_of_a_channel(app: Romancy, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "romancy")
-    await app.run(ends.options(instance_id="over"))
+    await app.run(returns.options(instance_id="over"))
 
     await app.run(sends_a_message.options(instance_id="sender"), "over")
     await until(lambda: is_kept(store, "over"))
@@ -160,7 +147,7 @@ async def test_a_message_of_a_channel(app: Romancy, store: Store, caplog: pytest
 async def test_a_waiter_that_was_terminated(app: Romancy, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """The shape in which it was found: a pool gives a resource away, and nobody has it."""
     caplog.set_level(logging.WARNING, "romancy")
-    await app.start(waits.options(instance_id="waiter"))
+    await app.start(waits.options(instance_id="waiter"), "note")
     handle = await app.start(pool.options(instance_id="pool"), "waiter")
     await status_is(app, "waiter", Status.WAITING)
     await app.terminate("waiter")
@@ -179,7 +166,7 @@ async def test_what_is_received_is_not_kept(app: Romancy, store: Store, caplog: 
     """Its receivers may have ended by the time at which they are looked at."""
     caplog.set_level(logging.WARNING, "romancy")
     ids = [f"w{number}" for number in range(20)]
-    handles = await app.start_many([waits.options(instance_id=one).bind() for one in ids])
+    handles = await app.start_many([waits.options(instance_id=one).bind("note") for one in ids])
 
     await app.run(sends_many.options(instance_id="sender"), [*ids, "nobody"])
     assert [await handle.result(timeout=SOON) for handle in handles] == ids
@@ -195,7 +182,7 @@ async def test_what_is_received_is_not_kept(app: Romancy, store: Store, caplog: 
 
 async def test_what_is_received_has_the_same_source(app: Romancy, store: Store) -> None:
     """The id of an event that was received says nothing of another sender's."""
-    handle = await app.start(waits.options(instance_id="over"))
+    handle = await app.start(waits.options(instance_id="over"), "note")
     await app.run(repeats, "over", "/a")
     assert await handle.result(timeout=SOON) == 7
 

@@ -12,11 +12,12 @@ import os
 import sys
 from pathlib import Path
 
-from romancy import Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy import Romancy, activity, activity_context
 from romancy.engine import ToldToStop
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 
-__all__ = ["LEASE", "faulty_session"]
+__all__ = ["LEASE", "calls_faulty_hold"]
 
 LEDGER = "ROMANCY_FAULT_LEDGER"
 LEASE = 4.0
@@ -31,14 +32,12 @@ async def faulty_hold(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-@workflow
-async def faulty_session(ctx: WorkflowContext, seconds: float) -> None:
-    await faulty_hold(seconds)
+calls_faulty_hold = calling(faulty_hold)
 
 
 async def main(url: str) -> None:
     with ToldToStop() as told:
-        async with Romancy(url, workflows=[faulty_session], lease=LEASE):
+        async with Romancy(url, workflows=[calls_faulty_hold], lease=LEASE):
             await told.wait()
 
 

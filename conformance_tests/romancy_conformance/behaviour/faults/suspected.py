@@ -13,10 +13,11 @@ import os
 import sys
 from typing import Any
 
-from romancy import Romancy, Workflow, WorkflowContext, activity, activity_context, workflow
+from romancy import Romancy, Workflow, activity, activity_context
 from romancy.engine.worker import evidence, quarantine
+from romancy_conformance.behaviour.calling import calling
 
-__all__ = ["WORKFLOWS", "errand", "expedition", "poison"]
+__all__ = ["WORKFLOWS", "calls_buy", "calls_drink", "calls_travel"]
 
 PACES: dict[str, dict[str, float]] = {
     "usual": {},
@@ -41,22 +42,12 @@ async def buy(what: str) -> str:
     return what
 
 
-@workflow
-async def expedition(ctx: WorkflowContext, number: int) -> None:
-    await travel(number)
+calls_travel = calling(travel)
+calls_drink = calling(drink)
+calls_buy = calling(buy)
 
 
-@workflow
-async def poison(ctx: WorkflowContext, number: int) -> None:
-    await drink(number)
-
-
-@workflow
-async def errand(ctx: WorkflowContext, what: str) -> str:
-    return await buy(what)
-
-
-WORKFLOWS: list[Workflow[..., Any]] = [expedition, poison, errand]
+WORKFLOWS: list[Workflow[..., Any]] = [calls_travel, calls_drink, calls_buy]
 
 
 async def main(url: str, pace: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from romancy.core import Input
 from romancy.status import Status
 from romancy_conformance.behaviour.faults.account import out_of_line
 from romancy_conformance.behaviour.faults.program import faulty_naps
+from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.contract.building import start
 from romancy_conformance.process_control import signals
 
@@ -40,6 +40,15 @@ async def start_naps(field: Field, label: str) -> list[str]:
     return ids
 
 
+async def asleep(field: Field) -> None:
+    """Wait until a worker has begun each of them."""
+
+    async def so() -> bool:
+        return not (await field.app.list_instances(status=["pending", "running"], limit=1)).instances
+
+    await until(so)
+
+
 async def check(field: Field, workers: Sequence[Process], ids: Sequence[str]) -> None:
     """Check that each instance ended once, that no log's time goes back, and that no worker was taken over."""
     assert all(worker.alive for worker in workers)
@@ -57,7 +66,7 @@ async def test_the_clock_of_a_worker_jumps(field: Field, seconds: int) -> None:
     """The worker's clock matters where the database runs in its process, and nowhere else."""
     workers = [await field.worker("--lease", str(LEASE), "--jump", str(seconds)) for _ in range(2)]
     before = await start_naps(field, "before")
-    await asyncio.sleep(0.5)
+    await asleep(field)
     for worker in workers if field.store.capabilities.embedded else workers[:1]:
         worker.send(signal.SIGUSR1)
     after = await start_naps(field, "after")
@@ -72,11 +81,11 @@ async def test_the_clock_of_the_database_jumps(field: Field, seconds: int) -> No
     """While it is set back, earlier sleepers sleep until it reaches their time; later ones are not affected."""
     workers = [await field.worker("--lease", str(LEASE)) for _ in range(2)]
     before = await start_naps(field, "before")
-    await asyncio.sleep(0.5)
+    await asleep(field)
     async with field.store.rooms.sessions.begin() as session:
         await session.execute(_PUT_CLOCK.format(seconds * 1_000_000))
         await session.commit(start(status=Status.COMPLETED, delay=None))
-    await asyncio.sleep(LEASE)  # every worker has sent a heartbeat since
+    await field.acquainted(workers)
     after = await start_naps(field, "after")
     for one in after if seconds < 0 else [*after, *before]:
         await field.app.handle(one, faulty_naps).result(timeout=60)

@@ -17,6 +17,7 @@ from romancy import (
     activity,
     workflow,
 )
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -77,9 +78,7 @@ async def doubt_last_words() -> None:
     await fronts[-1].signal("ending", Number, len(begun))
 
 
-@workflow
-async def doubt_ending(ctx: WorkflowContext) -> None:
-    await doubt_last_words()
+calls_doubt_last_words = calling(doubt_last_words)
 
 
 @workflow
@@ -159,7 +158,7 @@ async def test_mail_at_the_last_moment_repeats_nothing(open_app: Open) -> None:
     fronts.append(await open_app(worker=False))
     app = await open_app()
 
-    await (await app.start(doubt_ending.options(instance_id="ending"))).result(timeout=60)
+    await (await app.start(calls_doubt_last_words.options(instance_id="ending"))).result(timeout=60)
 
     assert begun == ["last words"]
 

@@ -16,7 +16,7 @@ from romancy.core import ActivityAttemptFailed, ActivityFailed, WorkflowComplete
 from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.faults.disks import mounted
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT, Field
-from romancy_conformance.behaviour.faults.holder import LEASE, faulty_session
+from romancy_conformance.behaviour.faults.holder import LEASE, calls_faulty_hold
 from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.process_control import freeze, freezes, resources, thaw
 
@@ -150,9 +150,9 @@ async def test_a_worker_that_stops_inside_its_session_is_outlived(
     async with AsyncExitStack() as stack:
         await field.open()
         stack.push_async_callback(field.close)
-        app = await stack.enter_async_context(Romancy(field.url, worker=False, workflows=[faulty_session]))
+        app = await stack.enter_async_context(Romancy(field.url, worker=False, workflows=[calls_faulty_hold]))
         worker = await field.worker("--lease", str(LEASE))
-        await app.start(faulty_session.options(instance_id="held"), 2.0)
+        await app.start(calls_faulty_hold.options(instance_id="held"), 2.0)
         stopped = await stack.enter_async_context(holder(field, ledger))
         await until(lambda: noted(field, "begin", "faulty_hold") == 1)
         freeze(stopped)

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from romancy import Romancy, Status, WorkflowCancelledError, WorkflowContext, activity, activity_context, workflow
 from romancy.core import ActivityCancelled, ActivityCompleted, Input, OwnerChanged
 from romancy.errors import StorageUnavailableError
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import returns
 from romancy_conformance.behaviour.faults.program import LEDGER, faulty_line
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
@@ -48,9 +50,7 @@ async def outlives_its_lease() -> int:
     return activity_context().attempt
 
 
-@workflow
-async def leased(ctx: WorkflowContext) -> int:
-    return await outlives_its_lease()
+calls_outlives_its_lease = calling(outlives_its_lease)
 
 
 @activity
@@ -58,9 +58,7 @@ async def hogs_the_loop(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - the very thing nobody should do
 
 
-@workflow
-async def hogging(ctx: WorkflowContext, seconds: float) -> None:
-    await hogs_the_loop(seconds)
+calls_hogs_the_loop = calling(hogs_the_loop)
 
 
 class Deaf(WrappedStore):
@@ -97,9 +95,7 @@ def notes_on_a_thread() -> None:
     seen.append("noted")
 
 
-@workflow
-async def notes_one(ctx: WorkflowContext) -> None:
-    await notes_on_a_thread()
+calls_notes_on_a_thread = calling(notes_on_a_thread)
 
 
 class Slow(Deaf):
@@ -167,9 +163,7 @@ async def lasts() -> None:
     await finish[0 if len(seen) == 1 else -1].wait()
 
 
-@workflow
-async def lasting(ctx: WorkflowContext) -> None:
-    await lasts()
+calls_lasts = calling(lasts)
 
 
 @workflow
@@ -177,11 +171,6 @@ async def lasting_twice(ctx: WorkflowContext) -> None:
     await lasts()
     await ctx.wait_event("go on")
     await lasts()
-
-
-@workflow
-async def brief(ctx: WorkflowContext) -> None:
-    pass
 
 
 @pytest.fixture
@@ -206,14 +195,14 @@ async def test_what_runs_stops_when_the_lease_runs_out_and_begins_again_untold(
     deaf: list[Deaf], open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = await open_app(lease=LEASE)
-    handle = await app.start(leased)
+    handle = await app.start(calls_outlives_its_lease)
     await until(lambda: seen == ["begun"])
 
     deaf[0].deaf = True
     await until(lambda: "stopped" in seen)
     assert time.monotonic() - deaf[0].beaten_at >= LEASE * 0.9
     assert "the lease has expired" in caplog.text
-    other = await app.start(leased)
+    other = await app.start(calls_outlives_its_lease)
     await asyncio.sleep(0.3)
     assert seen == ["begun", "stopped"]
 
@@ -248,7 +237,7 @@ async def test_what_was_done_before_a_lapse_is_not_cancelled_without_effect_afte
     """Its end is in an append that the database refuses, because a request to cancel came before."""
     outside = await open_app(worker=False)
     await open_app(lease=LEASE)
-    handle = await outside.start(notes_one)
+    handle = await outside.start(calls_notes_on_a_thread)
     await until(lambda: seen == ["noted"])
     slow[1].deaf = True
     await until(lambda: "the lease has expired" in caplog.text)
@@ -274,7 +263,7 @@ async def test_what_was_claimed_before_a_death_is_not_driven_after_it(
     await open_app(lease=LEASE)
     first = held[1]
     first.holds = what
-    handle = await front.start(lasting)
+    handle = await front.start(calls_lasts)
     await first.held.wait()
     first.deaf = True
     await open_app(lease=LEASE)
@@ -286,7 +275,7 @@ async def test_what_was_claimed_before_a_death_is_not_driven_after_it(
     first.gate.set()
     claims = first.claims
     while first.claims < claims + 3:
-        await front.run(brief)
+        await front.run(returns)
     assert seen == ["begun"]
 
     finish[0].set()
@@ -305,7 +294,7 @@ async def test_what_was_released_while_a_claim_was_answered_is_not_driven(
     handle = await front.start(lasting_twice)
     await until(lambda: seen == ["begun"])
     first.holds, first.fails = "claim", True
-    unseen = await front.start(brief)
+    unseen = await front.start(returns)
     await first.held.wait()  # the answer says that the first worker owns the instance
 
     finish[0].set()
@@ -317,7 +306,7 @@ async def test_what_was_released_while_a_claim_was_answered_is_not_driven(
     first.gate.set()
     claims = first.claims
     while first.claims < claims + 3:
-        await front.run(brief)
+        await front.run(returns)
     assert seen == ["begun"] * 2
 
     finish[1].set()
@@ -332,7 +321,7 @@ async def test_a_claim_passes_over_what_is_being_taken_up_for_its_trial(
     finish[:] = [asyncio.Event(), asyncio.Event()]
     front = await open_app(worker=False)
     await open_app(lease=LEASE)
-    handle = await front.start(lasting)
+    handle = await front.start(calls_lasts)
     await until(lambda: seen == ["begun"])
     await open_app(lease=LEASE)
     held[1].deaf = True  # the first owner is lost
@@ -346,7 +335,7 @@ async def test_a_claim_passes_over_what_is_being_taken_up_for_its_trial(
     last.holds, last.fails = "", True
     claims = last.claims
     while last.claims < claims + 3:
-        await front.run(brief)
+        await front.run(returns)
     assert seen == ["begun"] * 2
     last.gate.set()
     await until(lambda: seen == ["begun"] * 3)
@@ -361,7 +350,7 @@ async def test_the_activity_that_blocks_the_loop_is_named(
 ) -> None:
     app = await open_app(warn_when_blocked=0.2)
     with caplog.at_level(logging.WARNING, logger="romancy.engine"):
-        await app.run(hogging, 1.5)
+        await app.run(calls_hogs_the_loop, 1.5)
         await until(lambda: "was blocked for" in caplog.text)
 
     assert "blocked for more than 0.2 s" in caplog.text
@@ -372,7 +361,7 @@ async def test_a_loop_that_is_not_blocked_is_not_named(
     open_app: Callable[..., Awaitable[Romancy]], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = await open_app(warn_when_blocked=3.0)
-    await app.run(hogging, 0.0)
+    await app.run(calls_hogs_the_loop, 0.0)
     await asyncio.sleep(4.5)
 
     assert "blocked" not in caplog.text
@@ -394,12 +383,12 @@ async def test_a_blocked_loop_keeps_its_lease(
     """Another worker waits to take over; only the heartbeat beside the blocked loop prevents that."""
     monkeypatch.setenv(LEDGER, str(tmp_path / "ledger"))
     lease = 3 * LEASE  # the machine may stand still for a while, which must not cost the lease
-    await field.worker("--lease", str(lease), "--elsewhere")
+    other = await field.worker("--lease", str(lease), "--elsewhere")
     options: dict[str, Any] = {} if second_heart else {"warn_when_blocked": None}
     async with Romancy(field.url, workflows=[faulty_line], lease=lease, **options) as app:
         handle = await app.start(faulty_line.options(instance_id="hog"), 1, 0.5)
         await field.begun(1)
-        await asyncio.sleep(LEASE)  # each knows the other by now
+        await field.acquainted([other])
         handle = await app.start(faulty_line.options(instance_id="hogged"), 1, 0.5)
         await field.begun(3)
         block_the_loop(field, 2 * lease if second_heart else 60)

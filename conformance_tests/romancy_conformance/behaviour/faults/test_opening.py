@@ -12,21 +12,17 @@ from urllib.parse import urlsplit
 import pytest
 
 import romancy.app
-from romancy import Romancy, WorkflowContext, workflow
+from romancy import Romancy
 from romancy.engine.worker import opening
 from romancy.errors import StorageConfigurationError, StorageUnavailableError, UsageError
 from romancy.storage.backends import create_store
 from romancy.storage.url import parse_url
+from romancy_conformance.behaviour.cast import returns
 
 if TYPE_CHECKING:
     from romancy_conformance.servers import Server
 
 pytestmark = pytest.mark.anyio
-
-
-@workflow
-async def greets(ctx: WorkflowContext) -> str:
-    return "hello"
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -40,8 +36,8 @@ async def test_a_worker_waits_for_a_server_that_is_down(server: Server, caplog: 
     async with AsyncExitStack() as stack:
         try:
             with pytest.raises(StorageUnavailableError):
-                await Romancy(url, workflows=[greets], worker=False).__aenter__()
-            opening = asyncio.create_task(stack.enter_async_context(Romancy(url, workflows=[greets])))
+                await Romancy(url, workflows=[returns], worker=False).__aenter__()
+            opening = asyncio.create_task(stack.enter_async_context(Romancy(url, workflows=[returns])))
             async with asyncio.timeout(120):
                 while not said(caplog):  # noqa: ASYNC110 - a log tells nobody
                     await asyncio.sleep(0.01)
@@ -51,11 +47,11 @@ async def test_a_worker_waits_for_a_server_that_is_down(server: Server, caplog: 
             assert not any(str(urlsplit(url).password) in line for line in said(caplog))
             for worker in (True, False):
                 with pytest.raises(StorageUnavailableError, match=r"not reached within 0\.3 s \(connect_timeout\): "):
-                    await Romancy(url, workflows=[greets], worker=worker, connect_timeout=0.3).__aenter__()
+                    await Romancy(url, workflows=[returns], worker=worker, connect_timeout=0.3).__aenter__()
         finally:
             await asyncio.to_thread(server.start)
         app = await asyncio.wait_for(opening, 120)
-        assert await app.run(greets) == "hello"
+        assert await app.run(returns, "hello") == "hello"
 
 
 async def test_who_waits_says_so_again_and_opens_when_it_can(
@@ -81,8 +77,8 @@ async def test_who_waits_says_so_again_and_opens_when_it_can(
         return store
 
     monkeypatch.setattr(romancy.app, "create_store", create)
-    async with Romancy(storage_url, workflows=[greets]) as app:
-        assert await app.run(greets) == "hello"
+    async with Romancy(storage_url, workflows=[returns]) as app:
+        assert await app.run(returns, "hello") == "hello"
 
     assert [line.partition(": ")[2] for line in said(caplog)] == ["nobody answers"] * 3
     assert any("the database is there" in line.getMessage() for line in caplog.records)
@@ -104,7 +100,7 @@ async def test_a_database_that_does_not_answer_at_all_is_told_as_well(
 
     monkeypatch.setattr(romancy.app, "create_store", create)
     with pytest.raises(StorageUnavailableError, match=r"connect_timeout.*it has not answered"):
-        await Romancy(storage_url, workflows=[greets], connect_timeout=0.5).__aenter__()
+        await Romancy(storage_url, workflows=[returns], connect_timeout=0.5).__aenter__()
     (line,) = said(caplog)
     assert line.endswith("it has not answered yet")
 
@@ -130,17 +126,17 @@ async def test_a_first_open_gives_up_after_a_minute_unless_the_user_says_otherwi
 
     monkeypatch.setattr(romancy.app, "create_store", create)
     with pytest.raises(StorageUnavailableError) as gave_up:
-        await Romancy(storage_url, workflows=[greets], worker=worker).__aenter__()
+        await Romancy(storage_url, workflows=[returns], worker=worker).__aenter__()
     told = str(gave_up.value)
     assert told.startswith(
         f"{parse_url(storage_url)}: not reached within 0.05 s (connect_timeout): it has not answered"
     )
     assert "Start the database or correct the URL" in told
     assert (password := urlsplit(storage_url).password) is None or f":{password}@" not in told
-    for_ever = Romancy(storage_url, workflows=[greets], worker=worker, connect_timeout=math.inf)
+    for_ever = Romancy(storage_url, workflows=[returns], worker=worker, connect_timeout=math.inf)
     waits = asyncio.create_task(for_ever.__aenter__())
     with pytest.raises(StorageUnavailableError):  # a whole limit passes while it waits
-        await Romancy(storage_url, workflows=[greets], worker=worker).__aenter__()
+        await Romancy(storage_url, workflows=[returns], worker=worker).__aenter__()
     assert not waits.done()
     answers.set()
     await asyncio.wait_for(waits, 60)
@@ -158,4 +154,4 @@ async def test_what_can_never_open_fails_at_once(server: Server) -> None:
     missing = url.replace(parts.path, "/there_is_no_such_database")
     for wrong in (missing, f"nosuch://{parts.netloc}/x"):
         with pytest.raises(StorageConfigurationError):
-            await asyncio.wait_for(Romancy(wrong, workflows=[greets]).__aenter__(), 120)
+            await asyncio.wait_for(Romancy(wrong, workflows=[returns]).__aenter__(), 120)

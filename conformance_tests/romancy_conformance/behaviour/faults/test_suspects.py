@@ -13,7 +13,7 @@ from romancy import Handle, Romancy
 from romancy.engine import suspects_in
 from romancy.status import Status
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
-from romancy_conformance.behaviour.faults.suspected import WORKFLOWS, errand, expedition, poison
+from romancy_conformance.behaviour.faults.suspected import WORKFLOWS, calls_buy, calls_drink, calls_travel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -85,7 +85,7 @@ async def crew_of(field: Field) -> AsyncGenerator[Crew]:
 async def test_after_two_deaths_nothing_but_the_suspects_waits(field: Field, many: int) -> None:
     """A new workflow ends while each of them is undecided and none has begun."""
     async with crew_of(field) as crew:
-        held, *_ = await crew.app.start_many([expedition.bind(number) for number in range(many)])
+        held, *_ = await crew.app.start_many([calls_travel.bind(number) for number in range(many)])
         for _ in range(2):
             await crew.hire("never")
             await crew.begins(many)
@@ -95,7 +95,7 @@ async def test_after_two_deaths_nothing_but_the_suspects_waits(field: Field, man
             while await crew.suspects() < many:  # noqa: ASYNC110 - another process tells
                 await asyncio.sleep(0.05)
 
-        bought = [await (await crew.app.start(errand, what)).result(timeout=120) for what in ("bread", "milk")]
+        bought = [await (await crew.app.start(calls_buy, what)).result(timeout=120) for what in ("bread", "milk")]
 
         assert (bought, await crew.suspects()) == (["bread", "milk"], many)
         why = " ".join(await crew.app.explain(held.instance_id))
@@ -106,7 +106,7 @@ async def test_after_two_deaths_nothing_but_the_suspects_waits(field: Field, man
 @MANY
 async def test_after_two_deaths_all_go_on_one_after_another(field: Field, many: int) -> None:
     async with crew_of(field) as crew:
-        await crew.app.start_many([expedition.bind(number) for number in range(many)])
+        await crew.app.start_many([calls_travel.bind(number) for number in range(many)])
         for _ in range(3):
             await crew.hire("soon")
             await crew.begins(many)
@@ -120,12 +120,12 @@ async def test_after_two_deaths_all_go_on_one_after_another(field: Field, many: 
 async def test_poison_beside_long_activities_is_parked(field: Field, many: int) -> None:
     """After eight deaths at most; meanwhile errands are done, and at last all long activities run."""
     async with crew_of(field) as crew:
-        handle = await crew.app.start(poison, 0)
-        await crew.app.start_many([expedition.bind(number) for number in range(many)])
+        handle = await crew.app.start(calls_drink, 0)
+        await crew.app.start_many([calls_travel.bind(number) for number in range(many)])
         deaths, errands = 0, list[Handle[str]]()
         process = await crew.hire("soon")
         while True:
-            errands.append(await crew.app.start(errand, "bread"))
+            errands.append(await crew.app.start(calls_buy, "bread"))
             dead = asyncio.ensure_future(process.wait())
             while not dead.done() and await handle.status() is not Status.STUCK:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

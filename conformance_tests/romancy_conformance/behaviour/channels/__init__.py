@@ -1,0 +1,1 @@
+"""Channels: subscribers in workflows and outside, their ends, retries and members."""

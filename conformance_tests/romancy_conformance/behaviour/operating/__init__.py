@@ -1,0 +1,1 @@
+"""Operating: finding, explaining, ending, purging and rebuilding instances, and what hooks and logs say."""

@@ -1,0 +1,1 @@
+"""The relay: published events reach their receiver, whatever it does and whatever else happens."""

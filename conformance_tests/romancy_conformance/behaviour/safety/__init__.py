@@ -1,0 +1,1 @@
+"""Safety: codecs, hidden inputs, passwords, and the sizes of what is stored."""

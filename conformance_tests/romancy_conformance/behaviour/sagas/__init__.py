@@ -1,0 +1,1 @@
+"""Undoing: cancellation, time limits of instances, and undos that a body registers."""

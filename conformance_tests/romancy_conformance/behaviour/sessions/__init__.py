@@ -1,0 +1,1 @@
+"""Sessions: the transaction of an activity, and calls in a transaction of the caller."""

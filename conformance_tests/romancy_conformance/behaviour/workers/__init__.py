@@ -1,0 +1,1 @@
+"""Workers: what they run, share, hand over and drain, and what they hear late."""
