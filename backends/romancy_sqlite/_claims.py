@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
+from romancy.storage.ranks import AHEAD
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 
@@ -38,7 +39,7 @@ def _unless_due(tx: Tx, request: ClaimRequest) -> Work | None:
 
 
 def _take(tx: Tx, request: ClaimRequest) -> Work:
-    """Claim the longest due instances, and with them what the worker owned and asks for again."""
+    """Claim the first due instances, and with them what the worker owned and asks for again."""
     if not _is_alive(tx, request):
         return Work(claimed=[], mail=[], now=tx.now)
     wanted = _wanted(tx, request)
@@ -87,7 +88,7 @@ def _short_logs(tx: Tx, taken: list[Taken]) -> dict[str, list[bytes]]:
 def _wanted(tx: Tx, request: ClaimRequest) -> dict[str, object]:
     return {
         "codes": _json(request.codes), "leave": _json(list(request.leave)), "grace": request.grace,
-        "limit": request.limit, "now": tx.now,
+        "limit": request.limit, "ahead": AHEAD, "now": tx.now,
     }  # fmt: skip
 
 

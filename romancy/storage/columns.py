@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GIVEN", "given", "instance_columns", "spelled"]
 
-GIVEN: Final = {"workflow_name": "text", "code": "text"}
+GIVEN: Final = {"workflow_name": "text", "code": "text", "priority": "smallint"}
 """The columns of a new row that hold what the start says, each with its type. They are never null."""
 
 given: Final = cast("Callable[[Create | InstanceRow], tuple[Any, ...]]", attrgetter(*GIVEN))
