@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.admission import head_start
 from romancy.storage.columns import given
 from romancy.storage.creation import fresh
 from romancy.storage.records import Append, Delivery, Step
@@ -358,12 +359,12 @@ class Write:
             yield self._query(name).statement(parameters, expected=len(rows) if counted else None, **more)
 
 
-INTEREST = ("owner", "life", "interest_id", "address", "kind", "where_")
+INTEREST = ("owner", "life", "interest_id", "address", "kind", "where_", "ahead")
 
 
 def interest_row(owner: Owner, one: Interest) -> tuple[Value, ...]:
     """The columns of an interest."""
-    return (owner.name, owner.life, one.interest_id, one.address, one.kind, one.where)
+    return (owner.name, owner.life, one.interest_id, one.address, one.kind, one.where, head_start(one))
 
 
 def _mail_row(one: Delivery, number: Raw) -> Raw:

@@ -184,7 +184,7 @@ made as (
 child as materialized (
     select *
     from unnest($18::text[], $19::text[], $20::bigint[], $21::text[], $22::bytea[], $23::bytea[], $24::text[],
-                $25::text[], $26::text[], $27::bigint[], $28::bigint[], {given $60})
+                $25::text[], $26::text[], $27::bigint[], $28::bigint[], {given $61})
          as t (append, instance_id, life, writer, body, input, projection, index_paths, parent, wake_at, delay, {given})
 );
 
@@ -232,9 +232,9 @@ born as materialized (
       and case when t.owner in (select instance_id from logged) then true end
 ), interested as (
     insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
-    select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
-    from unnest($46::text[], $47::bigint[], $48::text[], $49::text[], $50::text[], $51::bytea[])
-             as t (owner, life, interest_id, address, kind, where_)
+    select clock.now - t.ahead, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+    from unnest($46::text[], $47::bigint[], $48::text[], $49::text[], $50::text[], $51::bytea[], $52::bigint[])
+             as t (owner, life, interest_id, address, kind, where_, ahead)
     cross join clock
     where case when t.owner in (select instance_id from logged) then true end
     on conflict (owner, life, interest_id) do update
@@ -243,8 +243,8 @@ born as materialized (
     where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
 ), place as materialized (
     select *
-    from unnest($52::text[], $53::integer[], $54::text[], $55::text[], $56::text[], $57::text[], $58::bytea[],
-                $59::bytea[])
+    from unnest($53::text[], $54::integer[], $55::text[], $56::text[], $57::text[], $58::text[], $59::bytea[],
+                $60::bytea[])
          as t (append, n, message_id, dedupe, address, spread, body, projection)
     where case when append in (select instance_id from logged) then true end
 ), :part_post;
@@ -322,7 +322,7 @@ select case when (select count(*) from logged) < cardinality($2::text[])
 with :part_child, item as materialized (
     select *
     from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[],
-                $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], {given $60+})
+                $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], {given $61+})
          as t (instance_id, life, writer, body, input, projection, index_paths, parent, status, owner, wake_at, delay,
                error, {given})
     where case when instance_id in (

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.admission import head_start
 from romancy.storage.columns import given
 from romancy.storage.creation import due_at, fresh
 from romancy.storage.query import path_key
@@ -160,7 +161,7 @@ def interest_rows(item: Append, now: int) -> Iterator[dict[str, object]]:
     for one in item.interests:
         yield {
             "owner": item.instance_id, "life": item.life, "interest_id": one.interest_id, "address": one.address,
-            "kind": one.kind.value, "where_": one.where, "now": now,
+            "kind": one.kind.value, "where_": one.where, "now": now - head_start(one),
         }  # fmt: skip
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, TerminalError, UsageError, WorkflowContext, WorkflowFailedError, activity, workflow
-from romancy.core import WorkflowStarted
+from romancy import (
+    EventType,
+    Limit,
+    Romancy,
+    TerminalError,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    workflow,
+)
+from romancy.core import PlaceAsked, WorkflowStarted
+from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from romancy import Handle
+    from romancy import Handle, Workflow
 
     Open = Callable[..., Awaitable[Romancy]]
 
@@ -79,6 +91,12 @@ async def start_all(app: Romancy) -> list[Handle[Any]]:
     ]
 
 
+async def priority_of(handle: Handle[Any], app: Romancy) -> int:
+    found = await app.get_instance(handle.instance_id)
+    assert found is not None
+    return found.priority
+
+
 async def end_all(handles: Sequence[Handle[Any]]) -> None:
     for handle in handles:
         await handle.result(SOON)
@@ -112,10 +130,9 @@ async def test_a_worker_that_starts_them_itself_lets_the_others_go_first(open_ap
     await app.start(named, "at once")
     handle = await app.start(named.options(priority=-1), "in line")
 
-    row = await app.get_instance(handle.instance_id)
     await end_all([handle])
 
-    assert row.priority == -1
+    assert await priority_of(handle, app) == -1
     assert begun == ["at once", "in line"]
 
 
@@ -149,16 +166,83 @@ async def test_a_retry_keeps_it(open_app: Open, storage_url: str) -> None:
     await end_all([low, high])
 
     assert begun[0] == "high"
-    assert [(await client.get_instance(one.instance_id)).priority for one in (low, high)] == [1, 2]
+    assert [await priority_of(one, client) for one in (low, high)] == [1, 2]
 
 
 async def test_the_next_run_keeps_it(app: Romancy) -> None:
     handle = await app.start(goes_on.options(priority=4), 3)
     await end_all([handle])
 
-    assert (await app.get_instance(handle.instance_id)).priority == 4
+    assert await priority_of(handle, app) == 4
     runs = [event for event in await app.history(handle.instance_id) if isinstance(event, WorkflowStarted)]
     assert [(event.run, event.priority) for event in runs] == [(run, 4) for run in (1, 2, 3, 4)]
+
+
+GO = EventType("go", str)
+ONE = Limit("one at once", concurrency=1)
+CALLS = Limit("one call at once", concurrency=1)
+
+
+@workflow(limits=[ONE])
+async def limited(ctx: WorkflowContext, name: str) -> str:
+    begun.append(name)
+    await ctx.wait_event(GO)
+    return name
+
+
+@workflow
+async def has_a_section(ctx: WorkflowContext, name: str) -> None:
+    async with ctx.limit(CALLS):
+        begun.append(name)
+        await ctx.wait_event(GO)
+
+
+async def stand_in_line(app: Romancy, wf: Workflow[[str], Any]) -> list[Handle[Any]]:
+    """One is inside, and the others wait, in the order of their starts."""
+    handles = [await app.start(wf, "first")]
+    await until(lambda: begun == ["first"])
+    for number, priority in enumerate(PRIORITIES):
+        handle = await app.start(wf.options(priority=priority), f"{number}: {priority}")
+        await until(partial(has_asked, handle))
+        handles.append(handle)
+    return handles
+
+
+def so_many_have_begun(number: int) -> bool:
+    return len(begun) == number
+
+
+async def has_asked(handle: Handle[Any]) -> bool:
+    return any(isinstance(event, PlaceAsked) for event in await handle.history())
+
+
+@pytest.mark.parametrize("wf", [limited, has_a_section], ids=["whole", "section"])
+async def test_the_highest_gets_the_next_free_place(app: Romancy, wf: Workflow[[str], Any]) -> None:
+    first, *others = await stand_in_line(app, wf)
+    by_name = {"first": first, **dict(zip(names(), others, strict=True))}
+
+    for number in range(len(by_name)):
+        await until(partial(so_many_have_begun, number + 1))
+        await by_name[begun[-1]].signal(GO, "on")
+        await by_name[begun[-1]].result(SOON)
+
+    assert begun == ["first", *ORDER]
+
+
+async def test_a_line_says_since_when_the_first_waits_and_how_many_are_before(app: Romancy) -> None:
+    """The head start is no time in line."""
+    first, *others = await stand_in_line(app, limited)
+    found = await app.get_instance(first.instance_id)
+    assert found is not None
+    by_name = dict(zip(names(), others, strict=True))
+
+    (lane,) = await app.limits()
+    assert lane.waiting == len(others)
+    assert lane.oldest is not None
+    assert lane.oldest >= found.created_at
+
+    for place, name in enumerate(ORDER):
+        assert f": {place} before it in line" in " ".join(await app.explain(by_name[name].instance_id))
 
 
 @pytest.mark.parametrize("wrong", [10, -10, 1.0, "1", True])

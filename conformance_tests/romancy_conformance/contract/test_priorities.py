@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 SECOND = 1_000_000
 
 
-def one(actor: Actor, priority: int, **fields: object) -> Append:
+def one(actor: Actor, priority: int, **fields: Any) -> Append:
     return start(workflow_name=next(iter(actor.workflows)), priority=priority, **fields)
 
 

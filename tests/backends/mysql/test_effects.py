@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 
-GIVEN_COLUMNS = b",".join(b"9" if kind == "bigint" else b"'f'" for kind in GIVEN.values())
+GIVEN_COLUMNS = b",".join(b"'f'" if kind == "text" else b"9" for kind in GIVEN.values())
 
 KEPT: tuple[tuple[str, Rows, Values], ...] = (
     ("start_instances", {"instances": {}}, {
@@ -140,7 +140,7 @@ async def test_an_interest_keeps_its_place_and_what_it_was_compared_with(
     store: MySQLStore, wire: Wire, script: str, now: Values, kept: tuple[bool, bool]
 ) -> None:
     wanted = SAME | now
-    sql = sql_of(store.database, script, wanted | {"rows": rows_of(INTEREST, [tuple(wanted.values())])})
+    sql = sql_of(store.database, script, wanted | {"rows": rows_of(INTEREST, [(*wanted.values(), 0)])})
 
     found = await sent(
         wire, store.database, b"set @judged = _binary'free';" + sql, {"interests": {"swept": 1}},

@@ -244,9 +244,7 @@ class Model:
         mine = [one for one in state.instances.values() if one.owner == request.worker and request.recover]
         due = [one for one in state.instances.values() if (at := self._due(request, one)) and at <= state.now]
         wanted = [one.instance_id for one in state.given.claimed]
-        fresh = _cut(
-            due, request.limit, lambda one: rank(one.wake_at or 0, one.priority), lambda one: one.instance_id in wanted
-        )
+        fresh = _cut(due, request.limit, _rank, lambda one: one.instance_id in wanted)
         claimed = [_claimed(one, 0) for one in mine] + [_claimed(one, one.wake_at or 0) for one in fresh]
         for one in fresh:
             one.owner, one.wake_at = request.worker, None
