@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.status import Status
+from romancy.storage.backends import create_store
 from romancy.storage.ranks import AHEAD
 from romancy.storage.records import Change, ClaimRequest
 from romancy_conformance.contract.building import Actor, append, change, start, unique
+from romancy_conformance.contract.plans import watch_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,3 +125,33 @@ async def test_a_child_has_its_own(actor: Actor, store: Store) -> None:
     assert await actor.write(item) == "accepted"
 
     assert await claimed(actor) == [children[1].instance_id, children[0].instance_id]
+
+
+MANY = 3_000
+FEW = 300
+"""More rows than a claim of two looks at, and fewer than there are."""
+
+
+async def test_a_claim_among_many_looks_at_few_rows(storage_url: str) -> None:
+    """Before and after the database has statistics: whether anything waits with another priority, and if it does."""
+    watch = watch_for(storage_url)
+    with watch.on():
+        store = create_store(storage_url)
+        await store.open()
+        await watch.leave_uncounted()
+        actor = await Actor(store, workflows={unique("flow"): "c1", unique("flow"): "c1"}).register()
+        await fill(store, [one(actor, 0) for _ in range(MANY)])
+        plain = await watch.cost(store, actor.claim(2))
+        await fill(store, [one(actor, p) for p in range(-3, 4)])
+        ranked = await watch.cost(store, actor.claim(2))
+        await watch.analyze(store)
+        known = await watch.cost(store, actor.claim(2))
+        await store.close()
+
+    for cost in (plain, ranked, known):
+        assert cost.rows < FEW, cost.plan
+
+
+async def fill(store: Store, items: Sequence[Append]) -> None:
+    for first in range(0, len(items), 1000):
+        assert {"accepted"} == set(await store.commit(items[first : first + 1000]))
