@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.marks import TAKEN_NEWS
-from romancy.storage.ranks import AHEAD
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 from romancy_postgres._columns import columns
@@ -40,7 +39,6 @@ async def claim(database: Database, signals: Signals, request: ClaimRequest) -> 
         list(request.leave),
         request.grace,
         request.recover,
-        AHEAD,
     )
     head = rows[0]
     fresh: dict[str, asyncpg.Record] = {}

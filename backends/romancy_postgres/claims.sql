@@ -71,12 +71,12 @@ returning i.instance_id;
 
 -- name: claim
 -- Take ownership of due instances, by their ranks: each priority that something waits with is read by itself, as
--- each workflow is, and of one priority the longest due goes first. $8: how much earlier one priority more stands.
--- $7 also asks for everything already owned. The first columns are the same in every row, and come also without a
--- claim: the time, whether the worker is alive, whether owned instances have unseen mail, and when the next instance
--- becomes due, of which only the first eight of each workflow and priority are looked at. A due instance that was
--- passed over, because another transaction holds its row, counts too: nobody announces that the row is free again.
--- What is due is taken by an array of ids: joined, all instances would be read, of which the planner expects fewer.
+-- each workflow is, and of one priority the longest due goes first. $7 also asks for everything already owned. The
+-- first columns are the same in every row, and come also without a claim: the time, whether the worker is alive,
+-- whether owned instances have unseen mail, and when the next instance becomes due, of which only the first eight of
+-- each workflow and priority are looked at. A due instance that was passed over, because another transaction holds
+-- its row, counts too: nobody announces that the row is free again. What is due is taken by an array of ids: joined,
+-- all instances would be read, of which the planner expects fewer.
 with recursive clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
@@ -93,7 +93,7 @@ with recursive clock as materialized (
     from unnest($2::text[], $3::text[]) as t (name, code) cross join rung
     where rung.priority is not null
 ), due as materialized (
-    select d.instance_id, d.wake_at, d.wake_at - known.priority * $8::bigint as rank
+    select d.instance_id, d.wake_at, d.wake_at - known.priority * {ahead} as rank
     from clock, known cross join lateral (
         select i.instance_id, i.wake_at
         from romancy_instances i

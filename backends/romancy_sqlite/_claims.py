@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.ranks import AHEAD
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 
@@ -88,7 +87,7 @@ def _short_logs(tx: Tx, taken: list[Taken]) -> dict[str, list[bytes]]:
 def _wanted(tx: Tx, request: ClaimRequest) -> dict[str, object]:
     return {
         "codes": _json(request.codes), "leave": _json(list(request.leave)), "grace": request.grace,
-        "limit": request.limit, "ahead": AHEAD, "now": tx.now,
+        "limit": request.limit, "now": tx.now,
     }  # fmt: skip
 
 

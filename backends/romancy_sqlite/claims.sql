@@ -4,7 +4,7 @@
 -- The time, and whether the worker is alive.
 select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);
 
--- name: due (codes, leave, grace, limit, ahead) -> instance_id, wake_at
+-- name: due (codes, leave, grace, limit) -> instance_id, wake_at
 -- The instances that a worker could claim, by their ranks. Each workflow is read separately, so that none hides another,
 -- and so is each priority that something waits with: of one priority, the longest due goes first.
 with recursive rung (priority) as (
@@ -35,7 +35,7 @@ cross join romancy_instances as instance on instance.rowid in (
     order by candidate.wake_at
     limit :limit
 )
-order by instance.wake_at - instance.priority * :ahead, instance.instance_id
+order by instance.wake_at - instance.priority * {ahead}, instance.instance_id
 limit :limit;
 
 -- name: next_due (names) -> due

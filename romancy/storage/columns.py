@@ -4,6 +4,7 @@ The scripts of an adapter have words for them, which are replaced when the scrip
 
 - `{given}`: the names of the given columns. `{given :}`: the parameters of these names. `{given column9}`: as many
   numbered columns, from this one. `{given $9}`: as many numbered arrays, from this one; `{given $9+}`: the next ones.
+- `{ahead}`: how many microseconds one priority is worth (`romancy.storage.ranks`).
 - `{instance}`: the columns of `InstanceRow`, in its order. `{instance i}`: those of this table.
 
 A given column that is added here is a field of `Create` and of `InstanceRow`, and a column of the schemas.
@@ -15,6 +16,7 @@ import re
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from romancy.storage.ranks import AHEAD
 from romancy.storage.records import InstanceRow
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ def instance_columns(table: str = "") -> str:
 
 
 def spelled(sql: str) -> str:
-    """A script with columns for its words."""
-    return _INSTANCE.sub(lambda word: instance_columns(word[1] or ""), _WORD.sub(_given, sql))
+    """A script with what stands for its words."""
+    given_named = _WORD.sub(_given, sql).replace("{ahead}", str(AHEAD))
+    return _INSTANCE.sub(lambda word: instance_columns(word[1] or ""), given_named)
 
 
 def _given(word: re.Match[str]) -> str:

@@ -20,6 +20,7 @@ NAMES = list(GIVEN)
         ("{given $9+}", ", ".join(f"${9 + len(NAMES) + at}::{kind}[]" for at, kind in enumerate(GIVEN.values()))),
         ("{instance}", ", ".join(InstanceRow.__struct_fields__)),
         ("{instance i}", ", ".join(f"i.{name}" for name in InstanceRow.__struct_fields__)),
+        ("{ahead}", "3600000000"),
         ("{rows} {columns}", "{rows} {columns}"),
     ],
 )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy.storage.ranks import AHEAD
 from tests.backends.postgres.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ async def claim(scripts: Scripts, limit: int = 10, *, recover: bool = False, **m
     defaults: dict[str, Any] = {"worker": "alive", "leave": [], "grace": 0}
     given = defaults | more
     return await scripts.ask(
-        "claim", given["worker"], ["flow", "other"], ["c1", "c2"], limit, given["leave"], given["grace"], recover, AHEAD
+        "claim", given["worker"], ["flow", "other"], ["c1", "c2"], limit, given["leave"], given["grace"], recover
     )
 
 
