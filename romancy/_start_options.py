@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["KEPT", "StartKeywords", "StartOptions", "kept"]
+__all__ = ["HIGHEST", "KEPT", "LOWEST", "StartKeywords", "StartOptions", "kept"]
 
 _LONGEST: Final = 100 * 366 * 86_400.0
 _SECOND: Final = 1_000_000
+LOWEST: Final = -9
+HIGHEST: Final = 9
+"""The priorities that a start may have."""
 
 
 class StartKeywords(TypedDict, total=False):
@@ -39,6 +42,8 @@ class StartKeywords(TypedDict, total=False):
     """What the workflow reads as `ctx.headers`."""
     timeout: Duration | None
     """The longest time from when its body begins to its end."""
+    priority: int | None
+    """From -9 to 9, the higher goes first: how early a worker takes the instance, and it gets places under limits."""
 
 
 class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
@@ -52,6 +57,7 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     headers: dict[str, str] = {}
     limit: int = 0
     """For how many microseconds the instance may go on; 0: as long as it takes."""
+    priority: int = 0
 
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
@@ -67,18 +73,28 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
                 changes |= {"delay": _microseconds(cast("Duration", given), "the delay of the start"), "at": None}
             elif option == "at":
                 changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
+            elif option == "priority":
+                changes[option] = _priority(given, f"the priority of the start of workflow {name}")
             else:
                 changes[option] = given
         return replace(self, **changes)
 
 
-KEPT: Final = ("headers", "limit")
+KEPT: Final = ("headers", "limit", "priority")
 """The options that an instance keeps, by the fields of `WorkflowStarted` and of `ChildStarted`."""
 
 
 def kept(source: object) -> dict[str, Any]:
     """What options, the first input of a run or the start of a child have of `KEPT`."""
     return {name: getattr(source, name) for name in KEPT}
+
+
+def _priority(given: object, what: str) -> int:
+    if type(given) is not int:
+        raise UsageError(f"{what} must be an int, not {given!r}")
+    if not LOWEST <= given <= HIGHEST:
+        raise UsageError(f"{what} must be from {LOWEST} to {HIGHEST}, not {given}; the higher goes first")
+    return given
 
 
 def _limit(given: Duration, what: str) -> int:

@@ -95,6 +95,8 @@ class Instance:
     untaken: tuple[Untaken, ...] | None = None
     """Requests and events that were sent to it and that it has not taken, in the order of their times. None: as above.
     """
+    priority: int = 0
+    """What it was started with: the higher goes first."""
     raw_end: bytes | None = field(default=None, repr=False)
     """The commit that completed it, as stored. None if it has not completed, or a list was not asked `with_results`."""
 
@@ -174,6 +176,7 @@ class Instance:
             raw_input=row.input,
             waits=waits,
             untaken=untaken,
+            priority=row.priority,
             raw_end=raw_end,
             raw_start=raw_start,
         )

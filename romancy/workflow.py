@@ -66,6 +66,7 @@ R_co = TypeVar("R_co", covariant=True)
 _OPTIONS: Final = {
     "instance_id": "instance_id", "id": "instance_id", "workflow_id": "instance_id", "delay": "delay",
     "at": "at", "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
+    "priority": "priority",
 }  # fmt: skip
 """What people give like an argument, and the option that it is."""
 
@@ -193,7 +194,8 @@ class Workflow(Generic[P, R_co]):
 
         The workflow reads the `headers` as `ctx.headers`. `timeout` limits the whole instance, whatever becomes of its
         workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is
-        stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError.
+        stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError. Of those that wait for a
+        worker or for a place under a limit, a higher `priority` goes first.
         """
         if (instance_id := options.get("instance_id")) is not None:
             check_id(instance_id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
+from romancy.storage.ranks import rank
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 from romancy.storage.sqlkit.statements import ask
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["claim"]
 
+Line = tuple[str, int]
+"""A workflow and a priority: their instances wait in one line."""
+
 _SLEEPER_GRACE = 5_000_000
 _SWEPT_AT_ONCE = 500
 _CANDIDATES = 3
@@ -44,18 +48,23 @@ async def claim(database: Database, interpreter: MySQLInterpreter, request: Clai
     alive, now, due, *boxes = await database.ask(
         database.statement("look_alive", worker=request.worker),
         database.statement("read_now"),
-        _next_due(database, request.codes),
+        _next_due(database, [(name, 0) for name in sorted(request.codes) or [""]], rungs=True),
         *([] if request.recover else [_mailboxes(database, request, ())]),
     )
     moment = int(now.rows[0][0])
     if not alive.rows:
         return Work(claimed=[], mail=[], now=moment)
-    times = {name.decode(): wake_at for name, wake_at in due.rows if wake_at is not None}
-    names = [name for name, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
+    *waiting, (_, lowest, highest) = due.rows
+    times = _times(waiting)
+    others = [rung for rung in range(lowest or 0, (highest or 0) + 1) if rung]
+    if others and request.codes:
+        more = await database.ask(_next_due(database, [(name, rung) for name in request.codes for rung in others]))
+        times |= _times(more[0].rows)
+    lines = [line for line, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
     found = _Found([], _boxes(boxes), times, moment)
-    if names or request.recover:
+    if lines or request.recover:
         try:
-            found = await database.insist(lambda wire: _Claim(database, wire, request, names, found).made())
+            found = await database.insist(lambda wire: _Claim(database, wire, request, lines, found).made())
         except MismatchError:
             return Work(claimed=[], mail=[], now=moment)
     fresh = {one.instance_id for one in found.claimed}
@@ -72,8 +81,8 @@ class _Found(NamedTuple):
     claimed: list[Claimed]
     boxes: list[Box]
     """The mail of instances that the worker owns. Without those that it owned, if it asks for everything again."""
-    times: Mapping[str, int]
-    """When the next instance of each workflow is due."""
+    times: Mapping[Line, int]
+    """When the next instance of each line is due."""
     now: int
 
 
@@ -83,8 +92,8 @@ class _Claim(NamedTuple):
     database: Database
     wire: Wire
     request: ClaimRequest
-    names: list[str]
-    """The workflows with due instances."""
+    lines: list[Line]
+    """Those with due instances."""
     before: _Found
     """What the first look has found."""
 
@@ -94,16 +103,16 @@ class _Claim(NamedTuple):
         wire.tainted = True
         skips = database.engine.skips_locked
         each = request.limit if skips else request.limit * _CANDIDATES
-        locking = [_due(database, request, name, each) for name in self.names]
+        locking = [_due(database, request, line, each) for line in self.lines]
         if request.recover:
             locking.append(database.statement("claim_owned", worker=request.worker))
         begin = [database.begin] if skips else []
         answers = (await database.send(wire, [*begin, *locking]))[-len(locking) :]
         before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
-        due = sorted((int(wake_at), one) for answer in answers for one, wake_at in answer.rows)
+        due = _ranked(row for answer in answers for row in answer.rows)
         if due and not skips:
-            due = await self._locked([one for _, one in due])
-        taken = {one.decode(): wake_at for wake_at, one in due[: request.limit]}
+            due = _ranked(await self._locked([one for _, one, _ in due]))
+        taken = {one.decode(): wake_at for _, one, wake_at in due[: request.limit]}
         try:
             answers = await self._take(list(taken), self._reading([*before, *taken]))
             wire.tainted = False
@@ -115,19 +124,18 @@ class _Claim(NamedTuple):
             # They may be the worker's now. It must get them by `recover`; a retry would hide them.
             raise StorageUnavailableError(str(error)) from None
 
-    async def _locked(self, ids: list[bytes]) -> list[tuple[int, bytes]]:
+    async def _locked(self, ids: list[bytes]) -> list[tuple[Any, ...]]:
         """Begin a transaction, and lock as many of these instances as are wanted, but none that is held."""
         database, codes = self.database, self.request.codes
-        fits = [database["claim_fits"].render(workflow_name=name, code=f"\n{codes[name]}\n") for name in self.names]
+        names = dict(self.lines)
+        fits = [database["claim_fits"].render(workflow_name=name, code=f"\n{codes[name]}\n") for name in names]
         fitting = Raw(b" or ".join(fits) or b"false")
 
         def locking(some: Sequence[bytes]) -> Statement:
             return database.statement("claim_locked", ids=comma(some), fits=fitting)
 
         send = partial(database.send, self.wire)
-        return sorted(
-            (int(at), one) for one, at in await lock_some(send, database.begin, ids, locking, self.request.limit)
-        )
+        return await lock_some(send, database.begin, ids, locking, self.request.limit)
 
     async def _take(self, ids: list[str], then: list[Statement]) -> list[Answer]:
         """Commit the change of owner, and return the answers to `then`."""
@@ -147,7 +155,7 @@ class _Claim(NamedTuple):
             ),
             self.database.statement("read_now"),
             *([_mailboxes(self.database, self.request, ids)] if self.request.recover else []),
-            *([_next_due(self.database, self.names)] if self.names else []),
+            *([_next_due(self.database, self.lines)] if self.lines else []),
         ]
 
     def _found(self, due: Mapping[str, int], answers: list[Answer]) -> _Found:
@@ -156,8 +164,9 @@ class _Claim(NamedTuple):
         for instance_id, body in logs.rows:
             bodies.setdefault(instance_id, []).append(body)
         boxes = [rest.pop(0)] if self.request.recover else []
-        times = {name: wake_at for name, wake_at in self.before.times.items() if name not in self.names}
-        times |= {name.decode(): wake_at for answer in rest for name, wake_at in answer.rows if wake_at is not None}
+        times = {line: wake_at for line, wake_at in self.before.times.items() if line not in self.lines}
+        for answer in rest:
+            times |= _times(answer.rows)
         by_id = {line[0].decode(): line for line in taken.rows}
         return _Found(
             [_claimed(by_id[one], due[one], bodies.get(by_id[one][0], ())) for one in due if one in by_id],
@@ -167,10 +176,21 @@ class _Claim(NamedTuple):
         )
 
 
-def _due(database: Database, request: ClaimRequest, name: str, limit: int) -> Statement:
+def _times(rows: Iterable[Sequence[Any]]) -> dict[Line, int]:
+    return {(name.decode(), int(rung)): wake_at for name, rung, wake_at in rows if wake_at is not None}
+
+
+def _ranked(rows: Iterable[Sequence[Any]]) -> list[tuple[int, bytes, int]]:
+    """Due instances in the order in which they are taken: rank, id, and when each was due."""
+    return sorted((rank(int(wake_at), int(priority)), one, int(wake_at)) for one, wake_at, priority in rows)
+
+
+def _due(database: Database, request: ClaimRequest, line: Line, limit: int) -> Statement:
+    name, rung = line
     return database.statement(
         "claim_due",
         workflow_name=name,
+        rung=rung,
         code=f"\n{request.codes[name]}\n",
         leaves=bool(request.leave),
         leave=_ids(request.leave),
@@ -179,9 +199,11 @@ def _due(database: Database, request: ClaimRequest, name: str, limit: int) -> St
     )
 
 
-def _next_due(database: Database, names: Iterable[str]) -> Statement:
+def _next_due(database: Database, lines: Iterable[Line], *, rungs: bool = False) -> Statement:
     template = database["next_due"]
-    parts = [template.render(workflow_name=name) for name in sorted(names) or [""]]
+    parts = [template.render(workflow_name=name, rung=rung) for name, rung in lines]
+    if rungs:
+        parts.append(database["rungs"].render())
     return Statement(template.name, Raw(b" union all ".join(parts)))
 
 

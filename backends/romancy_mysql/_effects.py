@@ -12,6 +12,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.admission import head_start
+from romancy.storage.columns import given
 from romancy.storage.creation import fresh
 from romancy.storage.records import Append, Delivery, Step
 from romancy.storage.routing import Owner, Place, Posting
@@ -333,8 +335,8 @@ class Write:
             due = self._query("later_of").render(at=wake_at, delay=delay)
         touched = later(delay=0) if create.owner is None else None
         paths, _ = index_set(create.index)
-        head = (item.instance_id, item.life, create.workflow_name, status, create.code, create.owner, due, touched)
-        return row(*head, error, create.parent, create.input, json_text(create.projection), paths, self._now)
+        head = (item.instance_id, item.life, status, create.owner, due, touched, error, create.parent)
+        return row(*head, create.input, json_text(create.projection), paths, *given(create), self._now)
 
     def _insert(self, name: str, rows: list[Raw], *, counted: bool = True) -> Iterator[Statement]:
         """Insert rows. The last column is the time, which they do not have yet."""
@@ -357,12 +359,12 @@ class Write:
             yield self._query(name).statement(parameters, expected=len(rows) if counted else None, **more)
 
 
-INTEREST = ("owner", "life", "interest_id", "address", "kind", "where_")
+INTEREST = ("owner", "life", "interest_id", "address", "kind", "where_", "ahead")
 
 
 def interest_row(owner: Owner, one: Interest) -> tuple[Value, ...]:
     """The columns of an interest."""
-    return (owner.name, owner.life, one.interest_id, one.address, one.kind, one.where)
+    return (owner.name, owner.life, one.interest_id, one.address, one.kind, one.where, head_start(one))
 
 
 def _mail_row(one: Delivery, number: Raw) -> Raw:

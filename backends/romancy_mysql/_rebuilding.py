@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from romancy.storage.columns import GIVEN, given
 from romancy.storage.query import path_key
 from romancy.storage.rebuilding import Form, Stored, form_of, renewal
-from romancy.storage.records import LogRow
+from romancy.storage.records import InstanceRow, LogRow
 from romancy.storage.routing import Owner
 from romancy_mysql._effects import INTEREST, index_path, index_set, interest_row, json_text
 from romancy_mysql._rows import columns, instance_row
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MySQLRebuilding"]
 
-_COLUMNS = 16
+_COLUMNS = len(InstanceRow.__struct_fields__)
 
 
 class MySQLRebuilding:
@@ -140,9 +141,7 @@ def _restored(one: Rebuilt) -> dict[str, Value]:
     return {
         "instance_id": found.instance_id,
         "life": found.life,
-        "workflow_name": found.workflow_name,
         "status": found.status,
-        "code": found.code,
         "created_at": found.created_at,
         "updated_at": found.updated_at,
         "error": found.error,
@@ -151,4 +150,5 @@ def _restored(one: Rebuilt) -> dict[str, Value]:
         "last_seq": found.last_seq,
         "input": found.input,
         "ended": one.ended,
+        **dict(zip(GIVEN, given(found), strict=True)),
     }

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy.status import Status
 from romancy.storage.limits import can_be_id
 from romancy.storage.records import History, InstanceRow, LogRow
+from romancy.storage.sqlkit.reading import instance_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from romancy_mysql._database import Database
     from romancy_mysql._sql import Raw
 
 __all__ = ["columns", "instance_row", "read"]
 
+_INPUT = InstanceRow.__struct_fields__.index("input")
 _PAGE_BYTES = 4 * 1024 * 1024
 
 
@@ -22,28 +25,10 @@ def columns(database: Database) -> Raw:
     return database["instance_columns"].render()
 
 
-def instance_row(line: tuple[Any, ...]) -> InstanceRow:
-    """The record for one line of those columns."""
-    (instance_id, life, name, status, code, created_at, updated_at, given, owner, wake_at) = line[:10]
-    error, parent, run_from, last_seq, signals, seen = line[10:]
-    return InstanceRow(
-        instance_id=instance_id.decode(),
-        life=life,
-        workflow_name=name.decode(),
-        status=Status(status.decode()),
-        code=code.decode(),
-        created_at=created_at,
-        updated_at=updated_at,
-        input=given,
-        owner=_text(owner),
-        wake_at=wake_at,
-        error=_text(error),
-        parent=_text(parent),
-        run_from=run_from,
-        last_seq=last_seq,
-        signals=signals,
-        seen=seen,
-    )
+def instance_row(line: Sequence[Any]) -> InstanceRow:
+    """The record for one line of those columns. The input stays as it is; the other bytes are texts."""
+    texts = (one.decode() if isinstance(one, bytes) and place != _INPUT else one for place, one in enumerate(line))
+    return instance_of(list(texts))
 
 
 async def read(database: Database, instance_id: str, after: int, limit: int) -> History | None:
@@ -67,7 +52,3 @@ async def read(database: Database, instance_id: str, after: int, limit: int) -> 
     rows = [LogRow(seq, writer.decode(), body, at) for seq, writer, body, at, _ in page.rows[:limit]]
     found = page.rows[0][4] if rows else 0
     return History(instance=instance_row(instance.rows[0]), rows=rows, more=found > len(rows))
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()

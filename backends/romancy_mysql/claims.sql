@@ -1,11 +1,11 @@
 -- Claims of instances, and what comes with them. The rules of queries.sql hold here too.
 
 -- name: claim_due
--- Due instances of one workflow, longest due first, without those that another transaction holds. With another index,
+-- Due instances of one workflow and priority, longest due first, without those that another transaction holds. With another index,
 -- which old statistics may suggest, the query would lock every row it reads.
-(select i.instance_id, i.wake_at
+(select i.instance_id, i.wake_at, i.priority
 from romancy_instances i force index (claim)
-where i.workflow_name = :workflow_name
+where i.rung = :rung and i.workflow_name = :workflow_name
     and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
     and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
     and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
@@ -82,12 +82,16 @@ when :instance_id then if(:number > i.signals, 0, :number)
 select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 
 -- name: next_due
--- When the next instance of one workflow is due, NULL if none ever is. Joined by "union all" for several workflows.
+-- When the next instance of one workflow and priority is due, NULL if none ever is. Joined by "union all" for several.
 -- MySQL reads a minimum that is the first entry of an index while it optimizes the query, and executes nothing. Twenty
 -- blocks take the server 0.4 ms, ordered and limited ones 1.0; one query for all names reads whole indexes.
-(select :workflow_name, min(i.wake_at)
+(select :workflow_name, :rung, min(i.wake_at)
 from romancy_instances i force index (claim)
-where i.workflow_name = :workflow_name)
+where i.rung = :rung and i.workflow_name = :workflow_name)
+
+-- name: rungs
+-- The lowest and the highest priority that something waits with, as a further row of `next_due`.
+(select '', min(i.rung), max(i.rung) from romancy_instances i force index (claim))
 
 -- name: look_alive
 -- Whether the worker is alive.

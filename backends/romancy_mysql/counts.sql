@@ -48,10 +48,9 @@ for update
 -- name: restore_instance
 -- A row that was lost, if it has not come back and nothing was written to its log meanwhile.
 insert into romancy_instances
-    (instance_id, life, workflow_name, status, code, created_at, updated_at, error, parent, run_from, last_seq, input,
+    (instance_id, life, {given}, status, created_at, updated_at, error, parent, run_from, last_seq, input,
      wake_at, touched_at, signals, seen)
-select :instance_id, :life, :workflow_name, :status, :code, :created_at, :updated_at, :error, :parent, :run_from,
-    :last_seq, :input,
+select :instance_id, :life, {given :}, :status, :created_at, :updated_at, :error, :parent, :run_from, :last_seq, :input,
     if(:ended, null, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
     timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     m.counted, if(:ended, m.counted, 0)

@@ -36,7 +36,7 @@ on duplicate key update seq = romancy_log.seq
 -- name: start_instances
 -- New instances. append_log writes their log rows.
 insert into romancy_instances
-    (instance_id, life, workflow_name, status, code, owner, wake_at, touched_at, error, parent, input, projection, index_paths,
+    (instance_id, life, status, owner, wake_at, touched_at, error, parent, input, projection, index_paths, {given},
      updated_at, created_at)
 values :rows
 on duplicate key update life = romancy_instances.life
@@ -240,8 +240,7 @@ select :columns from romancy_instances i where i.instance_id = :instance_id
 
 -- name: instance_columns
 -- The columns of an InstanceRow, in its order.
-i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen
+{instance i}
 
 -- name: read_log
 -- A page of the current life's log, cut at that many bytes. Its first row is always included. Each row also says how

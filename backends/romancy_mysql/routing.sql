@@ -7,14 +7,15 @@
 
 -- name: add_interests
 -- Register interests. An existing one is replaced. It keeps its place in the queue if only its condition changes. :rows
--- is a query. The columns are set in this order, and each expression sees those already set.
+-- is a query. The columns are set in this order, and each expression sees those already set. The place in the queue is so
+-- much `ahead` of the time.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
 select v.owner, v.life, v.interest_id, v.address, v.kind, v.where_,
-    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - v.ahead
 from (:rows) v
 on duplicate key update
     at = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind, romancy_interests.at,
-            timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+            timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - v.ahead),
     compared_to = if(romancy_interests.address = v.address and romancy_interests.kind = v.kind
             and romancy_interests.where_ <=> v.where_, romancy_interests.compared_to, -1),
     address = v.address, kind = v.kind, where_ = v.where_, swept = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import astuple
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.columns import GIVEN, given
 from romancy.storage.creation import fresh
 from romancy.storage.query import path_key
 
@@ -30,6 +31,7 @@ __all__ = [
     "error_text",
     "first_columns",
     "firsts_of",
+    "given_columns",
     "index_rows",
     "log_columns",
     "mail_columns",
@@ -38,6 +40,7 @@ __all__ = [
     "path_sets",
     "renewal_columns",
     "set_columns",
+    "start_columns",
     "step_columns",
     "stored_path",
 ]
@@ -140,8 +143,13 @@ def _renewed(change: Change) -> tuple[object, ...]:
     return change.run_from, change.input, _projection_text(change.projection), paths, members
 
 
+def start_columns(firsts: Sequence[First]) -> list[list[object]]:
+    """The columns of `start`."""
+    return [*first_columns(firsts), *given_columns(firsts)]
+
+
 def first_columns(firsts: Sequence[First]) -> list[list[object]]:
-    """The columns of `start` and `append_first` for appends that create instances."""
+    """The columns of `start` and `append_first` for appends that create instances, without the given ones."""
     rows = [fresh(item, create) for item, create in firsts]
     return [
         *_new_columns(firsts),
@@ -155,7 +163,7 @@ def first_columns(firsts: Sequence[First]) -> list[list[object]]:
 
 
 def child_columns(children: Sequence[First]) -> list[list[object]]:
-    """The columns of children in `append_effects` and `append_first`, without those of their parents."""
+    """The columns of children in `append_effects` and `append_first`, without those of their parents and given ones."""
     return [
         *_new_columns(children),
         [create.at for _, create in children],
@@ -172,8 +180,6 @@ def _new_columns(firsts: Sequence[First]) -> list[list[object]]:
             item.life,
             item.writer,
             item.body,
-            create.workflow_name,
-            create.code,
             create.input,
             _projection_text(create.projection),
             index_paths(create.index),
@@ -181,7 +187,12 @@ def _new_columns(firsts: Sequence[First]) -> list[list[object]]:
         )
         for item, create in firsts
     ]
-    return columns(rows, width=10)
+    return columns(rows, width=8)
+
+
+def given_columns(firsts: Sequence[First]) -> list[list[object]]:
+    """The given columns of new instances, which are the last parameters of a statement."""
+    return columns([given(create) for _, create in firsts], width=len(GIVEN))
 
 
 def firsts_of(items: Iterable[Append]) -> list[First]:

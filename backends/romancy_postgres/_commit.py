@@ -18,7 +18,7 @@ from romancy.storage.limits import check_batch, check_step
 from romancy.storage.records import Outcome, Step
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import LockedError
-from romancy_postgres._columns import first_columns, firsts_of, path_sets, set_columns
+from romancy_postgres._columns import firsts_of, path_sets, set_columns, start_columns
 from romancy_postgres._effects import (
     all_at_once,
     created_at_once,
@@ -264,7 +264,7 @@ class Commits:
     async def _starts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
         await self.learn_sets(path_sets(firsts_of(appends)))
-        answer = await self._send(wait, "start", *first_columns(firsts_of(appends)))
+        answer = await self._send(wait, "start", *start_columns(firsts_of(appends)))
         return await self._appended(appends, worker, created(appends, answer))
 
 

@@ -12,6 +12,7 @@ from romancy_postgres._columns import (
     delivery_columns,
     first_columns,
     firsts_of,
+    given_columns,
     index_rows,
     log_columns,
     new_run_columns,
@@ -102,7 +103,8 @@ def written_at_once(items: Sequence[Append], answer: Iterable[Iterable[Any]]) ->
 def firsts_at_once(items: Sequence[Append]) -> Columns:
     """The arguments of `append_first`, which is the same for first appends: they create their instances."""
     targets = {delivery.instance_id for item in items for delivery in item.deliveries}
-    return [*first_columns(firsts_of(items)), [*sorted(targets)], *_carried(items, mail=True)]
+    firsts = firsts_of(items)
+    return [*first_columns(firsts), [*sorted(targets)], *_carried(items, mail=True), *given_columns(firsts)]
 
 
 def created_at_once(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written:
@@ -124,12 +126,16 @@ def _written(items: Sequence[Append], chosen: Collection[str] | None, *news: Ite
 
 def _carried(items: Sequence[Append], *, mail: bool) -> Columns:
     """The columns of what appends carry. Most carry nothing of most kinds."""
+    children, named = _NO_CHILDREN, _NOTHING_GIVEN
+    if any(map(_starts, items)):
+        children, named = _children(items), given_columns(firsts_of(start for item in items for start in item.starts))
     return [
-        *(_children(items) if any(map(_starts, items)) else _NO_CHILDREN),
+        *children,
         *(_outgoing(items) if any(map(_outbox, items)) else _NOTHING_OUT),
         *(_mail(items) if mail and any(map(_deliveries, items)) else _NO_MAIL),
         *(interest_columns(items) if any(map(_wanted, items)) or any(map(_unwanted, items)) else _NO_INTERESTS),
         *(_posts(items) if any(map(_postings, items)) else _NO_POSTS),
+        *named,
     ]
 
 
@@ -177,4 +183,4 @@ def _posts(items: Sequence[Append]) -> Columns:
 
 
 _NO_CHILDREN, _NOTHING_OUT, _NO_MAIL, _NO_POSTS = _children(()), _outgoing(()), _mail(()), _posts(())
-_NO_INDEX, _NO_INTERESTS = index_rows(()), interest_columns(())
+_NO_INDEX, _NO_INTERESTS, _NOTHING_GIVEN = index_rows(()), interest_columns(()), given_columns(())

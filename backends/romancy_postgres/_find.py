@@ -9,6 +9,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from romancy.storage.columns import instance_columns
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.records import InstanceRow
 from romancy.storage.sqlkit.reading import to_count, to_find
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresSearches", "compose"]
 
-_COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
-       i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
 _ERROR: Final = InstanceRow.__struct_fields__.index("error")
 _MOST_BRANCHES: Final = 20
 
@@ -71,7 +70,11 @@ def compose(queries: dict[str, str], query: Query, known: Known, *, by_end: bool
     names, others = known
     arguments = _Arguments()
     conditions = _conditions(query, arguments)
-    parts = {"columns": _COLUMNS, "limit": arguments.bind(query.limit + 1, "bigint"), "order": _order("i", query)}
+    parts = {
+        "columns": instance_columns("i"),
+        "limit": arguments.bind(query.limit + 1, "bigint"),
+        "order": _order("i", query),
+    }
     columns = _columns(query, names)
     if query.ids is not None:
         name, branches, leading = "find_by_ids", [], ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from romancy.storage.columns import GIVEN, given
 from romancy.storage.rebuilding import Form, Stored, form_of, renewal
 from romancy.storage.records import LogRow
-from romancy_postgres._columns import error_bytes, index_paths, index_rows, renewal_columns
+from romancy_postgres._columns import columns, error_bytes, index_paths, index_rows, renewal_columns
 from romancy_postgres._read import instance_row
 from romancy_postgres._routes import write_routes
 
@@ -56,14 +57,14 @@ def _stored(line: asyncpg.Record) -> Stored:
         return Stored(instance_id=line["id"], life=line["lost_life"], row=None)
     members: list[str] | None = line["members"]
     hashed = members is None or any(len(path) >= _HASHED for path in members)
-    columns = (line["paths"] or (), line["values"] or (), line["times"] or ())
+    index = (line["paths"] or (), line["values"] or (), line["times"] or ())
     return Stored(
         instance_id=line["id"],
         life=line["life"],
         row=instance_row(line),
         projection=None if line["projection"] is None else line["projection"].encode(),
         paths=line["index_paths"],
-        entries=tuple(zip(*columns, strict=True)),
+        entries=tuple(zip(*index, strict=True)),
         recorded=members is not None,
         declared=None if hashed else tuple((path, path) for path in members or () if path),
     )
@@ -89,9 +90,7 @@ def _lost_columns(lost: Sequence[Rebuilt]) -> list[list[object]]:
     return [
         [row.instance_id for row in rows],
         [row.life for row in rows],
-        [row.workflow_name for row in rows],
         [row.status.value for row in rows],
-        [row.code for row in rows],
         [row.created_at for row in rows],
         [row.updated_at for row in rows],
         [error_bytes(row.error) for row in rows],
@@ -100,4 +99,5 @@ def _lost_columns(lost: Sequence[Rebuilt]) -> list[list[object]]:
         [row.last_seq for row in rows],
         [row.input for row in rows],
         [one.ended for one in lost],
+        *columns(list(map(given, rows)), width=len(GIVEN)),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from romancy.storage.admission import head_start
 from romancy.storage.records import Delivered
 from romancy.storage.verdicts import on_posting
 from romancy_postgres._columns import columns
@@ -42,12 +43,20 @@ def interest_columns(appends: Sequence[Append]) -> list[list[object]]:
     gone = [(one.instance_id, one.life, interest_id) for one in appends for interest_id in one.uninterested]
     removed = set(gone)
     wanted = [
-        (one.instance_id, one.life, interest.interest_id, interest.address, interest.kind.value, interest.where)
+        (
+            one.instance_id,
+            one.life,
+            interest.interest_id,
+            interest.address,
+            interest.kind.value,
+            interest.where,
+            head_start(interest),
+        )
         for one in appends
         for interest in one.interests
         if (one.instance_id, one.life, interest.interest_id) not in removed
     ]
-    return [*columns(sorted(gone), width=3), *columns(sorted(wanted), width=6)]
+    return [*columns(sorted(gone), width=3), *columns(sorted(wanted), width=7)]
 
 
 async def add_messages(link: Link, postings: Sequence[Posting]) -> list[Delivered]:

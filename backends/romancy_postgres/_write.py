@@ -28,13 +28,13 @@ from romancy.storage.verdicts import (
 from romancy_postgres._columns import (
     change_columns,
     delivery_columns,
-    first_columns,
     firsts_of,
     index_rows,
     log_columns,
     mail_columns,
     outbox_columns,
     renewal_columns,
+    start_columns,
     step_columns,
 )
 from romancy_postgres._judged_together import mail_judged_together
@@ -228,7 +228,7 @@ async def _renew(link: Link, accepted: Sequence[Append]) -> None:
 
 async def write_firsts(link: Link, items: Sequence[Append]) -> Written:
     """Create the instances whose ids are free and whose owners are alive, with nothing else."""
-    return created(items, await link.fetch("start", *first_columns(firsts_of(items))))
+    return created(items, await link.fetch("start", *start_columns(firsts_of(items))))
 
 
 def created(items: Sequence[Append], answer: Iterable[Iterable[Any]]) -> Written:

@@ -70,23 +70,34 @@ where i.instance_id in (
 returning i.instance_id;
 
 -- name: claim
--- Take ownership of due instances, longest due first. $7 also asks for everything already owned. The first columns are
--- the same in every row, and come also without a claim: the time, whether the worker is alive, whether owned instances
--- have unseen mail, and when the next instance becomes due, of which only the first eight of each workflow are looked
--- at. A due instance that was passed over, because another transaction holds its row, counts too: nobody announces that
--- the row is free again.
-with clock as materialized (
+-- Take ownership of due instances, by their ranks: each priority that something waits with is read by itself, as
+-- each workflow is, and of one priority the longest due goes first. $7 also asks for everything already owned. The
+-- first columns are the same in every row, and come also without a claim: the time, whether the worker is alive,
+-- whether owned instances have unseen mail, and when the next instance becomes due, of which only the first eight of
+-- each workflow and priority are looked at. A due instance that was passed over, because another transaction holds
+-- its row, counts too: nobody announces that the row is free again. What is due is taken by an array of ids: joined,
+-- all instances would be read, of which the planner expects fewer.
+with recursive clock as materialized (
     select romancy_now() as now
 ), alive as materialized (
     select token from romancy_workers where token = $1 and not dead
+), rung (priority) as (
+    (select priority from romancy_instances where wake_at is not null order by priority desc limit 1)
+    union all
+    select (select i.priority from romancy_instances i
+            where i.wake_at is not null and i.priority < rung.priority order by i.priority desc limit 1)
+    from rung
+    where rung.priority is not null
 ), known as materialized (
-    select * from unnest($2::text[], $3::text[]) as t (name, code)
+    select t.name, t.code, rung.priority
+    from unnest($2::text[], $3::text[]) as t (name, code) cross join rung
+    where rung.priority is not null
 ), due as materialized (
-    select d.instance_id, d.wake_at
+    select d.instance_id, d.wake_at, d.wake_at - known.priority * {ahead} as rank
     from clock, known cross join lateral (
         select i.instance_id, i.wake_at
         from romancy_instances i
-        where i.workflow_name = known.name and i.wake_at <= clock.now
+        where i.priority = known.priority and i.workflow_name = known.name and i.wake_at <= clock.now
           and known.code <> all (i.refused)
           and (i.code <> all ($5::text[]) or i.wake_at <= clock.now - $6::bigint)
         order by i.wake_at
@@ -94,14 +105,14 @@ with clock as materialized (
         for no key update skip locked
     ) d
     where exists (select from alive)
-    order by d.wake_at, d.instance_id
+    order by rank, d.instance_id
     limit $4
 ), passed_over as materialized (
     select min(p.wake_at) as due
     from clock, known cross join lateral (
         select i.wake_at
         from romancy_instances i
-        where i.workflow_name = known.name and i.wake_at <= clock.now
+        where i.priority = known.priority and i.workflow_name = known.name and i.wake_at <= clock.now
           and known.code <> all (i.refused)
           and (i.code <> all ($5::text[]) or i.wake_at <= clock.now - $6::bigint)
           and i.instance_id not in (select instance_id from due)
@@ -112,15 +123,13 @@ with clock as materialized (
 ), claimed as (
     update romancy_instances i
     set owner = $1, wake_at = null
-    from due
-    where i.instance_id = due.instance_id
+    where i.instance_id = any (array(select instance_id from due))
     returning i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from, i.signals, i.seen,
-              i.crashes, i.crash_seq,
-              due.wake_at as since
+              i.crashes, i.crash_seq
 ), given as (
-    select * from claimed
+    select claimed.*, due.wake_at as since, due.rank from claimed join due using (instance_id)
     union all
-    select instance_id, life, workflow_name, status, code, run_from, signals, seen, crashes, crash_seq, 0
+    select instance_id, life, workflow_name, status, code, run_from, signals, seen, crashes, crash_seq, 0, null
     from romancy_instances
     where $7::boolean and owner = $1 and exists (select from alive)
 ), ahead as (
@@ -132,19 +141,19 @@ with clock as materialized (
                     when i.code = any ($5) then i.wake_at + $6
                     else i.wake_at end as due
         from romancy_instances i
-        where i.workflow_name = known.name
+        where i.priority = known.priority and i.workflow_name = known.name
           and i.wake_at > clock.now - case when cardinality($5) = 0 then 0 else greatest($6, 0) end
         order by i.wake_at
         limit 8
     ) a
-    group by known.name, clock.now
+    group by known.name, known.priority, clock.now
 )
 select clock.now, exists (select from alive) as alive,
        exists (select from romancy_instances where owner = $1 and signals <> seen) as mail,
        least((select min(due) from ahead), (select due from passed_over)) as next_due,
        given.*
 from clock left join given on true
-order by given.since, given.instance_id;
+order by given.rank nulls first, given.instance_id;
 
 -- name: mailboxes
 -- The mailboxes of a worker's instances that have unseen mail, of those that it has just claimed ($2), and of those

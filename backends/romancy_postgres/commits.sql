@@ -159,9 +159,9 @@ known as materialized (
 -- their first rows.
 made as (
     insert into romancy_instances
-        (instance_id, life, workflow_name, code, input, projection, index_paths, status, owner, parent,
+        (instance_id, life, {given}, input, projection, index_paths, status, owner, parent,
          error, wake_at, created_at, updated_at)
-    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, status, owner, parent,
+    select instance_id, life, {given}, input, projection::jsonb, index_paths, status, owner, parent,
            error, greatest(wake_at, clock.now + delay), clock.now, clock.now
     from item cross join clock
     where owner is null or exists (select from romancy_workers w where w.token = item.owner and not w.dead)
@@ -176,18 +176,16 @@ made as (
 ), searchable as (
     insert into romancy_index (path, value, created_at, instance_id)
     select x.path, x.value, made.created_at, instance_id
-    from made join unnest($16::text[], $17::text[], $18::text[]) as x (instance_id, path, value) using (instance_id)
+    from made join unnest($14::text[], $15::text[], $16::text[]) as x (instance_id, path, value) using (instance_id)
 );
 
 -- name: part_child
 -- Children, each with the append that carries its start.
 child as materialized (
     select *
-    from unnest($20::text[], $21::text[], $22::bigint[], $23::text[], $24::bytea[], $25::text[], $26::text[],
-                $27::bytea[], $28::text[], $29::text[], $30::text[], $31::bigint[],
-                $32::bigint[])
-         as t (append, instance_id, life, writer, body, workflow_name, code, input, projection, index_paths, parent, wake_at,
-               delay)
+    from unnest($18::text[], $19::text[], $20::bigint[], $21::text[], $22::bytea[], $23::bytea[], $24::text[],
+                $25::text[], $26::text[], $27::bigint[], $28::bigint[], {given $61})
+         as t (append, instance_id, life, writer, body, input, projection, index_paths, parent, wake_at, delay, {given})
 );
 
 -- name: part_carried
@@ -197,9 +195,8 @@ born as materialized (
     select * from child where case when append in (select instance_id from logged) then true end
 ), created as (
     insert into romancy_instances
-        (instance_id, life, workflow_name, code, input, projection, index_paths, status, parent,
-         wake_at, created_at, updated_at)
-    select instance_id, life, workflow_name, code, input, projection::jsonb, index_paths, 'pending', parent,
+        (instance_id, life, {given}, input, projection, index_paths, status, parent, wake_at, created_at, updated_at)
+    select instance_id, life, {given}, input, projection::jsonb, index_paths, 'pending', parent,
            greatest(wake_at, clock.now + delay), clock.now, clock.now
     from born cross join clock
     order by instance_id collate "C"
@@ -212,32 +209,32 @@ born as materialized (
 ), indexed as (
     insert into romancy_index (path, value, created_at, instance_id)
     select x.path, x.value, created.created_at, instance_id
-    from created join unnest($33::text[], $34::text[], $35::text[]) as x (instance_id, path, value) using (instance_id)
+    from created join unnest($29::text[], $30::text[], $31::text[]) as x (instance_id, path, value) using (instance_id)
 ), sent as (
     insert into romancy_outbox (outbox_id, topic, body, order_key, instance_id, at, queued_at, next_at)
     select outbox_id, topic, body, order_key, t.instance_id, now, now, now
-    from unnest($36::text[], $37::text[], $38::text[], $39::bytea[], $40::text[], $41::text[])
+    from unnest($32::text[], $33::text[], $34::text[], $35::bytea[], $36::text[], $37::text[])
              as t (append, outbox_id, topic, body, order_key, instance_id)
     cross join clock
     where case when t.append in (select instance_id from logged) then true end
     order by outbox_id collate "C"
     on conflict do nothing -- an earlier copy, of an instance that was removed since
 ), message as materialized (
-    select * from unnest($42::text[], $43::text[], $44::text[], $45::bytea[], $46::text[])
+    select * from unnest($38::text[], $39::text[], $40::text[], $41::bytea[], $42::text[])
                   with ordinality as t (append, instance_id, delivery_id, body, dedupe, n)
     where case when append in (select instance_id from logged) then true end
 ), receiver as materialized (
     select held.*, clock.now from held cross join clock
 ), :part_deliver, uninterested as (
     delete from romancy_interests i
-    using unnest($47::text[], $48::bigint[], $49::text[]) as t (owner, life, interest_id)
+    using unnest($43::text[], $44::bigint[], $45::text[]) as t (owner, life, interest_id)
     where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
       and case when t.owner in (select instance_id from logged) then true end
 ), interested as (
     insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
-    select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
-    from unnest($50::text[], $51::bigint[], $52::text[], $53::text[], $54::text[], $55::bytea[])
-             as t (owner, life, interest_id, address, kind, where_)
+    select clock.now - t.ahead, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+    from unnest($46::text[], $47::bigint[], $48::text[], $49::text[], $50::text[], $51::bytea[], $52::bigint[])
+             as t (owner, life, interest_id, address, kind, where_, ahead)
     cross join clock
     where case when t.owner in (select instance_id from logged) then true end
     on conflict (owner, life, interest_id) do update
@@ -246,8 +243,8 @@ born as materialized (
     where i.address <> excluded.address or i.kind <> excluded.kind or i.where_ is distinct from excluded.where_
 ), place as materialized (
     select *
-    from unnest($56::text[], $57::integer[], $58::text[], $59::text[], $60::text[], $61::text[], $62::bytea[],
-                $63::bytea[])
+    from unnest($53::text[], $54::integer[], $55::text[], $56::text[], $57::text[], $58::text[], $59::bytea[],
+                $60::bytea[])
          as t (append, n, message_id, dedupe, address, spread, body, projection)
     where case when append in (select instance_id from logged) then true end
 ), :part_post;
@@ -275,7 +272,7 @@ select case when (select count(*) from logged) < cardinality($2::text[])
 -- child could not be created in the end undoes the whole statement by a division by zero. Both are then tried in a
 -- transaction of several statements. What keys and ids protect does not depend on what a statement sees: two
 -- transactions cannot both insert them. The answer also names who got messages.
-with :part_child+8, item as materialized (
+with :part_child+10, item as materialized (
     select *
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
                 $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
@@ -312,7 +309,7 @@ with :part_child+8, item as materialized (
     cross join unnest($25::text[], $26::text[], $27::text[]) as x (instance_id, path, value)
     join romancy_instances i using (instance_id)
     where case when x.instance_id in (select instance_id from logged) then true end
-), :part_carried+8
+), :part_carried+10
 select case when (select count(*) from logged) < cardinality($2::text[])
             then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
        (select array_agg(instance_id) from changed where wake_at is not null) as due,
@@ -321,13 +318,13 @@ select case when (select count(*) from logged) < cardinality($2::text[])
 
 -- name: append_first
 -- First appends, which create their instances, with everything that they can carry. The rules are those of
--- append_effects. $19 are the receivers of messages, which are locked.
+-- append_effects. $17 are the receivers of messages, which are locked.
 with :part_child, item as materialized (
     select *
-    from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::text[],
-                $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bytea[])
-         as t (instance_id, life, writer, body, workflow_name, code, input, projection,
-               index_paths, parent, status, owner, wake_at, delay, error)
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], {given $61+})
+         as t (instance_id, life, writer, body, input, projection, index_paths, parent, status, owner, wake_at, delay,
+               error, {given})
     where case when instance_id in (
                    select append from child
                    where (select true from romancy_instances x where x.instance_id = child.instance_id)
@@ -335,7 +332,7 @@ with :part_child, item as materialized (
 ), held as materialized (
     select i.instance_id, i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
     from romancy_instances i
-    where i.instance_id = any ($19::text[])
+    where i.instance_id = any ($17::text[])
     order by i.instance_id
     for no key update
 ), clock as materialized (

@@ -88,10 +88,10 @@ on conflict do nothing;
 -- answer names those that were created, unless all were.
 with item as materialized (
     select *
-    from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::text[],
-                $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bytea[])
-         as t (instance_id, life, writer, body, workflow_name, code, input, projection,
-               index_paths, parent, status, owner, wake_at, delay, error)
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], {given $17})
+         as t (instance_id, life, writer, body, input, projection, index_paths, parent, status, owner, wake_at, delay,
+               error, {given})
 ), clock as materialized (
     select romancy_now() as now
 ), :part_create

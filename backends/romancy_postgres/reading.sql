@@ -2,9 +2,7 @@
 
 -- name: read
 -- An instance and a page of its current life's log: at most $3 rows, and no more than $4 bytes behind the first row.
-select i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner,
-       i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen,
-       page.seqs, page.writers, page.bodies, page.ats, page.more
+select {instance i}, page.seqs, page.writers, page.bodies, page.ats, page.more
 from romancy_instances i
 left join lateral (
     select array_agg(r.seq order by r.seq) filter (where r.fits) as seqs,

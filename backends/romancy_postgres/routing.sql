@@ -28,9 +28,9 @@ with gone as (
     where i.owner = t.owner and i.life = t.life and i.interest_id = t.interest_id
 )
 insert into romancy_interests as i (at, owner, life, interest_id, address, kind, where_)
-select clock.now, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
-from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[])
-     as t (owner, life, interest_id, address, kind, where_)
+select clock.now - t.ahead, t.owner, t.life, t.interest_id, t.address, t.kind, t.where_
+from unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bigint[])
+     as t (owner, life, interest_id, address, kind, where_, ahead)
 cross join (select romancy_now() as now) as clock
 on conflict (owner, life, interest_id) do update
 set at = case when i.address = excluded.address and i.kind = excluded.kind then i.at else excluded.at end,

@@ -152,9 +152,7 @@ with recursive ids (id, n) as (
     from ids
     where ids.id is not null and ids.n < $2::int
 )
-select ids.id, i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner,
-       i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen,
-       i.projection::text as projection, i.index_paths,
+select ids.id, {instance i}, i.projection::text as projection, i.index_paths,
        (select s.members from romancy_index_sets s
         where s.workflow_name = i.workflow_name and s.paths = i.index_paths) as members,
        x.paths, x.values, x.times,
@@ -190,17 +188,17 @@ for no key update;
 -- Rows that were lost, if they have not come back and nothing was written to their logs meanwhile.
 with lost as materialized (
     select *
-    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-                $8::bytea[], $9::text[], $10::bigint[], $11::bigint[], $12::bytea[], $13::boolean[])
-         as t (instance_id, life, workflow_name, status, code, created_at, updated_at,
-               error, parent, run_from, last_seq, input, ended)
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
+                $8::bigint[], $9::bigint[], $10::bytea[], $11::boolean[], {given $12})
+         as t (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input, ended,
+               {given})
 ), clock as materialized (
     select romancy_now() as now
 )
 insert into romancy_instances
-    (instance_id, life, workflow_name, status, code, created_at, updated_at, error, parent, run_from, last_seq, input,
+    (instance_id, life, {given}, status, created_at, updated_at, error, parent, run_from, last_seq, input,
      index_paths, wake_at, signals, seen)
-select t.instance_id, t.life, t.workflow_name, t.status, t.code, t.created_at, t.updated_at, t.error, t.parent,
+select t.instance_id, t.life, {given}, t.status, t.created_at, t.updated_at, t.error, t.parent,
        t.run_from, t.last_seq, t.input, '', case when not t.ended then clock.now end,
        mail.counted, case when t.ended then mail.counted else 0 end
 from lost t

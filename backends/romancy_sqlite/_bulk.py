@@ -13,6 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.admission import head_start
+from romancy.storage.columns import given
 from romancy.storage.creation import due_at, fresh
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Step
@@ -128,15 +130,14 @@ def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
         if delay is not None:
             wake_at = tx.now + delay if wake_at is None else due_at(wake_at, delay, tx.now)
         rows.append((
-            item.instance_id, item.life, create.workflow_name, status, create.code, create.owner,
-            "" if wake_at is None else wake_at, 0 if error is None else error,
-            0 if create.parent is None else create.parent, index_paths(create.index), bytearray(create.input),
-            projection_text(create.projection),
+            item.instance_id, item.life, status, create.owner, "" if wake_at is None else wake_at,
+            0 if error is None else error, 0 if create.parent is None else create.parent, index_paths(create.index),
+            bytearray(create.input), projection_text(create.projection), *given(create),
         ))  # fmt: skip
         if create.owner is None:
             tx.touched.add(item.instance_id)
     for new in _parts(rows):
-        text, values = _filled(tx.text("start_instances"), 12, new)
+        text, values = _filled(tx.text("start_instances"), len(new[0]), new)
         _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(new))
     _index(tx, firsts)
     if interests := [row for item, _ in firsts for row in interest_rows(item, tx.now)]:
@@ -160,7 +161,7 @@ def interest_rows(item: Append, now: int) -> Iterator[dict[str, object]]:
     for one in item.interests:
         yield {
             "owner": item.instance_id, "life": item.life, "interest_id": one.interest_id, "address": one.address,
-            "kind": one.kind.value, "where_": one.where, "now": now,
+            "kind": one.kind.value, "where_": one.where, "now": now - head_start(one),
         }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def _unless_due(tx: Tx, request: ClaimRequest) -> Work | None:
 
 
 def _take(tx: Tx, request: ClaimRequest) -> Work:
-    """Claim the longest due instances, and with them what the worker owned and asks for again."""
+    """Claim the first due instances, and with them what the worker owned and asks for again."""
     if not _is_alive(tx, request):
         return Work(claimed=[], mail=[], now=tx.now)
     wanted = _wanted(tx, request)

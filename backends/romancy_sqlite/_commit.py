@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.columns import GIVEN, given
 from romancy.storage.creation import due_at, fresh
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Outcome, Step
@@ -236,9 +237,7 @@ def _insert_first(tx: Tx, item: Append, create: Create) -> None:
         {
             "instance_id": item.instance_id,
             "life": item.life,
-            "workflow_name": create.workflow_name,
             "status": row.status,
-            "code": create.code,
             "owner": create.owner,
             "wake_at": row.wake_at if row.delay is None else due_at(row.wake_at, row.delay, tx.now),
             "now": tx.now,
@@ -247,6 +246,7 @@ def _insert_first(tx: Tx, item: Append, create: Create) -> None:
             "index_paths": index_paths(create.index),
             "input": create.input,
             "projection": projection_text(create.projection),
+            **dict(zip(GIVEN, given(create), strict=True)),
         },
     )
     _insert_index(tx, item.instance_id, create.workflow_name, tx.now, create.index)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never
 import msgspec
 from msgspec.structs import replace
 
+from romancy.storage.columns import instance_columns
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
 from romancy.storage.sqlkit.reading import to_count, to_find
 from romancy.storage.sqlkit.searches import indexed_values, known
@@ -27,8 +28,6 @@ __all__ = ["SqliteSearches", "compose"]
 _WORD: Final = """case when json_extract(i.projection, ?) is null
      then json_extract(i.projection, '$."' || json_extract(i.projection, '$."_"') || ?)
      else json_extract(i.projection, ?) end"""
-_COLUMNS: Final = """i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input,
-    i.owner, i.wake_at, i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen"""
 _MOST_BRANCHES: Final = 64
 
 Part = tuple[str, list[object]]
@@ -136,7 +135,7 @@ def _each(single: str, several: str, places: list[str], rest: list[Part], *fixed
 
 def _page_of(text: Callable[[str], str], query: Query, branch: _Branch) -> Part:
     """The first rows of a branch."""
-    sql, values = _text_of(text, query, branch, _COLUMNS, _order(query, _first(branch)))
+    sql, values = _text_of(text, query, branch, instance_columns("i"), _order(query, _first(branch)))
     return sql, [*values, query.limit + 1]
 
 

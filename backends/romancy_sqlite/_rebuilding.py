@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from romancy.storage.columns import GIVEN, given
 from romancy.storage.query import path_key
 from romancy.storage.rebuilding import Form, Stored, form_of, renewal
-from romancy.storage.records import LogRow
+from romancy.storage.records import InstanceRow, LogRow
 from romancy.storage.routing import Owner
 from romancy.storage.sqlkit.reading import instance_of
 from romancy_sqlite._bulk import index_paths
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteRebuilding"]
 
-_COLUMNS = 16
+_COLUMNS = len(InstanceRow.__struct_fields__)
 _PAGES_EACH = 6
 
 
@@ -99,9 +100,7 @@ def _restore(tx: Tx, one: Rebuilt) -> int:
         {
             "instance_id": row.instance_id,
             "life": row.life,
-            "workflow_name": row.workflow_name,
             "status": row.status.value,
-            "code": row.code,
             "created_at": row.created_at,
             "updated_at": row.updated_at,
             "wake_at": None if one.ended else tx.now,
@@ -111,5 +110,6 @@ def _restore(tx: Tx, one: Rebuilt) -> int:
             "last_seq": row.last_seq,
             "ended": one.ended,
             "input": row.input,
+            **dict(zip(GIVEN, given(row), strict=True)),
         },
     )

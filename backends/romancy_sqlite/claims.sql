@@ -5,15 +5,24 @@
 select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);
 
 -- name: due (codes, leave, grace, limit) -> instance_id, wake_at
--- The instances that a worker could claim, longest due first. Each workflow is read separately, so that none hides
--- another.
+-- The instances that a worker could claim, by their ranks. Each workflow is read separately, so that none hides another,
+-- and so is each priority that something waits with: of one priority, the longest due goes first.
+with recursive rung (priority) as (
+    select max(priority) from romancy_instances where wake_at is not null
+    union all
+    select (select max(priority) from romancy_instances where wake_at is not null and priority < rung.priority)
+    from rung
+    where rung.priority is not null
+)
 select instance.instance_id, instance.wake_at
-from json_each(:codes) as known
+from rung
+cross join json_each(:codes) as known
 cross join romancy_instances as instance on instance.rowid in (
     select candidate.rowid
     from romancy_instances as candidate
     where
-        candidate.workflow_name = known.key
+        candidate.priority = rung.priority
+        and candidate.workflow_name = known.key
         and candidate.wake_at <= :now
         and (
             candidate.wake_at <= :now - :grace
@@ -26,15 +35,25 @@ cross join romancy_instances as instance on instance.rowid in (
     order by candidate.wake_at
     limit :limit
 )
-order by instance.wake_at, instance.instance_id
+order by instance.wake_at - instance.priority * {ahead}, instance.instance_id
 limit :limit;
 
 -- name: next_due (names) -> due
 -- When the next instance of the known workflows becomes due.
+with recursive rung (priority) as (
+    select max(priority) from romancy_instances where wake_at is not null
+    union all
+    select (select max(priority) from romancy_instances where wake_at is not null and priority < rung.priority)
+    from rung
+    where rung.priority is not null
+)
 select min((
-    select min(wake_at) from romancy_instances where workflow_name = known.value and wake_at is not null
+    select min(wake_at)
+    from romancy_instances
+    where priority = rung.priority and workflow_name = known.value and wake_at is not null
 ))
-from json_each(:names) as known;
+from rung
+cross join json_each(:names) as known;
 
 -- name: take (worker, ids)
 -- Make the instances the worker's.

@@ -90,11 +90,11 @@ insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?,
 -- name: start_instance
 -- A new instance.
 insert into romancy_instances (
-    instance_id, life, workflow_name, status, code, owner, wake_at, created_at, updated_at, error, parent,
-    index_paths, input, projection
+    instance_id, life, status, owner, wake_at, created_at, updated_at, error, parent, index_paths, input, projection,
+    {given}
 ) values (
-    :instance_id, :life, :workflow_name, :status, :code, :owner, :wake_at, :now, :now, :error, :parent,
-    :index_paths, :input, :projection
+    :instance_id, :life, :status, :owner, :wake_at, :now, :now, :error, :parent, :index_paths, :input, :projection,
+    {given :}
 );
 
 -- name: start_logs
@@ -107,12 +107,12 @@ where column1 is not null;
 -- name: start_instances
 -- Many new instances. A text that is 0 and a time that is '' are nulls, which the driver binds slowly.
 insert or ignore into romancy_instances (
-    created_at, updated_at, instance_id, life, workflow_name, status, code, owner, wake_at, error, parent, index_paths,
-    input, projection
+    created_at, updated_at, instance_id, life, status, owner, wake_at, error, parent, index_paths, input, projection,
+    {given}
 )
 select
-    ?, ?, column1, column2, column3, column4, column5, column6, nullif(column7, ''), nullif(column8, 0),
-    nullif(column9, 0), column10, column11, column12
+    ?, ?, column1, column2, column3, column4, nullif(column5, ''), nullif(column6, 0), nullif(column7, 0), column8,
+    column9, column10, {given column11}
 from (values {rows})
 where column1 is not null;
 
@@ -221,11 +221,7 @@ where instance_id = ?;
 
 -- name: instance
 -- An instance as queries see it.
-select
-    instance_id, life, workflow_name, status, code, created_at, updated_at, input, owner, wake_at, error, parent,
-    run_from, last_seq, signals, seen
-from romancy_instances
-where instance_id = ?;
+select {instance} from romancy_instances where instance_id = ?;
 
 -- name: log_page
 -- Some rows of a life's log, in order.

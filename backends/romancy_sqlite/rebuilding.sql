@@ -10,8 +10,7 @@ with recursive ids (id, n) as (
     where ids.id is not null and ids.n < :limit
 )
 select
-    i.instance_id, i.life, i.workflow_name, i.status, i.code, i.created_at, i.updated_at, i.input, i.owner, i.wake_at,
-    i.error, i.parent, i.run_from, i.last_seq, i.signals, i.seen, i.projection, i.index_paths,
+    {instance i}, i.projection, i.index_paths,
     exists (
         select 1 from romancy_index_sets as s where s.workflow_name = i.workflow_name and s.paths = i.index_paths
     ),
@@ -33,12 +32,12 @@ cross join romancy_index as x on x.instance_id = named.value;
 -- name: restore_instance
 -- A row that was lost, if it has not come back and nothing was written to its log meanwhile.
 insert into romancy_instances (
-    instance_id, life, workflow_name, status, code, created_at, updated_at, wake_at, error, parent, run_from, last_seq,
-    signals, seen, input
+    instance_id, life, status, created_at, updated_at, wake_at, error, parent, run_from, last_seq, signals, seen, input,
+    {given}
 )
 select
-    :instance_id, :life, :workflow_name, :status, :code, :created_at, :updated_at, :wake_at, :error, :parent, :run_from,
-    :last_seq, mail.counted, case when :ended then mail.counted else 0 end, :input
+    :instance_id, :life, :status, :created_at, :updated_at, :wake_at, :error, :parent, :run_from, :last_seq,
+    mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
 from (
     select coalesce(max(number), 0) as counted from romancy_inbox where instance_id = :instance_id
 ) as mail

@@ -147,6 +147,7 @@ def data_of(instance: Instance, *, result: bool = False) -> dict[str, Any]:
         "updated_at": instance.updated_at,
         "wakes_at": instance.wakes_at,
         "parent_id": instance.parent_id,
+        "priority": instance.priority,
         "error": instance.error,
         **_input_of(instance),
         **headers_of_instance(instance),

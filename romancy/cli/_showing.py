@@ -162,6 +162,8 @@ def _head(instance: Instance) -> None:
     line(f"started  {instance.created_at:%Y-%m-%d %H:%M:%S} UTC")
     if instance.parent_id is not None:
         line(f"parent   {instance.parent_id}")
+    if instance.priority:
+        line(f"priority {instance.priority}")
     shown = data_of(instance)
     text = (
         "(sealed by a codec; give --app)" if shown.get("input_sealed") else msgspec.json.encode(shown["input"]).decode()

@@ -107,6 +107,9 @@ def at_work(target: str, names: list[str]) -> str:
 @click.option("--delay", type=duration, help="Do not begin before this time has passed.")
 @click.option("--at", type=time, help="Do not begin before this time, in UTC without an offset.")
 @click.option("--timeout", type=duration, help="Stop the instance if it has not ended this long after it began.")
+@click.option(
+    "--priority", type=int, help="From -9 to 9: the higher is taken first, and gets places under limits first."
+)
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
 @running
 async def start(
@@ -119,6 +122,7 @@ async def start(
     delay: timedelta | None,
     at: datetime | None,
     timeout: timedelta | None,
+    priority: int | None,
     wait: bool,
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
@@ -133,7 +137,8 @@ async def start(
         if found is None:
             raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
         args, kwargs = _arguments(found, data)
-        call = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout).bind(*args, **kwargs)
+        options = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout, priority=priority)
+        call = options.bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
         if not wait:
             click.echo(handle.instance_id)

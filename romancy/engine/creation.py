@@ -40,6 +40,7 @@ def first_input(
         runtime=RUNTIME,
         rules=RULES,
         limit=given.limit,
+        priority=given.priority,
     )
 
 
@@ -58,6 +59,7 @@ def create_of(
         owner=owner,
         delay=given.delay,
         at=given.at,
+        priority=started.priority,
         parent=None if started.parent is None else started.parent.instance_id,
     )
 

@@ -33,7 +33,7 @@ _MARK: Final = encode_message(PlaceGiven())
 
 def demand_of(asked: PlaceAsked) -> Interest:
     """The interest that a demand for a place is."""
-    terms = Terms(concurrency=asked.concurrency, rate=asked.rate, period=asked.period)
+    terms = Terms(concurrency=asked.concurrency, rate=asked.rate, period=asked.period, priority=asked.priority)
     address = address_of_lane(asked.limit, asked.key)
     return Interest(interest_id=asked.id, address=address, kind=InterestKind.TAKE, where=msgspec.json.encode(terms))
 

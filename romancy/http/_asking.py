@@ -69,6 +69,15 @@ class Asked:
             raise not_an_event(f"{name}: at most {most} are allowed with these parameters; read further pages")
         return int(given)
 
+    def integer(self, name: str) -> int | None:
+        """A whole number, which may be negative. None without it."""
+        given = self._given.get(name)
+        if given is None:
+            return None
+        if not (given.isascii() and given.removeprefix("-").isdigit() and len(given) <= _DIGITS):
+            raise not_an_event(f"{name}: a whole number is expected")
+        return int(given)
+
     def moment(self, name: str) -> datetime | None:
         """A time with its offset, None without it."""
         given = self._given.get(name)

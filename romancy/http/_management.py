@@ -84,8 +84,8 @@ class Management:
         ]
 
     async def start(self, request: Request) -> Response:
-        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=`: the body is the input."""
-        asked = Asked(request, ("instance_id", "delay", "at", "timeout"))
+        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=&priority=`: the body is the input."""
+        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority"))
         name = request.path_params["name"]
         workflow = self._app.workflows.get(name)
         if workflow is None:
@@ -93,7 +93,10 @@ class Management:
         async with self._bodies.read(request) as body:
             raw = self._data(request, body, "the input")
             plain = workflow.options(
-                delay=asked.seconds("delay"), at=asked.moment("at"), timeout=asked.seconds("timeout")
+                delay=asked.seconds("delay"),
+                at=asked.moment("at"),
+                timeout=asked.seconds("timeout"),
+                priority=asked.integer("priority"),
             )
             call = call_of(plain, raw, asked.text("instance_id"))
             (handle,) = await self._accepting.in_time(self._app.start_many([call]))
@@ -283,5 +286,6 @@ def _shown(found: Instance) -> dict[str, Any]:
         "updated_at": found.updated_at,
         "wakes_at": found.wakes_at,
         "parent_id": found.parent_id,
+        "priority": found.priority,
         "error": found.error,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy._start_options import HIGHEST, LOWEST
 from romancy.http._choosing import CHOOSING
 from romancy.status import Status
 from romancy.storage.query import MAX_LIMIT
@@ -70,6 +71,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
                 "description": "null, and the status running, during a sleep of at most two seconds",
             },
             "parent_id": {"type": ["string", "null"]},
+            "priority": {"type": "integer"},
             "result": {"description": "of a completed instance, in a list with results=true; else null or absent"},
             "result_unreadable": {"type": "string", "description": "why the result cannot be read here"},
             "headers": {
@@ -265,6 +267,7 @@ def _receive() -> dict[str, Any]:
     return _operation("Accept CloudEvents: structured, binary or a batch", {202: "Accepted"}, headers, body)
 
 
+_PRIORITY: Final = {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST}
 _LIMIT: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": 3162240000}
 
 
@@ -276,6 +279,7 @@ def _start(names: list[str]) -> dict[str, Any]:
         _parameter("delay", "query", {"type": "number", "minimum": 0, "maximum": 3162240000}, "seconds"),
         _parameter("at", "query", {"type": "string", "format": "date-time"}, "instead of a delay: when it is due"),
         _parameter("timeout", "query", _LIMIT, "seconds until an instance that has not ended is stopped"),
+        _parameter("priority", "query", _PRIORITY, "the higher goes first"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
 

@@ -50,6 +50,7 @@ def explain(
     return [
         *_cancelling(timeline),
         *_limited(timeline),
+        *_ranked(row),
         *([] if suspicion is None else [suspicion.sentence]),
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
@@ -91,6 +92,11 @@ def _limited(timeline: Timeline) -> Iterator[str]:
         yield f"It has reached its limit of {span(timeline.limit)} and was told to stop."
     elif timeline.limit and timeline.cancelling is None:
         yield f"It is stopped if it has not ended {span(timeline.limit)} after its body began."
+
+
+def _ranked(row: InstanceRow) -> Iterator[str]:
+    if row.priority:
+        yield f"It has priority {row.priority}: what has a higher one goes first, and what has a lower one later."
 
 
 def _caught(timeline: Timeline, now: int, known: Known | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ from romancy.engine.places import lane_changed, marks
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.limit import Limit
 from romancy.managing.acting import Acting
-from romancy.storage.admission import CHOSEN, Terms, decode_terms
+from romancy.storage.admission import CHOSEN, Terms, ahead_of, decode_terms
 from romancy.storage.rooms import Room
 from romancy.storage.routing import (
     OUTSIDE,
@@ -168,15 +168,15 @@ async def _lane(store: Store, address: str, counts: dict[str, tuple[int, int]], 
     limit = limit_of_lane(address)
     chosen = choices.get(limit)
     declared = holders[0][1].where if holders else None
-    if declared is None and waiting:
-        declared = await store.rooms.lookups.first_terms(address)
+    first = await store.rooms.lookups.first_terms(address) if waiting else None
+    declared = first if declared is None else declared
     terms = decode_terms(declared) if chosen is None or chosen == Terms(paused=True) else chosen
     return Lane(
         limit=limit,
         key=key_of_lane(address),
         taken=taken,
         waiting=waiting,
-        oldest=moment_of(oldest) if waiting else None,
+        oldest=moment_of(oldest + ahead_of(first)) if waiting else None,
         holders=tuple(owner.name for owner, _ in holders[:_NAMED]),
         concurrency=terms.concurrency or None,
         rate=(terms.rate, terms.period / 1_000_000) if terms.rate else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy._start_options import kept
 from romancy.errors import UsageError
 from romancy.schedules.records import Definition
 from romancy.storage.limits import check_id
@@ -48,9 +49,8 @@ def definition_of(
         workflow=call.workflow.name,
         input=input,
         digest=sha256(input).hexdigest(),
-        headers=given.headers,
-        limit=given.limit,
         declared=declared,
+        **kept(given),
     )
 
 

@@ -22,6 +22,7 @@ from romancy._headers import SCHEDULED_AT
 from romancy._named_workflows import NamedWorkflow
 from romancy._schedule_options import BUFFER, Drops, Overlap
 from romancy._schedule_times import Due, Timing, begins, due
+from romancy._start_options import kept
 from romancy.activity import Activity
 from romancy.context import WorkflowContext  # noqa: TC001 - the workflow's types are read
 from romancy.errors import InstanceConflictError, WorkflowCancelledError, WorkflowFailedError
@@ -268,8 +269,8 @@ class _Keeper:
             else self._ctx.random().uniform(0, definition.options.timing.jitter)
         )
         headers = {**definition.headers, SCHEDULED_AT: _text(tick)}
-        run = self._run.options(instance_id=instance_id, headers=headers, delay=delay / 1_000_000)
-        run.given = replace(run.given, limit=definition.limit)
+        run = self._run.options(instance_id=instance_id, delay=delay / 1_000_000)
+        run.given = replace(run.given, **kept(definition) | {"headers": headers})
         child = await self._ctx.start(run)
         self._steps += 1
         self._open[instance_id] = asyncio.create_task(_outcome(child.result()))

@@ -54,6 +54,7 @@ class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     headers: dict[str, str] = {}
     limit: int = 0
     """The `timeout` of each run in microseconds; 0: none."""
+    priority: int = 0
     declared: bool = False
     """Whether the code of its workflow declares it."""
 

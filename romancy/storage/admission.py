@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from romancy.errors import InternalError
-from romancy.storage.routing import Owner  # noqa: TC001 - of a NamedTuple
+from romancy.storage.ranks import rank
+from romancy.storage.routing import Interest, InterestKind, Owner, is_lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +25,10 @@ __all__ = [
     "Demand",
     "Terms",
     "admit",
+    "ahead_of",
     "decode_begins",
     "decode_terms",
+    "head_start",
 ]
 
 BOOKS: Final = "romancy/lanes"
@@ -45,6 +48,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Microseconds."""
     paused: bool = False
     """Whether no place is given at all."""
+    priority: int = 0
+    """That of who asks: the higher gets a place first."""
 
 
 class Demand(NamedTuple):
@@ -54,6 +59,7 @@ class Demand(NamedTuple):
     interest_id: str
     terms: bytes | None
     at: int
+    """Its rank in the line."""
 
 
 class Admission(NamedTuple):
@@ -67,6 +73,16 @@ class Admission(NamedTuple):
     begins: tuple[int, ...]
     again: int | None
     free: int
+
+
+def ahead_of(terms: bytes | None) -> int:
+    """How many microseconds earlier than it came a demand with these terms stands in the line (`ranks`)."""
+    return -rank(0, decode_terms(terms).priority)
+
+
+def head_start(interest: Interest) -> int:
+    """How much earlier than it is registered an interest has its place at its address. Only demands have some."""
+    return ahead_of(interest.where) if interest.kind is InterestKind.TAKE and is_lane(interest.address) else 0
 
 
 _terms: Final = msgspec.json.Decoder(Terms)

@@ -165,6 +165,8 @@ class Create(Struct, frozen=True, kw_only=True, gc=False):
     at: int | None = None
     """With a `delay`: the instance is due at this moment, if that is later. None: after the delay."""
     parent: str | None = None
+    priority: int = 0
+    """The higher is claimed first (`romancy.storage.ranks`)."""
     replaces: Former | None = None
     """The ended life under this id that is removed, with all its data, in its favour."""
 
@@ -344,6 +346,7 @@ class InstanceRow(Struct, frozen=True, kw_only=True):
     """How many deliveries this instance has received."""
     seen: int = 0
     """How many of them its owner had seen at its last change."""
+    priority: int = 0
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -439,7 +442,9 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     codes: dict[str, str]
     """The workflows that it knows, each with its code version. It claims no others."""
     limit: int
-    """How many new instances at most, the longest due first. What `recover` brings comes in addition."""
+    """How many new instances at most, by their ranks (`romancy.storage.ranks`): the longest due first, and of a higher
+    priority before. What `recover` brings comes in addition.
+    """
     leave: tuple[str, ...] = ()
     """Code versions that other live workers run: their instances are left to them for `grace`."""
     grace: int = 30_000_000

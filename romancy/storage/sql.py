@@ -8,7 +8,7 @@ after a comma at the end of a line:
     -- name: outbox_settle (settled(outbox_id, state)) -> order_key
 
 Table names are written with the prefix `romancy_`, which is replaced everywhere if the URL asks for another one, so
-that the files stay valid SQL.
+that the files stay valid SQL. Words for columns that are said once (`romancy.storage.columns`) are replaced, too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from romancy.errors import InternalError, StorageConfigurationError
+from romancy.storage.columns import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,7 +94,7 @@ def heads_of(package: str, names: tuple[str, ...]) -> Mapping[str, Head]:
 
 def load_queries(file: Traversable, prefix: str = DEFAULT_PREFIX, schema: str | None = None) -> dict[str, str]:
     """All queries of a file by name, without their comments."""
-    text = with_prefix(file.read_text(encoding="utf-8"), prefix, schema)
+    text = with_prefix(spelled(file.read_text(encoding="utf-8")), prefix, schema)
     return {name: bare(body) for name, body in bodies_of(text, file.name).items()}
 
 

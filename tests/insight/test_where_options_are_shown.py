@@ -162,6 +162,7 @@ SHOWN: Final = {
         start={"headers": {"tenant": "acme"}},
     ),
     "start timeout": everywhere("It is stopped if it has not ended 1 h after its body began", timeout=3_600),
+    "start priority": Shown("It has priority 7", "priority 7", "Priority 7", start={"priority": 7}),
 }
 
 

@@ -2,10 +2,10 @@
 -- here too. In all others, the time is replaced by that of the cluster (`tidb.py`).
 
 -- name: claim_due
--- Due instances of one workflow, longest due first, not locked: `claim_locked` does that.
-(select i.instance_id, i.wake_at
+-- Due instances of one workflow and priority, longest due first, not locked: `claim_locked` does that.
+(select i.instance_id, i.wake_at, i.priority
 from romancy_instances i force index (claim)
-where i.workflow_name = :workflow_name
+where i.rung = :rung and i.workflow_name = :workflow_name
     and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
     and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
     and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
@@ -14,7 +14,7 @@ limit :limit)
 
 -- name: claim_locked
 -- Those of these instances that are due still, locked, if nobody else holds any of them.
-select i.instance_id, i.wake_at
+select i.instance_id, i.wake_at, i.priority
 from romancy_instances i
 where i.instance_id in (:ids)
     and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))

@@ -33,6 +33,7 @@ create table romancy_instances (
     last_seq      bigint not null default 1,
     crash_seq     bigint not null default 0,
     crashes       integer not null default 0,
+    priority      smallint not null default 0,
     instance_id   text collate "C" primary key,
     workflow_name text collate "C" not null,
     status        text collate "C" not null,
@@ -46,7 +47,7 @@ create table romancy_instances (
     projection    jsonb
 );
 
-create index romancy_instances_due on romancy_instances (workflow_name, wake_at) where wake_at is not null;
+create index romancy_instances_due on romancy_instances (priority, workflow_name, wake_at) where wake_at is not null;
 create index romancy_instances_owner on romancy_instances (owner) where owner is not null;
 create index romancy_instances_mail on romancy_instances (owner) where signals <> seen;
 create index romancy_instances_new on romancy_instances (created_at desc, instance_id desc);

@@ -24,6 +24,7 @@ create table romancy_instances (
     workflow_name text    not null,
     status        text    not null,
     code          text    not null,
+    priority      integer not null default 0,
     owner         text,
     wake_at       integer,
     signals       integer not null default 0,
@@ -43,7 +44,7 @@ create table romancy_instances (
     projection    text
 );
 
-create index romancy_instances_due on romancy_instances (workflow_name, wake_at) where wake_at is not null;
+create index romancy_instances_due on romancy_instances (priority, workflow_name, wake_at) where wake_at is not null;
 create index romancy_instances_owner on romancy_instances (owner) where owner is not null;
 create index romancy_instances_mail on romancy_instances (owner) where signals <> seen;
 create index romancy_instances_status on romancy_instances (status, created_at desc, instance_id desc);

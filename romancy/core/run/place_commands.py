@@ -30,7 +30,8 @@ class PlaceCommands(Asking):
         self._require_open()
         self._refuse_what_the_run_has(wanted)
         number = self._ids.number("place", wanted.limit)
-        asked = self.ask(pl.PlaceAsked(f"{number}~{self.started.nonce[:_OF_THE_RUN]}", *wanted, whole))
+        place_id = f"{number}~{self.started.nonce[:_OF_THE_RUN]}"
+        asked = self.ask(pl.PlaceAsked(place_id, *wanted, whole, self.started.priority))
         if self.places is NO_DICT:
             self.places = {}
         answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)

@@ -80,6 +80,7 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     """When that time ends, if a former run has begun it (µs since the epoch)."""
     rules: int = 0
     subscriptions: tuple[Subscription, ...] = ()
+    priority: int = 0
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -333,6 +334,7 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     headers: dict[str, str] = {}
     limit: int = 0
     due: int | None = None
+    priority: int = 0
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

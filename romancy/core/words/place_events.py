@@ -22,6 +22,8 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     rate: int = 0
     period: int = 0
     whole: bool = False
+    priority: int = 0
+    """That of the instance: the higher gets a place first."""
 
 
 class PlaceGranted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -114,6 +114,7 @@ class LostRow:
             parent=None if started.parent is None else started.parent.instance_id,
             run_from=self._run_from,
             last_seq=self._last.seq,
+            priority=started.priority,
         )
 
     def _status(self) -> Status:

@@ -87,7 +87,7 @@ class Starts:
             for asked in starts:
                 try:
                     workflow = asked.workflow
-                    later = workflow.given.delay or workflow.given.at is not None
+                    later = workflow.given.delay or workflow.given.at is not None or workflow.given.priority
                     left = room <= 0 or later or (shared and not self._stock.take(workflow.name))
                     prepared = None if left else self._driven(asked, now, leases.token)
                     if prepared is None:

@@ -1,4 +1,4 @@
-"""A dispatch of lanes on an SQL database: gives the free places to the demands that have waited longest.
+"""A dispatch of lanes on an SQL database: gives the free places to the demands that stand first by their ranks.
 
 Whoever asks for a place, or gives one back, posts a message at the lane with the same commit. It says that something
 has changed there, and has no receiver. A dispatch reads these marks first, so what comes later has a mark of its own,

@@ -82,24 +82,9 @@ def to_count(text: object, values: Sequence[object] = ()) -> Ask:
 
 def instance_of(row: Sequence[Any]) -> InstanceRow:
     """An instance from the columns of `InstanceRow`, in its order."""
-    return InstanceRow(
-        instance_id=row[0],
-        life=row[1],
-        workflow_name=row[2],
-        status=Status(row[3]),
-        code=row[4],
-        created_at=row[5],
-        updated_at=row[6],
-        input=row[7],
-        owner=row[8],
-        wake_at=row[9],
-        error=row[10],
-        parent=row[11],
-        run_from=row[12],
-        last_seq=row[13],
-        signals=row[14],
-        seen=row[15],
-    )
+    fields: dict[str, Any] = dict(zip(_FOUND, row, strict=True))
+    fields["status"] = Status(fields["status"])
+    return InstanceRow(**fields)
 
 
 def _find(searches: Searches[K], query: Query) -> Operation[Page]:

@@ -51,7 +51,7 @@ CLAIMS = (
         {"code": "\nc1\n", "instances.wake_at": 5, "leaves": True, "leave": ["c9"], "grace": NOW},
         misses=(
             {"instances.refused": b"c0\nc1"}, {"instances.wake_at": None}, {"instances.wake_at": NOW},
-            {"leave": ["c1"]},
+            {"leave": ["c1"]}, {"rung": 1},
         ),
         hits=({"leave": ["c1"], "grace": 1}, {"leave": ["c1"], "leaves": False}, {"instances.refused": b"c11"}),
     ),

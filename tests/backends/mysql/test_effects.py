@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Struct
 
+from romancy.storage.columns import GIVEN
 from romancy_mysql._effects import INTEREST
 from romancy_mysql._sql import Raw, Text, rows_of, source
 from tests.backends.mysql.rows import Rows, Values, sent, sql_of
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("mysql", "mariadb")]
 
+GIVEN_COLUMNS = b",".join(b"'f'" if kind == "text" else b"9" for kind in GIVEN.values())
+
 KEPT: tuple[tuple[str, Rows, Values], ...] = (
     ("start_instances", {"instances": {}}, {
-        "rows": Raw(b"(_binary'i',8,'f','x','c',null,null,null,null,null,'',null,'',9,9)")}),
+        "rows": Raw(b"(_binary'i',8,'x',null,null,null,null,null,'',null,''," + GIVEN_COLUMNS + b",9,9)")}),
     ("add_seen", {"seen": {}}, {"rows": Raw(b"(_binary'i',7,_binary'k',9)")}),
     ("add_inbox", {"inbox": {}}, {"rows": Raw(b"(_binary'i',_binary'd','2',9,9)")}),
     ("add_uncounted", {"uncounted": {}}, {"rows": Raw(b"(_binary'i',_binary'd',9)")}),
@@ -137,7 +140,7 @@ async def test_an_interest_keeps_its_place_and_what_it_was_compared_with(
     store: MySQLStore, wire: Wire, script: str, now: Values, kept: tuple[bool, bool]
 ) -> None:
     wanted = SAME | now
-    sql = sql_of(store.database, script, wanted | {"rows": rows_of(INTEREST, [tuple(wanted.values())])})
+    sql = sql_of(store.database, script, wanted | {"rows": rows_of(INTEREST, [(*wanted.values(), 0)])})
 
     found = await sent(
         wire, store.database, b"set @judged = _binary'free';" + sql, {"interests": {"swept": 1}},

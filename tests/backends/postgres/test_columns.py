@@ -18,6 +18,7 @@ from romancy_postgres._columns import (
     error_text,
     first_columns,
     firsts_of,
+    given_columns,
     index_paths,
     index_rows,
     log_columns,
@@ -66,7 +67,8 @@ def test_every_column_has_one_value_for_each_item() -> None:
     assert {len(column) for column in columns} == {2}
     assert (takes, owners, mail) == ([0, 2], [items[1].instance_id] * 2, ["m1", "m2"])
     assert columns[2] == [None, True], "parking gives up the ownership"
-    assert {len(column) for column in first_columns(firsts_of([one]))[:15]} == {1}
+    assert {len(column) for column in first_columns(firsts_of([one]))[:13]} == {1}
+    assert {len(column) for column in given_columns(firsts_of([one, one]))} == {2}
 
 
 def test_a_flat_column_meets_every_other_walk_with_nothing() -> None:

@@ -360,7 +360,7 @@ async def test_an_interest_that_is_registered_again(scripts: Scripts, script: st
     if script == "register_interest":
         assert await scripts.ask(script, "open", 1, "i", *wanted, None) == [(True, True)]
     else:
-        await scripts.run(script, *columns(("open", 1, "j")), *columns(("open", 1, "i", *wanted)))
+        await scripts.run(script, *columns(("open", 1, "j")), *columns(("open", 1, "i", *wanted, 0)))
         standing.remove(("open", 1, "j"))
 
     found = await scripts.rows("interests", "owner, life, interest_id, address, kind, where_, at = 1, compared_to")

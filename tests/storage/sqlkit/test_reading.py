@@ -9,7 +9,7 @@ import pytest
 
 from romancy.status import Status
 from romancy.storage.query import Position, build_query
-from romancy.storage.records import Page
+from romancy.storage.records import InstanceRow, Page
 from romancy.storage.sqlkit.reading import SqlReading
 from romancy.storage.sqlkit.statements import Answer, Operation, Running, ask
 
@@ -37,7 +37,10 @@ def worker(token: str) -> tuple[Any, ...]:
 
 def instance(number: int) -> tuple[Any, ...]:
     """Started at this time."""
-    return (f"i{number}", 1, "flow", "completed", "c", number, 1, b"", None, None, "broken", None, 1, 2, 0, 0)
+    shown = {"instance_id": f"i{number}", "life": 1, "workflow_name": "flow", "status": "completed", "code": "c"}
+    times = {"created_at": number, "updated_at": 1, "input": b"", "error": "broken", "run_from": 1, "last_seq": 2}
+    zeros = dict.fromkeys(("signals", "seen", "priority"), 0)
+    return tuple((shown | times | zeros).get(name) for name in InstanceRow.__struct_fields__)
 
 
 class Answering:

@@ -98,6 +98,7 @@ class Draws:
         given: dict[str, Any] = {
             "workflow_name": self.one(FLOWS), "code": self.one(CODES), "input": b"%d" % self.chance.randrange(100),
             "delay": self.one([0, 0, 0, SECOND, 40 * SECOND, None]), "parent": self.one([None, "i00001"]),
+            "priority": self.one([0, 0, 0, 2, -9]),
             "index": self.one([(), (("order", '"s:7"'),), (("a", None), ("b", '"s:1"'))]),
         }  # fmt: skip
         if given["delay"] is not None:

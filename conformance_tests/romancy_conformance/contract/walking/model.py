@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.status import Status
+from romancy.storage.ranks import rank
 from romancy.storage.records import (
     Append,
     Census,
@@ -93,7 +94,8 @@ class Model:
             instance_id=item.instance_id, life=item.life, workflow_name=create.workflow_name, status=Status.PENDING,
             code=create.code, created_at=state.now, updated_at=state.now, input=create.input, owner=create.owner,
             wake_at=self._first_due(create),
-            error=None, parent=create.parent, index=create.index, log={1: LogRow(1, item.writer, item.body, state.now)},
+            error=None, parent=create.parent, index=create.index, priority=create.priority,
+            log={1: LogRow(1, item.writer, item.body, state.now)},
         )  # fmt: skip
         if change is not None:
             made.status, made.error = change.status, change.error
@@ -242,7 +244,7 @@ class Model:
         mine = [one for one in state.instances.values() if one.owner == request.worker and request.recover]
         due = [one for one in state.instances.values() if (at := self._due(request, one)) and at <= state.now]
         wanted = [one.instance_id for one in state.given.claimed]
-        fresh = _cut(due, request.limit, lambda one: one.wake_at or 0, lambda one: one.instance_id in wanted)
+        fresh = _cut(due, request.limit, _rank, lambda one: one.instance_id in wanted)
         claimed = [_claimed(one, 0) for one in mine] + [_claimed(one, one.wake_at or 0) for one in fresh]
         for one in fresh:
             one.owner, one.wake_at = request.worker, None
@@ -389,6 +391,10 @@ def _cut(
 ) -> Any:
     """The first by `key`, up to the limit. Of equals the store may choose any: those of its answer come first."""
     return sorted(found, key=lambda one: (key(one), not given(one), one.instance_id))[:limit]
+
+
+def _rank(one: Instance) -> int:
+    return rank(one.wake_at or 0, one.priority)
 
 
 def _claimed(one: Instance, due: int) -> Claimed:

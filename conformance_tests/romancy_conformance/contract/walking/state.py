@@ -42,6 +42,7 @@ class Instance:
     last_seq: int = 1
     signals: int = 0
     seen: int = 0
+    priority: int = 0
     refused: frozenset[str] = frozenset()
     crashes: int = 0
     crash_seq: int = 0
