@@ -48,7 +48,7 @@ from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
 from romancy.limit import Limit
 from romancy.log import LogEntry
-from romancy.managing.limiting import Lane
+from romancy.managing.lanes import Lane
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.core import place_of_body
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
-from romancy.managing.lines import lines_of
+from romancy.managing.lines import lines_of, places_of
 from romancy.managing.waits import timeline_of, untaken_by
 from romancy.status import TERMINAL_STATUSES
 
@@ -35,7 +35,8 @@ async def reasons_of(store: Store, instance_id: str, worker: Worker | None = Non
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
     census, untaken = await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
-    lines = await lines_of(store, row) if any(one.kind == "place" for one in timeline.open) else {}
+    waits = any(one.kind == "place" for one in timeline.open)
+    lines = await lines_of(store, await places_of(store, row)) if waits else {}
     if worker is None:
         return explain(row, timeline, census, untaken, lines=lines)
     here = [

@@ -364,6 +364,19 @@ async def test_a_paused_limit_gives_no_place_until_it_is_resumed(app: Romancy) -
     await _complete(app, handles["a"])
 
 
+async def test_a_limit_of_an_operator_is_listed_even_if_nobody_is_there(app: Romancy) -> None:
+    await app.pause_limit("per")
+    await app.change_limit("per customer", rate=(3, 60))
+    await served(app, "c1", "a")
+
+    assert [(one.limit, one.key, one.paused, one.rate) for one in await app.limits()] == [
+        ("per customer", "c1", False, (3, 60.0)), ("per", "", True, None),
+    ]  # fmt: skip
+    assert [one.limit for one in await app.limits("per")] == ["per"]
+    await app.resume_limit("per")
+    assert await app.limits("per") == []
+
+
 async def test_places_are_given_back_by_hand(app: Romancy) -> None:
     handles = await served(app, "c1", "a", "b", "c")
     await enters("a", "b")

@@ -29,12 +29,21 @@ select
     (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms),
     {now};
 
--- name: lanes (limit) -> address, count, at
--- How many demands, or places, there are at each lane, and since when the first one; the most crowded first.
+-- name: lanes (low, high, limit) -> address, count, at
+-- How many interests there are at each address between two, and since when the first one; the most crowded first.
 select address, count(*), min(at) from romancy_interests
-where address like 'l/%' or address like 'p/%'
+where address >= :low and address <= :high
 group by address
 order by count(*) desc, address
+limit :limit;
+
+-- name: lane_front (address, limit) -> owner, life, where_, at, workflow_name, status
+-- The first interests at an address, of instances that have not ended.
+select i.owner, i.life, i.where_, i.at, x.workflow_name, x.status
+from romancy_interests i
+join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address = :address and x.status not in ('completed', 'failed', 'cancelled')
+order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 
 -- name: line (owner, life, interest_id) -> before
