@@ -9,6 +9,7 @@
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
+    ├── StartSkippedError             no place was free for a start under a limit
     ├── WorkflowStuckError            the awaited workflow does not continue: no worker runs it
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
@@ -51,6 +52,7 @@ __all__ = [
     "RomancyError",
     "SchemaVersionError",
     "SerializationError",
+    "StartSkippedError",
     "StorageConfigurationError",
     "StorageError",
     "StorageUnavailableError",
@@ -151,6 +153,22 @@ class WorkflowCancelledError(RomancyError):
     def __init__(self, message: str, *, instance_id: str = "") -> None:
         super().__init__(message)
         self.instance_id = instance_id
+
+
+class StartSkippedError(RomancyError):
+    """No place was free under a limit with `full="skip"`: the instance was cancelled before its body began.
+
+    `holders` are instances that had places when this was read: up to ten.
+    """
+
+    def __init__(
+        self, message: str, *, instance_id: str = "", limit: str = "", key: str = "", holders: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.limit = limit
+        self.key = key
+        self.holders = tuple(holders)
 
 
 class WorkflowStuckError(RomancyError):

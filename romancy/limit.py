@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
 import msgspec
 
 from romancy.errors import RegistrationError, UsageError
 from romancy.retry import Duration, seconds
 
-__all__ = ["Limit", "Wanted", "text_of_key"]
+__all__ = ["Full", "Limit", "Wanted", "text_of_key"]
+
+Full: TypeAlias = Literal["queue", "skip", "replace_queued"]
+"""What becomes of an instance that finds no place."""
+
 
 _LONGEST_NAME: Final = 100
 _MOST_BEGINS: Final = 1000
@@ -32,6 +36,8 @@ class Wanted(NamedTuple):
     rate: int
     period: int
     """Microseconds."""
+    full: str = ""
+    """What becomes of the run without a free place: as in `Limit`. Empty: it waits in line."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -44,12 +50,17 @@ class Limit:
 
     Those that find no place wait in line, in the order in which they have asked. A place belongs to its instance until
     that ends, gives it back, or is terminated: if the worker dies, the instance has it still.
+
+    `full` is for workflows, and says what becomes of an instance without a free place. `"queue"`: it waits in line.
+    `"skip"`: it is cancelled at once, and `start` raises StartSkippedError. `"replace_queued"`: it waits, and the one
+    that waited at the same key, if it says so too, is cancelled.
     """
 
     name: str
     key: str | Callable[..., object] | None
     concurrency: int | None
     rate: tuple[int, Duration] | None
+    full: Full
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class Limit:
         key: str | Callable[..., object] | None = None,
         concurrency: int | None = None,
         rate: tuple[int, Duration] | None = None,
+        full: Full = "queue",
     ) -> None:
         """Raises RegistrationError for a limit that makes no sense."""
         what = _checked_name(name)
@@ -68,7 +80,11 @@ class Limit:
         object.__setattr__(self, "_period", 0 if rate is None else _period(rate, what))
         if key is not None and not callable(key) and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
-        for field, value in (("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate)):
+        if full not in get_args(Full):
+            raise RegistrationError(f"{what}: full= is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        for field, value in (
+            ("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate), ("full", full),
+        ):  # fmt: skip
             object.__setattr__(self, field, value)
 
     _period: int
@@ -76,7 +92,8 @@ class Limit:
     def place(self, key: str) -> Wanted:
         """A place, of those with this key."""
         rate = 0 if self.rate is None else self.rate[0]
-        return Wanted(self.name, key, self.concurrency or 0, rate, self._period)
+        full = "" if self.full == "queue" else self.full
+        return Wanted(self.name, key, self.concurrency or 0, rate, self._period, full)
 
 
 def text_of_key(value: object, limit: str, path: str = "") -> str:

@@ -180,6 +180,7 @@ from romancy.core.words.place_events import (
     PlaceFreed,
     PlaceGranted,
     PlaceNotWanted,
+    PlaceRefused,
 )
 from romancy.core.words.shared_empty import (
     NO_DICT,
@@ -244,6 +245,7 @@ __all__ = [
     "PlaceFreed",
     "PlaceGranted",
     "PlaceNotWanted",
+    "PlaceRefused",
     "ProgressReported",
     "Publish",
     "Recall",

@@ -99,7 +99,7 @@ class Limiting(Acting):
         await self._mark(store, found)
 
     async def _mark(self, store: Store, lanes: Iterable[str]) -> None:
-        posts = marks(lanes, self._access.stamp)
+        posts = marks(dict.fromkeys(lanes, False), self._access.stamp)
         if posts:
             await store.rooms.router.post(posts)
             self._access.dispatch([place.address for one in posts for place in one.places])

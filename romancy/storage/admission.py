@@ -20,18 +20,25 @@ __all__ = [
     "BOOKS",
     "CHOSEN",
     "MOST_AT_ONCE",
+    "REPLACE",
+    "SKIP",
     "Admission",
     "Demand",
     "Terms",
     "admit",
     "decode_begins",
     "decode_terms",
+    "replaced",
 ]
 
 BOOKS: Final = "romancy/lanes"
 """The subscriber outside under whose name a store notes when the places of a lane were given."""
 CHOSEN: Final = "romancy/limits"
 """The same, for what an operator has chosen for a limit."""
+SKIP: Final = "skip"
+"""Of a demand: it is refused if no place is free. It stands in no line."""
+REPLACE: Final = "replace_queued"
+"""Of a demand: the one before it in line is refused, if it is such a one too."""
 MOST_AT_ONCE: Final = 500
 """How many places of a lane are given in one dispatch."""
 
@@ -45,6 +52,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Microseconds."""
     paused: bool = False
     """Whether no place is given at all."""
+    full: str = ""
+    """Of a demand: what becomes of it if no place is free. Empty: it waits."""
 
 
 class Demand(NamedTuple):
@@ -122,3 +131,8 @@ def admit(
         # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
         again = (*recent, *[now] * left)[-terms.rate] + terms.period
     return Admission(admitted, (*recent, *[now] * len(admitted)), again, min(free, left))
+
+
+def replaced(waiting: Iterable[Demand]) -> list[Demand]:
+    """Of those that wait in this order: the ones in whose stead the last one of their kind waits."""
+    return [one for one in waiting if decode_terms(one.terms).full == REPLACE][:-1]

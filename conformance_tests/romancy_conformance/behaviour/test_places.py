@@ -489,7 +489,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
         assert await router.register(owner, demand) is None
     served: list[str] = []
     for number in range(len(owners)):
-        await router.post(marks([lane], partial("mark-{}".format, number)))
+        await router.post(marks({lane: False}, partial("mark-{}".format, number)))
         await asyncio.gather(*(one.rooms.router.dispatch([lane]) for one in stores * 3))
         inside = await router.interests(address_held_at(lane))
         assert len(inside) == 1

@@ -106,9 +106,11 @@ class WaitAnswer(Answer):
 class PlaceAnswer(Answer):
     """The future of a place under a limit."""
 
-    __slots__ = ("commands",)
+    __slots__ = ("commands", "refusal")
 
     commands: PlaceTaker
+    refusal: str
+    """What is said if there is no place, and the run does not wait for one."""
 
     def give_up(self) -> None:
         self.commands.drop_place(self)

@@ -1,9 +1,10 @@
 -- Places under limits. A demand for one is an interest of the kind `take` at the address of its lane. Who has a place is
 -- interested at the address that belongs to the lane. Neither gets messages there.
 
--- name: lane_marks (address, limit) -> message_id
--- The messages at a lane. Each says that something has changed there: they have no receivers.
-select message_id from romancy_messages where address = :address limit :limit;
+-- name: lane_marks (address, limit) -> message_id, spread
+-- The messages at a lane. Those for everyone say that something has changed there: they have no receivers. The others are
+-- for demands that get no place.
+select message_id, spread from romancy_messages where address = :address limit :limit;
 
 -- name: lane_taken (address) -> taken
 -- How many instances that have not ended have places of a lane.
@@ -12,12 +13,12 @@ from romancy_interests i
 join romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and x.status not in ('completed', 'failed', 'cancelled');
 
--- name: lane_waiting (address, limit) -> owner, life, interest_id, where_, at
--- The first demands at a lane, of instances that have not ended.
+-- name: lane_waiting (address, kind, limit) -> owner, life, interest_id, where_, at
+-- The first demands of a kind at a lane, of instances that have not ended. `take`: those that wait in line.
 select i.owner, i.life, i.interest_id, i.where_, i.at
 from romancy_interests i
 join romancy_instances x on x.instance_id = i.owner and x.life = i.life
-where i.address = :address and i.kind = 'take' and x.status not in ('completed', 'failed', 'cancelled')
+where i.address = :address and i.kind = :kind and x.status not in ('completed', 'failed', 'cancelled')
 order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 
