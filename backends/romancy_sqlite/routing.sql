@@ -390,6 +390,16 @@ where address in (
     limit :limit
 );
 
+-- name: expire_notes (before, limit)
+-- Remove what lanes note of places that were given longer ago than their period, up to a limit.
+delete from romancy_interests
+where (owner, life, interest_id) in (
+    select owner, life, interest_id
+    from romancy_interests
+    where address >= 'b/' and address < :before
+    limit :limit
+);
+
 -- name: prune_interests (ids)
 -- Remove the interests of some instances, of any life.
 delete from romancy_interests where owner in (select value from json_each(:ids)) and life <> 0;

@@ -69,13 +69,14 @@ class Admission(NamedTuple):
     """Who gets a place, and when the last places were given then.
 
     `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
-    is in the way.
+    is in the way. `until`: when the last of the begins is a period old.
     """
 
     admitted: Sequence[Demand]
     begins: tuple[int, ...]
     again: int | None
     free: int
+    until: int = 0
 
 
 _terms: Final = msgspec.json.Decoder(Terms)
@@ -130,7 +131,8 @@ def admit(
     if left < min(free, len(waiting)):
         # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
         again = (*recent, *[now] * left)[-terms.rate] + terms.period
-    return Admission(admitted, (*recent, *[now] * len(admitted)), again, min(free, left))
+    last = (*recent, *[now] * len(admitted))
+    return Admission(admitted, last, again, min(free, left), max(last, default=now) + terms.period)
 
 
 def replaced(waiting: Iterable[Demand]) -> list[Demand]:

@@ -26,7 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
-from romancy.engine.places import marks
+from romancy.engine.places import demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_held_at, address_of_lane
 
@@ -560,3 +560,37 @@ async def test_a_section_under_a_limit_with_a_key_says_which(app: Romancy) -> No
 
     with pytest.raises(WorkflowFailedError, match="has a key: say which one"):
         await handle.result(timeout=SOON)
+
+
+async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
+    open_app: Callable[..., Awaitable[Romancy]], storage_url: str
+) -> None:
+    app = await open_app(worker=False)
+    await app.start(serve.options(instance_id="asks"), "c1", "asks")
+    store = create_store(storage_url)
+    await store.open()
+    found = await store.read("asks", limit=0)
+    assert found is not None
+    owner, router = Owner("asks", found.instance.life), store.rooms.router
+    hour = 3_600_000_000
+    now = (await store.rooms.reading.census()).now
+    lanes = {limit: address_of_lane(limit, "") for limit in ("an hour", "a month")}
+    count = 0
+
+    async def given() -> list[int]:
+        """Ask for one more place of each, and count those that were ever given."""
+        nonlocal count
+        for limit, period in (("an hour", hour), ("a month", 30 * 24 * hour)):
+            count += 1
+            asked = PlaceAsked(id=f"{limit} {count}", limit=limit, rate=1, period=period)
+            await router.register(owner, demand_of(asked))
+            await router.post(marks({lanes[limit]: False}, partial("note-{}".format, count)))
+            await router.dispatch([lanes[limit]])
+        return [len(await router.interests(address_held_at(lane))) for lane in lanes.values()]
+
+    assert await given() == [1, 1]
+    await router.expire(now)
+    assert await given() == [1, 1]
+    await router.expire(now + 24 * hour)
+    assert await given() == [2, 1]
+    await store.close()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from romancy.storage.sqlkit.dispatches import Row
     from romancy.storage.sqlkit.statements import Answer, Operation
 
-__all__ = ["give_places"]
+__all__ = ["give_places", "noted_until"]
 
 _MARKS: Final = 500
 _FIRST: Final = 8
@@ -112,7 +112,8 @@ class _Lane:
             decision.numbers.append((self.address, number, self.last))
         if given and self.found.begins:
             books = msgspec.json.encode(self.found.begins)
-            decision.holds.append((BOOKS, OUTSIDE, _key(self.address), f"b{self.address[1:]}", _HAS, books))
+            address = noted_until(self.found.until)
+            decision.holds.append((BOOKS, OUTSIDE, _key(self.address), address, _HAS, books))
         decision.dropped.extend((self.address, one) for one in self.marks[kept : -1 if given else None])
         unused = self.refusals[self.unseen : -1 if self.refused else None] if self.marks else []
         decision.dropped.extend((self.address, one) for one in unused)
@@ -192,6 +193,11 @@ def _demands(waiting: Answer) -> list[Demand]:
 
 def _unseen(decision: Decision, rows: Iterable[Sequence[Any]]) -> list[Unseen]:
     return [Unseen(decision.owners[name], one, state == OVER) for name, one, state in rows if state in (LATE, OVER)]
+
+
+def noted_until(at: int) -> str:
+    """The address of a note that says nothing more from this time on: they are found in this order."""
+    return f"b/{max(at, 0):020}"
 
 
 def _key(address: str) -> str:
