@@ -12,6 +12,7 @@ import pytest
 from romancy import (
     EventType,
     Limit,
+    PlaceExpiredError,
     RegistrationError,
     Romancy,
     RomancyError,
@@ -20,10 +21,11 @@ from romancy import (
     Workflow,
     WorkflowCancelledError,
     WorkflowContext,
+    WorkflowFailedError,
     activity,
     workflow,
 )
-from romancy.core import PlaceAsked, PlaceGranted, PlaceRefused
+from romancy.core import PlaceAsked, PlaceGranted, PlaceNotWanted, PlaceRefused
 from romancy.engine.places import demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Owner, address_held_at, address_of_lane
@@ -348,3 +350,82 @@ async def test_who_queues_goes_before_who_is_skipped(racers: Racers) -> None:
 
     assert await racers.inside() == ["racer-01"]
     assert await racers.told() == {"racer-00": 1, "racer-01": 1}
+
+
+@workflow(limits=[Limit("impatient", concurrency=1, expires=0.3)])
+async def impatient(ctx: WorkflowContext) -> str:
+    return (await ctx.wait_event(GO)).data
+
+
+CALLS = Limit("impatient calls", concurrency=1, expires=0.3)
+
+
+@activity(limits=[CALLS])
+async def call(name: str) -> str:
+    return name
+
+
+@workflow
+async def section_then_call(ctx: WorkflowContext) -> str:
+    said: list[str] = []
+    try:
+        async with ctx.limit(CALLS):
+            said.append("inside")
+    except PlaceExpiredError as error:
+        said.append(f"section: {error.limit}")
+    try:
+        said.append(await call("called"))
+    except PlaceExpiredError as error:
+        said.append(f"call: {error.limit}")
+    await ctx.wait_event(GO)
+    said.append(await call("called"))
+    return ", ".join(said)
+
+
+@workflow
+async def holds(ctx: WorkflowContext) -> str:
+    async with ctx.limit(CALLS):
+        return (await ctx.wait_event(GO)).data
+
+
+async def test_who_has_waited_for_too_long_expires_by_name(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[impatient]) as app:
+        first = await app.start(impatient)
+        await has(first, PlaceGranted)
+        second = await app.start(impatient)
+
+        with pytest.raises(WorkflowFailedError, match=r"no place came within 0\.3 s") as failed:
+            await second.result(timeout=SOON)
+
+        assert failed.value.error_type == "romancy.errors.PlaceExpiredError"
+        (lane,) = await app.limits("impatient")
+        assert (lane.taken, lane.waiting) == (1, 0)
+        await first.signal(GO, "done")
+        assert await first.result(timeout=SOON) == "done"
+        third = await app.start(impatient)
+        await third.signal(GO, "third")
+        assert await third.result(timeout=SOON) == "third"
+
+
+async def test_a_section_and_a_call_that_expire_leave_the_line(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[section_then_call, holds]) as app:
+        holder = await app.start(holds)
+        await has(holder, PlaceGranted)
+        other = await app.start(section_then_call)
+
+        async def both_expired() -> bool:
+            return [type(event) for event in await other.history()].count(PlaceNotWanted) == 2
+
+        await until(both_expired)
+        assert [lane.waiting for lane in await app.limits("impatient calls")] == [0]
+        await holder.signal(GO, "done")
+        assert await holder.result(timeout=SOON) == "done"
+        await other.signal(GO, "go on")
+
+        assert await other.result(timeout=SOON) == "section: impatient calls, call: impatient calls, called"
+
+
+@pytest.mark.parametrize("expires", [0, -1, float("nan"), 40 * 86_400])
+def test_a_time_in_line_that_makes_no_sense_is_refused(expires: float) -> None:
+    with pytest.raises(RegistrationError, match=r"Limit\('x'\): expires="):
+        Limit("x", concurrency=1, expires=expires)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.core.fold.answers import PlaceAnswer
 from romancy.core.run.asking import Asking
@@ -18,6 +18,10 @@ __all__ = ["PlaceCommands", "Skipped"]
 
 _OF_THE_RUN = 8
 """Characters of the nonce that make the id of a place unique among the runs of an instance."""
+
+
+_TERMS: Final = 5
+"""Of a wanted place: which it is, and what the limit allows."""
 
 
 class Skipped(Exception):  # noqa: N818 - no fault
@@ -41,15 +45,15 @@ class PlaceCommands(Asking):
         self._require_open()
         self._refuse_what_the_run_has(wanted)
         number = self._ids.number("place", wanted.limit)
-        asked = self.ask(
-            pl.PlaceAsked(f"{number}~{self.started.nonce[:_OF_THE_RUN]}", *wanted[:-1], whole, wanted.full)
-        )
+        id = f"{number}~{self.started.nonce[:_OF_THE_RUN]}"
+        asked = self.ask(pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires))
         if self.places is NO_DICT:
             self.places = {}
         answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)
         answer.commands = self
         answer.id = asked.id
         answer.refusal = _refusal(wanted)
+        answer.expires = asked.expires
         return answer
 
     def has_for_the_whole(self, limit: str, key: str) -> bool:
@@ -73,7 +77,7 @@ class PlaceCommands(Asking):
         asked = self.matcher.place_of_the_whole(last)
         if asked is None:
             return None
-        return Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full)
+        return Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full, asked.expires)
 
     def free(self, place_id: str) -> None:
         """Give back a place, if the run has not ended: its end gives all of them back.

@@ -12,8 +12,8 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
 
     The append that holds this event also registers the demand. At most `concurrency` places are given at a time (0: any
     number), and at most `rate` in each `period` (microseconds; 0: any number). `whole`: the body begins with the place.
-    `full`: what becomes of the run if no place is free, as `Limit` has it; empty: it waits in line. The id is unique
-    for the instance, over all its runs.
+    `full`: what becomes of the run if no place is free, as `Limit` has it; empty: it waits in line. `expires`: for how
+    many microseconds it waits; 0: as long as it takes. The id is unique for the instance, over all its runs.
     """
 
     id: str
@@ -24,6 +24,7 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     period: int = 0
     whole: bool = False
     full: str = ""
+    expires: int = 0
 
 
 class PlaceGranted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
