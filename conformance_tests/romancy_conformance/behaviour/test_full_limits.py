@@ -357,11 +357,22 @@ async def impatient(ctx: WorkflowContext) -> str:
     return (await ctx.wait_event(GO)).data
 
 
+@workflow(limits=[Limit("impatient", concurrency=1)])
+async def patient(ctx: WorkflowContext) -> str:
+    return (await ctx.wait_event(GO)).data
+
+
 CALLS = Limit("impatient calls", concurrency=1, expires=0.3)
+PATIENT_CALLS = Limit("impatient calls", concurrency=1)
 
 
 @activity(limits=[CALLS])
 async def call(name: str) -> str:
+    return name
+
+
+@activity(limits=[PATIENT_CALLS])
+async def call_patiently(name: str) -> str:
     return name
 
 
@@ -378,19 +389,19 @@ async def section_then_call(ctx: WorkflowContext) -> str:
     except PlaceExpiredError as error:
         said.append(f"call: {error.limit}")
     await ctx.wait_event(GO)
-    said.append(await call("called"))
+    said.append(await call_patiently("called"))
     return ", ".join(said)
 
 
 @workflow
 async def holds(ctx: WorkflowContext) -> str:
-    async with ctx.limit(CALLS):
+    async with ctx.limit(PATIENT_CALLS):
         return (await ctx.wait_event(GO)).data
 
 
 async def test_who_has_waited_for_too_long_expires_by_name(storage_url: str) -> None:
-    async with Romancy(storage_url, workflows=[impatient]) as app:
-        first = await app.start(impatient)
+    async with Romancy(storage_url, workflows=[impatient, patient]) as app:
+        first = await app.start(patient)
         await has(first, PlaceGranted)
         second = await app.start(impatient)
 
@@ -402,7 +413,7 @@ async def test_who_has_waited_for_too_long_expires_by_name(storage_url: str) -> 
         assert (lane.taken, lane.waiting) == (1, 0)
         await first.signal(GO, "done")
         assert await first.result(timeout=SOON) == "done"
-        third = await app.start(impatient)
+        third = await app.start(patient)
         await third.signal(GO, "third")
         assert await third.result(timeout=SOON) == "third"
 
