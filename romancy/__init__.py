@@ -27,11 +27,13 @@ from romancy.errors import (
     NonDeterminismError,
     OutcomeUnknownError,
     PayloadTooLargeError,
+    PlaceExpiredError,
     QueryError,
     RegistrationError,
     RetryExhaustedError,
     RomancyError,
     SerializationError,
+    StartSkippedError,
     StorageError,
     StorageUnavailableError,
     TerminalError,
@@ -48,7 +50,7 @@ from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
 from romancy.limit import Limit
 from romancy.log import LogEntry
-from romancy.managing.limiting import Lane
+from romancy.managing.lanes import Lane
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
@@ -97,6 +99,7 @@ __all__ = [
     "PayloadCodec",
     "PayloadContext",
     "PayloadTooLargeError",
+    "PlaceExpiredError",
     "Purged",
     "QueryError",
     "ReadLag",
@@ -111,6 +114,7 @@ __all__ = [
     "Sent",
     "SerializationError",
     "Session",
+    "StartSkippedError",
     "Status",
     "StorageError",
     "StorageUnavailableError",

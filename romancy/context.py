@@ -26,6 +26,7 @@ from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of
 from romancy.declaring.callables import is_async
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
+from romancy.declaring.limit_keys import check_queues
 from romancy.declaring.limited import Section
 from romancy.declaring.log import AttemptLog, BodyLog
 from romancy.declaring.undo import Undo, checked_undo
@@ -315,6 +316,7 @@ class WorkflowContext:
             raise UsageError(
                 f"limit {limit.name!r} has a key: say which one, as in ctx.limit({limit.name!r}, customer)"
             )
+        check_queues(limit, "ctx.limit()")
         return Section(self._commands, limit.place("" if key is None else text_of_key(key, limit.name)))
 
     def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:

@@ -9,6 +9,8 @@
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
+    ├── StartSkippedError             no place was free for a start under a limit
+    ├── PlaceExpiredError             no place came in time under a limit
     ├── WorkflowStuckError            the awaited workflow does not continue: no worker runs it
     ├── EventTimeoutError             the awaited event did not come in time
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
@@ -45,12 +47,14 @@ __all__ = [
     "NonDeterminismError",
     "OutcomeUnknownError",
     "PayloadTooLargeError",
+    "PlaceExpiredError",
     "QueryError",
     "RegistrationError",
     "RetryExhaustedError",
     "RomancyError",
     "SchemaVersionError",
     "SerializationError",
+    "StartSkippedError",
     "StorageConfigurationError",
     "StorageError",
     "StorageUnavailableError",
@@ -151,6 +155,31 @@ class WorkflowCancelledError(RomancyError):
     def __init__(self, message: str, *, instance_id: str = "") -> None:
         super().__init__(message)
         self.instance_id = instance_id
+
+
+class PlaceExpiredError(RomancyError):
+    """No place came within the time for which a limit lets wait, its `expires`. Raised in the body of a workflow."""
+
+    def __init__(self, message: str, *, limit: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.key = key
+
+
+class StartSkippedError(RomancyError):
+    """No place was free under a limit with `full="skip"`: the instance was cancelled before its body began.
+
+    `holders` are instances that had places when this was read: up to ten.
+    """
+
+    def __init__(
+        self, message: str, *, instance_id: str = "", limit: str = "", key: str = "", holders: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.limit = limit
+        self.key = key
+        self.holders = tuple(holders)
 
 
 class WorkflowStuckError(RomancyError):

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
 import msgspec
 
 from romancy.errors import RegistrationError, UsageError
 from romancy.retry import Duration, seconds
 
-__all__ = ["Limit", "Wanted", "text_of_key"]
+__all__ = ["Full", "Limit", "Wanted", "text_of_key"]
+
+Full: TypeAlias = Literal["queue", "skip", "replace_queued"]
+"""What becomes of an instance that finds no place."""
+
 
 _LONGEST_NAME: Final = 100
 _MOST_BEGINS: Final = 1000
@@ -32,6 +36,10 @@ class Wanted(NamedTuple):
     rate: int
     period: int
     """Microseconds."""
+    full: str = ""
+    """What becomes of the run without a free place: as in `Limit`. Empty: it waits in line."""
+    expires: int = 0
+    """Microseconds that it waits in line. 0: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -44,12 +52,21 @@ class Limit:
 
     Those that find no place wait in line, in the order in which they have asked. A place belongs to its instance until
     that ends, gives it back, or is terminated: if the worker dies, the instance has it still.
+
+    `full` is for workflows, and says what becomes of an instance without a free place. `"queue"`: it waits in line.
+    `"skip"`: it is cancelled at once, and `start` raises StartSkippedError. `"replace_queued"`: it waits, and the one
+    that waited at the same key, if it says so too, is cancelled.
+
+    Who has waited in line for `expires`, a number of seconds or a timedelta, waits no longer: PlaceExpiredError is
+    raised where the place was asked for, and for a whole workflow it is how the instance fails.
     """
 
     name: str
     key: str | Callable[..., object] | None
     concurrency: int | None
     rate: tuple[int, Duration] | None
+    full: Full
+    expires: Duration | None
 
     def __init__(
         self,
@@ -58,6 +75,8 @@ class Limit:
         key: str | Callable[..., object] | None = None,
         concurrency: int | None = None,
         rate: tuple[int, Duration] | None = None,
+        full: Full = "queue",
+        expires: Duration | None = None,
     ) -> None:
         """Raises RegistrationError for a limit that makes no sense."""
         what = _checked_name(name)
@@ -66,17 +85,25 @@ class Limit:
         if concurrency is not None:
             _check_count(concurrency, f"{what}: concurrency=")
         object.__setattr__(self, "_period", 0 if rate is None else _period(rate, what))
+        object.__setattr__(self, "_expires", 0 if expires is None else _length(expires, f"{what}: expires="))
         if key is not None and not callable(key) and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
-        for field, value in (("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate)):
+        if full not in get_args(Full):
+            raise RegistrationError(f"{what}: full= is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        for field, value in (
+            ("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate), ("full", full),
+            ("expires", expires),
+        ):  # fmt: skip
             object.__setattr__(self, field, value)
 
     _period: int
+    _expires: int
 
     def place(self, key: str) -> Wanted:
         """A place, of those with this key."""
         rate = 0 if self.rate is None else self.rate[0]
-        return Wanted(self.name, key, self.concurrency or 0, rate, self._period)
+        full = "" if self.full == "queue" else self.full
+        return Wanted(self.name, key, self.concurrency or 0, rate, self._period, full, self._expires)
 
 
 def text_of_key(value: object, limit: str, path: str = "") -> str:
@@ -118,10 +145,15 @@ def _period(rate: object, what: str) -> int:
             f"{what}: rate= allows {count:,} in a period, at most {_MOST_BEGINS:,} can be counted; "
             "divide the number and the period by the same"
         )
+    return _length(period, f"{what}: the period of rate=")
+
+
+def _length(given: Duration, what: str) -> int:
+    """A length of time in microseconds."""
     try:
-        length = seconds(period, f"{what}: the period of rate=")
+        length = seconds(given, what)
     except UsageError as error:
         raise RegistrationError(str(error)) from None
     if not 0.001 <= length <= _LONGEST_PERIOD:  # noqa: PLR2004 - a millisecond
-        raise RegistrationError(f"{what}: the period of rate= is between a millisecond and 31 days, not {length:g} s")
+        raise RegistrationError(f"{what} is between a millisecond and 31 days, not {length:g} s")
     return round(length * 1_000_000)

@@ -47,6 +47,7 @@ from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
 from romancy.serialization import Signature
+from romancy.storage.admission import SKIP
 from romancy.storage.limits import MEASURED_BYTES, check_id
 from romancy.storage.query import path_key
 
@@ -122,6 +123,8 @@ class Workflow(Generic[P, R_co]):
         """What hooks hear of a report of the library's workflow of schedules. None: this is another workflow."""
         self.limits = limits_of(limits, f"@workflow on {fn.__qualname__}", callable_keys=False) if limits else ()
         """The limits under which the body runs, in the order in which it gets its places."""
+        self.skips = any(limit.full == SKIP for limit in self.limits)
+        """Whether a start is skipped if no place is free."""
         self.given = StartOptions()
         """The options of a start."""
         self._fingerprint: list[str] = []

@@ -165,6 +165,13 @@ def _expire_addresses(values: Values) -> Operation[Answer]:
     return (yield from ask("end_addresses", addresses=sorted(map(tuple, unused.rows)), before=values["before"]))
 
 
+def _expire_notes(values: Values) -> Operation[Answer]:
+    old = yield from ask("find_notes", **values)
+    if not old.rows:
+        return old
+    return (yield from ask("end_interests", interests=sorted(map(tuple, old.rows))))
+
+
 OWN: Own = {
     "route_due": _due,
     "lane_due": _due,
@@ -177,4 +184,5 @@ OWN: Own = {
     "kept": _kept,
     "expire": _expire,
     "expire_addresses": _expire_addresses,
+    "expire_notes": _expire_notes,
 }

@@ -450,6 +450,13 @@ where a.number < :before
     and not exists (select 1 from romancy_interests i where i.address = a.address)
 limit :limit
 
+-- name: find_notes (before, limit) -> owner, life, interest_id, address, at
+-- What lanes note of places that were given longer ago than their period.
+select i.owner, i.life, i.interest_id, i.address, i.at
+from romancy_interests i
+where i.address >= _binary'b/' and i.address < :before
+limit :limit
+
 -- name: end_addresses (addresses(address, marked_at), before)
 -- Remove addresses that no copy has used since, and where nothing was marked since.
 delete a from :source romancy_addresses a

@@ -559,6 +559,18 @@ with old as materialized (
 )
 select (select count(*) from expired) + (select count(*) from thrown);
 
+-- name: expire_notes (before, limit)
+-- Remove what lanes note of places that were given longer ago than their period, up to $2.
+delete from romancy_interests i
+using (
+    select owner, life, interest_id
+    from romancy_interests
+    where address >= 'b/' and address < $1
+    limit $2
+    for update skip locked
+) old
+where i.owner = old.owner and i.life = old.life and i.interest_id = old.interest_id;
+
 -- name: expire_addresses (before, limit)
 -- Forget the numbers of addresses where nothing is kept or wanted, and that no copy has used since $1. A new number is a
 -- later time.

@@ -53,12 +53,21 @@ where
 
 -- name: route_work
 -- The same of all addresses, up to a limit. A member of a channel that is about to take something has two interests.
+-- Where a lane has something to dispatch, a message for everyone says so, and the demands that wait there are not read.
 select address from romancy_messages indexed by romancy_messages_every where spread = 'every'
 union
 select interest.address
 from romancy_interests as interest
 where
-    interest.kind <> 'member'
+    interest.address < 'l/'
+    and interest.kind <> 'member'
+    and exists (select 1 from romancy_messages where address = interest.address)
+union
+select interest.address
+from romancy_interests as interest
+where
+    interest.address >= 'l0'
+    and interest.kind <> 'member'
     and exists (select 1 from romancy_messages where address = interest.address)
 limit ?;
 
@@ -378,6 +387,16 @@ where address in (
         unused.number < :before
         and not exists (select 1 from romancy_messages where address = unused.address)
         and not exists (select 1 from romancy_interests where address = unused.address)
+    limit :limit
+);
+
+-- name: expire_notes (before, limit)
+-- Remove what lanes note of places that were given longer ago than their period, up to a limit.
+delete from romancy_interests
+where (owner, life, interest_id) in (
+    select owner, life, interest_id
+    from romancy_interests
+    where address >= 'b/' and address < :before
     limit :limit
 );
 

@@ -10,7 +10,7 @@ from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table
 
 if TYPE_CHECKING:
-    from romancy.managing.limiting import Lane
+    from romancy.managing.lanes import Lane
 
 __all__ = ["limits"]
 

@@ -184,6 +184,7 @@ from romancy.core.words.place_events import (
     PlaceFreed,
     PlaceGranted,
     PlaceNotWanted,
+    PlaceRefused,
 )
 from romancy.core.words.shared_empty import (
     NO_DICT,
@@ -249,6 +250,7 @@ __all__ = [
     "PlaceFreed",
     "PlaceGranted",
     "PlaceNotWanted",
+    "PlaceRefused",
     "ProgressReported",
     "Publish",
     "Recall",

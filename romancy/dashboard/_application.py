@@ -31,6 +31,15 @@ from romancy.dashboard._visit import Visit, visit_of
 from romancy.dashboard.bulk._bulk_page import bulk_page
 from romancy.dashboard.bulk._job_page import confirm_page, job_page, jobs_page
 from romancy.dashboard.bulk._jobs import Jobs
+from romancy.dashboard.limits._acting import free_page, limit_act_page
+from romancy.dashboard.limits._pages import (
+    lane_page,
+    lane_question,
+    limit_page,
+    limit_question,
+    limits_page,
+    limits_question,
+)
 from romancy.dashboard.schedules._acting import schedule_act_page
 from romancy.dashboard.schedules._pages import schedule_page, schedule_question, schedules_page, schedules_question
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
@@ -151,6 +160,17 @@ class Dashboard:
             self._page("/schedules/{schedule_id:path}", self._schedule),
             self._act("/schedule/{verb}", self._acts_on_schedule),
             self._act("/schedule/{verb}/{schedule_id:path}", self._acts_on_schedule),
+            self._page("/limits", self._limits),
+            self._page("/changes/limits", self._changes_of_limits),
+            self._page("/changes/limit", self._changes_of_limit),
+            self._page("/changes/lane", self._changes_of_lane),
+            self._page("/limit", self._limit),
+            self._page("/limits/{name:path}", self._limit),
+            self._page("/lane", self._lane),
+            self._act("/limit/{verb}", self._acts_on_limit),
+            self._act("/limit/{verb}/{name:path}", self._acts_on_limit),
+            self._act("/free", self._frees),
+            self._act("/free/{instance_id:path}", self._frees),
             Route("/static/{name}", self._static),
         ]
 
@@ -314,6 +334,30 @@ class Dashboard:
     async def _changes_of_schedule(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *schedule_question(request, reader, _schedule_id(request)))
 
+    async def _limits(self, request: Request, reader: Reader) -> Response:
+        return await limits_page(request, reader)
+
+    async def _limit(self, request: Request, reader: Reader) -> Response:
+        return await limit_page(request, reader, _limit_name(request))
+
+    async def _lane(self, request: Request, reader: Reader) -> Response:
+        return await lane_page(request, reader, request.query_params.get("at", ""))
+
+    async def _acts_on_limit(self, request: Request, reader: Reader) -> Response:
+        return await limit_act_page(request, reader, request.path_params["verb"], _limit_name(request))
+
+    async def _frees(self, request: Request, reader: Reader) -> Response:
+        return await free_page(request, reader, _instance_id(request))
+
+    async def _changes_of_limits(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *limits_question(reader))
+
+    async def _changes_of_limit(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *limit_question(reader, _limit_name(request)))
+
+    async def _changes_of_lane(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *lane_question(reader, request.query_params.get("at", "")))
+
     async def _changes_of_list(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *instances_question(request, reader))
 
@@ -344,6 +388,14 @@ def _schedule_id(request: Request) -> str:
     if not schedule_id:
         raise not_found("Which schedule? Its id is missing.")
     return schedule_id
+
+
+def _limit_name(request: Request) -> str:
+    """The name in the path or in the query, likewise."""
+    name: str = request.path_params.get("name") or request.query_params.get("id", "")
+    if not name:
+        raise not_found("Which limit? Its name is missing.")
+    return name
 
 
 def _title(status: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from romancy._microseconds import moment_of
 from romancy.dashboard._guard import COOKIE
 from romancy.dashboard._static import version_of
 from romancy.dashboard._visit import visit_of
@@ -35,6 +36,11 @@ _DONE: Final = {
     "schedule-resume": "A worker lets the schedule go on.",
     "schedule-trigger": "A worker starts a run.",
     "schedule-delete": "A worker ends the schedule.",
+    "limit-change": "These numbers hold from now on.",
+    "limit-pause": "No more places are given.",
+    "limit-resume": "Places are given again.",
+    "limit-reset": "What the code declares holds again.",
+    "free": "Its places were given back.",
 }
 """The messages after an action, by their names in the URL."""
 _KEPT: Final = frozenset("\n\t ")
@@ -77,6 +83,7 @@ def environment() -> Environment:
         "clean": clean,
         "span": span,
         "moment": moment,
+        "moment_of": moment_of,
         "ago": ago,
         "many": many,
         "when": when,

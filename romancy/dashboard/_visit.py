@@ -72,6 +72,22 @@ class Visit:
         """The confirmation page of an action on a schedule."""
         return self._about(f"/schedule/{verb}", f"/schedule/{verb}", schedule_id)
 
+    def limit_url(self, name: str) -> str:
+        """The page of a limit."""
+        return self._about("/limits", "/limit", name)
+
+    def lane_url(self, address: str) -> str:
+        """The page of a lane."""
+        return self.url(f"/lane?at={quote(address, safe='')}")
+
+    def limit_act_url(self, verb: str, name: str) -> str:
+        """The confirmation page of an action on a limit."""
+        return self._about(f"/limit/{verb}", f"/limit/{verb}", name)
+
+    def free_url(self, instance_id: str) -> str:
+        """The page that asks whether the places of an instance are given back."""
+        return self._about("/free", "/free", instance_id)
+
     def job_url(self, job_id: str) -> str:
         """The page of a job that acts on many."""
         return self.url(f"/job?id={quote(job_id, safe='')}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-__all__ = ["key_of", "limits_of"]
+__all__ = ["check_queues", "key_of", "limits_of"]
 
 
 def key_of(limit: Limit, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str:
@@ -51,12 +51,23 @@ def limits_of(given: object, where: str, *, callable_keys: bool) -> tuple[Limit,
         if names.count(one.name) > 1:
             raise RegistrationError(f"{where}: limits= has {one.name!r} twice; one demand has one place of a limit")
         _check_path(one, where)
+        if callable_keys:
+            check_queues(one, where)
         if callable(one.key) and not callable_keys:
             raise RegistrationError(
                 f"{where}: the key of limit {one.name!r} is a function; that of a workflow is a path of its input, "
                 "such as key='customer.id', which any program can read"
             )
     return tuple(sorted(limits, key=lambda one: one.name))
+
+
+def check_queues(limit: Limit, where: str) -> None:
+    """Raise RegistrationError for a limit that says what becomes of an instance, where there is a part of one."""
+    if limit.full != "queue":
+        raise RegistrationError(
+            f"{where}: limit {limit.name!r} has full={limit.full!r}, which says what becomes of an instance: it is for "
+            "limits= of a workflow"
+        )
 
 
 def _check_path(limit: Limit, where: str) -> None:

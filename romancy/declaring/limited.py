@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from romancy.errors import PlaceExpiredError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -13,6 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Section", "within", "within_all"]
 
+_SECOND: Final = 1_000_000
+
+
+async def _placed(commands: Commands, wanted: Wanted, *, whole: bool = False) -> str:
+    """Wait for a place, and return its id. Raises PlaceExpiredError if it does not come in time."""
+    answer = commands.place(wanted, whole=whole)
+    if not answer.expires:
+        return str(await answer)
+    limit = asyncio.timeout(answer.expires / _SECOND)
+    try:
+        async with limit:
+            return str(await answer)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise PlaceExpiredError(
+            f"limit {wanted.limit!r}{f' with the key {wanted.key!r}' if wanted.key else ''}: no place came within "
+            f"{answer.expires / _SECOND:g} s",
+            limit=wanted.limit,
+            key=wanted.key,
+        ) from None
+
 
 async def within_all(
     commands: Commands, declared: Sequence[Wanted], begin: Callable[[], Coroutine[Any, Any, Any]]
@@ -20,7 +45,7 @@ async def within_all(
     """Run the body of a workflow once it has all of its places. They belong to the run until it ends."""
     last = ""
     while (wanted := commands.next_of_the_whole(declared, last)) is not None:
-        await commands.place(wanted, whole=True)
+        await _placed(commands, wanted, whole=True)
         last = wanted.limit
     return await begin()
 
@@ -30,7 +55,7 @@ async def within(commands: Commands, wanted: Sequence[Wanted], call: Callable[[]
     places: list[str] = []
     try:
         for one in wanted:
-            places.append(await commands.place(one))  # noqa: PERF401 - a failure gives back those that are there
+            places.append(await _placed(commands, one))  # noqa: PERF401 - a failure gives back those that are there
         return await call()
     finally:
         for place in reversed(places):
@@ -48,7 +73,7 @@ class Section:
         self._place = ""
 
     async def __aenter__(self) -> None:
-        self._place = await self._commands.place(self._wanted)
+        self._place = await _placed(self._commands, self._wanted)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

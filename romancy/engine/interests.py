@@ -7,7 +7,7 @@ of its own, which the dispatch removes when it brings a message. The waits for a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from romancy.core import (
     MessageAwaited,
@@ -16,6 +16,7 @@ from romancy.core import (
     PlaceFreed,
     PlaceGranted,
     PlaceNotWanted,
+    PlaceRefused,
     Subscribed,
     SubscriptionGranted,
     SubscriptionRefused,
@@ -25,9 +26,9 @@ from romancy.core import (
     may_be_refused,
 )
 from romancy.engine.messages import PlaceGiven
-from romancy.engine.places import demand_of, lane_changed, place_of
+from romancy.engine.places import NO_LANES, Lanes, demand_of, lane_changed, may_be_refused_there, place_of
 from romancy.engine.topics import interest_of_subscription, interest_of_wait
-from romancy.storage.routing import Interest, InterestKind
+from romancy.storage.routing import Interest, InterestKind, is_lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +46,7 @@ class Difference(NamedTuple):
     """The interests to register."""
     gone: tuple[str, ...] = ()
     """The ids of interests to drop."""
-    lanes: tuple[str, ...] = ()
+    lanes: Lanes = NO_LANES
     """The lanes at which it asks for places, or gives them back."""
 
 
@@ -85,8 +86,8 @@ class Interests:
         self._left: dict[str, None] = {}
         """Interests that an append drops even if the run needs them again: they are registered anew after it."""
         self._touched: dict[str, None] = {}
-        self._lanes: dict[str, None] = {}
-        """The lanes at which something has changed since the last append."""
+        self._lanes: dict[str, bool] = {}
+        """The lanes at which something has changed since the last append, as in `Lanes`."""
 
     def answered(self, interest_id: str) -> None:
         """Record that a dispatch has found a message for this interest, and removed the interest."""
@@ -124,7 +125,7 @@ class Interests:
             elif isinstance(event, _OF_PLACES):
                 self._follow_places(event)
 
-    def _follow_places(self, event: PlaceAsked | PlaceGranted | PlaceNotWanted | PlaceFreed) -> None:
+    def _follow_places(self, event: _OfPlaces) -> None:
         if isinstance(event, PlaceAsked):
             self._use(demand_of(event))
         elif isinstance(event, PlaceGranted):  # a dispatch has registered the place in the stead of the demand
@@ -149,7 +150,7 @@ class Interests:
         if activation is not None:
             self._follow(activation)
         for one in self.registered.values():
-            if one.kind is InterestKind.TAKE:
+            if one.kind is InterestKind.TAKE or is_lane(one.address):
                 self.asked_to_the_end = True
         for one in self.registered.values():
             self._changes(one)
@@ -191,16 +192,16 @@ class Interests:
         if interest_id is not None:
             self._leave(interest_id)
 
-    def _changes(self, interest: Interest) -> None:
+    def _changes(self, interest: Interest, *, new: bool = False) -> None:
         lane = lane_changed(interest)
         if lane is not None:
-            self._lanes[lane] = None
+            self._lanes[lane] = self._lanes.get(lane, False) or (new and may_be_refused_there(interest))
 
-    def _changed_lanes(self) -> tuple[str, ...]:
+    def _changed_lanes(self) -> Lanes:
         if not self._lanes:
-            return ()
+            return NO_LANES
         lanes, self._lanes = self._lanes, {}
-        return tuple(lanes)
+        return lanes
 
     def _use(self, interest: Interest) -> None:
         interest_id = interest.interest_id
@@ -229,7 +230,7 @@ class Interests:
             elif registered.get(one) != wanted:
                 registered[one] = wanted
                 new.append(wanted)
-                self._changes(wanted)
+                self._changes(wanted, new=True)
         if self._left:
             gone += [one for one in self._left if one not in gone]
             self._left = {}
@@ -254,7 +255,8 @@ class Interests:
         return interests
 
 
-_OF_PLACES: Final = (PlaceAsked, PlaceGranted, PlaceNotWanted, PlaceFreed)
+_OfPlaces: TypeAlias = PlaceAsked | PlaceGranted | PlaceRefused | PlaceNotWanted | PlaceFreed
+_OF_PLACES: Final = (PlaceAsked, PlaceGranted, PlaceRefused, PlaceNotWanted, PlaceFreed)
 _LEAVING: Final = (Unsubscribed, PlaceNotWanted)
 """Effects that change interests although the state has none left."""
 

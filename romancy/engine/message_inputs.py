@@ -14,8 +14,9 @@ from romancy.core import (
     Message,
     MessageReceived,
     PlaceGranted,
+    PlaceRefused,
 )
-from romancy.engine.messages import CancelMessage, ChildEnded, PlaceGiven, TerminateMessage
+from romancy.engine.messages import CancelMessage, ChildEnded, PlaceFull, PlaceGiven, TerminateMessage
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -45,5 +46,7 @@ def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | 
             return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
         case PlaceGiven():
             return PlaceGranted(at=at, id=wait_id)
+        case PlaceFull():
+            return PlaceRefused(at=at, id=wait_id)
         case TerminateMessage():
             return None

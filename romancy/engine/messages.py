@@ -26,6 +26,7 @@ __all__ = [
     "ChildEnded",
     "Mailed",
     "Outgoing",
+    "PlaceFull",
     "PlaceGiven",
     "TerminateMessage",
     "decode_message",
@@ -81,7 +82,14 @@ class PlaceGiven(msgspec.Struct, frozen=True, tag_field="type", tag="place"):
     """
 
 
-Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage | PlaceGiven
+class PlaceFull(msgspec.Struct, frozen=True, tag_field="type", tag="full"):
+    """There is no place for the instance, which does not wait for one, or waits no longer.
+
+    It is posted by whoever asks so for a place, beside the mark. A dispatch hands it to those who get none.
+    """
+
+
+Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage | PlaceGiven | PlaceFull
 """Everything that is delivered to an instance."""
 
 _BY_USERS: Final = b'{"type":"message"'

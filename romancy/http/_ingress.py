@@ -25,6 +25,7 @@ from romancy.http._fields import Fields
 from romancy.http._given import kind_of
 from romancy.http._handlers import check_handler
 from romancy.http._incoming import events_of
+from romancy.http._limits import Turnstiles
 from romancy.http._management import Management
 from romancy.http._openapi import document
 from romancy.http._permits import check_topic, let_in
@@ -123,7 +124,11 @@ class Ingress:
         self._handlers: dict[str, Handler] = {}
         self._prefix = _prefix(path)
         management = Management(app, types, accepting, bodies, waits, max_wait=max_wait, beat=_BEAT)
-        managed = [*management.routes(), *Timetable(app, accepting, bodies).routes()]
+        managed = [
+            *management.routes(),
+            *Timetable(app, accepting, bodies).routes(),
+            *Turnstiles(app, accepting, bodies).routes(),
+        ]
         self._router = Router(self._routes(managed), redirect_slashes=False, lifespan=self._opened)
 
     def _routes(self, managed: Sequence[ManagementRoute]) -> list[Route]:

@@ -167,6 +167,59 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["status", "schedule_id"],
         "properties": {"status": {"const": "accepted"}, "schedule_id": {"type": "string"}},
     },
+    "Limits": {
+        "type": "object",
+        "required": ["limits"],
+        "properties": {
+            "limits": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": [
+                        "limit",
+                        "key",
+                        "taken",
+                        "waiting",
+                        "oldest",
+                        "holders",
+                        "concurrency",
+                        "rate",
+                        "chosen",
+                        "paused",
+                    ],
+                    "properties": {
+                        "limit": {"type": "string"},
+                        "key": {"type": "string", "description": "empty: it has none; a long one is told by its hash"},
+                        "taken": {"type": "integer", "description": "how many places are taken"},
+                        "waiting": {"type": "integer"},
+                        "oldest": {"type": ["string", "null"], "format": "date-time"},
+                        "holders": {"type": "array", "items": {"type": "string"}, "description": "the first ten"},
+                        "concurrency": {"type": ["integer", "null"]},
+                        "rate": {
+                            "type": ["array", "null"],
+                            "prefixItems": [{"type": "integer"}, {"type": "number"}],
+                            "description": "how many in how many seconds",
+                        },
+                        "chosen": {"type": "boolean", "description": "whether an operator has chosen the numbers"},
+                        "paused": {"type": "boolean"},
+                    },
+                },
+            }
+        },
+    },
+    "LimitDone": {
+        "type": "object",
+        "required": ["status", "limit"],
+        "properties": {"status": {"const": "done"}, "limit": {"type": "string"}},
+    },
+    "Freed": {
+        "type": "object",
+        "required": ["instance_id", "freed"],
+        "properties": {
+            "instance_id": {"type": "string"},
+            "freed": {"type": "array", "items": {"type": "string"}, "description": "the limits"},
+        },
+    },
     "Condition": {
         "type": "object",
         "required": ["status"],
@@ -207,6 +260,13 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
             "post": _of_schedule("Go on with what is due from now on", {202: "Ordered"})
         },
         "/schedules/{schedule_id}/trigger": {"post": _trigger()},
+        "/limits": {"get": _operation("Each limit and key, with who is inside and who waits", {200: "Limits"})},
+        "/limits/{name}": {"get": _of_limit("The same of one limit", {200: "Limits"})},
+        "/limits/{name}/change": {"post": _change_limit()},
+        "/limits/{name}/pause": {"post": _of_limit("Give no more places until it is resumed", {200: "LimitDone"})},
+        "/limits/{name}/resume": {"post": _of_limit("Give places again", {200: "LimitDone"})},
+        "/limits/{name}/reset": {"post": _of_limit("Let what the code declares hold again", {200: "LimitDone"})},
+        "/free/{instance_id}": {"post": _of_instance("Give back the places of an instance", {200: "Freed"})},
     }
     return {
         "openapi": "3.1.0",
@@ -333,6 +393,22 @@ def _cancel() -> dict[str, Any]:
 
 def _of_schedule(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:
     return _operation(summary, answers, [_parameter("schedule_id", "path", _ID), *more])
+
+
+def _of_limit(summary: str, answers: Mapping[int, str | None]) -> dict[str, Any]:
+    return _operation(summary, answers, [_parameter("name", "path", {"type": "string", "maxLength": 100})])
+
+
+def _change_limit() -> dict[str, Any]:
+    terms = {
+        "type": "object",
+        "properties": {
+            "concurrency": {"type": "integer", "minimum": 1},
+            "rate": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "number"}]},
+        },
+    }
+    operation = _of_limit("Let these numbers hold for every key, until it is reset", {200: "LimitDone"})
+    return {**operation, "requestBody": {"content": {"application/json": {"schema": terms}}}}
 
 
 def _pause() -> dict[str, Any]:

@@ -1,34 +1,61 @@
-"""What is in the way of an instance that waits for a place under a limit, in words."""
+"""The places of an instance: those that it has, those that it waits for, and who is in the way, in words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.rooms import Room
-from romancy.storage.routing import InterestKind, address_held_at
+from romancy.storage.routing import InterestKind, address_held_at, key_of_lane, lane_of, limit_of_lane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
     from romancy.storage.routing import Interest, Owner
 
-__all__ = ["lines_of"]
+__all__ = ["Place", "lines_of", "places_of"]
 
 _NAMED: Final = 3
 """How many of those that have places are named."""
 
 
-async def lines_of(store: Store, row: InstanceRow) -> dict[str, str]:
-    """For each place that the instance waits for, by its id: how many wait before it, and who has places."""
-    if not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
-        return {}
-    wanted = await store.rooms.lookups.places_of([row.instance_id])
-    return {
-        one.interest_id: await _line(store, owner, one)
-        for owner, one in wanted
-        if one.kind is InterestKind.TAKE and owner.life == row.life
-    }
+class Place(NamedTuple):
+    """A place that an instance has, or waits for."""
+
+    owner: Owner
+    interest: Interest
+
+    @property
+    def has(self) -> bool:
+        return self.interest.kind is InterestKind.MEMBER
+
+    @property
+    def lane(self) -> str:
+        """The address of its lane."""
+        return lane_of(self.interest.address) or self.interest.address
+
+    @property
+    def limit(self) -> str:
+        return limit_of_lane(self.interest.address)
+
+    @property
+    def key(self) -> str:
+        return key_of_lane(self.interest.address)
+
+
+async def places_of(store: Store, row: InstanceRow) -> list[Place]:
+    """The places that this life of an instance has or waits for."""
+    if row.status in TERMINAL_STATUSES or not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
+        return []
+    found = [Place(*one) for one in await store.rooms.lookups.places_of([row.instance_id])]
+    return sorted((one for one in found if one.owner.life == row.life), key=lambda one: one.interest.interest_id)
+
+
+async def lines_of(store: Store, places: Iterable[Place]) -> dict[str, str]:
+    """For each place that is waited for, by its id: how many wait before it, and who has places."""
+    return {one.interest.interest_id: await _line(store, *one) for one in places if not one.has}
 
 
 async def _line(store: Store, owner: Owner, demand: Interest) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
-from romancy.managing.lines import lines_of
+from romancy.managing.lines import lines_of, places_of
 from romancy.managing.waits import timeline_of, untaken_by
 from romancy.replaying.whereabouts import replayed_to, whereabouts_of
 from romancy.status import TERMINAL_STATUSES, Status
@@ -38,7 +38,8 @@ async def reasons_of(
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
     census, untaken = await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
-    lines = await lines_of(store, row) if any(one.kind == "place" for one in timeline.open) else {}
+    waits = any(one.kind == "place" for one in timeline.open)
+    lines = await lines_of(store, await places_of(store, row)) if waits else {}
     known = Known() if worker is None else _known_here(worker, row)
     if known.whereabouts is None and registry is not None and row.status is Status.WAITING:
         known = known._replace(whereabouts=await replayed_to(store, registry, row))

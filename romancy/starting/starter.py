@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from romancy._outgoing import signal_message
 from romancy.engine import new_life, refuse_to_wait
-from romancy.engine.announcing import given
+from romancy.engine.announcing import given as given_headers
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
 from romancy.registry import refuse_another
@@ -15,6 +15,7 @@ from romancy.starting.by_signal import Beginning, start_or_signal
 from romancy.starting.checks import check_call, new_id
 from romancy.starting.many import AT_ONCE, all_of
 from romancy.starting.renewing import RENEWS
+from romancy.starting.skipping import refuse_if_skipped
 from romancy.starting.start import Start
 from romancy.starting.submissions import Submissions
 from romancy.starting.taken import TakenId
@@ -76,9 +77,12 @@ class Starter:
             raise
         if outcome is not _ACCEPTED:
             with self._access.deadlines.call("start", [start.instance_id]):
-                return await self._started(start, if_exists)
-        if start.sending is not None:
+                await self._started(start, if_exists)
+        elif start.sending is not None:
             self._mailer.tell_sent(start.sending)
+        given = start.workflow.given
+        if start.workflow.skips and not given.delay and given.at is None:
+            await refuse_if_skipped(self._access.opened("start"), start.workflow, start.instance_id)
         return start.handle
 
     async def start_many(
@@ -168,7 +172,7 @@ class Starter:
             check_id(instance_id)
             watch = self._watches.of_start(instance_id)
         start.instance_id, start.life = instance_id, new_life(instance_id)
-        headers = given(definition.given.headers)
+        headers = given_headers(definition.given.headers)
         if (announcer := self._mailer.announcer) is not None:
             start.sending = announcer.sending("start", definition.name, instance_id, headers)
             headers = start.sending.headers

@@ -21,6 +21,8 @@ __all__ = [
     "BOOKS",
     "CHOSEN",
     "MOST_AT_ONCE",
+    "REPLACE",
+    "SKIP",
     "Admission",
     "Demand",
     "Terms",
@@ -29,12 +31,17 @@ __all__ = [
     "decode_begins",
     "decode_terms",
     "head_start",
+    "replaced",
 ]
 
 BOOKS: Final = "romancy/lanes"
 """The subscriber outside under whose name a store notes when the places of a lane were given."""
 CHOSEN: Final = "romancy/limits"
 """The same, for what an operator has chosen for a limit."""
+SKIP: Final = "skip"
+"""Of a demand: it is refused if no place is free. It stands in no line."""
+REPLACE: Final = "replace_queued"
+"""Of a demand: the one before it in line is refused, if it is such a one too."""
 MOST_AT_ONCE: Final = 500
 """How many places of a lane are given in one dispatch."""
 
@@ -50,6 +57,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Whether no place is given at all."""
     priority: int = 0
     """That of who asks: the higher gets a place first."""
+    full: str = ""
+    """Of a demand: what becomes of it if no place is free. Empty: it waits."""
 
 
 class Demand(NamedTuple):
@@ -66,13 +75,14 @@ class Admission(NamedTuple):
     """Who gets a place, and when the last places were given then.
 
     `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
-    is in the way.
+    is in the way. `until`: when the last of the begins is a period old.
     """
 
     admitted: Sequence[Demand]
     begins: tuple[int, ...]
     again: int | None
     free: int
+    until: int = 0
 
 
 def ahead_of(terms: bytes | None) -> int:
@@ -137,4 +147,10 @@ def admit(
     if left < min(free, len(waiting)):
         # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
         again = (*recent, *[now] * left)[-terms.rate] + terms.period
-    return Admission(admitted, (*recent, *[now] * len(admitted)), again, min(free, left))
+    last = (*recent, *[now] * len(admitted))
+    return Admission(admitted, last, again, min(free, left), max(last, default=now) + terms.period)
+
+
+def replaced(waiting: Iterable[Demand]) -> list[Demand]:
+    """Of those that wait in this order: the ones in whose stead the last one of their kind waits."""
+    return [one for one in waiting if decode_terms(one.terms).full == REPLACE][:-1]

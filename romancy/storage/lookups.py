@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import InboxRow, InstanceRow, LogRow
     from romancy.storage.routing import Interest, Owner
 
-__all__ = ["MOST_BYTES", "PAGE", "Lookups", "Lying", "last_of"]
+__all__ = ["MOST_BYTES", "PAGE", "Lookups", "Lying", "Standing", "last_of"]
 
 PAGE: Final = 500
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -29,6 +29,16 @@ class Lying(NamedTuple):
 
     instance_id: str
     row: InboxRow
+
+
+class Standing(NamedTuple):
+    """A demand, or a place, of an instance."""
+
+    owner: Owner
+    terms: bytes | None
+    at: int
+    workflow_name: str
+    status: str
 
 
 class Lookups(Protocol):
@@ -62,12 +72,12 @@ class Lookups(Protocol):
         """The demands and the places under limits that these instances have, of all their lives."""
         ...
 
-    async def lanes(self, limit: int, /) -> list[tuple[str, int, int]]:
-        """Addresses of lanes and of their places, each with how many there are and since when, the most first."""
+    async def lanes(self, low: str, high: str, limit: int, /) -> list[tuple[str, int, int]]:
+        """Addresses from `low` to `high`, each with how many interests there are and since when, the most first."""
         ...
 
-    async def first_terms(self, lane: str, /) -> bytes | None:
-        """The terms of the first demand at a lane."""
+    async def front(self, address: str, limit: int, /) -> list[Standing]:
+        """The first demands at a lane, or the first places at the address that belongs to it, in their order."""
         ...
 
     async def line(self, owner: Owner, demand_id: str, /) -> int:

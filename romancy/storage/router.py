@@ -119,6 +119,7 @@ class Router(Protocol):
 
         Letters of before this time go likewise where their subscriber has no interest left at all. Messages that were
         given back go by the time when they were posted. Also removes what only served the routing of addresses where
-        nothing is kept or wanted any more, but no number from this time on: later copies come behind it.
+        nothing is kept or wanted any more, but no number from this time on: later copies come behind it; and what lanes
+        note of places whose period was over by this time.
         """
         ...

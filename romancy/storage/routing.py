@@ -37,6 +37,7 @@ __all__ = [
     "is_lane",
     "key_of_lane",
     "lane_of",
+    "lanes_of_limit",
     "limit_of_lane",
 ]
 
@@ -87,6 +88,14 @@ def address_held_at(lane: str) -> str:
 def lane_of(address: str) -> str | None:
     """The lane whose places those who are interested at this address have. None: it is no such address."""
     return f"l{address[1:]}" if address.startswith("p/") else None
+
+
+def lanes_of_limit(limit: str | None) -> list[tuple[str, str]]:
+    """Between which addresses the lanes of a limit are, and then those of their places. None: of all limits."""
+    if limit is None:
+        return [("l/", "l0"), ("p/", "p0")]
+    heads = [f"{side}/{form}/{len(limit)}/{limit}" for side in ("l", "p") for form in ("h", "k")]
+    return [(f"{head}/", f"{head}0") for head in heads]  # "0" comes behind "/", and behind the name there is no "0"
 
 
 def is_lane(address: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from romancy.sync._acting import SyncActing
 
 if TYPE_CHECKING:
-    from romancy.managing.limiting import Lane
+    from romancy.managing.lanes import Lane
     from romancy.retry import Duration
 
 
@@ -21,7 +21,10 @@ class SyncLimiting(SyncActing):
     """Reads and changes limits."""
 
     def limits(self, name: str | None = None) -> list[Lane]:
-        """What is taken and who waits under each limit and key, the most crowded first; of up to 1,000 of them."""
+        """What is taken and who waits under each limit and key, the most crowded first; of up to 1,000 of them.
+
+        A limit for which an operator has chosen something is listed even if nobody is there.
+        """
         result: list[Lane] = self._call("limits", name)
         return result
 

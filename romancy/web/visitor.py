@@ -10,10 +10,13 @@ from romancy.errors import UsageError
 
 __all__ = ["Action", "Visitor"]
 
-Action: TypeAlias = Literal["start", "send", "signal", "cancel", "resume", "retry", "terminate", "purge", "schedules"]
+Action: TypeAlias = Literal[
+    "start", "send", "signal", "cancel", "resume", "retry", "terminate", "purge", "schedules", "limits"
+]
 """What can be done to workflows.
 
-`send` is an event over HTTP that names no instance, or one in its attributes. `schedules` is whatever is done to those.
+`send` is an event over HTTP that names no instance, or one in its attributes. `schedules` and `limits` are whatever is
+done to those.
 """
 
 _KNOWN: Final = frozenset(get_args(Action))

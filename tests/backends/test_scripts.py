@@ -135,6 +135,7 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "find_expired": ({"mysql"}, _ONE_STATEMENT),
     "find_unread": ({"mysql"}, _ONE_STATEMENT),
     "find_unused": ({"mysql"}, _ONE_STATEMENT),
+    "find_notes": ({"mysql"}, _ONE_STATEMENT),
     "end_messages": ({"sqlite", "mysql"}, _NO_RETURNING),
     "end_letters": ({"mysql"}, _ONE_STATEMENT),
     "end_addresses": ({"mysql"}, _ONE_STATEMENT),

@@ -483,7 +483,7 @@ PLANTED: Final = (
     Planted(
         name="place: whoever asks leaves no mark at the lane",
         file=f"{_ENGINE}/interests.py",
-        text="                self._changes(wanted)\n",
+        text="                self._changes(wanted, new=True)\n",
         replacement="",
         shapes="limited",
     ),

@@ -26,7 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
-from romancy.engine.places import marks
+from romancy.engine.places import demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_held_at, address_of_lane
 
@@ -364,6 +364,19 @@ async def test_a_paused_limit_gives_no_place_until_it_is_resumed(app: Romancy) -
     await _complete(app, handles["a"])
 
 
+async def test_a_limit_of_an_operator_is_listed_even_if_nobody_is_there(app: Romancy) -> None:
+    await app.pause_limit("per")
+    await app.change_limit("per customer", rate=(3, 60))
+    await served(app, "c1", "a")
+
+    assert [(one.limit, one.key, one.paused, one.rate) for one in await app.limits()] == [
+        ("per customer", "c1", False, (3, 60.0)), ("per", "", True, None),
+    ]  # fmt: skip
+    assert [one.limit for one in await app.limits("per")] == ["per"]
+    await app.resume_limit("per")
+    assert await app.limits("per") == []
+
+
 async def test_places_are_given_back_by_hand(app: Romancy) -> None:
     handles = await served(app, "c1", "a", "b", "c")
     await enters("a", "b")
@@ -476,7 +489,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
         assert await router.register(owner, demand) is None
     served: list[str] = []
     for number in range(len(owners)):
-        await router.post(marks([lane], partial("mark-{}".format, number)))
+        await router.post(marks({lane: False}, partial("mark-{}".format, number)))
         await asyncio.gather(*(one.rooms.router.dispatch([lane]) for one in stores * 3))
         inside = await router.interests(address_held_at(lane))
         assert len(inside) == 1
@@ -547,3 +560,37 @@ async def test_a_section_under_a_limit_with_a_key_says_which(app: Romancy) -> No
 
     with pytest.raises(WorkflowFailedError, match="has a key: say which one"):
         await handle.result(timeout=SOON)
+
+
+async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
+    open_app: Callable[..., Awaitable[Romancy]], storage_url: str
+) -> None:
+    app = await open_app(worker=False)
+    await app.start(serve.options(instance_id="asks"), "c1", "asks")
+    store = create_store(storage_url)
+    await store.open()
+    found = await store.read("asks", limit=0)
+    assert found is not None
+    owner, router = Owner("asks", found.instance.life), store.rooms.router
+    hour = 3_600_000_000
+    now = (await store.rooms.reading.census()).now
+    lanes = {limit: address_of_lane(limit, "") for limit in ("an hour", "a month")}
+    count = 0
+
+    async def given() -> list[int]:
+        """Ask for one more place of each, and count those that were ever given."""
+        nonlocal count
+        for limit, period in (("an hour", hour), ("a month", 30 * 24 * hour)):
+            count += 1
+            asked = PlaceAsked(id=f"{limit} {count}", limit=limit, rate=1, period=period)
+            await router.register(owner, demand_of(asked))
+            await router.post(marks({lanes[limit]: False}, partial("note-{}".format, count)))
+            await router.dispatch([lanes[limit]])
+        return [len(await router.interests(address_held_at(lane))) for lane in lanes.values()]
+
+    assert await given() == [1, 1]
+    await router.expire(now)
+    assert await given() == [1, 1]
+    await router.expire(now + 24 * hour)
+    assert await given() == [2, 1]
+    await store.close()

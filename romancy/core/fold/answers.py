@@ -106,9 +106,13 @@ class WaitAnswer(Answer):
 class PlaceAnswer(Answer):
     """The future of a place under a limit."""
 
-    __slots__ = ("commands",)
+    __slots__ = ("commands", "expires", "refusal")
 
     commands: PlaceTaker
+    refusal: str
+    """What is said if there is no place, and the run does not wait for one."""
+    expires: int
+    """For how many microseconds the run waits, by its log. 0: as long as it takes."""
 
     def give_up(self) -> None:
         self.commands.drop_place(self)

@@ -243,6 +243,7 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
         folds=msg.members_listed, recalls=None, role=Ends("listing", "listed"), note=None, words=_named
     ),
     pl.PlaceGranted: Kind(folds=place.granted, recalls=None, role=Ends("places", "granted"), note=None, words=_named),
+    pl.PlaceRefused: Kind(folds=place.refused, recalls=None, role=Ends("places", "refused"), note=None, words=_named),
 }
 COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
     ev.ActivityScheduled: CommandKind(

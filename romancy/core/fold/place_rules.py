@@ -24,6 +24,11 @@ def granted(state: Entries, event: pl.PlaceGranted) -> None:
     state.heard(event)
 
 
+def refused(state: Entries, event: pl.PlaceRefused) -> None:
+    del state.places[event.id]
+    state.heard(event)
+
+
 def not_wanted(state: Entries, event: pl.PlaceNotWanted) -> None:
     del state.places[event.id]
 

@@ -296,6 +296,7 @@ class Commands(MessageCommands, PlaceCommands):
         ms.SubscriptionRefused: MessageCommands.refused,
         ms.MembersListed: MessageCommands.listed,
         pl.PlaceGranted: PlaceCommands.place_granted,
+        pl.PlaceRefused: PlaceCommands.place_refused,
         ev.ChildCompleted: _child_completed,
         ev.ChildFailed: _child_failed,
         ev.ChildCancelled: _child_cancelled,

@@ -13,6 +13,7 @@ import msgspec
 from romancy.core.loop.stable import error_of, result_of
 from romancy.core.run.asking import SECOND
 from romancy.core.run.outstanding import not_to_be_undone
+from romancy.core.run.place_commands import Skipped
 from romancy.core.run.unfinished_tasks import left_behind, without_waits
 from romancy.core.words import events as ev
 from romancy.core.words.undo_events import UndoRegistered
@@ -167,6 +168,8 @@ class Ending:
             lost = self._lost() if commands.calls.made or commands.loop.tasks else ""
             return _unawaited(lost) if lost else ev.WorkflowCompleted(self._write(result_of(body)))
         dropped = self._dropped()
+        if isinstance(error, Skipped):
+            return ev.WorkflowCancelled(str(error))
         leaves = list(_leaves(error))
         for leaf in leaves:
             if isinstance(leaf, NonDeterminismError):

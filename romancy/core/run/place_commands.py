@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.core.fold.answers import PlaceAnswer
 from romancy.core.run.asking import Asking
@@ -14,10 +14,25 @@ from romancy.limit import Wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PlaceCommands"]
+__all__ = ["PlaceCommands", "Skipped"]
 
 _OF_THE_RUN = 8
 """Characters of the nonce that make the id of a place unique among the runs of an instance."""
+
+
+_TERMS: Final = 5
+"""Of a wanted place: which it is, and what the limit allows."""
+
+
+class Skipped(Exception):  # noqa: N818 - no fault
+    """There is no place for the run, and it does not wait: it ends as cancelled."""
+
+
+def _refusal(wanted: Wanted) -> str:
+    lane = f"limit {wanted.limit!r}" + (f" with the key {wanted.key!r}" if wanted.key else "")
+    if wanted.full == "replace_queued":
+        return f"another start has taken its place in line at {lane}"
+    return f"skipped: no place was free at {lane}"
 
 
 class PlaceCommands(Asking):
@@ -30,13 +45,16 @@ class PlaceCommands(Asking):
         self._require_open()
         self._refuse_what_the_run_has(wanted)
         number = self._ids.number("place", wanted.limit)
-        place_id = f"{number}~{self.started.nonce[:_OF_THE_RUN]}"
-        asked = self.ask(pl.PlaceAsked(place_id, *wanted, whole, self.started.priority))
+        id = f"{number}~{self.started.nonce[:_OF_THE_RUN]}"
+        priority = self.started.priority
+        asked = self.ask(pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, priority))
         if self.places is NO_DICT:
             self.places = {}
         answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)
         answer.commands = self
         answer.id = asked.id
+        answer.refusal = _refusal(wanted)
+        answer.expires = asked.expires
         return answer
 
     def has_for_the_whole(self, limit: str, key: str) -> bool:
@@ -58,7 +76,9 @@ class PlaceCommands(Asking):
         if self.matcher is None:
             return next((one for one in declared if one.limit > last), None)
         asked = self.matcher.place_of_the_whole(last)
-        return None if asked is None else Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period)
+        if asked is None:
+            return None
+        return Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full, asked.expires)
 
     def free(self, place_id: str) -> None:
         """Give back a place, if the run has not ended: its end gives all of them back.
@@ -95,3 +115,9 @@ class PlaceCommands(Asking):
         answer = self.places.pop(event.id)
         if not answer.done():
             answer.set_result(event.id)
+
+    def place_refused(self, event: pl.PlaceRefused) -> None:
+        """Tell the code that waits for it, so that the run ends."""
+        answer = self.places.pop(event.id)
+        if not answer.done():
+            answer.set_exception(Skipped(answer.refusal))

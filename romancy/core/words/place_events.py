@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from romancy.core.words.events import Command, Input
 
-__all__ = ["PlaceAsked", "PlaceFreed", "PlaceGranted", "PlaceNotWanted"]
+__all__ = ["PlaceAsked", "PlaceFreed", "PlaceGranted", "PlaceNotWanted", "PlaceRefused"]
 
 
 class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -12,7 +12,8 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
 
     The append that holds this event also registers the demand. At most `concurrency` places are given at a time (0: any
     number), and at most `rate` in each `period` (microseconds; 0: any number). `whole`: the body begins with the place.
-    The id is unique for the instance, over all its runs.
+    `full`: what becomes of the run if no place is free, as `Limit` has it; empty: it waits in line. `expires`: for how
+    many microseconds it waits; 0: as long as it takes. The id is unique for the instance, over all its runs.
     """
 
     id: str
@@ -22,12 +23,20 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     rate: int = 0
     period: int = 0
     whole: bool = False
+    full: str = ""
+    expires: int = 0
     priority: int = 0
     """That of the instance: the higher gets a place first."""
 
 
 class PlaceGranted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     """The place `id` belongs to the run, until it gives it back or ends."""
+
+    id: str
+
+
+class PlaceRefused(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """No place was free for `id`, or a later demand has taken its place in line: the run ends."""
 
     id: str
 

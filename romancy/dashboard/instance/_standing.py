@@ -10,6 +10,7 @@ from romancy.dashboard.instance._payload import WIDE
 from romancy.dashboard.instance._rows import Given, given_in
 from romancy.dashboard.instance._window import near_the_end, read_window
 from romancy.insight import Divergence, Timeline, divergence_of, explain
+from romancy.managing.lines import Place, lines_of, places_of
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Standing:
     last: int
     """The last commit of the log."""
     now: int
+    places: tuple[Place, ...]
+    """The places under limits that it has, or waits for."""
 
 
 async def standing_of(store: Store, row: InstanceRow, window: Window | None, untaken: Sequence[Untaken]) -> Standing:
@@ -60,12 +63,14 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None, unt
     census = await store.rooms.reading.census()
     stuck = row.status is Status.STUCK
     begins = row.run_from if tail is None else tail.begins
+    places = await places_of(store, row)
     return Standing(
-        reasons=explain(row, timeline, census, untaken),
+        reasons=explain(row, timeline, census, untaken, lines=await lines_of(store, places)),
         result=result if row.status in TERMINAL_STATUSES else (),
         error=error.report if error is not None and row.status is Status.FAILED else "",
         divergence=divergence_of(timeline.parked or row.error or "", timeline.departure) if stuck else None,
         cut=max(begins - row.run_from, 0) if row.status not in TERMINAL_STATUSES else 0,
         last=row.last_seq if tail is None else tail.last,
         now=census.now,
+        places=tuple(places),
     )

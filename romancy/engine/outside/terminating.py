@@ -175,7 +175,7 @@ async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tupl
         return (), ()
     has = [one for owner, one in await store.rooms.lookups.places_of([row.instance_id]) if owner.life == row.life]
     lanes = [lane for one in has if (lane := lane_changed(one)) is not None]
-    return tuple(one.interest_id for one in has), marks(lanes, lambda: f"m-{here().token()}")
+    return tuple(one.interest_id for one in has), marks(dict.fromkeys(lanes, False), lambda: f"m-{here().token()}")
 
 
 async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:

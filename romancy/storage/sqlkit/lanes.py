@@ -5,6 +5,9 @@ has changed there, and has no receiver. A dispatch reads these marks first, so w
 and is found by a later dispatch. Then it reads the number of the lane, and after that what is taken and who waits: if
 another dispatch has given a place by then, it has moved the number.
 
+A demand that may be refused comes with a second message, which tells it so. Those that stand in no line are read only
+where such a message lies; all of them are decided at once, behind the line.
+
 Two dispatches of a lane never both succeed: PostgreSQL has locked the address, SQLite has one writer, and elsewhere the
 last number of the address is moved, which the second one finds moved.
 """
@@ -17,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from romancy.errors import InternalError
-from romancy.storage.admission import BOOKS, CHOSEN, MOST_AT_ONCE, Demand, admit, decode_begins, decode_terms
+from romancy.storage.admission import BOOKS, CHOSEN, MOST_AT_ONCE, Demand, admit, decode_begins, decode_terms, replaced
 from romancy.storage.pairing import copy_id
-from romancy.storage.routing import OUTSIDE, InterestKind, Owner, address_held_at, limit_of_lane
+from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread, address_held_at, limit_of_lane
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Moved, Unseen
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from romancy.storage.sqlkit.dispatches import Row
     from romancy.storage.sqlkit.statements import Answer, Operation
 
-__all__ = ["give_places"]
+__all__ = ["give_places", "noted_until"]
 
 _MARKS: Final = 500
 _FIRST: Final = 8
@@ -44,7 +47,11 @@ class _Lane:
     def __init__(self, address: str, answers: Sequence[Answer]) -> None:
         marks, books, taken, waiting = answers
         self.address = address
-        self.marks: list[str] = [one for (one,) in marks.rows]
+        self.marks: list[str] = [one for one, spread in marks.rows if spread == Spread.EVERY]
+        self.refusals: list[str] = [one for one, spread in marks.rows if spread != Spread.EVERY]
+        self.refused: list[Demand] = []
+        self.unseen = len(marks.rows) == _MARKS
+        """Whether there may be marks, or demands that stand in no line, that were not read."""
         ((self.taken,),) = taken.rows
         ((number, begun, chosen, self.now),) = books.rows
         self.last: int = number or 0
@@ -54,38 +61,70 @@ class _Lane:
 
     def judge(self, waiting: Answer, most: int) -> None:
         """Decide about these demands, of which so many were asked for."""
-        demands = [Demand(Owner(name, life), one, terms, at) for name, life, one, terms, at in waiting.rows]
+        self.line = _demands(waiting)
+        self._admit(self.line)
+        self.more = len(self.found.admitted) == most and (self.found.free > most or most == MOST_AT_ONCE)
+        if self.refusals:
+            self.refused = replaced(self.line[len(self.found.admitted) :])
+
+    def judge_hasty(self, hasty: Answer) -> None:
+        """Decide about those that do not wait, after the line."""
+        demands = _demands(hasty)
+        self._admit([*self.line, *demands])
+        given = {(one.owner, one.interest_id) for one in self.found.admitted}
+        self.unseen = self.unseen or len(demands) == MOST_AT_ONCE
+        self.refused += [one for one in demands if (one.owner, one.interest_id) not in given]
+
+    def _admit(self, demands: Sequence[Demand]) -> None:
         found = admit(demands, self.taken, self.begins, self.now, self.chosen)
         # A mark is what goes to the inboxes.
         self.found: Admission = found if self.marks else found._replace(admitted=())
-        self.more = len(self.found.admitted) == most and (found.free > most or most == MOST_AT_ONCE)
 
-    def all_free(self) -> Ask:
-        """What asks for as many demands as there are free places."""
-        return Ask("lane_waiting", {"address": self.address, "limit": self.found.free})
+    def hasty(self) -> Ask:
+        """What asks for the demands that stand in no line."""
+        return _waiting(self.address, InterestKind.COPY, MOST_AT_ONCE)
+
+    @property
+    def is_longer(self) -> bool:
+        """Whether more demands of the line have to be read: for all free places, or to refuse all but the newest."""
+        return (self.more and self.found.free > _FIRST) or (bool(self.refusals) and len(self.line) == _FIRST)
+
+    def longer(self) -> Ask:
+        """What asks for them."""
+        return _waiting(self.address, InterestKind.TAKE, MOST_AT_ONCE if self.refusals else self.found.free)
 
     def add_to(self, decision: Decision) -> None:
         """Write down who gets a place here, and which marks are gone."""
         given = self.found.admitted
-        more = self.more or len(self.marks) == _MARKS
+        more = self.more or self.unseen
         kept = self.found.again is not None or more  # a sweep finds the mark if this process dies
-        mark = self.marks[-1] if self.marks else None
         number = self.last
-        for demand in given:
-            number = max(number + 1, self.now)
-            delivery_id = copy_id(self.address, number)
-            owner, one = demand.owner, demand.interest_id
-            decision.owners[owner.name] = owner
-            decision.takes.append((*owner, one, delivery_id, self.now, self.address, mark, demand.at))
-            decision.mail.append((owner.name, delivery_id, self.now, one, self.address, mark))
-            decision.holds.append((*owner, one, address_held_at(self.address), _HAS, demand.terms))
-        if given and mark is not None:
-            decision.given.append((self.address, mark))
+        for some, marks in ((given, self.marks), (self.refused, self.refusals)):
+            for demand in some:
+                number = max(number + 1, self.now)
+                self._tell(decision, demand, marks[-1], number)
+            if some:
+                decision.given.append((self.address, marks[-1]))
+        decision.holds.extend(
+            (*one.owner, one.interest_id, address_held_at(self.address), _HAS, one.terms) for one in given
+        )
+        if number != self.last:
             decision.numbers.append((self.address, number, self.last))
-            if self.found.begins:
-                books = msgspec.json.encode(self.found.begins)
-                decision.holds.append((BOOKS, OUTSIDE, _key(self.address), f"b{self.address[1:]}", _HAS, books))
+        if given and self.found.begins:
+            books = msgspec.json.encode(self.found.begins)
+            address = noted_until(self.found.until)
+            decision.holds.append((BOOKS, OUTSIDE, _key(self.address), address, _HAS, books))
         decision.dropped.extend((self.address, one) for one in self.marks[kept : -1 if given else None])
+        unused = self.refusals[self.unseen : -1 if self.refused else None] if self.marks else []
+        decision.dropped.extend((self.address, one) for one in unused)
+
+    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int) -> None:
+        """Give a message to the one that asks, in the stead of the demand."""
+        delivery_id = copy_id(self.address, number)
+        owner, one = demand.owner, demand.interest_id
+        decision.owners[owner.name] = owner
+        decision.takes.append((*owner, one, delivery_id, self.now, self.address, mark, demand.at))
+        decision.mail.append((owner.name, delivery_id, self.now, one, self.address, mark))
 
 
 _HAS: Final = InterestKind.MEMBER.value
@@ -99,7 +138,7 @@ def give_places(addresses: list[str], limit: int) -> Operation[Moved]:  # noqa: 
     for lane in lanes:
         lane.add_to(decision)
     later = {one.address: max(one.found.again - one.now, 1) for one in lanes if one.found.again is not None}
-    more = any(one.more or len(one.marks) == _MARKS for one in lanes)
+    more = any(one.more or one.unseen for one in lanes)
     if not decision.given and not decision.dropped:
         return Moved(0, more=False, held_up=held_up, unseen=[], later=later)
     for some in (decision.takes, decision.mail, decision.holds, decision.given, decision.dropped, decision.numbers):
@@ -119,11 +158,16 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
             lanes.append(_Lane(address, answers[place * _LOOKS : (place + 1) * _LOOKS]))
         except InternalError as error:
             held_up[address] = str(error)
-    roomy = [one for one in lanes if one.more and one.found.free > _FIRST]
-    if roomy:
-        found = yield from look(*(one.all_free() for one in roomy))
-        for lane, waiting in zip(roomy, found, strict=True):
+    longer = [one for one in lanes if one.is_longer]
+    if longer:
+        found = yield from look(*(one.longer() for one in longer))
+        for lane, waiting in zip(longer, found, strict=True):
             lane.judge(waiting, MOST_AT_ONCE)
+    hurried = [one for one in lanes if one.refusals and one.marks]
+    if hurried:
+        found = yield from look(*(one.hasty() for one in hurried))
+        for lane, hasty in zip(hurried, found, strict=True):
+            lane.judge_hasty(hasty)
     return lanes
 
 
@@ -135,12 +179,25 @@ def _asks(address: str) -> tuple[Ask, ...]:
         Ask("lane_marks", {"address": address, "limit": _MARKS}),
         Ask("lane_books", {"address": address, **books}),
         Ask("lane_taken", {"address": address_held_at(address)}),
-        Ask("lane_waiting", {"address": address, "limit": _FIRST}),
+        _waiting(address, InterestKind.TAKE, _FIRST),
     )
+
+
+def _waiting(address: str, kind: InterestKind, limit: int) -> Ask:
+    return Ask("lane_waiting", {"address": address, "kind": kind.value, "limit": limit})
+
+
+def _demands(waiting: Answer) -> list[Demand]:
+    return [Demand(Owner(name, life), one, terms, at) for name, life, one, terms, at in waiting.rows]
 
 
 def _unseen(decision: Decision, rows: Iterable[Sequence[Any]]) -> list[Unseen]:
     return [Unseen(decision.owners[name], one, state == OVER) for name, one, state in rows if state in (LATE, OVER)]
+
+
+def noted_until(at: int) -> str:
+    """The address of a note that says nothing more from this time on: they are found in this order."""
+    return f"b/{max(at, 0):020}"
 
 
 def _key(address: str) -> str:

@@ -1,9 +1,10 @@
 -- Places under limits. A demand for one is an interest of the kind `take` at the address of its lane. Who has a place is
 -- interested at the address that belongs to the lane. Neither gets messages there.
 
--- name: lane_marks (address, limit) -> message_id
--- The messages at a lane. Each says that something has changed there: they have no receivers.
-select message_id from romancy_messages where address = :address limit :limit;
+-- name: lane_marks (address, limit) -> message_id, spread
+-- The messages at a lane. Those for everyone say that something has changed there: they have no receivers. The others are
+-- for demands that get no place.
+select message_id, spread from romancy_messages where address = :address limit :limit;
 
 -- name: lane_taken (address) -> taken
 -- How many instances that have not ended have places of a lane.
@@ -12,12 +13,12 @@ from romancy_interests i
 join romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and x.status not in ('completed', 'failed', 'cancelled');
 
--- name: lane_waiting (address, limit) -> owner, life, interest_id, where_, at
--- The first demands at a lane, of instances that have not ended.
+-- name: lane_waiting (address, kind, limit) -> owner, life, interest_id, where_, at
+-- The first demands of a kind at a lane, of instances that have not ended. `take`: those that wait in line.
 select i.owner, i.life, i.interest_id, i.where_, i.at
 from romancy_interests i
 join romancy_instances x on x.instance_id = i.owner and x.life = i.life
-where i.address = :address and i.kind = 'take' and x.status not in ('completed', 'failed', 'cancelled')
+where i.address = :address and i.kind = :kind and x.status not in ('completed', 'failed', 'cancelled')
 order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 
@@ -29,12 +30,21 @@ select
     (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms),
     {now};
 
--- name: lanes (limit) -> address, count, at
--- How many demands, or places, there are at each lane, and since when the first one; the most crowded first.
+-- name: lanes (low, high, limit) -> address, count, at
+-- How many interests there are at each address between two, and since when the first one; the most crowded first.
 select address, count(*), min(at) from romancy_interests
-where address like 'l/%' or address like 'p/%'
+where address >= :low and address <= :high
 group by address
 order by count(*) desc, address
+limit :limit;
+
+-- name: lane_front (address, limit) -> owner, life, where_, at, workflow_name, status
+-- The first interests at an address, of instances that have not ended.
+select i.owner, i.life, i.where_, i.at, x.workflow_name, x.status
+from romancy_interests i
+join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address = :address and x.status not in ('completed', 'failed', 'cancelled')
+order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 
 -- name: line (owner, life, interest_id) -> before

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, last_of
+from romancy.storage.admission import ahead_of
+from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, Standing, last_of
 from romancy.storage.query import Position
 from romancy.storage.records import InboxRow, LogRow
-from romancy.storage.routing import Interest, InterestKind, Owner
+from romancy.storage.routing import Interest, InterestKind, Owner, is_lane
 from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
@@ -58,12 +59,17 @@ class SqlLookups:
             for name, life, one, address, kind, where in answer.rows
         ]
 
-    async def lanes(self, limit: int, /) -> list[tuple[str, int, int]]:
-        return [tuple(row) for row in (await self._search.read(partial(ask, "lanes", limit=limit))).rows]
+    async def lanes(self, low: str, high: str, limit: int, /) -> list[tuple[str, int, int]]:
+        crowded = partial(ask, "lanes", low=low, high=high, limit=limit)
+        return [tuple(row) for row in (await self._search.read(crowded)).rows]
 
-    async def first_terms(self, lane: str, /) -> bytes | None:
-        rows = (await self._interpreter.read(partial(ask, "lane_waiting", address=lane, limit=1))).rows
-        return rows[0][3] if rows else None
+    async def front(self, address: str, limit: int, /) -> list[Standing]:
+        first = partial(ask, "lane_front", address=address, limit=limit)
+        waits = is_lane(address)
+        return [
+            Standing(Owner(name, life), terms, at + (ahead_of(terms) if waits else 0), *more)
+            for name, life, terms, at, *more in (await self._interpreter.read(first)).rows
+        ]
 
     async def line(self, owner: Owner, demand_id: str, /) -> int:
         mine = partial(ask, "line", owner=owner.name, life=owner.life, interest_id=demand_id)

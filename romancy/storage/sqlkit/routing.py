@@ -24,7 +24,7 @@ from romancy.storage.routing import (
     is_lane,
 )
 from romancy.storage.sqlkit.dispatches import move
-from romancy.storage.sqlkit.lanes import give_places
+from romancy.storage.sqlkit.lanes import give_places, noted_until
 from romancy.storage.sqlkit.statements import (
     Answer,
     Ask,
@@ -232,7 +232,8 @@ def _give_back(owner: Owner, ids: Sequence[str]) -> Operation[int]:
 
 def _expire(before: int, limit: int) -> Operation[int]:
     values = {"before": before, "limit": limit}
-    gone, _ = yield from ask_all(Ask("expire", values), Ask("expire_addresses", values))
+    notes = {"before": noted_until(before), "limit": limit}
+    gone, *_ = yield from ask_all(Ask("expire", values), Ask("expire_addresses", values), Ask("expire_notes", notes))
     ((count,),) = gone.rows
     return int(count)
 

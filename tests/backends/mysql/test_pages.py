@@ -52,6 +52,9 @@ LIMITS = (
     Answered("find_abandoned", three("inbox", "delivery_id"), TWO, [b"x", b"y"], (1,)),
     Answered("find_expired", three("messages", "message_id"), TWO, [b"x", b"y"], (1,)),
     Answered("find_unread", three("letters", "letter_id"), TWO, [b"x", b"y"], (1,)),
+    Answered(
+        "find_notes", three("interests", "interest_id", address="b/0"), TWO | {"before": "b/1"}, [b"x", b"y"], (2,)
+    ),
     Answered("find_unused", three("addresses", "address"), TWO, [b"x", b"y"]),
     Answered("unswept_messages", three("messages", "message_id"), TWO, [b"x", b"y"], (1,)),
     Answered("unswept_interests", three("interests", "interest_id"), TWO, [b"x", b"y"], (2,)),

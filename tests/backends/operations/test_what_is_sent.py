@@ -133,8 +133,8 @@ _ROUTED: dict[str, dict[str, str]] = {
         "kept at": "kept_at",
         "sweep": "route_work route_lost route_over route_messages route_interests give_mail count_given "
         "end_messages drop_interests",
-        "expire": "expire_messages expire_letters expire_addresses",
-        "expire nothing": "expire_messages expire_letters expire_addresses",
+        "expire": "expire_messages expire_letters expire_addresses expire_notes",
+        "expire nothing": "expire_messages expire_letters expire_addresses expire_notes",
     },
     "postgres": {
         "take": "register_interest",
@@ -160,8 +160,8 @@ _ROUTED: dict[str, dict[str, str]] = {
         "kept at": "kept_at",
         "sweep": "sweep_owners sweep_newest route_due begin route_messages route_interests route_take "
         "route_count commit",
-        "expire": "expire expire_addresses",
-        "expire nothing": "expire expire_addresses",
+        "expire": "expire expire_addresses expire_notes",
+        "expire nothing": "expire expire_addresses expire_notes",
     },
     # What stands between two bars is one packet.
     "mysql": {
@@ -194,8 +194,8 @@ _ROUTED: dict[str, dict[str, str]] = {
         "route_interests | begin end_interests count give_mail mark_mail end_messages count "
         "hold_free signal_free number_free commit still_uncounted | sweep_messages "
         "sweep_interests",
-        "expire": "find_expired find_unread find_unused | end_messages end_letters end_addresses",
-        "expire nothing": "find_expired find_unread find_unused | end_addresses",
+        "expire": "find_expired find_unread find_unused find_notes | end_messages end_letters end_addresses",
+        "expire nothing": "find_expired find_unread find_unused find_notes | end_addresses",
     },
 }  # fmt: skip
 

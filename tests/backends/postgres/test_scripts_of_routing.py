@@ -472,6 +472,14 @@ async def test_what_expires(scripts: Scripts) -> None:
     assert await scripts.rows("addresses", "address") == [("free 3",), ("kept",), ("numbered",)]
 
 
+async def test_notes_that_say_nothing_more_go(scripts: Scripts) -> None:
+    await scripts.put("interests", *(interest(one, one, one) for one in ("a/1", "b/1", "b/2", "b/3", "c/1")))
+
+    assert await scripts.run("expire_notes", "b/3", 1) == 1
+    assert await scripts.run("expire_notes", "b/3", 9) == 1
+    assert await scripts.rows("interests", "address") == [("a/1",), ("b/3",), ("c/1",)]
+
+
 async def test_addresses_that_a_sweep_looks_at(scripts: Scripts) -> None:
     await scripts.put("messages", *(message(one, f"{one} {at}", at=at) for at, one in enumerate("cadb")))
     await scripts.put("messages", message("a", "again"))

@@ -25,7 +25,17 @@ from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
 
-__all__ = ["WORKFLOWS", "faulty_feast", "faulty_holder", "faulty_lane", "faulty_line", "faulty_naps", "main"]
+__all__ = [
+    "WORKFLOWS",
+    "faulty_feast",
+    "faulty_holder",
+    "faulty_lane",
+    "faulty_line",
+    "faulty_naps",
+    "faulty_newest",
+    "faulty_single",
+    "main",
+]
 
 LEDGER = "ROMANCY_FAULT_LEDGER"
 
@@ -94,6 +104,16 @@ async def faulty_lane(ctx: WorkflowContext, key: str, seconds: float) -> int:
     return await faulty_step(1, seconds)
 
 
+@workflow(limits=[Limit("faulty single", key="key", concurrency=1, full="skip")])
+async def faulty_single(ctx: WorkflowContext, key: str, seconds: float) -> int:
+    return await faulty_step(1, seconds)
+
+
+@workflow(limits=[Limit("faulty newest", key="key", concurrency=1, full="replace_queued")])
+async def faulty_newest(ctx: WorkflowContext, key: str, seconds: float) -> int:
+    return await faulty_step(1, seconds)
+
+
 @activity(retry=RetryPolicy.fixed(2, 0.0))
 async def faulty_meal(megabytes: int) -> str:
     return "x" * (megabytes << 20)
@@ -104,7 +124,7 @@ async def faulty_feast(ctx: WorkflowContext, megabytes: int) -> int:
     return len(await faulty_meal(megabytes))
 
 
-WORKFLOWS = (faulty_lane, faulty_line, faulty_naps, faulty_holder, faulty_feast)
+WORKFLOWS = (faulty_lane, faulty_single, faulty_newest, faulty_line, faulty_naps, faulty_holder, faulty_feast)
 
 
 def limit_memory(megabytes: int) -> None:
