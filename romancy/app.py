@@ -39,8 +39,8 @@ from romancy.results.watch import Watches
 from romancy.retry import policy, seconds
 from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
-from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_about_to_end, is_declared
-from romancy.schedules.keeper import KEEPER, known_here, with_keeper
+from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_declared, state_of, takes_no_change
+from romancy.schedules.keeper import KEEPER, keeper_of, known_here, with_keeper
 from romancy.schedules.records import ORDER, WORKFLOW, Change, Progress, instance_of
 from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
@@ -144,7 +144,7 @@ class Romancy(Followed):
         Instances.__init__(self, access, mailer, watches)
         Senders.__init__(self, access, mailer)
         self._tasks: list[asyncio.Task[None]] = []
-        self._registry, self.dependencies = Registry(), Dependencies()
+        self._registry, self.dependencies, self._keeper = Registry(), Dependencies(), KEEPER
 
     @property
     def url(self) -> str:
@@ -227,6 +227,7 @@ class Romancy(Followed):
         if self.is_open:
             raise UsageError("this app is open already; make another one for a second connection")
         self._registry = Registry.collect(self._workflows)
+        self._keeper = keeper_of(self._registry.workflows)
         new, where = functools.partial(create_store, self._url, password=self._password), str(parse_url(self._url))
         made = lambda: coded(new(), self._codecs)  # noqa: E731 - it is called below only
         store = await opened(made, where, patient=self._works, within=self._connect_timeout, migrate=self._migrates)
@@ -260,7 +261,7 @@ class Romancy(Followed):
             )
             worker = Worker(
                 store,
-                self._registry.also_knowing(known_here() if self._keeps_schedules else ()),
+                self._registry.also_knowing(known_here(self._keeper) if self._keeps_schedules else ()),
                 self._settings,
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
@@ -446,9 +447,9 @@ class Romancy(Followed):
         """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
 
         `call` is `workflow.bind(…)`, with the options of its runs. The schedule is durable when this returns, and any
-        worker of this database keeps it. Calling again with the same id changes nothing if nothing differs; otherwise
-        the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the run reads
-        the time as `ctx.scheduled_at`.
+        worker that knows the workflow keeps it. Calling again with the same id changes nothing if nothing differs;
+        otherwise the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the
+        run reads the time as `ctx.scheduled_at`.
 
         `overlap` says what becomes of a tick that comes while a run is open: "skip" drops it, "buffer_one" keeps one
         until that run has ended, "allow" starts it. `catchup` is for ticks that came while no worker ran: "one" starts
@@ -468,7 +469,7 @@ class Romancy(Followed):
         handle = ScheduleHandle(self, self, definition.id)
         if not await is_declared(self, definition):
             first, change = await self._declaration(definition)
-            if await is_about_to_end(self, definition.id):  # it may read no order any more
+            if await takes_no_change(self, definition):
                 with suppress(InstanceNotFoundError):
                     await self.terminate(handle.instance_id, reason="its schedule is declared anew")
             await self.signal_with_start(first, ORDER, change, if_exists="restart_ended")
@@ -484,6 +485,12 @@ class Romancy(Followed):
             found = await self.get_instance(handle.instance_id)
             if found is not None and found.workflow_name != WORKFLOW:
                 raise
+            there = await state_of(self, definition.id)
+            if there is not None and there.definition.workflow != definition.workflow:
+                raise UsageError(
+                    f"schedule {definition.id!r} starts {there.definition.workflow}: declare it without session=, or "
+                    "delete it before"
+                ) from None
             await self.signal(handle.instance_id, ORDER, change, session=session)
         return handle
 
@@ -497,7 +504,7 @@ class Romancy(Followed):
         )
         at = moment_of(now)
         progress = Progress(since=begins(definition.options.timing, at))
-        first = KEEPER.options(instance_id=instance_of(definition.id)).bind(definition, progress)
+        first = self._keeper.options(instance_id=instance_of(definition.id)).bind(definition, progress)
         return first, Change(definition, at)
 
     def schedule_handle(self, schedule_id: str) -> ScheduleHandle:
@@ -506,7 +513,7 @@ class Romancy(Followed):
         return ScheduleHandle(self, self, schedule_id)
 
     async def schedules(self) -> list[Schedule]:
-        """All schedules, by id."""
+        """All schedules, by id. Raises CodecError if one was written with a codec that this app does not have."""
         return await all_schedules(self)
 
     @overload

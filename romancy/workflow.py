@@ -121,6 +121,8 @@ class Workflow(Generic[P, R_co]):
         """When a worker that knows this workflow starts it, without arguments."""
         self.drops: Callable[[bytes], Drops | None] | None = None
         """What hooks hear of a report of the library's workflow of schedules. None: this is another workflow."""
+        self.declines: Callable[[bytes], str | None] | None = None
+        """Why a worker leaves an instance with this input to others. None: it does not, or (unset) takes all."""
         self.limits = limits_of(limits, f"@workflow on {fn.__qualname__}", callable_keys=False) if limits else ()
         """The limits under which the body runs, in the order in which it gets its places."""
         self.skips = any(limit.full == SKIP for limit in self.limits)

@@ -58,4 +58,12 @@ def with_new_run(live: Live, change: Change | None, seq: int) -> Change:
     projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
     if change is None:
         change = Change(status=Status.RUNNING, seen=live.signals)
-    return replace(change, run_from=seq, input=raw, projection=projection, index=index, code=definition.code)
+    return replace(
+        change,
+        run_from=seq,
+        input=raw,
+        projection=projection,
+        index=index,
+        code=definition.code,
+        forgive=definition.declines is not None,  # who has declined the input before may take this one
+    )

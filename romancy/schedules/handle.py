@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from romancy.schedules.records import Definition, Order
 
 __all__ = [
-    "Schedule", "ScheduleHandle", "all_schedules", "is_about_to_end", "is_declared", "next_ticks", "state_of",
-    "state_told", "states_of",
+    "Schedule", "ScheduleHandle", "all_schedules", "is_declared", "next_ticks", "state_of", "state_told",
+    "states_of", "takes_no_change",
 ]  # fmt: skip
 
 _MOST_NEXT: Final = 1000
@@ -185,10 +185,14 @@ async def state_of(instances: Instances, schedule_id: str) -> State | None:
     return None if state is None or state.progress.deleted else state
 
 
-async def is_about_to_end(instances: Instances, schedule_id: str) -> bool:
-    """Whether the schedule was deleted, and its instance has not ended yet."""
-    state = await _last_state_of(instances, schedule_id)
-    return state is not None and state.progress.deleted
+async def takes_no_change(instances: Instances, definition: Definition) -> bool:
+    """Whether the instance of this schedule has to end before it is declared so.
+
+    A deleted one may read no order any more. One that starts another workflow belongs to workers that may be gone, or
+    cannot start this one.
+    """
+    state = await _last_state_of(instances, definition.id)
+    return state is not None and (state.progress.deleted or state.definition.workflow != definition.workflow)
 
 
 async def _last_state_of(instances: Instances, schedule_id: str) -> State | None:

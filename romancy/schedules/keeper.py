@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from functools import partial
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,13 +49,13 @@ from romancy.schedules.records import (
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from msgspec import Raw
 
     from romancy.event import Event
 
-__all__ = ["KEEPER", "known_here", "with_keeper"]
+__all__ = ["KEEPER", "keeper_of", "known_here", "with_keeper"]
 
 _PORTION: Final = 100
 """How many ticks are looked at, and started, in one step."""
@@ -77,6 +79,16 @@ TICKS: Final[Activity[[Timing, datetime, datetime, int], Due]] = Activity(
     _due, name="romancy.schedule.due", commit="lazy", retry=RetryPolicy(max_attempts=0)
 )
 """Tried for ever: another machine may know the time zone that this one lacks."""
+
+
+class _Named(msgspec.Struct):
+    workflow: str
+
+
+class _Given(msgspec.Struct):
+    """What has to be read of the input of a schedule to know whose it is."""
+
+    definition: _Named
 
 
 class _Run(NamedWorkflow):
@@ -114,9 +126,27 @@ def with_keeper(workflows: Mapping[str, Workflow[..., Any]]) -> Mapping[str, Wor
     return {KEEPER.name: KEEPER, **workflows}
 
 
-def known_here() -> tuple[Workflow[..., Any], ...]:
-    """What a worker knows beside its own workflows: schedules, if it can read their cron expressions."""
-    return (KEEPER,) if find_spec("cronsim") is not None else ()
+def known_here(keeper: Workflow[..., Any]) -> tuple[Workflow[..., Any], ...]:
+    """What a worker knows beside its own workflows: their schedules, if it can read cron expressions."""
+    return (keeper,) if find_spec("cronsim") is not None else ()
+
+
+def keeper_of(workflows: Iterable[str]) -> Workflow[[Definition, Progress], None]:
+    """The workflow of the schedules of these workflows. It leaves others alone.
+
+    Its version names them: what one app has declined is not declined for another one.
+    """
+    known = frozenset(workflows)
+    version = f"{KEEPER.version}.{sha256(repr(sorted(known)).encode()).hexdigest()[:12]}"
+    keeper: Workflow[[Definition, Progress], None] = Workflow(_keep, name=WORKFLOW, version=version)
+    keeper.drops = _drops
+    keeper.declines = partial(_declined, known)
+    return keeper
+
+
+def _declined(known: frozenset[str], given: bytes) -> str | None:
+    name = msgspec.json.decode(given, type=_Given).definition.workflow
+    return None if name in known else f"it starts {name}, which this worker does not know"
 
 
 class _Keeper:
@@ -125,6 +155,8 @@ class _Keeper:
     def __init__(self, ctx: WorkflowContext, definition: Definition, progress: Progress) -> None:
         self._ctx = ctx
         self._definition: Definition = definition
+        self._given: str = definition.workflow
+        """The workflow that the input of this run names: workers see by it whether they can keep the schedule."""
         self._progress: Progress = progress
         self._reported: State | None = None
         self._run: _Run = _Run(definition)
@@ -185,6 +217,8 @@ class _Keeper:
         self._progress = self._progress.dropping(number)
 
     def _is_long(self) -> bool:
+        if self._definition.workflow != self._given and self._ctx.patched("another workflow begins a run"):
+            return True
         return self._steps >= _LONGEST or (self._steps >= _LONG and not self._open)
 
     def _alarm(self) -> asyncio.Task[None] | None:

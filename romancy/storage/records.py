@@ -189,7 +189,7 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """Set when the workflow continued as new: the seq of the append that begins the current run."""
     code: str | None = None
     refused_by: str | None = None
-    """With status STUCK: the code version that cannot follow this log."""
+    """The code version that cannot follow this log, or leaves it to others. Its workers do not claim the instance."""
     forgive: bool = False
     """Forget which code versions could not follow this log: every worker may try again."""
     reopens: bool = False

@@ -260,9 +260,9 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
 
         `call` is `workflow.bind(…)`, with the options of its runs. The schedule is durable when this returns, and any
-        worker of this database keeps it. Calling again with the same id changes nothing if nothing differs; otherwise
-        the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the run reads
-        the time as `ctx.scheduled_at`.
+        worker that knows the workflow keeps it. Calling again with the same id changes nothing if nothing differs;
+        otherwise the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the
+        run reads the time as `ctx.scheduled_at`.
 
         `overlap` says what becomes of a tick that comes while a run is open: "skip" drops it, "buffer_one" keeps one
         until that run has ended, "allow" starts it. `catchup` is for ticks that came while no worker ran: "one" starts
@@ -279,7 +279,7 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         return SyncScheduleHandle(self, self._call("schedule_handle", schedule_id))
 
     def schedules(self) -> list[Schedule]:
-        """All schedules, by id."""
+        """All schedules, by id. Raises CodecError if one was written with a codec that this app does not have."""
         result: list[Schedule] = self._call("schedules")
         return result
 

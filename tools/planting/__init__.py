@@ -440,9 +440,17 @@ PLANTED: Final = (
     Planted(
         name="schedule: a declaration is sent to an instance that is about to end",
         file="romancy/app.py",
-        text="if await is_about_to_end(self, definition.id):",
+        text="if await takes_no_change(self, definition):",
         replacement="if False:",
         shapes="scheduled",
+        mend=True,
+    ),
+    Planted(
+        name="schedule: a worker also keeps those whose workflow it does not know",
+        file=f"{_WORKER}/recovery.py",
+        text="return None if declines is None or started is None else declines(bytes(started.input))",
+        replacement="return None",
+        shapes="scheduled,told-sealed",
         mend=True,
     ),
     Planted(

@@ -17,6 +17,7 @@ from romancy.core import (
     CompensationScheduled,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinued,
     WorkflowFailed,
     WorkflowStarted,
     idempotency_key,
@@ -121,3 +122,23 @@ def test_only_the_effects_of_a_life_are_compared_with_its_log() -> None:
     started = WorkflowStarted(1, "w", Raw(b"[]"), "n")
 
     assert [one] == of_life([started, SCHEDULED], [one, two])
+
+
+@pytest.mark.parametrize(
+    ("runs", "acts", "found"),
+    [
+        pytest.param("nm", "nm", [], id="each run has done its own"),
+        pytest.param("nm", "n", ["lost"], id="the second one has not"),
+        pytest.param("nm", "m", ["lost"], id="the first one has not"),
+        pytest.param("nm", "nmx", ["unheard"], id="no run has done it"),
+        pytest.param("m", "nm", [], id="the rows of the first one were removed"),
+    ],
+)
+def test_runs_with_the_same_ids_are_compared_one_by_one(runs: str, acts: str, found: list[str]) -> None:
+    log: list[LogEvent] = []
+    for nonce in runs:
+        end = WorkflowContinued(Raw(b"[]"), 2) if nonce == "n" else WorkflowCompleted()
+        log += [WorkflowStarted(1, "w", Raw(b"[]"), nonce, 1 + "nm".index(nonce)), SCHEDULED, COMPLETED, end]
+    did = [Act(DO, "i", PUT, idempotency_key("i", nonce, PUT), 1, 7, 10.0) for nonce in acts]
+
+    assert found == [kind for kind, _ in compare(log, did)]

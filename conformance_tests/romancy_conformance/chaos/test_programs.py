@@ -8,7 +8,7 @@ import pytest
 
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Node, Program, every, generate, keeping_places
-from romancy_conformance.chaos.shapes.catalogue import SHAPES, drawn
+from romancy_conformance.chaos.shapes.catalogue import SCHEDULED, SHAPES, drawn
 from romancy_conformance.chaos.undoing import in_order, link
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
@@ -108,7 +108,7 @@ def test_who_keeps_a_place_until_another_instance_has_done_something() -> None:
 
 def test_ids_are_purged_or_programs_recur() -> None:
     """A purge removes the rows of finished runs."""
-    every = frozenset(SHAPES) - {"scheduled"}
+    every = frozenset(SHAPES) - SCHEDULED
     rounds = [drawn(f"seed-{number}", every, frozenset()) for number in range(100)]
 
     assert {(every, frozenset({"recur"})), (every - {"purged"}, frozenset[str]())} == set(rounds)
@@ -116,9 +116,10 @@ def test_ids_are_purged_or_programs_recur() -> None:
     assert (every, frozenset({"recur"})) == drawn("seed-1", every, frozenset({"recur"}))
 
 
-def test_there_are_schedules_or_something_is_sealed() -> None:
-    """Each app of a worker keeps schedules, and the one without the codec cannot read what the other writes."""
-    every, sealed = frozenset(SHAPES) - {"purged"}, {name for name, shape in SHAPES.items() if shape.sealed}
+def test_there_are_schedules_or_programs_recur() -> None:
+    """A schedule that is declared anew removes the rows of finished runs."""
+    every = frozenset(SHAPES) - {"purged"}
     rounds = {drawn(f"seed-{number}", every, frozenset()) for number in range(100)}
 
-    assert {(every - {"scheduled"}, frozenset[str]()), (every - sealed, frozenset({"recur"}))} == rounds
+    assert {(every - SCHEDULED, frozenset[str]()), (every, frozenset({"recur"}))} == rounds
+    assert (SCHEDULED, frozenset({"recur"})) == drawn("seed", SCHEDULED, frozenset())

@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from romancy.testing.simulating.cluster import be_silent
+from romancy.testing.simulating.story import in_columns
 from romancy_conformance.chaos.__main__ import features, shapes
 from romancy_conformance.chaos.faults import ON_CLOCKS
 from romancy_conformance.chaos.kept import Kept
@@ -23,8 +25,8 @@ from romancy_conformance.simulation.named.catalogue import CASES
 from romancy_conformance.simulation.named.scene import play_case
 from romancy_conformance.simulation.repeating import add_options, command, kept_of
 from romancy_conformance.simulation.shrinking import Shrinking
-from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, be_silent, play_here, prepare, summed
-from romancy_conformance.simulation.story import in_columns, tell, told
+from romancy_conformance.simulation.slices import IMPOSSIBLE, Forked, Outcome, play_here, prepare, summed
+from romancy_conformance.simulation.story import tell, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

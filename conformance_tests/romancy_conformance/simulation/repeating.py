@@ -6,8 +6,8 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from romancy.testing.simulating.wire import WEATHER
 from romancy_conformance.chaos.kept import Kept
-from romancy_conformance.simulation.slices import WEATHER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

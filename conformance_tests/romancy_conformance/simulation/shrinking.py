@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from romancy.testing.simulating.wire import WEATHER
 from romancy_conformance.chaos.kept import Kept
-from romancy_conformance.simulation.slices import WEATHER, Forked, Outcome
+from romancy_conformance.simulation.slices import Forked, Outcome
 from romancy_conformance.simulation.story import subject_of
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
 import random
 import signal
@@ -22,9 +20,9 @@ import msgspec
 from msgspec import Struct, field
 
 from romancy.storage.backends import create_store
-from romancy.testing.simulating.cluster import Cluster
+from romancy.testing.simulating.cluster import Cluster, be_silent
 from romancy.testing.simulating.registries import kept_registries
-from romancy.testing.simulating.wire import Weather
+from romancy.testing.simulating.wire import WEATHER, Weather
 from romancy.testing.simulating.world import SECOND
 from romancy_conformance.chaos.plain import OUTSIDE, outside
 from romancy_conformance.chaos.rounds import Plan, Round
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.protocol import Store
 
-__all__ = ["IMPOSSIBLE", "WEATHER", "Forked", "Outcome", "be_silent", "play", "play_here", "prepare", "summed"]
+__all__ = ["IMPOSSIBLE", "Forked", "Outcome", "play", "play_here", "prepare", "summed"]
 
 _LONGEST: Final = 2 * 3600 * SECOND
 """The time of the simulation after which a round that has not ended never will."""
@@ -48,8 +46,6 @@ _MOST: Final = 12
 """Activities of an instance of a shape: rather more instances than long ones."""
 IMPOSSIBLE: Final = frozenset({"sync"})
 """What needs a thread that waits."""
-WEATHER: Final = ("lost", "unanswered", "hung", "late")
-"""What may happen on a wire at any time."""
 _CALLS_OF_AN_INSTANCE: Final = 150
 """The most calls of the database that an instance takes on average; 30 to 60 are usual."""
 _CALLS_OF_A_SECOND: Final = 20
@@ -58,7 +54,7 @@ _OCTETS_OF_AN_INSTANCE: Final = 1 << 20
 _SMALLEST: Final = 256 << 20
 """What a slice takes beside its instances; nothing is collected in it."""
 _DEATHS: Final = ("died",)
-_ON_THE_WIRE: Final = ("lost", "unanswered", "hung", "late", "cut", "away", "posthumous")
+_ON_THE_WIRE: Final = (*WEATHER, "cut", "away", "posthumous")
 
 
 class Outcome(Struct, kw_only=True):
@@ -230,14 +226,6 @@ def _octets() -> int:
     import resource  # noqa: PLC0415 - Windows has none
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def be_silent() -> None:
-    """Collect nothing that belongs to dead processes, and log nothing, in this process."""
-    gc.disable()
-    logger = logging.getLogger("romancy")
-    logger.handlers[:], logger.propagate = [logging.NullHandler()], False
-    logger.setLevel(logging.ERROR)
 
 
 def summed(outcomes: list[Outcome]) -> Outcome:

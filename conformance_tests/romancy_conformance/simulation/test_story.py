@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from romancy.testing.simulating.story import COLUMNS, Entry, in_columns
 from romancy_conformance.chaos.rounds import Plan
 from romancy_conformance.simulation.slices import Forked, Outcome
-from romancy_conformance.simulation.story import COLUMNS, Entry, in_columns, tell, told
+from romancy_conformance.simulation.story import tell, told
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -82,6 +82,12 @@ def claimed_again(live: Live) -> Claimed:
     )
 
 
+def _declined(live: Live) -> str | None:
+    """Why this worker's code leaves the instance to others, though it can follow the log."""
+    started, declines = live.run.state.started, live.definition.declines
+    return None if declines is None or started is None else declines(bytes(started.input))
+
+
 class Recovery:
     """Loads single instances into the driver, or parks them."""
 
@@ -122,8 +128,11 @@ class Recovery:
         live, given_up = found
         if term.is_over():
             live.run.close()
-            return
-        self._go_on(live, box, given_up=given_up)
+        elif not given_up and (reason := _declined(live)):
+            live.run.close()
+            self._leave(claimed, reason)
+        else:
+            self._go_on(live, box, given_up=given_up)
 
     async def follow(self, live: Live) -> None:
         """Put a run that has followed the log in the place of the run of this loaded instance, and continue it.
@@ -204,6 +213,21 @@ class Recovery:
                 "Start one that does and cancel it again, or terminate it"
             )
         return live, not live.run.state.abandoned
+
+    def _leave(self, claimed: Claimed, reason: str) -> None:
+        """Release the instance as it is, for workers with other code. This one does not claim it again."""
+        code, now = self._driver.registry.workflows[claimed.workflow_name].code, self._driver.clock.now()
+        change = Change(
+            status=claimed.status, seen=claimed.seen, release=True, wake_at=claimed.due or now, refused_by=code
+        )
+        item = append_behind(claimed, self._driver.incarnation.nonce(), owner_changed(now, "", code), change)
+        self._driver.writer.submit(item, functools.partial(self._left, claimed, reason))
+
+    def _left(self, claimed: Claimed, reason: str, outcome: Outcome) -> None:
+        if outcome is Outcome.ACCEPTED:
+            logger.info("instance %s is left to other workers: %s", claimed.instance_id, reason, extra=about(claimed))
+        elif outcome is not Outcome.ENDED:
+            self._next_claim.look_for_own()
 
     def park(
         self,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextvars import Context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.errors import StorageUnavailableError
+from romancy.testing.simulating.database import Database
 from romancy.testing.simulating.faults import ON_WORKERS, Fault, Faults
+from romancy.testing.simulating.wire import WEATHER
+from romancy.testing.simulating.worker import MACHINES, WRONG, Worker
 from romancy.testing.simulating.world import SECOND
 
 if TYPE_CHECKING:
@@ -23,19 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Crew"]
 
-_HOUR: Final = 3600 * SECOND
-_MACHINES: Final = 2
 _PATIENCE: Final = 30.0
 """Seconds after which whoever has told a worker to stop kills it."""
-
-
-class _Place:
-    """A place, the worker that is there, and what tells it to stop."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.process: Process | None = None
-        self.told = asyncio.Event()
 
 
 class Crew:
@@ -43,10 +33,12 @@ class Crew:
 
     def __init__(self, cluster: Cluster, faults: Faults, workers: int, work: Work) -> None:
         self._cluster = cluster
+        self._database = Database(cluster)
         self._faults = faults
         self._work = work
         self._chance = random.Random(f"crew {cluster.world.seed}")  # noqa: S311 - a simulation
-        self._places = [_Place(number) for number in range(workers)]
+        self._places: list[Worker | None] = [None] * workers
+        """The worker at each place. None: none has been there yet."""
         self._tasks: dict[asyncio.Task[None], None] = {}
         """In the order in which they began."""
         self._made = 0
@@ -62,9 +54,9 @@ class Crew:
 
     def begin(self) -> None:
         """Fill each place."""
-        for place in self._places:
+        for place in range(len(self._places)):
             task = self._keep(self._tend(place))
-            task.set_name(f"place {place.number}")
+            task.set_name(f"place {place}")
 
     async def strike(self, faults: list[tuple[int, Fault]]) -> None:
         """Let these faults happen, each at its time. Returns when the last one is over."""
@@ -72,7 +64,6 @@ class Crew:
         for number, fault in faults:
             await asyncio.sleep(max(0.0, fault.at - (world.now - began) / SECOND))
             self.struck.append(number)
-            world.note("fault", fault.kind, fault.told(len(self._places)))
             striking.append(self._keep(self._do(fault)))
         await asyncio.gather(*striking)
 
@@ -84,9 +75,9 @@ class Crew:
         self._armed.clear()
         self._cluster.weather.calm()
         self._cluster.server.thaw()
-        for place in self._places:
-            if place.process is not None:
-                place.process.thaw()
+        for worker in self._places:
+            if worker is not None:
+                worker.thaw()
 
     async def returns(self, process: Process) -> None:
         """An activity of this process has had its effect, and nobody knows yet."""
@@ -106,74 +97,56 @@ class Crew:
         task.add_done_callback(self._tasks.pop)
         return task
 
-    async def _tend(self, place: _Place) -> None:
+    async def _tend(self, place: int) -> None:
         """Keep a worker at this place."""
-        loop = asyncio.get_running_loop()
         while True:
             self._made += 1
-            gone, place.told = asyncio.Event(), asyncio.Event()
-            process = self._cluster.process(f"worker{self._made}", machine=place.number % _MACHINES, wrong=_HOUR)
-            process.loop.is_watched = True
-            process.loop.refused = self.refused
-            process.ended.append(partial(_tell, loop, gone))
-            place.process = process
-            process.begin(self._work(process, place.told), Context())
-            await gone.wait()
-            error = process.error
+            worker = Worker(self._cluster, f"worker{self._made}", machine=place % MACHINES, wrong=WRONG)
+            worker.process.loop.is_watched = True
+            worker.process.loop.refused = self.refused
+            self._places[place] = worker
+            worker.begin(self._work(worker.process, worker.told))
+            await worker.is_over.wait()
+            error = worker.process.error
             if error is not None and not isinstance(error, StorageUnavailableError):
-                self.broken.append(f"{process.name} has ended with {type(error).__name__}: {error}")
+                self.broken.append(f"{worker.process.name} has ended with {type(error).__name__}: {error}")
             await asyncio.sleep(self._chance.uniform(0.01, 1.0))
 
     async def _do(self, fault: Fault) -> None:
-        place = self._places[fault.place % len(self._places)]
-        process = place.process
+        worker = self._places[fault.place % len(self._places)]
         if fault.aimed:
             self._armed.append(fault)
         elif fault.kind not in ON_WORKERS:
             await self._hurt_the_database(fault)
-        elif process is not None and not process.is_dead:  # else its successor has not begun yet
-            await self._hurt(process, place, fault)
+        elif worker is not None and not worker.process.is_dead:  # else its successor has not begun yet
+            await self._hurt(worker, fault)
 
     async def _hurt_the_database(self, fault: Fault) -> None:
-        server, weather = self._cluster.server, self._cluster.weather
+        database = self._database
         match fault.kind:
             case "cuts":
-                for wires in self._cluster.wires.values():
-                    for wire in wires:
-                        if wire.weather is weather and not wire.process.is_dead:
-                            wire.cut()
+                database.cut(1.0)
             case "stalls":
-                server.freeze()
-                await asyncio.sleep(fault.seconds)
-                server.thaw()
+                await database.stall(fault.seconds)
             case "away":
-                weather.away = True
-                await asyncio.sleep(fault.seconds)
-                weather.away = False
+                database.note("wire", "away", fault.seconds)
+                await database.weather(fault.seconds, away=True)
             case _:
-                for share in ("lost", "unanswered", "hung", "late"):
-                    setattr(weather, share, getattr(self._faults, share) * fault.strength)
-                await asyncio.sleep(fault.seconds)
-                weather.lost = weather.unanswered = weather.hung = weather.late = 0.0
+                shares = {name: getattr(self._faults, name) * fault.strength for name in WEATHER}
+                await database.weather(fault.seconds, **shares)
 
-    async def _hurt(self, process: Process, place: _Place, fault: Fault) -> None:
+    async def _hurt(self, worker: Worker, fault: Fault) -> None:
         match fault.kind:
             case "deaths":
                 self.deaths += 1
-                process.kill()
+                worker.kill()
             case "freezes":
-                process.freeze()
+                worker.freeze()
                 await asyncio.sleep(fault.seconds)
-                process.thaw()
+                worker.thaw()
             case "drains":
-                told = place.told
-                process.loop.call_soon_threadsafe(told.set)
+                worker.drain()
                 await asyncio.sleep(_PATIENCE)
-                if not process.is_dead:
-                    process.kill()
+                worker.kill()
             case _:
-                process.clock.ahead = self._chance.randint(-_HOUR, _HOUR)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)
+                worker.set_clock()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
 from romancy.errors import UsageError
+from romancy.testing.simulating.wire import WEATHER
 
 __all__ = ["ON_WORKERS", "WIRE", "Fault", "Faults", "drawn"]
 
@@ -70,7 +71,7 @@ class Faults:
                 if not isinstance(value, bool):
                     raise UsageError(f"Faults(client={value!r}): this takes True or False")
                 continue
-            share = each.name in {"lost", "unanswered", "hung", "late"}
+            share = each.name in WEATHER
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or (share and value > 1):
                 kind = "a share between 0 and 1" if share else "a number, 0 or more"
                 raise UsageError(f"Faults({each.name}={value!r}): this takes {kind}")
@@ -118,7 +119,7 @@ def drawn(seed: int, faults: Faults) -> list[Fault]:
     chance = random.Random(f"faults {seed}")  # noqa: S311 - a simulation
     found: list[Fault] = []
     strength = chance.choice(_CALM)
-    if strength and (faults.lost or faults.unanswered or faults.hung or faults.late):
+    if strength and any(getattr(faults, name) for name in WEATHER):
         found.append(Fault(0.0, WIRE, 0, faults.seconds, strength))
     for kind in _KINDS:
         for _ in range(chance.randint(0, getattr(faults, kind))):

@@ -7,9 +7,7 @@ of the judge is always calm, and so is that of the client unless `Faults` says o
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
-import logging
 import random
 import sys
 import traceback
@@ -25,12 +23,12 @@ from romancy.registry import Registry
 from romancy.testing._ledger import Effect, observers
 from romancy.testing.simulating.app import URL, SimulatedApp
 from romancy.testing.simulating.cases import Case, Outcome
-from romancy.testing.simulating.cluster import Cluster
+from romancy.testing.simulating.cluster import Cluster, be_silent
 from romancy.testing.simulating.crew import Crew
 from romancy.testing.simulating.faults import Faults, drawn
 from romancy.testing.simulating.judging import anything_is_open, misfits, stranded, strangers
 from romancy.testing.simulating.registries import kept_registries
-from romancy.testing.simulating.story import told
+from romancy.testing.simulating.story import last_of
 from romancy.testing.simulating.wire import Weather
 from romancy.testing.simulating.world import SECOND
 
@@ -72,19 +70,12 @@ class Given:
 
 def play(given: Given, case: Case) -> Outcome:
     """Play this case. The caller's process does nothing else after that."""
-    gc.disable()  # nothing that belongs to a dead process may be finalized
+    be_silent()
     sys.dont_write_bytecode = True  # an import that an activity makes would write a file
-    _be_silent()
     random.seed(case.seed)  # so that the code under test may use it
     play = _Play(given, case)
     play.run()
     return play.outcome
-
-
-def _be_silent() -> None:
-    logger = logging.getLogger("romancy")
-    logger.handlers[:], logger.propagate = [logging.NullHandler()], False
-    logger.setLevel(logging.ERROR)
 
 
 class _Play:
@@ -123,7 +114,7 @@ class _Play:
         outcome.struck, outcome.deaths = tuple(self._crew.struck), self._crew.deaths
         outcome.faults = [self._faults[number].told(self._case.workers) for number in self._crew.struck]
         outcome.digest = world.trace.digest()
-        outcome.story = told(world.trace.lines) if outcome.findings else []
+        outcome.story = last_of(world.trace.lines) if outcome.findings else []
 
     # ── the ledger's observer ───────────────────────────────────────────────────────────────────────────────────
 

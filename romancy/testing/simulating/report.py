@@ -20,7 +20,7 @@ def report(case: Case, outcome: Outcome, found: Case, smallest: Outcome) -> str:
         lines += ["", f"A smaller case, {_workers(found)} and {_faults(smallest)}:"]
         lines += [f"  {each}" for each in smallest.faults]
         lines += [*_findings(smallest)]
-    lines += ["", "The last steps (seconds of the simulation, process, what it did):", *smallest.story]
+    lines += ["", "The last steps (faults begin with !; seconds, process, what it did):", *smallest.story]
     lines += ["", f'To repeat it: simulate(…, seed="{found}")']
     return "\n".join(lines)
 

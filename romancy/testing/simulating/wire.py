@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from romancy.storage.sessions import Sessions
     from romancy.testing.simulating.process import Process
 
-__all__ = ["Weather", "Wire", "WiredStore"]
+__all__ = ["WEATHER", "Weather", "Wire", "WiredStore"]
+
+WEATHER: Final = ("lost", "unanswered", "hung", "late")
+"""What may happen to a call at any time, as a share of all."""
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from romancy import Workflow
     from romancy_conformance.chaos.shapes.shape import Shape
 
-__all__ = ["SHAPES", "drawn", "workflows_of"]
+__all__ = ["SCHEDULED", "SHAPES", "drawn", "workflows_of"]
 
 _PURGES: Final = 0.3
 """The share of rounds with all shapes in which ids are purged."""
@@ -39,9 +39,12 @@ _ALL: tuple[Shape, ...] = (
     Limited(),
     Listening(),
     Purged(),
-    Scheduled(),
+    Scheduled(sealed=False),
+    Scheduled(sealed=True),
 )
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
+SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, Scheduled))
+"""Those that begin schedules."""
 
 
 def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -49,13 +52,10 @@ def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[f
 
     A purge also removes rows of finished runs, of any instance, and so does a schedule that is declared anew. The judge
     needs those of programs that recur. So either ids are purged, or there are schedules, or programs recur.
-    Each app of a worker keeps all schedules, and the one that seals writes what the other cannot read. So either there
-    are schedules, or something is sealed.
     """
-    sealed = {name for name in shapes if SHAPES[name].sealed}
-    if sealed and "scheduled" in shapes:
-        shapes -= sealed if random.Random(f"schedules {seed}").random() < _SCHEDULES else {"scheduled"}
-    if "scheduled" in shapes:
+    if shapes - SCHEDULED and random.Random(f"schedules {seed}").random() >= _SCHEDULES:
+        shapes -= SCHEDULED
+    if shapes & SCHEDULED:
         without |= {"recur"}
     if "purged" not in shapes or "recur" in without:
         return shapes, without

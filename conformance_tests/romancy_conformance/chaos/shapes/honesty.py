@@ -22,6 +22,7 @@ from romancy.core import (
     CompensationScheduled,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinued,
     WorkflowFailed,
     WorkflowRetried,
     WorkflowStarted,
@@ -121,10 +122,35 @@ def compare(
 
     The log of a retry repeats what it remembers, and is not compared. `died` names the processes that died, or may have
     lost their lease: what a lazy activity did there may be missing in the log, and is done again if its workflow still
-    asks for it. The same goes for what it did when its workflow was terminated.
+    asks for it. The same goes for what it did when its workflow was terminated. The runs of an instance that recurs are
+    compared one by one, as their activities may have the same ids.
     """
     if any(isinstance(event, WorkflowRetried) for event in events):
         return []
+    runs = _runs(events)
+    if _misses_runs(runs[0]):
+        acts = of_life(events, acts)
+    if len(runs) == 1:
+        return _compare_a_run(events, acts, died)
+    strange = sorted(act.activity for act in set(acts).difference(of_life(events, acts)))
+    found = [("unheard", f"{id} was carried out by none of its runs") for id in strange]
+    for run in runs:
+        found += _compare_a_run(run, of_life(run, acts), died)
+    return found
+
+
+def _runs(events: Sequence[LogEvent]) -> list[Sequence[LogEvent]]:
+    """The events of each run."""
+    begins = [number for number, event in enumerate(events) if isinstance(event, WorkflowStarted)][1:]
+    return [events[begin:end] for begin, end in pairwise((0, *begins, len(events)))]
+
+
+def _misses_runs(first: Sequence[LogEvent]) -> bool:
+    """Whether the rows of finished runs before this one were removed."""
+    return any(isinstance(event, WorkflowStarted) and event.run > 1 for event in first)
+
+
+def _compare_a_run(events: Sequence[LogEvent], acts: Sequence[Act], died: frozenset[int]) -> list[tuple[str, str]]:
     log = _Log(events)
     did: defaultdict[str, list[Act]] = defaultdict(list)
     undid: defaultdict[str, list[Act]] = defaultdict(list)
@@ -137,9 +163,9 @@ def compare(
 
 
 def of_life(events: Sequence[LogEvent], acts: Iterable[Act]) -> list[Act]:
-    """Return the effects of the life that has this log, if the id of their instance was used several times."""
-    (nonce,) = [event.nonce for event in events if isinstance(event, WorkflowStarted)]
-    return [act for act in acts if act.key == idempotency_key(act.instance, nonce, act.activity)]
+    """Return the effects of the runs in this log, if the id of their instance has had others too."""
+    nonces = [event.nonce for event in events if isinstance(event, WorkflowStarted)]
+    return [act for act in acts if any(act.key == idempotency_key(act.instance, one, act.activity) for one in nonces)]
 
 
 def _not_in_the_log(
@@ -168,7 +194,7 @@ def _not_done(log: _Log, did: dict[str, list[Act]], undid: dict[str, list[Act]])
 
 
 def _not_undone(log: _Log, did: dict[str, list[Act]], undid: dict[str, list[Act]]) -> Iterable[tuple[str, str]]:
-    if isinstance(log.end, WorkflowCompleted):
+    if isinstance(log.end, WorkflowCompleted | WorkflowContinued):
         for id in undid:
             yield "undone", f"{id} has undone something, and its run completed"
         return

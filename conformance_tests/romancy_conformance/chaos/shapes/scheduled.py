@@ -20,7 +20,7 @@ from romancy_conformance.chaos.stage import stage
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from romancy import Schedule, ScheduleHandle
+    from romancy import Schedule, ScheduleHandle, Workflow
     from romancy_conformance.chaos.shapes.shape import Scene
 
 __all__ = ["Scheduled"]
@@ -54,24 +54,30 @@ _RULES: Final[tuple[tuple[str, str | float], ...]] = (
 )  # fmt: skip
 
 
-@workflow(version="1")
-async def shape_tick(ctx: WorkflowContext, nap: float, form: str) -> str:
+async def _tick(ctx: WorkflowContext, nap: float, form: str) -> str:
     await ctx.sleep(nap)
     await FORMS[form](0)
     assert ctx.scheduled_at is not None
     return ctx.scheduled_at.isoformat()
 
 
+_TICK: Final[dict[bool, Workflow[[float, str], str]]] = {
+    False: workflow(version="1", name="shape_tick")(_tick),
+    True: workflow(version="1", name="shape_tick_sealed")(_tick),
+}
+
+
 class Scheduled:
     """A schedule with short periods. Each of its runs does little, and returns."""
 
-    name = "scheduled"
-    sealed = False
-    workflows: tuple[Any, ...] = (shape_tick,)
+    def __init__(self, *, sealed: bool) -> None:
+        self.name = "scheduled-sealed" if sealed else "scheduled"
+        self.sealed = sealed
+        self.workflows: tuple[Any, ...] = (_TICK[sealed],)
 
     async def play(self, scene: Scene) -> None:
         """Declare it, tell it things, delete it, perhaps once more, and look at what it has started."""
-        operator, chance = _Operator(scene), scene.chance
+        operator, chance = _Operator(scene, _TICK[self.sealed]), scene.chance
         for life in range(chance.choice((1, 1, 2))):
             if life:
                 await operator.waits_after_the_deletion()
@@ -114,14 +120,14 @@ class _Run(NamedTuple):
 class _Operator:
     """Tells a schedule things, each after the one before has been seen, and knows what must come of it."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, tick: Workflow[[float, str], str]) -> None:
         chance = scene.chance
         self._scene = scene
         self._handle: ScheduleHandle = scene.app.schedule_handle(f"{scene.path}.s")
         self._period: timedelta = chance.choice(_PERIODS)
         self._overlap, self._catchup = chance.choice(_RULES)
         self._jitter = chance.choice((None, None, 0.4))
-        self._call = shape_tick.bind(chance.choice((0.0, 0.01, 0.3, 2.0)), chance.choice([*FORMS]))
+        self._call = tick.bind(chance.choice((0.0, 0.01, 0.3, 2.0)), chance.choice([*FORMS]))
         self._is_sure = True
         """No call that was given up can still change what is known."""
         self._is_declared_once = True

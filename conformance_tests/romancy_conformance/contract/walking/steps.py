@@ -120,7 +120,9 @@ class Chooser(MessageSteps):
             return None
         wake_at = self.one([None, self.model.state.now + SECOND, self.model.state.now + 50 * SECOND, 5])
         status = self.one([Status.WAITING] * 4 + list(OPEN))
-        change = self.change(found, status, release=True, wake_at=wake_at, forgive=self.often(0.2))
+        code = self.one([*[None] * 8, *CODES])
+        forgives = code is None and self.often(0.2)
+        change = self.change(found, status, release=True, wake_at=wake_at, forgive=forgives, refused_by=code)
         return self.written(self.append(found, change=change), found)
 
     def sticks(self) -> Any:

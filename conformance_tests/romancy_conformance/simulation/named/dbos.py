@@ -12,7 +12,8 @@ from romancy import UsageError, WorkflowContext, activity, workflow
 from romancy_conformance.simulation.named.scene import ScenePlayedWronglyError, did
 
 if TYPE_CHECKING:
-    from romancy_conformance.simulation.named.scene import Effect, Scene, SimulatedWorker
+    from romancy.testing.simulating.worker import Worker
+    from romancy_conformance.simulation.named.scene import Effect, Scene
 
 __all__ = [
     "WORKFLOWS",
@@ -135,7 +136,7 @@ async def old_and_new_have_one_name(scene: Scene) -> None:
         raise ScenePlayedWronglyError("the new process was not there before the old one had gone")
 
 
-async def _begun(scene: Scene, name: str) -> SimulatedWorker:
+async def _begun(scene: Scene, name: str) -> Worker:
     """Start a worker of the same name, and return it once it is at work or has ended."""
     new = scene.worker(name, WORKFLOWS, machine=0, worker_id="local")
     at_work = asyncio.Event()
@@ -149,9 +150,9 @@ async def _begun(scene: Scene, name: str) -> SimulatedWorker:
 
 async def stuck_in_front(scene: Scene) -> None:
     """#805: a worker that takes one workflow at a time dies between two steps, and others wait behind that workflow."""
-    worker: list[SimulatedWorker] = []
+    worker: list[Worker] = []
 
-    def at_work(name: str) -> SimulatedWorker:
+    def at_work(name: str) -> Worker:
         return scene.worker(name, WORKFLOWS, machine=0, max_live=1, max_activities=1)
 
     def dies_soon(effect: Effect) -> None:

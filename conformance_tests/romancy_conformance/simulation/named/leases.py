@@ -10,7 +10,8 @@ from romancy_conformance.simulation.named.scene import did
 
 if TYPE_CHECKING:
     from romancy.storage.records import Worker
-    from romancy_conformance.simulation.named.scene import Scene, SimulatedWorker
+    from romancy.testing.simulating.worker import Worker as SimulatedWorker
+    from romancy_conformance.simulation.named.scene import Scene
 
 __all__ = ["WORKFLOWS", "late_answer", "late_heartbeat", "late_question"]
 

@@ -11,7 +11,6 @@ import random
 import time
 import traceback
 from contextvars import Context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
@@ -22,6 +21,7 @@ from romancy.core import ActivityCompleted, decode_commit
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.testing.simulating.cluster import Cluster
 from romancy.testing.simulating.wire import Weather
+from romancy.testing.simulating.worker import Worker
 from romancy.testing.simulating.world import SECOND
 from romancy_conformance.chaos.judge import Finding, read_log
 from romancy_conformance.simulation.slices import Outcome
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 
     from romancy import Workflow
     from romancy.storage.protocol import Store
-    from romancy.testing.simulating.process import Process
 
     Part = Callable[["Scene"], Awaitable[None]]
     Alters = Callable[[Any], None]
 
-__all__ = ["Effect", "Scene", "ScenePlayedWronglyError", "SimulatedWorker", "did", "play_case"]
+__all__ = ["Effect", "Scene", "ScenePlayedWronglyError", "did", "play_case"]
 
 _URL: Final = "memory://simulated"
 _LONGEST: Final = 4 * 3600 * SECOND
@@ -73,45 +72,6 @@ def did(what: str) -> None:
         told(effect)
 
 
-class SimulatedWorker:
-    """One worker process of a case."""
-
-    def __init__(self, scene: Scene, process: Process, alters: Alters | None) -> None:
-        self.process = process
-        self.alters = alters
-        """Changes the members of the store of this worker."""
-        self._scene = scene
-        self._told = asyncio.Event()
-        self.is_over = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        process.ended.append(partial(_tell, loop, self.is_over))
-
-    async def work(self, workflows: Sequence[Workflow[..., Any]], options: dict[str, Any]) -> None:
-        """Be its main function."""
-        app = Romancy(_URL, workflows=workflows, warn_when_blocked=None, **options)
-        async with app:
-            await self._told.wait()
-            await app.drain()
-
-    def kill(self) -> None:
-        """End it between two turns."""
-        self.process.kill()
-
-    def drain(self) -> None:
-        """Tell it to stop."""
-        self._scene.cluster.world.note(self.process.name, "told to stop")
-        self.process.loop.call_soon_threadsafe(self._told.set)
-
-    def cut_off(self) -> None:
-        """Keep it from the database from now on."""
-        for wire in self._scene.cluster.wires[self.process.pid]:
-            wire.cut_off()
-
-    def asks(self, call: str) -> bool:
-        """Whether it waits for the answer to such a call."""
-        return self._scene.cluster.has_under_way(self.process, call)
-
-
 class Scene:
     """One case while it is played."""
 
@@ -128,7 +88,9 @@ class Scene:
         """Starts workflows, and reads. It has no worker."""
         self.reads: Store
         """The database, for whoever looks at logs."""
-        self._workers: dict[int, SimulatedWorker] = {}
+        self._workers: dict[int, Worker] = {}
+        self._alters: dict[int, Alters] = {}
+        """What changes the members of the store of a worker."""
         self._driver = self.cluster.process("driver")
 
     @property
@@ -149,11 +111,13 @@ class Scene:
         lease: float = 3.0,
         drain: float = 2.0,
         **options: Any,
-    ) -> SimulatedWorker:
+    ) -> Worker:
         """Start a worker process on this machine. `drain` is how long it lets its activities end."""
-        process = self.cluster.process(name, machine=machine)
-        worker = self._workers[process.pid] = SimulatedWorker(self, process, alters)
-        process.begin(worker.work(workflows, {"lease": lease, "drain_timeout": drain, **options}), Context())
+        worker = Worker(self.cluster, name, machine=machine)
+        self._workers[worker.process.pid] = worker
+        if alters is not None:
+            self._alters[worker.process.pid] = alters
+        worker.begin(_work(worker, workflows, {"lease": lease, "drain_timeout": drain, **options}))
         return worker
 
     async def until(self, holds: Callable[[], bool], what: str, *, most: float = 30.0) -> None:
@@ -200,10 +164,9 @@ class Scene:
     def _store(self, _: str, **__: Any) -> Store:
         process = self.cluster.processes.turning
         assert process is not None
-        worker = self._workers.get(process.pid)
-        store = self.cluster.store(process, Weather() if worker is None else None)
-        if worker is not None and worker.alters is not None:
-            worker.alters(store)
+        store = self.cluster.store(process, None if process.pid in self._workers else Weather())
+        if (alters := self._alters.get(process.pid)) is not None:
+            alters(store)
         return store
 
     async def _play(self, part: Part, workflows: Sequence[Workflow[..., Any]]) -> None:
@@ -240,8 +203,12 @@ class Scene:
                     self.find("doubled", each.instance_id, text)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(event.set)
+async def _work(worker: Worker, workflows: Sequence[Workflow[..., Any]], options: dict[str, Any]) -> None:
+    """Be the main function of a worker."""
+    app = Romancy(_URL, workflows=workflows, warn_when_blocked=None, **options)
+    async with app:
+        await worker.told.wait()
+        await app.drain()
 
 
 def play_case(seed: str, part: Part, workflows: Sequence[Workflow[..., Any]], *, keep: int = 0) -> Outcome:
