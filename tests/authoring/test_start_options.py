@@ -17,6 +17,7 @@ GIVEN: Final[dict[str, tuple[Any, str, Any]]] = {
     "at": (datetime(1970, 1, 2, tzinfo=UTC), "at", 86_400_000_000),
     "headers": ({"a": "b"}, "headers", {"a": "b"}),
     "timeout": (0.0000001, "limit", 1),
+    "priority": (-9, "priority", -9),
 }
 """For each option what is given, and the field and what it holds then."""
 
@@ -36,7 +37,7 @@ def test_an_option_of_a_start_is_in_its_value_alone(option: str) -> None:
 
 
 def test_the_options_of_a_start_are_shown_by_their_names() -> None:
-    assert [*inspect.signature(started_with.options).parameters] == ["instance_id", "delay", "at", "headers", "timeout"]
+    assert [*inspect.signature(started_with.options).parameters] == list(GIVEN)
     untyped: Any = started_with
     with pytest.raises(UsageError, match="has no option 'dealy'; did you mean 'delay'"):
         untyped.options(dealy=5)

@@ -64,9 +64,9 @@ def _counted(counts: OutboxCounts, *, bounded: bool) -> OutboxCounts:
 
 
 def _work(answer: Work, expected: Work) -> tuple[Any, Any]:
-    """The longest due come first. What was recovered, and what fell due together, has no order."""
-    orders = [one.due for one in answer.claimed if one.due]
-    assert orders == sorted(orders), f"not the longest due first: {answer.claimed}"
+    """They come by their ranks. What was recovered, and what fell due together, has no order."""
+    orders, ranked = ([one.due for one in work.claimed if one.due] for work in (answer, expected))
+    assert orders == ranked, f"not by their ranks: {answer.claimed}"
     latest = expected.next_due
     early = latest is None or (answer.next_due is not None and answer.next_due <= latest)
     logs = {one.instance_id: one.log for one in answer.claimed}
