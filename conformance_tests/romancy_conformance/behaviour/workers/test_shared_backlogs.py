@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy import WorkflowContext, activity, workflow
 from romancy.status import Status
-from romancy_conformance.behaviour.cast import adds_up
 from romancy_conformance.behaviour.sharing import (
     acquainted,
     calls_share_blocks,
@@ -45,7 +45,17 @@ LOOKS = 4
 
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
-    return [calls_share_sleeps, calls_share_blocks, share_twice, share_family, adds_up]
+    return [calls_share_sleeps, calls_share_blocks, share_twice, share_family, share_line]
+
+
+@activity
+async def share_quick(number: int) -> int:
+    return number
+
+
+@workflow
+async def share_line(ctx: WorkflowContext) -> int:
+    return sum([await share_quick(number) for number in range(5)])
 
 
 class Counting(WrappedStore):
@@ -196,10 +206,10 @@ async def test_quick_work_takes_few_claims(
     stores = wrap_stores(monkeypatch, Counting)
     front = await open_app(worker=False)
     await acquainted(*[await open_app(lease=6.0) for _ in range(workers)])
-    await ended(await front.start_many([adds_up.bind(5) for _ in range(100)]))
+    await ended(await front.start_many([share_line.bind() for _ in range(100)]))
     before = sum(store.claims for store in stores), sum(store.empty for store in stores)
     began = time.monotonic()
-    handles = await front.start_many([adds_up.bind(5) for _ in range(1600)])
+    handles = await front.start_many([share_line.bind() for _ in range(1600)])
     await ended(handles)
     seconds = math.ceil(time.monotonic() - began) if backend in ("tidb", "vitess") else 0
     claims, empty = (
