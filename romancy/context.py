@@ -69,6 +69,8 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_LONG: Final = 4000
+"""It stays: with another number, a replay would take another way than the log."""
 _MOST_DETAILS: Final = 64 * 1024
 _NOT_IN_AN_ACTIVITY: Final = "activity_context() is only available while an activity runs on a worker"
 _IN_A_BODY: Final = (
@@ -122,6 +124,19 @@ class WorkflowContext:
         if the worker dies before the step is recorded in which it was logged.
         """
         return BodyLog({**about(self), "romancy_run": self.run}, self._commands)
+
+    @property
+    def log_length(self) -> int:
+        """How many events the log of this run has by now. The same on replay."""
+        return self._commands.log_length
+
+    @property
+    def should_recur(self) -> bool:
+        """Whether the log of this run is so long that a new run would be better: it has 4,000 events or more.
+
+        Each take-over reads and replays the log of the run. `recur` begins an empty one.
+        """
+        return self._commands.log_length >= _LONG
 
     def now(self) -> datetime:
         """The time of the latest event of this workflow. The same on replay."""

@@ -56,6 +56,7 @@ class Asking:
         "matcher",
         "over",
         "places",
+        "position",
         "refusals",
         "state",
         "stored",
@@ -72,6 +73,8 @@ class Asking:
         """Whether the database cannot read what is stored."""
         self.asked: list[ev.LogEvent] = NO_LIST
         """The events of the activation under way, behind which commands go. Between activations, none is possible."""
+        self.position = 0
+        """How many events of the run stand before those that were asked for in the activation under way."""
         self.activation = 0
         """The number of the activation under way."""
         self.matcher: Matcher | None = None
@@ -175,6 +178,11 @@ class Asking:
     def may_be_answered(self) -> bool:
         """Whether an input that answers a command may still come."""
         return self.state.waits_for_something
+
+    @property
+    def log_length(self) -> int:
+        """How many events the log of the run has by now. The same on replay."""
+        return self.position + len(self.asked)
 
     @property
     def started(self) -> ev.WorkflowStarted:

@@ -61,7 +61,6 @@ class Run:
         "_ending",
         "_has_code",
         "_loop",
-        "_position",
         "_runtime",
         "_stop_at",
         "_was_parked",
@@ -107,7 +106,6 @@ class Run:
         """Inputs that the run has not acted on, each with the call that it answers."""
         self._was_parked = False
         """Whether it could not act on some of them."""
-        self._position = 0
         self._stop_at: StopAt | None = None
         """The limit of the instance, from when the body begins until the engine is told of it."""
 
@@ -163,7 +161,7 @@ class Run:
         end = state.terminal
         if events and end is None and not state.activities and self.parked is None and not self._has_prospects():
             events[answered:] = [self._park(self._dead_end())]
-        self._position += len(events)
+        self._commands.position += len(events)
         warnings, loop.complaints = loop.complaints, ()
         effects = effects_of(events, commands)
         if self._stop_at is not None:
@@ -368,7 +366,7 @@ class Run:
         return parked
 
     def _repeat(self, event: ev.Input, recorded: list[ev.Command]) -> None:
-        self._position += 1
+        self._commands.position += 1
         if not self.state.accepts(event) and not (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
             raise HistoryCorruptError(f"instance {self.instance_id}: {describe(event)} answers nothing in the log")
         call = self.state.apply(event)
@@ -382,7 +380,7 @@ class Run:
             self.state.apply(recorded[0])
             self.deferred += ((event, call),)
             self._was_parked |= type(recorded[0]) is ev.WorkflowParked
-            self._position += 1
+            self._commands.position += 1
             return
         if not self._has_code or self.state.abandoned or (recorded and type(recorded[0]) is ev.WorkflowAbandoned):
             self._repeat_without_code(recorded)
@@ -398,7 +396,7 @@ class Run:
             raise
         finally:
             self._commands.matcher, self._commands.asked = None, NO_LIST
-        self._position += len(recorded)
+        self._commands.position += len(recorded)
 
     def _repeat_without_code(self, recorded: list[ev.Command]) -> None:
         for command in recorded:
@@ -406,7 +404,7 @@ class Run:
             if isinstance(command, ev.WorkflowAbandoned):
                 self._has_code = False
                 self._ending.take_over(command.reason)
-        self._position += len(recorded)
+        self._commands.position += len(recorded)
 
     def _finish_lost_generators(self) -> None:
         """Finish unfinished async generators when nothing else can make the run continue."""
@@ -504,7 +502,7 @@ class Run:
     def _diverged(self, event: ev.Input, matcher: Matcher) -> DivergedError:
         return divergence(
             instance_id=self.instance_id,
-            position=self._position,
+            position=self._commands.position,
             cause=event,
             matcher=matcher,
             started=self.state.started,
