@@ -19,7 +19,7 @@ from romancy._options import hooks_of, label, password_source, some_time, some_t
 from romancy._schedule_options import ScheduleOptions
 from romancy._schedule_times import begins
 from romancy.checking import Check, check_open
-from romancy.declaring.expected_names import refuse_with
+from romancy.declaring.expected_names import NAMES_OF_APPS, answer_names, refuse_with
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, opened
 from romancy.engine.announcing import Announcer
@@ -46,6 +46,7 @@ from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
 from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
+from romancy.storage.limits import check_id
 from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
@@ -523,6 +524,7 @@ class Romancy(Followed):
     def handle(self, instance_id: str, wf: Workflow[..., Any] | None = None, /) -> Handle[Any]:
         """A handle of an instance, wherever it was started. Give the workflow to get a typed result."""
         self._access.opened()
+        check_id(instance_id)
         return Handle(self, instance_id, wf)
 
     async def check(
@@ -541,4 +543,5 @@ class Romancy(Followed):
 
 
 refuse_with(Romancy)
+answer_names(Romancy, NAMES_OF_APPS, "url")
 answer_options(Romancy, OF_APPS)

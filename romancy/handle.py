@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 from romancy.core import failure_of
+from romancy.declaring.expected_names import OF_HANDLES, answer_names
 from romancy.errors import InstanceNotFoundError, InternalError, WorkflowCancelledError, WorkflowFailedError
 from romancy.retry import seconds
 from romancy.serialization import loads, with_frames
@@ -153,6 +154,9 @@ class Handle(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<handle of {self._instance_id}>"
+
+
+answer_names(Handle, OF_HANDLES, "instance_id")
 
 
 def _left(outcome: RunEnd) -> str:

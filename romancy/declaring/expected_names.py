@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final, Never
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["OF_ACTIVITIES", "OF_CONTEXTS", "OF_WORKFLOWS", "answer_names", "refuse_async_with", "refuse_with"]
+__all__ = [
+    "NAMES_OF_APPS",
+    "OF_ACTIVITIES",
+    "OF_CONTEXTS",
+    "OF_HANDLES",
+    "OF_WORKFLOWS",
+    "answer_names",
+    "refuse_async_with",
+    "refuse_with",
+]
 
 _ASKED_FIRST: Final = "exit" if sys.version_info >= (3, 14) else "enter"
 """The method that a `with` statement asks for first. The other one stays undefined."""
@@ -53,6 +62,44 @@ OF_WORKFLOWS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("run", "execute", "result"), "`await app.run({}, …)` starts it and returns its result"),
     "signal": "`await app.signal(instance_id, name, data)` sends a signal to an instance",
     "continue_as_new": "end this run and begin the next one with {}.recur(…)",
+}
+OF_HANDLES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("query", "get_state", "state", "progress", "get_event"),
+        "the workflow shows its state with ctx.report(state), and handle.report() reads it",
+    ),
+    **dict.fromkeys(("terminate", "kill"), "app.terminate(handle.instance_id) ends it without undoing anything"),
+    **dict.fromkeys(
+        ("describe", "info", "get_status", "inspect"), "app.get_instance(handle.instance_id) has what is known of it"
+    ),
+    **dict.fromkeys(("get_result", "wait", "get", "join", "output"), "handle.result() waits for its end"),
+    **dict.fromkeys(("fetch_history", "events", "get_history", "logs"), "handle.history() reads its log"),
+    **dict.fromkeys(("send", "send_signal", "raise_event", "notify"), "handle.signal(name, data) sends it a message"),
+    **dict.fromkeys(("id", "workflow_id", "run_id", "key"), "handle.instance_id is its id"),
+    **dict.fromkeys(("delete", "purge", "remove"), "app.purge(handle.instance_id) removes it once it has ended"),
+    "retry": "app.retry(handle.instance_id) runs it again",
+}
+NAMES_OF_APPS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("execute_workflow", "execute", "call"), "app.run(workflow, …) starts it and returns its result"),
+    **dict.fromkeys(
+        ("start_workflow", "submit", "enqueue", "send_task", "apply_async", "add_task", "start_instance"),
+        "app.start(workflow, …) starts it and returns a handle",
+    ),
+    **dict.fromkeys(
+        ("get_workflow_handle", "get_handle", "retrieve_workflow", "get_handle_for", "instance"),
+        "app.handle(instance_id, workflow) makes a handle",
+    ),
+    **dict.fromkeys(("list_workflows", "instances", "find", "list"), "app.list_instances() and app.find_instances(…)"),
+    **dict.fromkeys(
+        ("register", "register_workflow", "add_workflow", "include_router", "autodiscover_tasks"),
+        "Romancy(url, workflows=[…]) names them; without it, the app knows all that are imported",
+    ),
+    **dict.fromkeys(
+        ("launch", "run_forever", "run_worker", "start_worker", "worker"),
+        "a worker runs inside `async with app:`; app.serve() and `romancy run module:app` keep it running",
+    ),
+    **dict.fromkeys(("connect", "open", "initialize", "init"), "the app is opened with `async with app:`"),
+    **dict.fromkeys(("task", "step", "activity", "function"), "declare it with @activity or @workflow, without an app"),
 }
 OF_ACTIVITIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(

@@ -110,6 +110,8 @@ seen_app: list[TestApp] = []
         ("wait_signal", r"ctx\.wait_event\(name\)"),
         ("execute_activity", "await the activity itself"),
         ("start_child", r"await ctx\.start\(child, …\)"),
+        ("wait_condition", r"`await ctx\.until\(lambda: state\.ready\)` waits"),
+        ("logger", r"ctx\.log is a logger"),
         ("session", r"in an activity, with activity_context\(\)\.session\(\)"),
         ("members", r"await ctx\.channel\(name\)\.members\(\)"),
         ("nothing_like_it", "has no attribute 'nothing_like_it'$"),
@@ -136,6 +138,34 @@ def test_workflows_and_activities_answer_for_names_that_they_have_not() -> None:
     assert not hasattr(work, "delay")
     assert copy.copy(some).name == "order"
     assert copy.deepcopy(some.options(instance_id="q")).instance_id == "q"
+
+
+HANDLES = {
+    "query": r"handle\.report\(\) reads it",
+    "terminate": r"app\.terminate\(handle\.instance_id\)",
+    "describe": r"app\.get_instance\(handle\.instance_id\)",
+    "get_result": r"handle\.result\(\) waits for its end",
+}
+APPS = {
+    "execute_workflow": r"app\.run\(workflow, …\)",
+    "enqueue": r"app\.start\(workflow, …\)",
+    "get_workflow_handle": r"app\.handle\(instance_id, workflow\)",
+    "launch": r"a worker runs inside `async with app:`",
+}
+
+
+async def test_handles_and_apps_answer_for_names_that_they_have_not() -> None:
+    async with Romancy("memory://", workflows=[order]) as app:
+        handle: Any = app.handle("o-1")
+        some: Any = app
+        for owner, answers in ((handle, HANDLES), (some, APPS)):
+            for name, answer in answers.items():
+                with pytest.raises(AttributeError, match=answer):
+                    getattr(owner, name)
+                assert not hasattr(owner, name)
+                assert name not in dir(owner)
+        with pytest.raises(UsageError, match="instance id: must be a string, not Workflow"):
+            some.handle(order, "o-1")
 
 
 @pytest.mark.parametrize("option", ["instance_id", "id", "delay", "at", "headers"])

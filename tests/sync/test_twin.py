@@ -22,7 +22,8 @@ TWINS: list[tuple[type[Any], type[Any]]] = [
 
 
 def public(kind: type[Any]) -> dict[str, Any]:
-    return {name: inspect.getattr_static(kind, name) for name in dir(kind) if not name.startswith("_")}
+    names = [name for name in dir(kind) if not name.startswith("_") and hasattr(kind, name)]
+    return {name: inspect.getattr_static(kind, name) for name in names}
 
 
 def test_the_files_are_current() -> None:
