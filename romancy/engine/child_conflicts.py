@@ -29,20 +29,22 @@ def with_refusals(
     live: Live,
     activation: Activation,
     inputs: list[Given],
-    taken: dict[str, str],
     now: int,
     activate: Callable[[Live, list[Given]], Activation],
 ) -> Activation:
-    """Extend the activation by the refusals of children whose ids are taken, so that one commit holds both."""
+    """Extend the activation by the refusals of children whose ids are taken, so that one commit holds both.
+
+    What was found of an id is kept: if the log refuses this commit because of one more id, the next one needs both.
+    """
     rounds = 0
-    while children := _refused(activation, live.instance_id, taken):
+    while children := _refused(activation, live.instance_id, live.taken):
         rounds += 1
         if rounds > _MOST_REFUSALS:
             raise UsageError(
                 f"the workflow keeps starting a child with the taken id {children[0].instance_id!r}; "
                 "catch InstanceConflictError or choose another id"
             )
-        reasons = [taken.pop(child.instance_id, _TAKEN) for child in children]
+        reasons = [live.taken.get(child.instance_id, _TAKEN) for child in children]
         more: list[Given] = [(event, None) for event in _refusals(children, reasons, max(now, live.run.last_time))]
         activation = _joined(_without(activation, children), activate(live, more))
         inputs += more

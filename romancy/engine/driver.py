@@ -15,6 +15,7 @@ import msgspec
 
 from romancy._logs import get_logger
 from romancy.core import (
+    NO_DICT,
     Activation,
     ActivityAttemptFailed,
     CancelActivity,
@@ -130,8 +131,6 @@ class Driver:
         self.live: dict[str, Live] = {}
         self.gone: set[str] | None = None
         """The instances let go of during a claim that asks for all that this worker owns; None: there is none."""
-        self._taken: dict[str, str] = {}
-        """Child ids that other instances have, and why a child cannot have them."""
         self._joining = joining
         self._revivals = revivals
         self.ports = Ports()
@@ -297,10 +296,6 @@ class Driver:
             held = live.gathered()
         return Unwritten(live, inputs, ports, next(iter(sessions), None), () if held is None else held.events)
 
-    def is_taken(self, child_id: str, why: str) -> None:
-        """Record why a child cannot have this id. It is refused instead of started."""
-        self._taken[child_id] = why
-
     def _prepare_more(
         self,
         live: Live,
@@ -317,7 +312,7 @@ class Driver:
         unwanted = NO_PORTS
         if activation.effects:
             now = max(self.clock.now(), live.run.last_time)
-            activation = with_refusals(live, activation, inputs, self._taken, now, self._activate)
+            activation = with_refusals(live, activation, inputs, now, self._activate)
         if activation.dropped:
             ports, unwanted = self.ports.of_fed(inputs, ports, activation.dropped)
         if not activation.events:
@@ -378,6 +373,7 @@ class Driver:
             live.moves.set()
         if outcome is _ACCEPTED:
             live.written(item)
+            live.taken = NO_DICT
             if type(item) is Append and item.consumed:
                 self.used.note(item)
             if prepared.ports or prepared.aftermath is not None or self.observer is not None:

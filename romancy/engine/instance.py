@@ -83,6 +83,7 @@ class Live:
         "shown",
         "signals",
         "slot",
+        "taken",
         "taking",
         "to_revive",
         "unbegun",
@@ -129,6 +130,8 @@ class Live:
         """Ids of messages that no run of the instance can use. The next append with other changes removes them."""
         self.taking = _NOBODY
         """Ids of the deliveries that the append in flight was made from or removes."""
+        self.taken: dict[str, str] = NO_DICT
+        """Ids that children cannot have, and why: found since the last append that the log has accepted."""
         self.moves: asyncio.Event | None = None
         """Set when an append is settled, or when the instance is let go; None if nobody watches."""
         self.holder: Holder | None = None
@@ -223,6 +226,12 @@ class Live:
     def has_revived(self, mark: object) -> None:
         """Record that the retry of a child of a former run has ended, successfully or not."""
         self.reviving -= {mark}
+
+    def refuses(self, child_id: str, why: str) -> None:
+        """Record why no child can have this id. Until an append is in the log, a start with it is refused."""
+        if self.taken is NO_DICT:
+            self.taken = {}
+        self.taken[child_id] = why
 
     # ── its slot ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -527,10 +527,10 @@ PLANTED: Final = (
     Planted(
         name="taken: what was found of the ids of children is forgotten when a read fails",
         file=f"{_WORKER}/worker.py",
-        text="            find = partial(self._find_taken_children, _children_in(prepared))\n",
+        text="            find = partial(self._find_taken_children, live, _children_in(prepared))\n",
         replacement=(
             "            async def find() -> None:\n"
-            "                await self._find_taken_children(_children_in(prepared))\n\n"
+            "                await self._find_taken_children(live, _children_in(prepared))\n\n"
         ),
         shapes="scheduled",
         mend=True,

@@ -387,7 +387,7 @@ class Worker:
         if outcome is Outcome.UNSEEN:
             self._rewinding.go_back(prepared.unwritten(), first=lambda: self._until_mail_is_read(prepared))
         elif outcome is Outcome.EXISTS:
-            find = partial(self._find_taken_children, _children_in(prepared))
+            find = partial(self._find_taken_children, live, _children_in(prepared))
             self._rewinding.go_back(prepared.unwritten(), first=find)
         elif outcome is Outcome.INVALID:
             error = self.writer.refusal(live.instance_id)
@@ -421,7 +421,7 @@ class Worker:
         found = await self.store.read(live.instance_id, limit=0)
         return found is not None and (found.instance.life, found.instance.owner) == (live.life, self.leases.token)
 
-    async def _find_taken_children(self, left: list[tuple[str, str]]) -> None:
+    async def _find_taken_children(self, live: Live, left: list[tuple[str, str]]) -> None:
         """Find the children that cannot be started: they will be refused to the run that asks for them.
 
         `left`: which ones were not looked at yet, by id and workflow. They may be many, and any read may fail.
@@ -429,7 +429,7 @@ class Worker:
         while left:
             child_id, workflow_name = left[-1]
             if (why := await make_way(self.store, child_id, workflow_name)) is not None:
-                self.driver.is_taken(child_id, why)
+                live.refuses(child_id, why)
             left.pop()
 
     def broken(self, live: Live, error: Exception, unwritten: Unwritten | None = None) -> None:

@@ -54,6 +54,16 @@ async def id_stubborn(ctx: WorkflowContext, id: str) -> Any:
             return await returns.options(instance_id=id)("the child")
 
 
+@workflow
+async def id_seeking(ctx: WorkflowContext, ids: list[str]) -> str:
+    """Start the child under the first of these ids that is free."""
+    for id in ids:
+        with contextlib.suppress(WorkflowFailedError):
+            await id_child.options(instance_id=id)("the child")
+            return id
+    return "none"
+
+
 async def told(app: Romancy, taken: str) -> None:
     """Check that the parent has heard which id is taken, and that the instance with that id is unchanged."""
     said = await app.handle("parent", id_parent).result(timeout=60)
@@ -69,6 +79,25 @@ async def test_a_chosen_id_that_is_taken(app: Romancy) -> None:
     await app.start(id_parent.options(instance_id="parent"), "taken")
 
     await told(app, "taken")
+
+
+@pytest.mark.parametrize("ids", [["first", "second", "third", "free"], ["first", "first", "free"]])
+async def test_one_taken_id_after_another(app: Romancy, ids: list[str]) -> None:
+    for taken in {*ids} - {"free"}:
+        await app.run(id_child.options(instance_id=taken), "a stranger")
+
+    handle = await app.start(id_seeking, ids)
+    assert await handle.result(timeout=20) == "free"
+
+
+async def test_a_parent_that_keeps_asking_for_the_id_of_a_stranger_becomes_stuck(app: Romancy) -> None:
+    await app.run(id_child.options(instance_id="taken"), "a stranger")
+    handle = await app.start(id_stubborn, "taken")
+    await status_is(app, handle.instance_id, Status.STUCK)
+
+    instance = await app.get_instance(handle.instance_id)
+    assert instance is not None
+    assert "keeps starting a child with the taken id 'taken'" in (instance.error or "")
 
 
 async def test_an_id_that_two_children_are_to_have_at_once(app: Romancy) -> None:
