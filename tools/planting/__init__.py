@@ -418,7 +418,7 @@ PLANTED: Final = (
     Planted(
         name="prune: another's instance makes way for a child",
         file=f"{_WORKER}/orphans.py",
-        text="if row.parent is None or not await _is_orphan(store, found, row.parent):",
+        text="if row.parent is None or not await _is_orphan(store, found, row.parent, asks):",
         replacement="if row.parent is None:",
     ),
     Planted(
@@ -532,6 +532,14 @@ PLANTED: Final = (
             "            async def find() -> None:\n"
             "                await self._find_taken_children(live, _children_in(prepared))\n\n"
         ),
+        shapes="scheduled",
+        mend=True,
+    ),
+    Planted(
+        name="taken: what was found of an id is forgotten before the log has accepted the refusal",
+        file=f"{_ENGINE}/child_conflicts.py",
+        text="live.taken.get(child.instance_id, _TAKEN)",
+        replacement="live.taken.pop(child.instance_id, _TAKEN)",
         shapes="scheduled",
         mend=True,
     ),

@@ -31,16 +31,19 @@ def is_child_of(found: History, parent: str, life: int) -> bool:
     return recorded is None or recorded in (0, life)  # None: that run is being pruned, and the parent's id decides
 
 
-async def make_way(store: Store, instance_id: str, workflow_name: str) -> str | None:
+async def make_way(
+    store: Store, instance_id: str, workflow_name: str, *, asks: tuple[str, int] | None = None
+) -> str | None:
     """Remove an ended instance of this workflow that is the child of a life that is gone.
 
     Returns why the id cannot be had; None if it is free now. As with `if_exists="restart_ended"`, an open instance
-    stays, and one of another workflow. StorageUnavailableError if another transaction holds the ended one.
+    stays, and one of another workflow. `asks`: who is to have the id, and its life; a child of that life is no orphan,
+    and nobody has to be asked about it. StorageUnavailableError if another transaction holds the ended one.
     """
     seen = 0
     while (found := await store.read(instance_id, limit=1)) is not None:
         row = found.instance
-        if row.parent is None or not await _is_orphan(store, found, row.parent):
+        if row.parent is None or not await _is_orphan(store, found, row.parent, asks):
             return _TAKEN
         if row.workflow_name != workflow_name:
             return f"{_TAKEN}, of {row.workflow_name}"
@@ -53,16 +56,16 @@ async def make_way(store: Store, instance_id: str, workflow_name: str) -> str | 
     return None
 
 
-async def _is_orphan(store: Store, child: History, parent: str) -> bool:
+async def _is_orphan(store: Store, child: History, parent: str, asks: tuple[str, int] | None) -> bool:
     """Whether the life of the parent that started the child is gone. False if that cannot be told."""
-    above = await store.read(parent, limit=0)
-    if above is None:
-        return True
     try:
         life = _life_of_parent(child)
     except (CodecError, HistoryCorruptError, HistoryVersionError):
+        life = 0
+    if life and (parent, life) == asks:
         return False
-    return bool(life) and life != above.instance.life
+    above = await store.read(parent, limit=0)
+    return above is None or (bool(life) and life != above.instance.life)
 
 
 def _life_of_parent(child: History) -> int | None:

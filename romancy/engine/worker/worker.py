@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
@@ -61,6 +62,8 @@ logger = get_logger("romancy.engine")
 
 _LONGEST_GOODBYE: Final = 5.0
 _A_MOMENT: Final = 0.01
+_AT_ONCE: Final = 10
+"""How many ids of children are looked for beside each other."""
 _BETWEEN_RELEASES: Final = 0.05
 """Seconds between two looks of a draining worker at what can be released."""
 
@@ -424,13 +427,20 @@ class Worker:
     async def _find_taken_children(self, live: Live, left: list[tuple[str, str]]) -> None:
         """Find the children that cannot be started: they will be refused to the run that asks for them.
 
-        `left`: which ones were not looked at yet, by id and workflow. They may be many, and any read may fail.
+        `left`: which ones were not looked at yet, by id and workflow. They may be many, and any read may fail: what
+        others have found is kept then. One by one, they would take longer than an instance stays here at bad times.
         """
-        while left:
-            child_id, workflow_name = left[-1]
-            if (why := await make_way(self.store, child_id, workflow_name)) is not None:
+
+        async def look(child_id: str, workflow_name: str) -> None:
+            asks = live.instance_id, live.life
+            if (why := await make_way(self.store, child_id, workflow_name, asks=asks)) is not None:
                 live.refuses(child_id, why)
-            left.pop()
+            left.remove((child_id, workflow_name))
+
+        while left:
+            for end in await asyncio.gather(*starmap(look, left[:_AT_ONCE]), return_exceptions=True):
+                if end is not None:
+                    raise end
 
     def broken(self, live: Live, error: Exception, unwritten: Unwritten | None = None) -> None:
         """`Reports`: record what happened, if that can be done, and park the instance."""

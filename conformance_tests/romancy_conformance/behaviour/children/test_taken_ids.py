@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 SOON = 20.0
 MANY = 30
+SEVERAL = 5
 
 
 @workflow
@@ -43,6 +44,34 @@ class Shaky(WrappedStore):
             if self.reads % 10 == 0:
                 raise StorageUnavailableError("each tenth read fails")
         return await self._store.read(instance_id, **options)
+
+
+class Waiting(WrappedStore):
+    """A store on which a till is read when others are being read too."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.reads, self.several = 0, asyncio.Event()
+
+    async def read(self, instance_id: str, /, **options: Any) -> History | None:
+        if instance_id.startswith("till-"):
+            self.reads += 1
+            if self.reads == SEVERAL:
+                self.several.set()
+            await self.several.wait()
+        return await self._store.read(instance_id, **options)
+
+
+async def test_several_ids_are_looked_for_at_once(
+    open_app: Open, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has to look for many ids may lose the instance before it has seen all of them one by one."""
+    front = await open_app(worker=False, workflows=[till, opens_tills])
+    await front.start_many([till.options(instance_id=f"till-{number}").bind(number) for number in range(MANY)])
+    wrap_stores(monkeypatch, Waiting)
+
+    async with Romancy(storage_url, workflows=[opens_tills]) as app:
+        assert MANY == await (await app.start(opens_tills)).result(timeout=SOON)
 
 
 async def test_many_ids_that_are_taken_are_found_although_some_reads_fail(
