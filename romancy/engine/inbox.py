@@ -1,8 +1,8 @@
 """The inbox of a loaded instance: keeps its messages, and matches them with its open waits.
 
-Both are indexed. After `match`, no kept message fits any wait. Later calls therefore look only at additions, so the
-cost of a commit depends on its changes, not on how much mail the instance has. Only waits with conditions on the data
-(`where`) look at every kept message of their name, once.
+Both are indexed. After `match`, no kept message fits any wait, except those that are held in turn. Later calls
+therefore look only at additions, so the cost of a commit depends on its changes, not on how much mail the instance
+has. Only waits with conditions on the data (`where`) look at every kept message of their name, once.
 
 A message that was sent to the instance fits waits for its name, with its key or without one. A message that was taken
 for a wait fits waits with its key, and that wait first. A copy of a broadcast message fits waits without a key.
@@ -265,8 +265,8 @@ class Inbox:
         return any(_data(self._mail[delivery_id]).fits(where) for _, delivery_id in self._by_line.all(line))
 
     def strays(self) -> list[Mail]:
-        """Remove and return the kept messages that were taken for a wait. After `match`, no wait fits them."""
-        strays = list(self.taken.values())
+        """Remove and return the kept messages that were taken for a wait, and that no wait fits."""
+        strays = [mail for mail in self.taken.values() if self._wait_for(mail) is None]
         for mail in strays:
             self._take_out(mail)
         return strays
@@ -339,6 +339,7 @@ class Inbox:
         held: list[_Line] = []
         while (number := self._next_fitting()) is not None:
             if any(ahead[0] < number[0] for line in held if (ahead := self._by_line.first(line)) is not None):
+                self._look_everywhere()
                 break
             mail = self._mail[number[1]]
             wait = self._waits[self._wait_for(mail) or ""]
@@ -346,6 +347,11 @@ class Inbox:
             if wait.in_turn:
                 held.append(_line(wait))
         return found
+
+    def _look_everywhere(self) -> None:
+        """Let the next `match` look at all waits: a message was held that fits one of them."""
+        self._asked.update(dict.fromkeys(self._waiting))
+        self._looking.update(dict.fromkeys(self._choosy))
 
     def _next_fitting(self) -> tuple[int, str] | None:
         """The number and the id of the first message that fits a wait."""

@@ -67,7 +67,8 @@ class Reference:
         return next(iter(own + fitting), None)  # it was taken for its own wait
 
     def strays(self) -> set[str]:
-        return {mail.delivery_id for mail in self.mail if mail.interest is not None}
+        taken = [mail for mail in self.mail if mail.interest is not None]
+        return {mail.delivery_id for mail in taken if self._fitting(mail) is None}
 
     def copies_of(self, topic: Topic) -> tuple[str, ...]:
         copies = (mail for mail in self.mail if mail.address is not None and mail.interest is None)
@@ -210,6 +211,34 @@ def test_a_message_waits_for_those_before_it_whose_handler_is_called_again() -> 
     found.append([mail.delivery_id for mail, _ in both.inbox.match()])
 
     assert found == [["m0"], ["m1", "m2"]]
+
+
+def test_a_message_that_was_held_is_found_when_the_others_are_handled_no_more() -> None:
+    both = Both()
+    both.wait(MessageAwaited("add:1", Topic("add"), in_turn=True))
+    both.wait(MessageAwaited("other:1", Topic("other")))
+    both.wait(MessageAwaited("large:1", Topic("large"), where=ONLY_LARGE))
+    for number, message in enumerate((event("add"), event("add"), event("other"), about(Topic("large"), LARGE))):
+        both.keep(arrived("sent", f"m{number}", message, number + 1, []))
+
+    found = [[mail.delivery_id for mail, _ in both.inbox.match()] for _ in range(2)]
+
+    assert found == [["m0"], ["m2", "m3"]]
+
+
+def test_a_message_that_was_taken_and_is_held_in_turn_is_no_stray() -> None:
+    both = Both()
+    both.wait(MessageAwaited("add:1", Topic("add"), in_turn=True))
+    both.wait(MessageAwaited("drop:1", Topic("drop", "x"), mode_of_wait(Topic("drop", "x")), in_turn=True))
+    for number, kind in enumerate(("sent", "sent", "taken")):
+        message = event("drop", "x") if kind == "taken" else event("add")
+        both.keep(arrived(kind, f"m{number}", message, number + 1, both.reference.waits))
+
+    both.match()
+
+    assert both.inbox.strays() == []
+    both.wait(MessageAwaited("add:2", Topic("add"), in_turn=True))
+    assert [mail.delivery_id for mail, _ in both.inbox.match()] == ["m1", "m2"]
 
 
 def test_a_copy_that_came_back_is_named_once() -> None:
