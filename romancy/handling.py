@@ -31,7 +31,7 @@ class Handling:
     raises an error ends the block with it, as a task of a TaskGroup does.
     """
 
-    __slots__ = ("_body", "_busy", "_closed", "_commands", "_failed", "_handlers", "_others", "_waits")
+    __slots__ = ("_body", "_busy", "_closed", "_commands", "_failed", "_handlers", "_others", "_stopped", "_waits")
 
     def __init__(self, commands: Commands, others: list[Handling], handlers: Sequence[Handler[Any]]) -> None:
         self._commands = commands
@@ -43,6 +43,7 @@ class Handling:
         """The handlers that are at work."""
         self._body: asyncio.Task[Any] | None = None
         self._closed = False
+        self._stopped = False
         self._failed: BaseException | None = None
 
     def is_at_work(self, task: asyncio.Task[Any] | None = None) -> bool:
@@ -103,7 +104,9 @@ class Handling:
         """End the block with the error."""
         if self._failed is None:
             self._failed = error
-            if not self._closed and self._body is not None:
+            if self._closed:
+                self._stop()
+            elif self._body is not None:
                 self._body.cancel(_HAS_FAILED)
 
     # ── the end of the block ────────────────────────────────────────────────────────────────────────────────────
@@ -137,8 +140,11 @@ class Handling:
                 wait.cancel()
 
     def _stop(self) -> None:
-        for task in list(self._busy):
-            task.cancel()
+        """Cancel the handlers that are at work, once: what they do then is not interrupted."""
+        if not self._stopped:
+            self._stopped = True
+            for task in list(self._busy):
+                task.cancel()
 
     async def _all_ended(self) -> asyncio.CancelledError | None:
         """Wait for the handlers that are at work. If the body is cancelled meanwhile, so are they."""
@@ -148,8 +154,6 @@ class Handling:
                 await asyncio.wait(list(self._busy))
             except asyncio.CancelledError as error:
                 stopped = error
-                self._stop()
-            if self._failed is not None:
                 self._stop()
         return stopped
 

@@ -146,6 +146,72 @@ async def handling_fails(ctx: WorkflowContext, catch: bool) -> str:  # noqa: FBT
 
 
 @workflow
+async def handling_fails_at_the_end(ctx: WorkflowContext) -> list[str]:
+    """Fails when the block has ended, and the handlers are awaited. Records what the others do then."""
+    begun = 0
+    seen: list[str] = []
+
+    async def slowly(item: str) -> None:
+        nonlocal begun
+        begun += 1
+        try:
+            await ctx.wait_event("never")
+        finally:
+            await handling_price(item)
+            seen.append(f"{item} is undone")
+
+    async def fails(item: str) -> None:
+        try:
+            await slowly(item)
+        finally:
+            raise KeyError(item)
+
+    async def end() -> None:
+        await ctx.until(lambda: begun == 3)
+        await handling_price("lamp")
+        raise ValueError("no lamp")
+
+    try:
+        async with ctx.handling(Add.by(slowly), Drop.by(fails), Done.by(end)):
+            await ctx.until(lambda: begun == 3)
+    except ValueError as error:
+        seen.append(str(error))
+    return seen
+
+
+@workflow
+async def handling_beside_a_task(ctx: WorkflowContext) -> list[str]:
+    """A task of the body's own waits for another kind, also after the block."""
+    seen: list[str] = []
+
+    async def add(item: str) -> None:
+        seen.append(item)
+
+    async def drop() -> str:
+        return (await ctx.wait_event(Drop)).data
+
+    dropping = asyncio.create_task(drop())
+    async with ctx.handling(Add.by(add)):
+        await ctx.until(lambda: seen)
+    return [*seen, await dropping]
+
+
+@workflow
+async def handling_of_a_key(ctx: WorkflowContext, needed: int) -> list[str]:
+    seen: list[str] = []
+
+    async def add(item: str) -> None:
+        seen.append(f"+{item}")
+
+    async def drop(item: str) -> None:
+        seen.append(f"-{item}")
+
+    async with ctx.handling(Add.by(add), Drop.by(drop, key="eu")):
+        await ctx.until(lambda: len(seen) >= needed)
+    return seen
+
+
+@workflow
 async def handling_wrongly(ctx: WorkflowContext, how: str) -> None:
     async def add(item: str) -> None:
         await ctx.all_handled()
@@ -231,6 +297,38 @@ async def test_the_error_of_a_handler_fails_the_workflow_and_stops_the_others(ap
     with pytest.raises(WorkflowFailedError, match="no lamp"):
         await handle.result()
     assert did == ["began sofa", "stopped sofa"]
+
+
+async def test_an_error_at_the_end_of_the_block_stops_the_other_handlers_once(app: Romancy) -> None:
+    handle = await app.start(handling_fails_at_the_end)
+    await send_all(handle, "+a", "-bb", "+ccc")
+    await handle.signal(Done)
+
+    assert sorted(await handle.result()) == ["a is undone", "bb is undone", "ccc is undone", "no lamp"]
+
+
+async def test_a_message_behind_one_that_nobody_handles_any_more_is_received(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[handling_beside_a_task], worker=False) as sender:
+        handle = await sender.start(handling_beside_a_task)
+        await send_all(handle, "+a", "+b", "-c")
+
+    async with Romancy(storage_url, workflows=[handling_beside_a_task]) as app:
+        assert await app.handle(handle.instance_id, handling_beside_a_task).result() == ["a", "c"]
+
+
+async def test_events_with_a_key_are_handled_among_signals(app: Romancy) -> None:
+    handle = await app.start(handling_of_a_key, 60)
+    await status_is(app, handle.instance_id, Status.WAITING)
+
+    async def send_events() -> None:
+        for number in range(30):
+            await app.send(Drop, str(number), key="eu")
+
+    await asyncio.gather(send_all(handle, *(f"+{number}" for number in range(30))), send_events())
+
+    seen = await handle.result()
+    for sign in "+-":
+        assert [one for one in seen if one[0] == sign] == [f"{sign}{number}" for number in range(30)]
 
 
 async def until_began(item: str) -> None:
