@@ -5,7 +5,17 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.core import OwnerChanged, PlaceAsked, PlaceGranted, PlaceRefused, WorkflowStarted
+from romancy.core import (
+    Input,
+    InputDeferred,
+    PlaceAsked,
+    PlaceGranted,
+    PlaceNotWanted,
+    PlaceRefused,
+    TimerCancelled,
+    TimerStarted,
+    WorkflowCaughtUp,
+)
 from romancy.errors import StartSkippedError
 from romancy.log import follow_log
 from romancy.storage.admission import SKIP
@@ -13,12 +23,18 @@ from romancy.storage.rooms import Room
 from romancy.storage.routing import address_held_at, address_of_lane
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from romancy.core import LogEvent
     from romancy.storage.protocol import Store
     from romancy.workflow import Workflow
 
 __all__ = ["refuse_if_skipped"]
 
-_BEFORE_THE_BODY: Final = (WorkflowStarted, PlaceAsked, PlaceGranted, OwnerChanged)
+_BEFORE_THE_BODY: Final = (Input, InputDeferred, WorkflowCaughtUp, PlaceAsked)
+"""What comes from outside, or is there because a worker has taken the instance up, says nothing about its body."""
+_OF_A_WAIT: Final = (TimerStarted, TimerCancelled, PlaceNotWanted)
+"""What a wait for a place records that expires."""
 _NAMED: Final = 10
 """How many holders are named."""
 
@@ -38,8 +54,15 @@ async def refuse_if_skipped(store: Store, workflow: Workflow[..., Any], instance
                 return
             elif isinstance(event, PlaceGranted) and (given := asked.get(event.id)) is not None:
                 left.discard(given.limit)
-            if not left or not isinstance(event, _BEFORE_THE_BODY):
+            if not left or _is_of_a_body(event, asked):
                 return
+
+
+def _is_of_a_body(event: LogEvent, asked: Mapping[str, PlaceAsked]) -> bool:
+    """Whether this says that the body has begun: the instance is older than the limits."""
+    if isinstance(event, _OF_A_WAIT):
+        return not any(one.expires for one in asked.values())
+    return not isinstance(event, _BEFORE_THE_BODY)
 
 
 async def _skipped(store: Store, instance_id: str, asked: PlaceAsked) -> StartSkippedError:

@@ -152,5 +152,11 @@ def admit(
 
 
 def replaced(waiting: Iterable[Demand]) -> list[Demand]:
-    """Of those that wait in this order: the ones in whose stead the last one of their kind waits."""
-    return [one for one in waiting if decode_terms(one.terms).full == REPLACE][:-1]
+    """Of those that wait in this order: the ones in whose stead the newest of their kind waits."""
+    kind = [one for one in waiting if decode_terms(one.terms).full == REPLACE]
+    newest = max(reversed(kind), key=_asked_at, default=None)
+    return [one for one in kind if one is not newest]
+
+
+def _asked_at(demand: Demand) -> int:
+    return demand.at + ahead_of(demand.terms)

@@ -34,7 +34,7 @@ from romancy_conformance.behaviour.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from romancy import Handle
+    from romancy import Handle, LimitInfo
     from romancy.storage.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +56,16 @@ async def refresh(ctx: WorkflowContext, shop: str) -> str:
 @workflow(limits=[Limit("often", rate=(1, 3600), full="skip")])
 async def often(ctx: WorkflowContext) -> str:
     return "done"
+
+
+@workflow(
+    limits=[
+        Limit("a waits", key="first", concurrency=1, expires=SOON),
+        Limit("b skips", key="second", concurrency=1, full="skip"),
+    ]
+)
+async def at_two_limits(ctx: WorkflowContext, first: str, second: str) -> str:
+    return (await ctx.wait_event(GO)).data
 
 
 @workflow
@@ -137,6 +147,47 @@ async def test_of_starts_at_once_exactly_one_goes_on(storage_url: str) -> None:
             assert (lane.taken, lane.waiting, lane.holders) == (1, 0, (went[0].instance_id,))
 
 
+@pytest.mark.parametrize("way", ["priority", "without a worker"])
+async def test_a_start_that_another_turn_takes_up_is_skipped_too(storage_url: str, way: str) -> None:
+    async with (
+        Romancy(storage_url, workflows=WORKFLOWS) as app,
+        Romancy(storage_url, workflows=WORKFLOWS, worker=False) as client,
+    ):
+        starter, start = (app, report.options(priority=3)) if way == "priority" else (client, report)
+        await app.start(report.options(instance_id="first"), "x")
+
+        with pytest.raises(StartSkippedError, match="held by first"):
+            await starter.start(start, "x")
+
+        await has(await starter.start(start, "y"), PlaceGranted)
+
+
+async def test_a_start_is_skipped_at_its_second_limit(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[at_two_limits]) as app:
+        first = await app.start(at_two_limits.options(instance_id="first"), "x", "y")
+        await has(first, PlaceGranted)
+        holder = await app.start(at_two_limits.options(instance_id="holder"), "a", "b")
+        await has(holder, PlaceGranted)
+
+        async def starts() -> Handle[str]:
+            return await app.start(at_two_limits, "a", "y")
+
+        start = asyncio.create_task(starts())
+        (lane,) = await _lane_with_a_line(app, "a waits")
+        assert lane.waiting == 1
+        await holder.signal(GO, "done")
+        with pytest.raises(StartSkippedError, match="no place was free at limit 'b skips' with the key 'y'"):
+            await start
+
+
+async def _lane_with_a_line(app: Romancy, name: str) -> list[LimitInfo]:
+    async def there() -> bool:
+        return any(lane.waiting for lane in await app.limits(name))
+
+    await until(there)
+    return [lane for lane in await app.limits(name) if lane.waiting]
+
+
 async def test_starts_in_one_call_and_children_are_recorded(app: Romancy) -> None:
     await app.start_many([report.options(instance_id=name).bind("x") for name in ("a", "b", "c")])
     child = await app.start(parent, "x")
@@ -198,6 +249,21 @@ async def test_who_waits_in_line_is_replaced_by_the_newest(app: Romancy) -> None
     await handles["first"].signal(GO, "one")
     assert await handles["first"].result(timeout=SOON) == "one"
     await has(handles["fourth"], PlaceGranted)
+
+
+async def test_the_newest_waits_whatever_the_priorities_are(app: Romancy) -> None:
+    priorities = {"first": 0, "low": -3, "high": 5, "last": 0}
+    for name, priority in priorities.items():
+        handle = await app.start(refresh.options(instance_id=name, priority=priority), "x")
+        await has(handle, PlaceGranted if name == "first" else PlaceAsked)
+        if name in ("high", "last"):
+            before = "low" if name == "high" else "high"
+            with pytest.raises(WorkflowCancelledError, match="another start has taken its place in line"):
+                await app.handle(before, refresh).result(timeout=SOON)
+
+    await app.handle("first", refresh).signal(GO, "one")
+
+    await has(app.handle("last", refresh), PlaceGranted)
 
 
 async def test_of_many_that_ask_at_once_one_waits(storage_url: str) -> None:
