@@ -34,7 +34,7 @@ from romancy_conformance.behaviour.waiting import until
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from romancy import Handle, LimitInfo
+    from romancy import Handle, Lane
     from romancy.storage.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -180,7 +180,7 @@ async def test_a_start_is_skipped_at_its_second_limit(storage_url: str) -> None:
             await start
 
 
-async def _lane_with_a_line(app: Romancy, name: str) -> list[LimitInfo]:
+async def _lane_with_a_line(app: Romancy, name: str) -> list[Lane]:
     async def there() -> bool:
         return any(lane.waiting for lane in await app.limits(name))
 

@@ -59,7 +59,7 @@ async def id_seeking(ctx: WorkflowContext, ids: list[str]) -> str:
     """Start the child under the first of these ids that is free."""
     for id in ids:
         with contextlib.suppress(WorkflowFailedError):
-            await id_child.options(instance_id=id)("the child")
+            await returns.options(instance_id=id)("the child")
             return id
     return "none"
 
@@ -84,14 +84,14 @@ async def test_a_chosen_id_that_is_taken(app: Romancy) -> None:
 @pytest.mark.parametrize("ids", [["first", "second", "third", "free"], ["first", "first", "free"]])
 async def test_one_taken_id_after_another(app: Romancy, ids: list[str]) -> None:
     for taken in {*ids} - {"free"}:
-        await app.run(id_child.options(instance_id=taken), "a stranger")
+        await app.run(returns.options(instance_id=taken), "a stranger")
 
     handle = await app.start(id_seeking, ids)
     assert await handle.result(timeout=20) == "free"
 
 
 async def test_a_parent_that_keeps_asking_for_the_id_of_a_stranger_becomes_stuck(app: Romancy) -> None:
-    await app.run(id_child.options(instance_id="taken"), "a stranger")
+    await app.run(returns.options(instance_id="taken"), "a stranger")
     handle = await app.start(id_stubborn, "taken")
     await status_is(app, handle.instance_id, Status.STUCK)
 

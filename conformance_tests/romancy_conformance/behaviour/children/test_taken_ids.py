@@ -66,8 +66,8 @@ async def test_several_ids_are_looked_for_at_once(
     open_app: Open, storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has to look for many ids may lose the instance before it has seen all of them one by one."""
-    front = await open_app(worker=False, workflows=[till, opens_tills])
-    await front.start_many([till.options(instance_id=f"till-{number}").bind(number) for number in range(MANY)])
+    front = await open_app(worker=False, workflows=[returns, opens_tills])
+    await front.start_many([returns.options(instance_id=f"till-{number}").bind(number) for number in range(MANY)])
     wrap_stores(monkeypatch, Waiting)
 
     async with Romancy(storage_url, workflows=[opens_tills]) as app:
