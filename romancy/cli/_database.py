@@ -15,6 +15,7 @@ from romancy._operating import Operator
 from romancy.cli._apps import load_app
 from romancy.cli._private import refuse_private
 from romancy.engine import coded, opened
+from romancy.errors import RegistrationError
 from romancy.registry import Registry
 from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
@@ -64,13 +65,20 @@ async def operating(
     within = None if loaded is None or loaded.connect_timeout == math.inf else loaded.connect_timeout
     store = await opened(lambda: coded(new(), codecs), where, patient=False, within=within, migrate=False)
     standby = await lists_of(store, read_url, password, codecs) if lists else None
-    registry = Registry.collect([*loaded.workflows.values()]) if loaded is not None and code else None
-    operator = Operator(store, standby, registry)
+    operator = Operator(store, standby, _code_of(loaded) if loaded is not None and code else None)
     try:
         yield operator
     finally:
         await operator.leave()
         await store.close()
+
+
+def _code_of(app: Romancy) -> Registry | None:
+    """The code of an app; None if two places declare one name, so that it cannot be told which is meant."""
+    try:
+        return Registry.collect([*app.workflows.values()])
+    except RegistrationError:
+        return None
 
 
 def running(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
