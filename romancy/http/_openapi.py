@@ -197,7 +197,9 @@ _SCHEMAS: Final[dict[str, Any]] = {
                         "concurrency": {"type": ["integer", "null"]},
                         "rate": {
                             "type": ["array", "null"],
-                            "prefixItems": [{"type": "integer"}, {"type": "number"}],
+                            "items": {"type": "number"},
+                            "minItems": 2,
+                            "maxItems": 2,
                             "description": "how many in how many seconds",
                         },
                         "chosen": {"type": "boolean", "description": "whether an operator has chosen the numbers"},
@@ -403,8 +405,8 @@ def _change_limit() -> dict[str, Any]:
     terms = {
         "type": "object",
         "properties": {
-            "concurrency": {"type": "integer", "minimum": 1},
-            "rate": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "number"}]},
+            "concurrency": {"type": ["integer", "null"], "minimum": 1},
+            "rate": {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
         },
     }
     operation = _of_limit("Let these numbers hold for every key, until it is reset", {200: "LimitDone"})

@@ -34,6 +34,8 @@ class Limiting(Acting):
 
         A limit for which an operator has chosen something is listed even if nobody is there.
         """
+        if name is not None:
+            _check_name(name)
         return list((await lanes_of(routed(self._access.opened("limits")), name)).values())
 
     async def change_limit(
@@ -49,18 +51,21 @@ class Limiting(Acting):
 
     async def pause_limit(self, name: str) -> None:
         """Give no more places of this limit, until it is resumed. Who is inside goes on."""
+        _check_name(name)
         store = routed(self._access.opened("pause_limit"))
         chosen = (await choices_of(store)).get(name, Terms())
         await self._choose(name, msgspec.structs.replace(chosen, paused=True))
 
     async def resume_limit(self, name: str) -> None:
         """Give places of this limit again."""
+        _check_name(name)
         store = routed(self._access.opened("resume_limit"))
         chosen = msgspec.structs.replace((await choices_of(store)).get(name, Terms()), paused=False)
         await (self.reset_limit(name) if chosen == Terms() else self._choose(name, chosen))
 
     async def reset_limit(self, name: str) -> None:
         """Let what the code declares hold again."""
+        _check_name(name)
         store = routed(self._access.to_write("reset_limit"))
         await store.rooms.router.unregister(Owner(CHOSEN, OUTSIDE), [name])
         await self._look_again(store, name)
@@ -103,3 +108,8 @@ class Limiting(Acting):
         if posts:
             await store.rooms.router.post(posts)
             self._access.dispatch([place.address for one in posts for place in one.places])
+
+
+def _check_name(name: str) -> None:
+    """Raise RegistrationError for what no limit can be called."""
+    Limit(name, concurrency=1)

@@ -594,3 +594,9 @@ async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
     await router.expire(now + 24 * hour)
     assert await given() == [2, 1]
     await store.close()
+
+
+async def test_a_name_that_no_limit_can_have_is_refused(app: Romancy) -> None:
+    for call in (app.limits, app.pause_limit, app.resume_limit, app.reset_limit):
+        with pytest.raises(RegistrationError, match="at most 100 bytes"):
+            await call("n" * 101)
