@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from romancy.core import NO_DICT, NULL, Message, Topic
@@ -333,13 +333,14 @@ class Inbox:
     def _match_in_turn(self, new: list[Mail]) -> list[tuple[Mail, str]]:
         """As `_match_all`, but stop before a message that another one precedes for which the run will wait again."""
         self._line_up(new)
+        found = [pair for id in list(self.pressing) for pair in self._give(self._mail[id])]
+        chosen = self._chosen(new)
         self._asked.clear()
         self._looking.clear()
-        found = [pair for mail in new if not isinstance(mail.message, Message) for pair in self._give(mail)]
         held: list[_Line] = []
-        while (number := self._next_fitting()) is not None:
+        while (number := self._next_fitting(chosen)) is not None:
             if any(ahead[0] < number[0] for line in held if (ahead := self._by_line.first(line)) is not None):
-                self._look_everywhere()
+                self._look_again(chosen)
                 break
             mail = self._mail[number[1]]
             wait = self._waits[self._wait_for(mail) or ""]
@@ -348,18 +349,29 @@ class Inbox:
                 held.append(_line(wait))
         return found
 
-    def _look_everywhere(self) -> None:
-        """Let the next `match` look at all waits: a message was held that fits one of them."""
+    def _look_again(self, chosen: list[tuple[int, str]]) -> None:
+        """Let the next `match` look at what was held: the first messages of all lines, and those that are chosen."""
         self._asked.update(dict.fromkeys(self._waiting))
-        self._looking.update(dict.fromkeys(self._choosy))
+        self._new += [self._mail[id] for _, id in chosen if id in self._mail]
 
-    def _next_fitting(self) -> tuple[int, str] | None:
+    def _chosen(self, new: list[Mail]) -> list[tuple[int, str]]:
+        """The messages that meet the conditions of a wait, the first one first."""
+        if not self._choosy:
+            return []
+        looked = [(mail.number, mail.delivery_id) for mail in new if isinstance(mail.message, Message)]
+        for line in self._looking:
+            looked += self._by_line.all(line)
+        return sorted(one for one in set(looked) if self._still_fits(one[1]))
+
+    def _next_fitting(self, chosen: list[tuple[int, str]]) -> tuple[int, str] | None:
         """The number and the id of the first message that fits a wait."""
         firsts = [first for line in self._waiting if (first := self._by_line.first(line)) is not None]
-        for line in self._choosy:
-            fitting = [one for one in self._by_line.all(line) if self._wait_for(self._mail[one[1]]) is not None]
-            firsts += fitting
+        firsts += islice((one for one in chosen if self._still_fits(one[1])), 1)
         return min(firsts, default=None)
+
+    def _still_fits(self, delivery_id: str) -> bool:
+        mail = self._mail.get(delivery_id)
+        return mail is not None and self._wait_for(mail) is not None
 
     def _give(self, mail: Mail) -> list[tuple[Mail, str]]:
         """Give a message to the wait that it fits, and forget both. Nothing if it fits none."""

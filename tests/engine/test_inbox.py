@@ -279,6 +279,19 @@ def test_much_mail_that_is_read_one_by_one_costs_what_each_costs() -> None:
     assert lines_run_by(read) < MANY * LINES_FOR_ONE
 
 
+def test_much_mail_that_is_read_in_turn_costs_what_each_costs_beside_a_wait_with_conditions() -> None:
+    def read() -> None:
+        inbox = Inbox()
+        inbox.wait(replace(waiting("large", Topic("other")), where=ONLY_LARGE))
+        for number in range(1, FEWER + 1):
+            inbox.keep(Mail(f"{number:06}", 0, event("other" if number % 2 else "page"), number))
+        for number in range(FEWER // 2):
+            inbox.wait(replace(waiting(str(number), Topic("page")), in_turn=True))
+            assert len(inbox.match()) == 1
+
+    assert lines_run_by(read) < FEWER * LINES_FOR_ONE
+
+
 def test_much_mail_that_nobody_wants_is_not_looked_at() -> None:
     def read() -> None:
         inbox = Inbox()
