@@ -167,13 +167,15 @@ async def handling_fails_at_the_end(ctx: WorkflowContext) -> list[str]:
             raise KeyError(item)
 
     async def end() -> None:
-        await ctx.until(lambda: begun == 3)
+        nonlocal begun
+        begun += 1
+        await ctx.until(lambda: begun == 4)
         await handling_price("lamp")
         raise ValueError("no lamp")
 
     try:
         async with ctx.handling(Add.by(slowly), Drop.by(fails), Done.by(end)):
-            await ctx.until(lambda: begun == 3)
+            await ctx.until(lambda: begun == 4)
     except ValueError as error:
         seen.append(str(error))
     return seen
