@@ -363,8 +363,18 @@ async def test_only_what_is_being_taken_up_for_its_trial_begins() -> None:
     world = World("a", "b")
     await tried(world)
 
-    assert [["a"], ["b"]] == world.begun
+    assert [["a"], ["a", "b"]] == world.begun
+    world.quarantine.note_answer()
+    assert not world.quarantine.begins("a")
     assert not world.quarantine.begins("b")
+
+
+async def test_what_an_older_claim_has_brought_begins_no_more_once_its_trial_is_over() -> None:
+    world = World("a", "b")
+    world.settles_at_once = True
+    await tried(world)
+
+    assert world.quarantine.begins("a")
 
 
 async def test_a_suspect_is_taken_up_in_the_term_of_its_claim() -> None:

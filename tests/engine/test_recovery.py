@@ -39,6 +39,7 @@ class World:
         self.looked = 0
         """How often everything owned was asked for."""
         self.begun: set[str] = set()
+        self.beginning: set[str] = set()
         """What the quarantine is taking up."""
         world = cast("Any", self)
         self.intake = Intake(world, world, world, world, starting=frozenset(), appending=dict, bereft={})
@@ -61,6 +62,9 @@ class World:
 
     def begins(self, instance_id: str) -> bool:
         return instance_id in self.begun
+
+    def note_answer(self) -> None:
+        self.begun &= self.beginning
 
     async def take_up(self, claimed: Claimed, box: Mailbox | None, _term: Term) -> None:
         self.taken_up.append((claimed.instance_id, box))
@@ -137,13 +141,24 @@ async def test_a_claim_does_not_take_up_what_the_quarantine_takes_up() -> None:
     """Its mark is in the log by then, so the claim counts no death of its owner any more."""
     world = World()
     box = Mailbox(instance_id="i", life=1, signals=0, rows=[])
-    world.begun = {"i"}
+    world.begun = world.beginning = {"i"}
     await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term())
     assert world.taken_up == []
 
     world.begun.clear()
     await world.intake.take_in(Work(claimed=[CLAIMED], mail=[box]), Term())
     assert world.taken_up == [("i", box)]
+
+
+async def test_what_waits_for_its_mail_is_left_to_the_quarantine_that_has_taken_it_up() -> None:
+    """By the time the mail comes, the trial may be over and the instance released: it would run twice."""
+    world = World()
+    await world.intake.take_in(Work(claimed=[CLAIMED], mail=[], more=True), Term())
+    world.begun = {"i"}
+
+    await world.intake.take_in(Work(claimed=[], mail=[Mailbox(instance_id="i", life=1, signals=0, rows=[])]), Term())
+
+    assert world.taken_up == []
 
 
 async def test_a_suspect_that_was_cancelled_is_taken_up_and_not_tried() -> None:

@@ -119,6 +119,8 @@ class Intake:
         A mailbox that lacks mail no longer held here is ignored. The next claim does not report that mail as kept.
         """
         mail = {box.instance_id: box for box in work.mail}
+        self._unread = {one: old for one, old in self._unread.items() if not self._quarantine.begins(one)}
+        self._quarantine.note_answer()
         self._note(work, gone)
         unread, self._unread = self._unread, {}
         new: list[Claimed] = []

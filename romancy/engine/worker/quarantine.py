@@ -109,6 +109,8 @@ class Quarantine:
         self._tried = ""
         self._begun_now = ""
         """The suspect that is being taken up for its trial."""
+        self._begun: set[str] = set()
+        """Those that were taken up for their trials since the last answer to a claim, and the one that is now."""
         self._told: list[str] = []
         self._wanted = asyncio.Event()
         self._clearing: set[asyncio.Task[None]] = set()
@@ -118,8 +120,15 @@ class Quarantine:
         return suspects_told(len(self._suspects), self._tried)
 
     def begins(self, instance_id: str) -> bool:
-        """Whether this suspect is being taken up for its trial. A claim must not take it up beside that."""
-        return self._begun_now == instance_id
+        """Whether this suspect is being taken up for its trial, or was since the last answer to a claim.
+
+        What the claim has brought must not be taken up beside that: the trial may have released it by now.
+        """
+        return instance_id in self._begun
+
+    def note_answer(self) -> None:
+        """A claim was answered: it read what the trials before have left."""
+        self._begun &= {self._begun_now}
 
     async def holds(self, claimed: Claimed, box: Mailbox | None, term: Term) -> bool:
         """Read the log of an instance whose owner died. Returns True if it is a suspect and will be tried or parked.
@@ -232,6 +241,7 @@ class Quarantine:
             extra=about(claimed),
         )
         self._begun_now = claimed.instance_id
+        self._begun.add(claimed.instance_id)
         begun = asyncio.ensure_future(self._begin_alone(claimed, box, term))
         beating = asyncio.ensure_future(self._beat())
         live: Live | None = None
