@@ -13,6 +13,7 @@ from romancy import (
     HmacCodec,
     InstanceNotFoundError,
     Limit,
+    RegistrationError,
     Romancy,
     RomancyError,
     Status,
