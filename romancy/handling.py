@@ -122,7 +122,7 @@ class Handling:
             self._stop()
         stopped = await self._all_ended()
         if stops_body and await self._was_also_stopped(error):
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError from self._failed
         self._others.remove(self)
         if self._failed is not None and (error is None or isinstance(error, asyncio.CancelledError)):
             raise self._failed
