@@ -46,7 +46,6 @@ from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
 from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
-from romancy.storage.limits import check_id
 from romancy.storage.rooms import Room
 from romancy.storage.url import parse_url
 
@@ -524,7 +523,9 @@ class Romancy(Followed):
     def handle(self, instance_id: str, wf: Workflow[..., Any] | None = None, /) -> Handle[Any]:
         """A handle of an instance, wherever it was started. Give the workflow to get a typed result."""
         self._access.opened()
-        check_id(instance_id)
+        given: Any = instance_id  # of untyped code, which may mean the workflow
+        if hasattr(given, "bind"):
+            raise UsageError(f"app.handle takes the id first: app.handle(instance_id, {given.name})")
         return Handle(self, instance_id, wf)
 
     async def check(

@@ -15,7 +15,6 @@ import msgspec
 
 from romancy._logs import get_logger
 from romancy.core import (
-    NO_DICT,
     Activation,
     ActivityAttemptFailed,
     CancelActivity,
@@ -373,7 +372,6 @@ class Driver:
             live.moves.set()
         if outcome is _ACCEPTED:
             live.written(item)
-            live.taken = NO_DICT
             if type(item) is Append and item.consumed:
                 self.used.note(item)
             if prepared.ports or prepared.aftermath is not None or self.observer is not None:

@@ -577,6 +577,7 @@ class Live:
     def written(self, item: Item) -> None:
         """Record that this item is in the log."""
         self.head, self.writer, self.creates = item.seq, item.writer, None
+        self.taken = NO_DICT
 
     def changed(self, change: Change) -> bool:
         """Record that the row shows this change. True if the change releases or ends the instance."""

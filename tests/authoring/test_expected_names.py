@@ -164,7 +164,7 @@ async def test_handles_and_apps_answer_for_names_that_they_have_not() -> None:
                     getattr(owner, name)
                 assert not hasattr(owner, name)
                 assert name not in dir(owner)
-        with pytest.raises(UsageError, match="instance id: must be a string, not Workflow"):
+        with pytest.raises(UsageError, match=r"takes the id first: app\.handle\(instance_id, order\)"):
             some.handle(order, "o-1")
 
 
