@@ -26,7 +26,7 @@ _POSTGRES = (
     ),
     _postgres(
         name="postgres: a claim takes the longest due only within a workflow",
-        text="    order by d.wake_at, d.instance_id\n",
+        text="    order by rank, d.instance_id\n",
         replacement="    order by d.instance_id\n",
     ),
     _postgres(
@@ -73,7 +73,7 @@ _SQLITE = (
     ),
     _sqlite(
         name="sqlite: a claim takes the longest due only within a workflow",
-        text="order by instance.wake_at, instance.instance_id\nlimit :limit;",
+        text="order by instance.wake_at - instance.priority * {ahead}, instance.instance_id\nlimit :limit;",
         replacement="order by instance.instance_id\nlimit :limit;",
     ),
     _sqlite(
