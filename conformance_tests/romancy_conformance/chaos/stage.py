@@ -29,6 +29,8 @@ class Stage:
         """The time of day, in seconds since 1970, at which `moment` was 0."""
         self.behind: Callable[[], float] = float
         """By how many seconds the database's clock has told too little until now, at most."""
+        self.calm: Callable[[], object] = lambda: None
+        """Makes the wires reliable from now on, where that can be done."""
         self.is_quick = False
         """Whether time passes in no time."""
         self.process: Callable[[], int] = os.getpid

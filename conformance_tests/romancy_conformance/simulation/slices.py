@@ -107,6 +107,7 @@ def play(plan: Plan, folder: Path, *, keep: int = 0, stop_at: float | None = Non
         draw(weather, chance, plan.kept.weather)
     stage.moment, stage.threads, stage.most = lambda: world.now / SECOND, False, _MOST
     stage.zero, stage.behind, stage.is_quick = 0.0, lambda: cluster.clock.most_behind / SECOND, True
+    stage.calm = lambda: _calm(cluster.weather, abroad)
     stage.process = lambda: processes.turning.pid if processes.turning is not None else 0
     outside[:] = [folder / OUTSIDE]
     with ExitStack() as stack:
@@ -161,6 +162,11 @@ def draw(weather: Weather, chance: random.Random, kept: Sequence[str] | None) ->
     for name in WEATHER:
         if kept is not None and name not in kept:
             setattr(weather, name, 0.0)
+
+
+def _calm(*weathers: Weather) -> None:
+    for weather in weathers:
+        weather.calm()
 
 
 def _described(error: dict[str, Any]) -> str:

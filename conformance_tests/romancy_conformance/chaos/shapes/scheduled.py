@@ -364,14 +364,25 @@ class _Operator:
         return found if found is not None and right(found) else None
 
     async def _until(self, look: Callable[[], Awaitable[T]], what: str) -> T | None:
-        """Look until there is something to be seen. None: an operator who is not sure has given up."""
+        """Look until there is something to be seen. None: an operator who is not sure has given up.
+
+        With leases of a second and many calls that hang, no worker may come to anything. What is not seen in time then
+        has to be seen once the wires are reliable.
+        """
+        seen = await self._sees_within(_PATIENCE if self._is_sure else _UNSURE, look)
+        if not seen and self._is_sure:
+            stage.calm()
+            seen = await self._sees_within(_PATIENCE, look)
+            if not seen:
+                self._find("stranded", f"nobody sees that the schedule {what}")
+        if not seen:
+            self._is_sure = False
+        return seen
+
+    async def _sees_within(self, patience: float, look: Callable[[], Awaitable[T]]) -> T | None:
         begun = stage.moment()
         while not (seen := await self._scene.insist(look)):
-            passed = stage.moment() - begun
-            if passed > _PATIENCE and self._is_sure:
-                self._find("stranded", f"nobody sees that the schedule {what}")
-            if passed > (_PATIENCE if self._is_sure else _UNSURE):
-                self._is_sure = False
+            if stage.moment() - begun > patience:
                 return None
             await asyncio.sleep(0.2)
         return seen
