@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from romancy import InstanceEndedError, RomancyError, StorageUnavailableError, WorkflowUnknownError
+from romancy import InstanceEndedError, RomancyError, StorageUnavailableError, WorkflowStuckError
 
 if TYPE_CHECKING:
     import random
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Lives", "Scene", "Shape"]
 
 T = TypeVar("T")
+_DEAD = "no live worker has known"
+"""How the reason begins why an instance does not continue while all workers are dead."""
 
 
 class Lives:
@@ -80,10 +82,12 @@ class Scene:
         while True:
             try:
                 return await self.app.handle(path).result()
-            except (StorageUnavailableError, WorkflowUnknownError):  # all workers are dead for a while
+            except StorageUnavailableError:
                 await asyncio.sleep(0.1)
             except RomancyError as error:
-                return error
+                if not isinstance(error, WorkflowStuckError) or not error.reason.startswith(_DEAD):
+                    return error
+                await asyncio.sleep(0.1)
 
 
 class Shape(Protocol):
