@@ -5,9 +5,6 @@ The pictures are written to build/dashboard.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +12,11 @@ from playwright.sync_api import sync_playwright
 
 from romancy import EventType, Limit, Romancy, WorkflowContext, workflow
 from romancy.core import PlaceAsked, PlaceGranted
-from romancy.dashboard import asgi
 from romancy_conformance.behaviour.waiting import until
 from tests.dashboard.chromium import ARGUMENTS, PICTURES, check, chromium
-from tests.dashboard.serving import serving
+from tests.dashboard.serving import serving_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -55,36 +50,11 @@ async def fill(app: Romancy) -> None:
     await app.pause_limit("printer on the second floor")
 
 
-@contextmanager
-def dashboard(url: str) -> Generator[int]:
-    """An app with limits and its dashboard, on a loop of their own. Yields the port."""
-    port: list[int] = []
-    ready, over = threading.Event(), threading.Event()
-
-    async def run() -> None:
-        async with (
-            Romancy(url, workflows=[place_order, charge_card]) as app,
-            serving(asgi(app, auth="local")) as at,
-        ):
-            await fill(app)
-            port.append(at)
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    served = threading.Thread(target=asyncio.run, args=(run(),))
-    served.start()
-    try:
-        assert ready.wait(120)
-        yield port[0]
-    finally:
-        over.set()
-        served.join()
-
-
 def test_limits_in_a_browser(tmp_path: Path) -> None:
     executable = chromium()
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with dashboard(f"sqlite:///{tmp_path}/shop.db") as port, sync_playwright() as playwright:
+    app = Romancy(f"sqlite:///{tmp_path}/shop.db", workflows=[place_order, charge_card])
+    with serving_beside(app, fill) as port, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
         page.goto(f"http://127.0.0.1:{port}/")
