@@ -95,7 +95,8 @@ _ACTIONS: Final = {
         ),
         Action("trigger", "Starts one run now, also while the schedule is paused.", _trigger, _always),
         Action(
-            "backfill", "Starts a run for each tick between two times, both included. A tick that has its run gets no other.",
+            "backfill",
+            "Starts a run for each tick between two times, both included. A tick that has its run gets no other.",
             _backfill, _always,
         ),
         Action("delete", "Ends the schedule. Its runs go on, and their rows stay.", _delete, _always, grave=True),
