@@ -20,6 +20,8 @@ from romancy.errors import (
     CodecError,
     DatabaseReplacedError,
     EventTimeoutError,
+    Expected,
+    Failure,
     HeartbeatTimeoutError,
     InstanceConflictError,
     InstanceEndedError,
@@ -37,6 +39,7 @@ from romancy.errors import (
     StorageError,
     StorageUnavailableError,
     TerminalError,
+    TooManyFailedError,
     UnawaitedCallError,
     UsageError,
     WorkflowCancelledError,
@@ -51,6 +54,7 @@ from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wa
 from romancy.limit import Limit
 from romancy.log import LogEntry
 from romancy.managing.lanes import Lane
+from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
@@ -81,6 +85,8 @@ __all__ = [
     "Event",
     "EventTimeoutError",
     "EventType",
+    "Expected",
+    "Failure",
     "Handle",
     "HeartbeatTimeoutError",
     "HmacCodec",
@@ -92,6 +98,8 @@ __all__ = [
     "Lane",
     "Limit",
     "LogEntry",
+    "MapOutcome",
+    "Mapped",
     "Message",
     "Misfit",
     "NonDeterminismError",
@@ -121,6 +129,7 @@ __all__ = [
     "Subscription",
     "SyncSession",
     "TerminalError",
+    "TooManyFailedError",
     "UnawaitedCallError",
     "Undo",
     "Untaken",

@@ -17,7 +17,7 @@ from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._microseconds import moment_of
 from romancy._named_workflows import chosen_workflows, workflow_named
-from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, whole_number, yes_or_no
+from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, yes_or_no
 from romancy._schedule_options import ScheduleOptions
 from romancy._schedule_times import begins
 from romancy.checking import Check, check_open
@@ -38,7 +38,7 @@ from romancy.replaying.at_start import tell_misfits
 from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
-from romancy.retry import policy, seconds
+from romancy.retry import policy, seconds, whole_number
 from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
 from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_declared, state_of, takes_no_change

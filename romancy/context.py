@@ -22,7 +22,7 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait, words_of
+from romancy.core import Topic, begun, idempotency_key, is_in_a_workflow, kept, mode_of_wait, words_of
 from romancy.declaring.callables import is_async
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
@@ -34,6 +34,7 @@ from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
 from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
+from romancy.mapping import Many, all_ended, first_done, many
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
@@ -42,7 +43,7 @@ from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from datetime import datetime
 
     from typing_extensions import TypeForm
@@ -66,6 +67,7 @@ __all__ = [
     "entered_activity",
 ]
 
+A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -192,6 +194,37 @@ class WorkflowContext:
         raises an error ends the block with it.
         """
         return Handling(self._commands, self._handlings, handlers)
+
+    def map(
+        self,
+        call: Callable[[A], Coroutine[Any, Any, T]],
+        inputs: Iterable[A],
+        /,
+        *,
+        at_once: int | None = None,
+        enough: int | None = None,
+        may_fail: int | str | None = None,
+    ) -> Many[T]:
+        """Call an activity, a workflow or a function of the body for each input, `at_once` of them at the same time.
+
+        `await` it for the results, in the order of the inputs, or receive `async for` how each call ends. `may_fail` is
+        how many may fail, or a share of them as "20%"; by default none, and the failure is raised. `enough` is how many
+        have to succeed. When enough have, or too many failed, the others are stopped, and have ended when this returns.
+        """
+        made, calls = many(call, inputs, at_once, enough, may_fail), self._commands.calls
+        if calls.all:
+            calls.number += 1
+            made.made = begun(calls.number, calls, all_ended, made, (), {})
+            calls.keep(made.made, "ctx.map")
+        return made
+
+    @kept("ctx")
+    async def first(self, *calls: Awaitable[T]) -> T:
+        """The result of the first of these calls, waits or timers that succeeds. The others are stopped.
+
+        They have ended when this returns. If all fail, TooManyFailedError says so.
+        """
+        return await first_done(calls)
 
     @kept("ctx")
     async def all_handled(self) -> None:

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy._microseconds import at_of, moment_of
-from romancy._options import whole_number, yes_or_no
+from romancy._options import yes_or_no
 from romancy.app import Romancy
 from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
-from romancy.retry import Duration, seconds
+from romancy.retry import Duration, seconds, whole_number
 from romancy.schedules.keeper import KEEPER
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from msgspec import Raw
 
+from romancy.core import Message, Topic
 from romancy.engine import dispatcher as module
 from romancy.engine.dispatcher import Dispatcher
+from romancy.engine.inbox import Mail
 from romancy.errors import StorageUnavailableError
 from romancy.storage.rooms import Room
 from romancy.storage.routing import Dispatched, Owner
@@ -50,7 +54,7 @@ class Router:
         self.changed.set()
         return Dispatched(delivered=len(addresses), held_up=self.held_up)
 
-    async def give_back(self, owner: Owner, delivery_ids: Sequence[str]) -> int:
+    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], *, at: int) -> int:
         if owner.name in self.bad:
             self.changed.set()
             raise self.error
@@ -124,7 +128,8 @@ async def test_a_return_that_fails_keeps_no_other_waiting() -> None:
     dispatcher = over(router)
     back: list[str] = []
     for name in ("bad", "good"):
-        dispatcher.give_back(Owner(name, 1), ["m"], f"k-{name}", lambda name=name: back.append(name))  # type: ignore[misc]
+        mail = Mail("m", 1, Message(Topic("k"), Raw(b"1")), 1, address=f"k-{name}")
+        dispatcher.give_back(Owner(name, 1), mail, partial(back.append, name))
     await router.until("good", "k-good")
     assert back == ["good"]
 

@@ -1,4 +1,4 @@
-"""An event that came after its wait had ended goes back, and is handed out again while that call is still on its way."""
+"""An event that came after its wait had ended goes back, and is handed out again while that call is on its way."""
 
 # pyright: reportPrivateUsage=false
 
