@@ -6,11 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.storage.outbox import OutboxState
 from romancy.storage.query import Position, build_query
+from romancy.storage.rebuilding import Rebuilt
 from romancy.storage.records import ClaimRequest, PruneRequest, Worker
-from romancy.storage.routing import OUTSIDE, Owner, Spread
+from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Spread
 from romancy_conformance.contract.building import Actor, delivery, start, unique
 from romancy_conformance.contract.publishing import MINUTE, Publisher, ended, outgoing, take
 from romancy_conformance.contract.routing.scenes import Receiver, copy, member, post
@@ -109,9 +111,9 @@ _SENT: dict[str, dict[str, str]] = {
 
 _ROUTED: dict[str, dict[str, str]] = {
     "sqlite": {
-        "take": "is_open interest_put",
-        "copy": "is_open interests discard interest_put",
-        "member": "is_open interests interest_put",
+        "take": "is_open add_interest",
+        "copy": "is_open interests discard add_interest",
+        "member": "is_open interests add_interest",
         "refused": "is_open interests",
         "interests": "interests",
         "dispatch to nobody": "route_due",
@@ -265,6 +267,55 @@ async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store
 
     assert _SENT[dialect(stores[0])]["take over"] == await sent_by(stores[0], take_over(), packets)
     assert ids == sorted(moved)
+
+
+_REBUILT: dict[str, dict[str, str]] = {
+    "sqlite": {
+        "stored": "some_lives some_rows some_index last_life last_life",
+        "log": "log_of_life",
+        "rebuild": "hold_runs restore_instance renew_projections add_index_sets drop_index add_index add_interest",
+        "without index": "hold_runs renew_projections add_index_sets drop_index add_index",
+        "nothing": "hold_runs",
+    },
+    "postgres": {
+        "stored": "lives_with_rows",
+        "log": "log_of_life",
+        "rebuild": "begin hold_runs restore_instances renew_runs index_renewed interests_change commit",
+        "without index": "begin hold_runs renew_runs index_renewed commit",
+        "nothing": "begin hold_runs commit",
+    },
+    "mysql": {
+        "stored": "some_lives | one_moment begin_moment some_rows some_index last_life last_life end_moment",
+        "log": "log_of_life",
+        "rebuild": "begin hold_runs restore_instance | "
+        "add_index_sets drop_index renew_projections add_index add_interests commit",
+        "without index": "begin hold_runs | add_index_sets drop_index renew_projections commit",
+        "nothing": "begin hold_runs | commit",
+    },
+}
+
+
+async def test_rebuilding_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    rebuilding = store.rooms.rebuilding
+    begun = [start(name, life=1) for name in ("a", "b")]
+    await stores[1].commit(begun)
+    rows = [one.row for one in await rebuilding.stored(after="", limit=2) if one.row is not None]
+    kept = Rebuilt(row=rows[0], projection=b"{}", index=())
+    wish = Interest(interest_id="i", address="a", kind=InterestKind.TAKE)
+    gone = replace(kept, row=rows[1], lost=True, index=(("n", "1"),), interests=(wish,))
+    async with stores[1].rooms.sessions.begin() as session:
+        await session.execute("delete from romancy_instances where instance_id = 'b'")
+        await session.commit(start())
+
+    sent["stored"] = await sent_by(store, rebuilding.stored(after="", limit=2), packets)
+    sent["log"] = await sent_by(store, rebuilding.log("a", 1, after=0, limit=9), packets)
+    sent["rebuild"] = await sent_by(store, rebuilding.rebuild([kept, gone]), packets)
+    sent["without index"] = await sent_by(store, rebuilding.rebuild([kept]), packets)
+    other = replace(kept, row=replace(kept.row, run_from=9))
+    sent["nothing"] = await sent_by(store, rebuilding.rebuild([other]), packets)
+
+    assert _REBUILT[dialect(store)] == sent
 
 
 class _UndoneError(Exception):
