@@ -1,7 +1,8 @@
-"""Workflows by name alone, for callers that start workflows whose code only other apps have."""
+"""Workflows by their names: those that an app knows, and those whose code only other apps have."""
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
@@ -15,9 +16,9 @@ from romancy.storage.limits import check_id
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["NamedWorkflow", "workflow_named"]
+__all__ = ["NamedWorkflow", "chosen_workflows", "nearest_workflow", "workflow_named"]
 
 _CODE: Final = "by-name"
 """The code version of a start that was made without the workflow's code."""
@@ -71,3 +72,22 @@ def workflow_named(known: Mapping[str, Workflow[..., Any]], name: str) -> Workfl
     """The workflow of that name, with its code if this app knows it."""
     found = known.get(name)
     return NamedWorkflow(name) if found is None else found
+
+
+def chosen_workflows(known: Mapping[str, Workflow[..., Any]], names: Iterable[str]) -> list[Workflow[..., Any]]:
+    """The workflows of these names. Raises UsageError for a name that the app does not know, or if there is no name."""
+    chosen = [names] if isinstance(names, str) else [*names]
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f"this app knows no workflow {name!r}; {nearest_workflow(name, known)}")
+    if not chosen:
+        raise UsageError("a worker was to take only the workflows of a list without names: name one, or leave it out")
+    return [known[name] for name in dict.fromkeys(chosen)]
+
+
+def nearest_workflow(name: str, known: Iterable[str]) -> str:
+    """What may be meant by a name that is not known, and which names are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, 1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"{meant}It knows {', '.join(names)}" if near else f"it knows {', '.join(names) or 'none'}"

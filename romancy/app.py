@@ -7,6 +7,8 @@ import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
+from msgspec.structs import replace
+
 from romancy._access import Access
 from romancy._expected_options import OF_APPS, answer_options
 from romancy._followed import Followed
@@ -14,7 +16,7 @@ from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._microseconds import moment_of
-from romancy._named_workflows import workflow_named
+from romancy._named_workflows import chosen_workflows, workflow_named
 from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, whole_number, yes_or_no
 from romancy._schedule_options import ScheduleOptions
 from romancy._schedule_times import begins
@@ -209,14 +211,22 @@ class Romancy(Followed):
             migrate=self._migrates,
         )
 
-    def with_worker(self, *, check_replay: bool = False) -> Self:
+    def with_worker(
+        self, *, only: Iterable[str] | None = None, max_activities: int | None = None, check_replay: bool = False
+    ) -> Self:
         """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
 
-        With `check_replay`, each instance is replayed after its end, in a copy of the process, and a warning in the log
-        names what its body does differently, as `romancy dev` does. Raises UsageError when the app is open already.
+        The worker takes instances of the workflows that `only` names. With `check_replay`, each instance is replayed
+        after its end, in a copy of the process, and a warning in the log names what its body does differently, as
+        `romancy dev` does. Raises UsageError when the app is open already, or knows no workflow of such a name.
         """
         if self.is_open:
             raise UsageError("this app is open already: ask for a worker before it is opened")
+        if only is not None:
+            self._workflows = chosen_workflows(self.workflows, only)
+        if max_activities is not None:
+            most = whole_number(max_activities, "max_activities")
+            self._settings = replace(self._settings, max_activities=most)
         self._works = True
         self._ends = UnreplayedEnds() if check_replay else None
         return self

@@ -178,8 +178,8 @@ OWN: Own = {
     "route_write": _write,
     "route_lock": nothing,  # of the packet that registers
     "register_interest": _register_interest,
-    "give_back": routing.give_back_in_parts("hold_mail", "return_mail", "drop_mail", "drop_uncounted"),
-    "take_back": routing.return_in_parts("hold_mail", "return_mail", "drop_mail", "drop_uncounted"),
+    "give_back": routing.give_back_in_parts("hold_mail", "return_mail", "unmark_mail", "drop_mail"),
+    "take_back": routing.return_in_parts("hold_mail", "return_mail", "unmark_mail", "drop_mail"),
     "letters_back": routing.letters_back_in_parts("hold_letters", "return_letters", "drop_letters"),
     "kept": _kept,
     "expire": _expire,

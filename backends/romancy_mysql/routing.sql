@@ -236,25 +236,35 @@ where n.instance_id is null
 
 -- ------------------------------------------------------------------------------------------------------------- giving back
 
--- name: hold_mail (mail(instance_id, delivery_id)) -> count
+-- name: hold_mail (mail(instance_id, delivery_id, handed)) -> count
 -- Lock messages that came from an address, before others move them.
 select count(*)
 from :source romancy_inbox x
-where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null for update
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
+  and x.at = coalesce(:handed, x.at) for update
 
--- name: return_mail (mail(instance_id, delivery_id))
+-- name: return_mail (mail(instance_id, delivery_id, handed))
 -- Keep the taken messages of these inboxes at their addresses again.
 insert into romancy_messages (address, message_id, spread, at, body, projection, swept)
 select x.address, x.delivery_id, x.spread, coalesce(x.posted_at, x.at), x.body, x.projection,
     -timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.interest is not null
+  and x.at = coalesce(:handed, x.at)
 on duplicate key update address = romancy_messages.address
 
--- name: drop_mail (mail(instance_id, delivery_id))
+-- name: unmark_mail (mail(instance_id, delivery_id, handed))
+-- Remove the marks of messages that are not counted yet and go back.
+delete u from :source romancy_inbox x
+straight_join romancy_uncounted u on u.instance_id = x.instance_id and u.delivery_id = x.delivery_id
+where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
+  and x.at = coalesce(:handed, x.at)
+
+-- name: drop_mail (mail(instance_id, delivery_id, handed))
 -- Remove messages that came from an address from inboxes.
 delete x from :source romancy_inbox x
 where x.instance_id = :instance_id and x.delivery_id = :delivery_id and x.address is not null
+  and x.at = coalesce(:handed, x.at)
 
 -- name: hold_letters (subscriber, ids) -> count
 -- Lock letters, before others move them.

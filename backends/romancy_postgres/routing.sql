@@ -475,15 +475,15 @@ where i.address = $1
                         and x.status not in ('completed', 'failed', 'cancelled')))
 order by i.at, i.owner, i.life, i.interest_id;
 
--- name: give_back (owner, life, ids) -> count
--- Remove messages from an inbox, and return taken ones to their addresses. The instance is locked first, as by the
+-- name: give_back (owner, life, ids, at) -> count
+-- Remove messages from an inbox, all or those handed out then, and return taken ones to their addresses. The instance is locked first, as by the
 -- append that could consume them. Messages of a missing instance have no owner.
 with held as materialized (
     select life from romancy_instances where instance_id = $1 for no key update
 ), gone as (
     delete from romancy_inbox m
     where m.instance_id = $1 and m.delivery_id = any ($3::text[]) and m.address is not null
-      and coalesce((select life from held), $2::bigint) = $2
+      and coalesce((select life from held), $2::bigint) = $2 and m.at = coalesce($4::bigint, m.at)
     returning m.*
 ), back as (
     insert into romancy_messages (at, message_id, address, spread, body, projection)

@@ -259,15 +259,15 @@ where
     and (instance.instance_id is null or instance.status in ('completed', 'failed', 'cancelled'))
 limit ?;
 
--- name: return_mail (mail(instance_id, delivery_id))
--- Keep messages again that were taken and not consumed.
+-- name: return_mail (mail(instance_id, delivery_id, handed))
+-- Keep messages again that were taken and not consumed. Where `handed` is not null, only what was handed out then.
 insert into romancy_messages (address, message_id, spread, at, body, projection)
 select
     inbox.address, inbox.delivery_id, inbox.spread, coalesce(inbox.posted_at, inbox.at), inbox.body, inbox.projection
 from json_each(:mail) as given
 cross join romancy_inbox as inbox
     on inbox.instance_id = json_extract(given.value, '$[0]') and inbox.delivery_id = json_extract(given.value, '$[1]')
-where inbox.interest is not null
+where inbox.interest is not null and inbox.at = coalesce(json_extract(given.value, '$[2]'), inbox.at)
 on conflict do nothing;
 
 -- name: return_taken (ids)
@@ -278,12 +278,17 @@ from romancy_inbox indexed by romancy_inbox_taken
 where instance_id in (select value from json_each(:ids)) and interest is not null
 on conflict do nothing;
 
--- name: drop_mail (mail(instance_id, delivery_id))
--- Remove messages that came from an address.
+-- name: drop_mail (mail(instance_id, delivery_id, handed))
+-- Remove messages that came from an address, if they were handed out then.
 delete from romancy_inbox
 where
     (instance_id, delivery_id) in (
-        select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:mail)
+        select inbox.instance_id, inbox.delivery_id
+        from json_each(:mail) as given
+        cross join romancy_inbox as inbox
+            on inbox.instance_id = json_extract(given.value, '$[0]')
+            and inbox.delivery_id = json_extract(given.value, '$[1]')
+        where inbox.at = coalesce(json_extract(given.value, '$[2]'), inbox.at)
     )
     and address is not null;
 

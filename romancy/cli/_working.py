@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import signal
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -12,6 +11,7 @@ import click
 import msgspec
 from msgspec import Raw
 
+from romancy._named_workflows import nearest_workflow
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._child import stop_with_parent
@@ -30,7 +30,6 @@ from romancy.serialization import WRITTEN_BEFORE
 from romancy.starting.checks import IfExists
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
     from romancy.checking import Check, Misfit
@@ -45,12 +44,23 @@ _EACH: Final = 1000
 @click.command("run")
 @click.argument("target", metavar="MODULE:APP")
 @click.option("--drain", type=duration, help="How long activities have to end.  [default: 30s, with --reload 1s]")
+@click.option("--only", metavar="NAMES", help="Take instances of these workflows only: order,ship.")
+@click.option("--activities", type=click.IntRange(1), metavar="N", help="Run up to N activities at once.")
 @click.option("--quiet", is_flag=True, help="Log warnings only.")
 @click.option(
     "--reload", is_flag=True, help="For development: start again when a Python file below this folder changes."
 )
 @click.option("--reloaded", is_flag=True, hidden=True, help="Be the worker of --reload.")
-def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloaded: bool) -> None:  # noqa: FBT001 - by name
+def run(
+    target: str,
+    *,
+    drain: timedelta | None,
+    only: str | None,
+    activities: int | None,
+    quiet: bool,
+    reload: bool,
+    reloaded: bool,
+) -> None:
     """Run a worker until SIGTERM or Ctrl-C.
 
     Then it lets activities end and releases its instances. A second signal ends it at once; other workers take over its
@@ -58,17 +68,20 @@ def run(target: str, drain: timedelta | None, quiet: bool, reload: bool, reloade
     """
     grace = (1.0 if reload else 30.0) if drain is None else drain.total_seconds()
     if reload:
-        run_and_reload(["run", target, "--drain", f"{grace}s", "--reloaded", *(["--quiet"] if quiet else [])], grace)
+        share = [*(["--only", only] if only else []), *(["--activities", str(activities)] if activities else [])]
+        said = [*share, *(["--quiet"] if quiet else [])]
+        run_and_reload(["run", target, "--drain", f"{grace}s", "--reloaded", *said], grace)
         return
     if reloaded:
         stop_with_parent()
     level = logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_work(target, grace))
+    names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    asyncio.run(_work(target, grace, names, activities))
 
 
-async def _work(target: str, grace: float) -> None:
-    async with load_app(target).with_worker() as app:
+async def _work(target: str, grace: float, only: list[str] | None, activities: int | None) -> None:
+    async with load_app(target).with_worker(only=only, max_activities=activities) as app:
         with ToldToStop() as told:
             say(at_work(target, sorted(app.workflows)))
             if is_private(app.url):
@@ -135,7 +148,9 @@ async def start(
     async with made.as_client() as app:
         found = app.workflows.get(workflow)
         if found is None:
-            raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
+            raise click.UsageError(
+                f"{target} knows no workflow {workflow!r}; {nearest_workflow(workflow, app.workflows)}"
+            )
         args, kwargs = _arguments(found, data)
         options = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout, priority=priority)
         call = options.bind(*args, **kwargs)
@@ -145,13 +160,6 @@ async def start(
             return
         say(f"started {handle.instance_id}")
         click.echo(msgspec.json.encode(await handle.result()).decode())
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    return f"{meant}It knows {', '.join(names)}" if near else f"it knows {', '.join(names) or 'none'}"
 
 
 def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:

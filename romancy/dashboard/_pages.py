@@ -35,6 +35,7 @@ _DONE: Final = {
     "schedule-pause": "A worker pauses the schedule.",
     "schedule-resume": "A worker lets the schedule go on.",
     "schedule-trigger": "A worker starts a run.",
+    "schedule-backfill": "A worker starts the runs, a hundred at a time.",
     "schedule-delete": "A worker ends the schedule.",
     "limit-change": "These numbers hold from now on.",
     "limit-pause": "No more places are given.",

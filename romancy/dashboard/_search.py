@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from romancy._microseconds import moment_of
+from romancy.dashboard._times import moment_given
 from romancy.errors import QueryError
 from romancy.managing.typed_conditions import read_conditions, read_headers
 from romancy.query import InstanceFilter, told_as
@@ -16,6 +16,7 @@ from romancy.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from romancy.storage.query import Query
 
@@ -96,7 +97,7 @@ class Search(NamedTuple):
         """The same search at that time, in microseconds: a range that ends now no longer moves."""
         if not self.within:
             return self
-        begins, since = self._begins(now), _moment(self.since, "since")
+        begins, since = self._begins(now), moment_given(self.since, "since")
         return self._replace(within="", since=(begins if since is None else max(since, begins)).isoformat())
 
     @property
@@ -122,12 +123,12 @@ class Search(NamedTuple):
             instance_id=self.id or None,
             parent=self.parent or None,
             started_after=self._since(),
-            started_before=_moment(self.until, "until"),
+            started_before=moment_given(self.until, "until"),
             headers=read_headers(self.header),
         )
 
     def _since(self) -> datetime | None:
-        since = _moment(self.since, "since")
+        since = moment_given(self.since, "since")
         if not self.within:
             return since
         begins = self._begins(int(time.time() * _SECOND))
@@ -142,14 +143,3 @@ class Search(NamedTuple):
 def _without_value(condition: str) -> str:
     form = _COMPARED.match(condition)
     return "…" if form is None else f"{form[0].strip()}…"
-
-
-def _moment(text: str, what: str) -> datetime | None:
-    """A time in UTC, as forms write it."""
-    if not text:
-        return None
-    try:
-        given = datetime.fromisoformat(text)
-        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise QueryError(f"{what}: write a time in UTC as 2026-03-01T12:30") from None

@@ -13,6 +13,7 @@ from romancy.dashboard._acting import audit, field_of, permit
 from romancy.dashboard._fields import Field, field_for, members_of, object_of
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, not_found
+from romancy.dashboard._times import moment_given
 from romancy.dashboard._visit import visit_of
 from romancy.errors import RomancyError, StorageError
 
@@ -70,9 +71,22 @@ async def start_page(request: Request, app: Romancy | None) -> Response:
 
 async def _start(app: Romancy, workflow: Workflow[..., Any], asked: _Asked, form: Form) -> str:
     args, kwargs = _arguments(workflow, asked, form)
-    chosen = field_of(form, "romancy-id").strip() or None
-    handle = await app.start_many([workflow.options(instance_id=chosen).bind(*args, **kwargs)], if_exists="refuse")
+    options = workflow.options(
+        instance_id=field_of(form, "romancy-id").strip() or None,
+        at=moment_given(field_of(form, "romancy-at"), "Not before"),
+        priority=_priority(field_of(form, "romancy-priority").strip()),
+    )
+    handle = await app.start_many([options.bind(*args, **kwargs)], if_exists="refuse")
     return handle[0].instance_id
+
+
+def _priority(given: str) -> int | None:
+    if not given:
+        return None
+    try:
+        return int(given)
+    except ValueError:
+        raise RefusedError(HTTPStatus.CONFLICT, "Priority: a whole number from -9 to 9 is expected.") from None
 
 
 def _arguments(workflow: Workflow[..., Any], asked: _Asked, form: Form) -> tuple[tuple[Any, ...], dict[str, Any]]:

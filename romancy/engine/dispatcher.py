@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from romancy.engine.aftermath import Sent
     from romancy.engine.clock import Timer
+    from romancy.engine.inbox import Mail
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Owner
 
@@ -64,13 +65,13 @@ class _Job(ABC):
 
 
 class _Return(_Job):
-    def __init__(self, owner: Owner, delivery_ids: Sequence[str], address: str, done: Callable[[], None]) -> None:
+    def __init__(self, owner: Owner, mail: Mail, done: Callable[[], None]) -> None:
         super().__init__(f"messages that {owner.name} had taken go back")
-        self._owner, self._delivery_ids, self._address, self._done = owner, delivery_ids, address, done
+        self._owner, self._mail, self._done = owner, mail, done
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        await store.rooms.router.give_back(self._owner, self._delivery_ids)
-        dispatcher.ask((self._address,))
+        await store.rooms.router.give_back(self._owner, [self._mail.delivery_id], at=self._mail.at)
+        dispatcher.ask((self._mail.address or "",))
         self._done()
 
 
@@ -193,12 +194,12 @@ class Dispatcher:
             self._sweeps = True
             self._go_on()
 
-    def give_back(self, owner: Owner, delivery_ids: Sequence[str], address: str, done: Callable[[], None]) -> None:
-        """Return messages that an instance took but cannot use to their address, and dispatch them again.
+    def give_back(self, owner: Owner, mail: Mail, done: Callable[[], None]) -> None:
+        """Return a message that an instance took but cannot use to its address, and dispatch it again.
 
-        `done` is called once they are back, or no longer exist.
+        `done` is called once it is back, or no longer exists.
         """
-        self._jobs.append(_Return(owner, delivery_ids, address, done))
+        self._jobs.append(_Return(owner, mail, done))
         self._go_on()
 
     def look_after(self, sent: Sent) -> None:

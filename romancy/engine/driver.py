@@ -192,7 +192,7 @@ class Driver:
 
     def receive(self, live: Live, mailbox: Mailbox) -> None:
         """Take in mail. A message that the run waits for becomes an input; other messages are kept."""
-        known = live.taking | live.returning.keys() | self.used.of(live.instance_id)
+        known = live.taking | self.used.of(live.instance_id)
         if live.inputs:
             known |= {mail.delivery_id for _, mail in live.inputs if mail is not None}
         try:

@@ -140,7 +140,7 @@ class Live:
         """Attempts whose sessions wait for the slot, the first first."""
         self.interests: Interests | None = None
         """Its registered interests; None if it never registered any."""
-        self.returning: dict[str, Mail] = NO_DICT
+        self.returning: dict[tuple[str, int], Mail] = NO_DICT
         """Messages that were taken for the instance and are being given back, because no wait fits them."""
         self.attempts: dict[str, Attempt] = {}
         """Activities and compensations that run or wait to run in this process."""
@@ -432,11 +432,11 @@ class Live:
         """Record that a message is being given back to its address."""
         if self.returning is NO_DICT:
             self.returning = {}
-        self.returning[mail.delivery_id] = mail
+        self.returning[mail.delivery_id, mail.at] = mail
 
-    def has_returned(self, delivery_id: str) -> bool:
+    def has_returned(self, mail: Mail) -> bool:
         """Record that a message was given back. Returns True if it was the last one."""
-        self.returning.pop(delivery_id, None)
+        self.returning.pop((mail.delivery_id, mail.at), None)
         return not self.returning
 
     def keep(self, mail: Mail) -> None:
@@ -453,7 +453,7 @@ class Live:
         """
         self.signals = signals
         for row in rows:
-            if row.delivery_id in known or row.delivery_id in self.inbox:
+            if row.delivery_id in known or row.delivery_id in self.inbox or (row.delivery_id, row.at) in self.returning:
                 continue
             try:
                 self._take_in(row)

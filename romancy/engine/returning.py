@@ -12,6 +12,7 @@ from romancy.engine.slot import GONE
 from romancy.storage.routing import Owner
 
 if TYPE_CHECKING:
+    from romancy.engine.inbox import Mail
     from romancy.engine.instance import Live
     from romancy.engine.reports import Drives
 
@@ -28,10 +29,10 @@ def give_strays_back(driver: Drives, live: Live) -> None:
         mails += live.inbox.take_copies(topic)
     for mail in mails:
         live.returns(mail)
-        done = functools.partial(_returned, driver, live, mail.delivery_id)
-        driver.dispatcher.give_back(Owner(live.instance_id, live.life), [mail.delivery_id], mail.address or "", done)
+        done = functools.partial(_returned, driver, live, mail)
+        driver.dispatcher.give_back(Owner(live.instance_id, live.life), mail, done)
 
 
-def _returned(driver: Drives, live: Live, delivery_id: str) -> None:
-    if live.has_returned(delivery_id) and live.slot is not GONE:
+def _returned(driver: Drives, live: Live, mail: Mail) -> None:
+    if live.has_returned(mail) and live.slot is not GONE:
         driver.release(live)

@@ -262,6 +262,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
             "post": _of_schedule("Go on with what is due from now on", {202: "Ordered"})
         },
         "/schedules/{schedule_id}/trigger": {"post": _trigger()},
+        "/schedules/{schedule_id}/backfill": {"post": _backfill()},
         "/limits": {"get": _operation("Each limit and key, with who is inside and who waits", {200: "Limits"})},
         "/limits/{name}": {"get": _of_limit("The same of one limit", {200: "Limits"})},
         "/limits/{name}/change": {"post": _change_limit()},
@@ -422,3 +423,10 @@ def _pause() -> dict[str, Any]:
 def _trigger() -> dict[str, Any]:
     overlap = _parameter("overlap", "query", {"enum": ["skip", "buffer_one", "allow"]}, "instead of the schedule's own")
     return _of_schedule("Start one run now", {202: "Ordered"}, overlap)
+
+
+def _backfill() -> dict[str, Any]:
+    moment = {"type": "string", "format": "date-time"}
+    first = {**_parameter("from", "query", moment, "the first tick"), "required": True}
+    last = {**_parameter("to", "query", moment, "the last one"), "required": True}
+    return _of_schedule("Start a run for each tick of this time that has none", {202: "Ordered"}, first, last)

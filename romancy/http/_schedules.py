@@ -1,4 +1,4 @@
-"""Schedules for programs in other languages and for scripts of operators: list, look, pause, resume, trigger."""
+"""Schedules for programs in other languages and for operators: list, look, pause, resume, trigger, backfill."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Timetable:
             ManagementRoute("POST", f"{schedule}/pause", self.pause, "schedules"),
             ManagementRoute("POST", f"{schedule}/resume", self.resume, "schedules"),
             ManagementRoute("POST", f"{schedule}/trigger", self.trigger, "schedules"),
+            ManagementRoute("POST", f"{schedule}/backfill", self.backfill, "schedules"),
             ManagementRoute("GET", schedule, self.one, "payloads"),
             ManagementRoute("GET", "/schedules", self.list, "payloads"),
         ]
@@ -77,6 +78,14 @@ class Timetable:
         overlap = Asked(request, ("overlap",)).text("overlap")
         given = None if overlap is None else check_overlap(overlap, "trigger")
         return await self._ordered(request, self._handle(request).trigger(overlap=given))
+
+    async def backfill(self, request: Request) -> Response:
+        """`POST /schedules/{id}/backfill?from=&to=`: both are times with their offsets."""
+        asked = Asked(request, ("from", "to"))
+        first, last = asked.moment("from"), asked.moment("to")
+        if first is None or last is None:
+            raise not_an_event("from= and to= are needed: the first and the last time of what is to be started")
+        return await self._ordered(request, self._handle(request).backfill(first, last))
 
     async def _ordered(self, request: Request, order: Awaitable[None]) -> Response:
         await self._accepting.in_time(order)

@@ -89,13 +89,15 @@ class Router(Protocol):
         """The interests in an address, the longest registered first (then by owner and interest id)."""
         ...
 
-    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
+    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /, *, at: int | None = None) -> int:
         """Put taken messages that their owner has no use for back to their address; return how many were there.
 
         They keep their time, id and spread, so they are the first to be taken again. If a message was posted there with
         the same id since, that one stays, and the one given back is gone. Copies are removed. What was
         delivered to the instance itself stays. Nothing happens if the instance has begun another life. For an owner
         OUTSIDE, these are ids of its letters. The caller dispatches the addresses afterwards.
+
+        With `at`, what was not handed out at this time stays: it had been given back, and was taken anew since.
         """
         ...
 

@@ -152,13 +152,16 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         """
         return self._target.workflow(name)
 
-    def with_worker(self, *, check_replay: bool = False) -> Self:
+    def with_worker(
+        self, *, only: Iterable[str] | None = None, max_activities: int | None = None, check_replay: bool = False
+    ) -> Self:
         """Give this app a worker although it was made with `worker=False`, as `romancy run` does. Returns the app.
 
-        With `check_replay`, each instance is replayed after its end, in a copy of the process, and a warning in the log
-        names what its body does differently, as `romancy dev` does. Raises UsageError when the app is open already.
+        The worker takes instances of the workflows that `only` names. With `check_replay`, each instance is replayed
+        after its end, in a copy of the process, and a warning in the log names what its body does differently, as
+        `romancy dev` does. Raises UsageError when the app is open already, or knows no workflow of such a name.
         """
-        self._target.with_worker(check_replay=check_replay)
+        self._target.with_worker(only=only, max_activities=max_activities, check_replay=check_replay)
         return self
 
     def drain(self, timeout: Duration = 30.0) -> None:

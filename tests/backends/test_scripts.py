@@ -142,6 +142,7 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "hold_mail": ({"mysql"}, _NO_RETURNING),
     "return_mail": ({"sqlite", "mysql"}, _NO_RETURNING),
     "drop_mail": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "unmark_mail": ({"mysql"}, "it marks what is not counted yet in a table, and not in the inbox"),
     "drop_uncounted": ({"mysql"}, "it marks what is not counted yet in a table, and not in the inbox"),
     "hold_letters": ({"mysql"}, _NO_RETURNING),
     "return_letters": ({"sqlite", "mysql"}, _NO_RETURNING),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -279,6 +280,18 @@ async def test_a_workflow_is_started_with_a_form_of_its_types(app: Romancy) -> N
     assert 'value="lamp"' in again.body.decode()  # what was typed is not lost
 
 
+async def test_a_start_may_have_a_time_and_a_priority(app: Romancy) -> None:
+    browser = Browser(asgi(app, auth="local"))
+    fields = {"in-name": '"Ann"', "romancy-id": "g-2", "romancy-at": "2099-01-01T12:00", "romancy-priority": "-3"}
+
+    assert 303 == (await browser.submit("/start?workflow=greet", fields)).status
+
+    instance = await app.get_instance("g-2")
+    assert instance is not None
+    assert (Status.PENDING, -3) == (instance.status, instance.priority)
+    assert datetime(2099, 1, 1, 12, tzinfo=UTC) == instance.wakes_at
+
+
 async def test_a_signal_has_a_form_of_its_event_type(app: Romancy) -> None:
     browser = Browser(asgi(app, auth="local"))
     fields = {"in-order": "o-1", "in-cents": "500", "romancy-id": "s-1"}  # of the only parameter, a dataclass
@@ -322,6 +335,9 @@ async def test_a_workflow_of_one_parameter_is_started(app: Romancy) -> None:
         ({"in-item": "lamp", "in-count": "2", "in-fast": "maybe"}, "none of its choices"),
         ({"in-item": "lamp", "in-count": "2", "in-fast": "true", "in-box": '"huge"'}, "none of its choices"),
         ({"in-item": "lamp", "in-count": "2", "in-fast": "true", "romancy-id": "x" * 300}, "at most"),
+        ({"in-item": "lamp", "in-count": "2", "in-fast": "true", "romancy-at": "tomorrow"}, "write a time in UTC"),
+        ({"in-item": "lamp", "in-count": "2", "in-fast": "true", "romancy-priority": "high"}, "a whole number from -9"),
+        ({"in-item": "lamp", "in-count": "2", "in-fast": "true", "romancy-priority": "10"}, "priority"),
     ],
 )
 async def test_an_input_that_does_not_fit_starts_nothing(app: Romancy, fields: dict[str, str], words: str) -> None:

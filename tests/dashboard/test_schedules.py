@@ -126,6 +126,13 @@ async def test_a_schedule_is_paused_triggered_resumed_and_deleted(
     assert (409, True) == (wrong.status, "overlap= is 'skip'" in browser.text(wrong))
     await act("resume")
     await told(app, handle, lambda progress: "paused" not in progress)
+    await act("backfill", **{"from": "2026-03-01T00:00", "to": "2026-03-02T23:00:00"})
+    await told(app, handle, lambda progress: progress.get("started") == 3)
+    faults = (("", "both times are needed"), ("soon", "write a time in UTC"), ("2026-03-03", "after its end"))
+    for field, words in faults:
+        refused = await browser.submit("/schedule/backfill/nightly", {"from": field, "to": "2026-03-02T00:00"})
+        assert (409, True) == (refused.status, words in browser.text(refused))
+        assert 'value="2026-03-02T00:00"' in refused.body.decode(), "what was typed is kept"
     assert "The schedule is not paused." in browser.text(await browser.get("/schedule/resume/nightly"))
     assert "/schedules?done=schedule-delete" == await act("delete")
     await told(app, handle, lambda progress: progress.get("deleted"))
@@ -136,6 +143,8 @@ async def test_a_schedule_is_paused_triggered_resumed_and_deleted(
     assert [
         "pause schedule 'nightly': done", "trigger schedule 'nightly': done",
         "trigger schedule 'nightly': refused (UsageError)", "resume schedule 'nightly': done",
+        "backfill schedule 'nightly': done", "backfill schedule 'nightly': refused (RefusedError)",
+        "backfill schedule 'nightly': refused (QueryError)", "backfill schedule 'nightly': refused (UsageError)",
         "delete schedule 'nightly': done",
     ] == lines  # fmt: skip
 

@@ -28,7 +28,7 @@ ROUTES = [
     ("POST", "/cancel/x"), ("POST", "/instances/x/signals/y"), ("GET", "/instances/x/result"),
     ("GET", "/instances/x/progress"), ("GET", "/instances/x"), ("GET", "/instances"), ("GET", "/count"),
     ("GET", "/schedules"), ("GET", "/schedules/x"), ("POST", "/schedules/x/pause"), ("POST", "/schedules/x/resume"),
-    ("POST", "/schedules/x/trigger"),
+    ("POST", "/schedules/x/trigger"), ("POST", "/schedules/x/backfill"),
     ("GET", "/limits"), ("GET", "/limits/x"), ("POST", "/limits/x/change"), ("POST", "/limits/x/pause"),
     ("POST", "/limits/x/resume"), ("POST", "/limits/x/reset"), ("POST", "/free/x"),
 ]  # fmt: skip

@@ -75,6 +75,11 @@ async def test_a_schedule_is_told_what_to_do(app: Romancy) -> None:
     assert ("completed", True) == (run["outcome"], run["instance_id"].startswith("nightly@"))
     assert 202 == (await client.post("/schedules/nightly/resume")).status
     await told(app, handle, lambda progress: "paused" not in progress)
+    times = "from=2026-03-01T00:00:00Z&to=2026-03-03T23:00:00Z"
+    assert 202 == (await client.post(f"/schedules/nightly/backfill?{times}")).status
+    await told(app, handle, lambda progress: progress.get("started") == 4)
+    ids = [one["instance_id"] for one in (await client.get("/schedules/nightly")).json["runs"]]
+    assert "nightly@2026-03-02T01:30:00Z" in ids
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,11 @@ async def test_a_schedule_is_told_what_to_do(app: Romancy) -> None:
         ("POST", "/schedules/nightly/pause", b"[1]", 400), ("POST", "/schedules/nightly/pause", b"{", 400),
         ("POST", "/schedules/nightly/trigger?overlap=never", b"", 400), ("POST", "/schedules", b"", 405),
         ("POST", "/schedules/nightly", b"", 405), ("GET", f"/schedules/{'x' * 201}", b"", 400),
-        ("POST", "/schedules/nightly/delete", b"", 405),
+        ("POST", "/schedules/nightly/delete", b"", 405), ("POST", "/schedules/nightly/backfill", b"", 400),
+        ("POST", "/schedules/nightly/backfill?from=2026-03-01T00:00:00Z", b"", 400),
+        ("POST", "/schedules/nightly/backfill?from=2026-03-01&to=2026-03-02", b"", 400),
+        ("POST", "/schedules/nightly/backfill?from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z", b"", 400),
+        ("POST", "/schedules/none/backfill?from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z", b"", 404),
     ],
 )  # fmt: skip
 async def test_requests_that_are_wrong(app: Romancy, method: str, target: str, body: bytes, status: int) -> None:
@@ -106,7 +115,7 @@ async def test_each_route_asks_whether_the_visitor_may(storage_url: str) -> None
         clerk = Client(asgi(app, auth=lambda _: Visitor("ann", actions={"signal"}, payloads=False)))
         chief = Client(asgi(app, auth=lambda _: Visitor("bob", actions={"schedules"})))
 
-        for verb in ("pause", "resume", "trigger"):
+        for verb in ("pause", "resume", "trigger", "backfill"):
             refused = await clerk.post(f"/schedules/nightly/{verb}")
             assert (403, True) == (refused.status, refused.json["error"].startswith("you may not schedules:"))
         assert [403, 403] == [(await clerk.get(one)).status for one in ("/schedules", "/schedules/nightly")]

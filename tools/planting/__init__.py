@@ -546,6 +546,13 @@ PLANTED: Final = (
         shapes="listening",
     ),
     Planted(
+        name="returning: a message that was taken anew is passed over while it is given back",
+        file=f"{_ENGINE}/instance.py",
+        text="or (row.delivery_id, row.at) in self.returning:\n",
+        replacement="or any(row.delivery_id == one for one, _ in self.returning):\n",
+        shapes="listening",
+    ),
+    Planted(
         name="until: a task that is woken does not ask again",
         file="romancy/core/loop/conditions.py",
         text="        while not (value := self._asked(condition)) or self._loop.spent > self._loop.budget:\n",

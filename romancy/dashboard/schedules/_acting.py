@@ -11,6 +11,7 @@ from romancy._schedule_options import check_overlap
 from romancy.dashboard._acting import audit, field_of, permit
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, not_found
+from romancy.dashboard._times import moment_given
 from romancy.dashboard._visit import visit_of
 from romancy.dashboard.schedules._shown import shown
 from romancy.errors import RomancyError, StorageError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Action", "actions_for", "schedule_act_page"]
 
 _PERMISSION: Final = "schedules"
+_GIVEN: Final = ("note", "overlap", "from", "to")
+"""The fields of the forms, which keep their values if an action is refused."""
 
 
 class Action(NamedTuple):
@@ -55,6 +58,13 @@ async def _resume(handle: ScheduleHandle, _form: Form) -> None:
 async def _trigger(handle: ScheduleHandle, form: Form) -> None:
     overlap = field_of(form, "overlap")
     await handle.trigger(overlap=check_overlap(overlap, "trigger") if overlap else None)
+
+
+async def _backfill(handle: ScheduleHandle, form: Form) -> None:
+    first, last = (moment_given(field_of(form, name), name) for name in ("from", "to"))
+    if first is None or last is None:
+        raise RefusedError(HTTPStatus.CONFLICT, "Say from when to when: both times are needed.")
+    await handle.backfill(first, last)
 
 
 async def _delete(handle: ScheduleHandle, _form: Form) -> None:
@@ -84,6 +94,11 @@ _ACTIONS: Final = {
             "resume", "Goes on with what is due from now on.", _resume, _is_paused
         ),
         Action("trigger", "Starts one run now, also while the schedule is paused.", _trigger, _always),
+        Action(
+            "backfill",
+            "Starts a run for each tick between two times, both included. A tick that has its run gets no other.",
+            _backfill, _always,
+        ),
         Action("delete", "Ends the schedule. Its runs go on, and their rows stay.", _delete, _always, grave=True),
     )
 }  # fmt: skip
@@ -125,7 +140,7 @@ def _ask(request: Request, action: Action, found: Shown, form: Form, fault: str 
     fits = action.fits(found)
     if not fits and fault is None:
         fault = f"The schedule is {'paused already' if found.is_paused else 'not paused'}."
-    given = {name: field_of(form, name) if len(form.get(name, [])) == 1 else "" for name in ("note", "overlap")}
+    given = {name: field_of(form, name) if len(form.get(name, [])) == 1 else "" for name in _GIVEN}
     status = HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT
     return render(
         request, "schedules/act.html", status=status, action=action, shown=found, given=given, fault=fault, fits=fits

@@ -152,11 +152,11 @@ class SqlRouter(ABC):
             for name, life, one, kind, where in answer.rows
         ]
 
-    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /) -> int:
+    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /, *, at: int | None = None) -> int:
         ids = _known(delivery_ids)
         if not ids or not can_be_id(owner.name):
             return 0
-        return await self._interpreter.together(partial(_give_back, owner, ids), weight=3 * len(ids))
+        return await self._interpreter.together(partial(_give_back, owner, ids, at), weight=3 * len(ids))
 
     async def letters(self, subscriber: str, /, *, limit: int = 100) -> list[Letter]:
         if not can_be_id(subscriber):
@@ -220,11 +220,11 @@ def _register(owner: Owner, interest: Interest) -> Operation[tuple[bool, Interes
     return bool(there), None if allowed else other
 
 
-def _give_back(owner: Owner, ids: Sequence[str]) -> Operation[int]:
+def _give_back(owner: Owner, ids: Sequence[str], at: int | None) -> Operation[int]:
     if owner.life == OUTSIDE:
         back = Ask("letters_back", {"subscriber": owner.name, "ids": ids})
     else:
-        back = Ask("give_back", {"owner": owner.name, "life": owner.life, "ids": ids})
+        back = Ask("give_back", {"owner": owner.name, "life": owner.life, "ids": ids, "at": at})
     (answer,) = yield from ask_last(back)
     ((count,),) = answer.rows
     return int(count)
@@ -245,7 +245,8 @@ async def take_back(interpreter: Interpreter, mail: Sequence[tuple[str, str]]) -
     """Keep taken messages of these inboxes at their addresses again, and remove copies; return how many were there."""
     if not mail:
         return 0
-    (answer,) = await interpreter.together(partial(ask_last, Ask("take_back", {"mail": sorted(set(mail))})))
+    rows = [(*one, None) for one in sorted(set(mail))]
+    (answer,) = await interpreter.together(partial(ask_last, Ask("take_back", {"mail": rows})))
     ((count,),) = answer.rows
     return int(count)
 
@@ -269,7 +270,8 @@ def _give_back_in_parts(scripts: Sequence[str], values: Values) -> Operation[Ans
     (lives,) = yield from look(Ask("lives", {"owner": values["owner"]}))
     if any(life != values["life"] for (life,) in lives.rows):
         return Answer([(0,)], 1)
-    return (yield from _return_in_parts(scripts, {"mail": [(values["owner"], one) for one in values["ids"]]}))
+    mail = [(values["owner"], one, values["at"]) for one in values["ids"]]
+    return (yield from _return_in_parts(scripts, {"mail": mail}))
 
 
 def letters_back_in_parts(*scripts: str) -> Callable[[Values], Operation[Answer]]:

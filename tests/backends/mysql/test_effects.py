@@ -29,7 +29,7 @@ KEPT: tuple[tuple[str, Rows, Values], ...] = (
     ("add_messages", {"messages": {}}, {"rows": Raw(b"(_binary'a',_binary'm','one','2',null,9)")}),
     ("mark_mail", {"uncounted": {}}, {}),
     ("give_letters", {"messages": {}, "letters": {}}, {"taken": True, "at": 9}),
-    ("return_mail", {"inbox": {}, "messages": {"message_id": "d", "body": b"0"}}, {}),
+    ("return_mail", {"inbox": {}, "messages": {"message_id": "d", "body": b"0"}}, {"handed": None}),
     ("return_taken", {"inbox": {}, "messages": {"message_id": "d", "body": b"0"}}, {}),
     ("return_letters", {"letters": {}, "messages": {"body": b"0"}}, {"ids": ["l"]}),
     ("log_takeover", {"workers": {}, "log": {}}, {"head": 0, "body": b"2"}),

@@ -33,7 +33,7 @@ HOLDING: dict[str, tuple[Rows, Values]] = PASSING | {
     "hold_former": ({"instances": {}}, {}),
     "hold_interests": ({"interests": {}}, {}),
     "hold_letters": ({"letters": {}}, {"ids": ["l"]}),
-    "hold_mail": ({"inbox": {}}, {}),
+    "hold_mail": ({"inbox": {}}, {"handed": None}),
     "hold_runs": ({"instances": {}}, {}),
     "hold_taken": ({"inbox": {}}, {}),
     "lock_instances": ({"instances": {}}, {}),

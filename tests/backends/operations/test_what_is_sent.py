@@ -186,7 +186,7 @@ _ROUTED: dict[str, dict[str, str]] = {
         "letters": "letters",
         "acknowledge": "drop_letters",
         "letters back": "begin hold_letters return_letters drop_letters commit",
-        "give back": "lives | begin hold_mail return_mail drop_mail drop_uncounted commit",
+        "give back": "lives | begin hold_mail return_mail unmark_mail drop_mail commit",
         "other life": "lives",
         "unregister": "drop_interests",
         "kept": "kept_page",

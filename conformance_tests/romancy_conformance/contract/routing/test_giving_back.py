@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,25 @@ async def test_a_former_life_cannot_give_back_what_its_successor_has(store: Stor
     stranger = receiver.owner._replace(life=receiver.owner.life + 1)
     assert await store.rooms.router.give_back(stranger, [message.message_id]) == 0
     assert len(await receiver.inbox()) == 1
+
+
+async def test_what_was_taken_anew_since_stays(store: Store, receive: Receive) -> None:
+    """A call that was carried out is sent again, or comes late, after the message was handed out once more."""
+    address = unique("k")
+    receiver = await receive()
+    (message,) = await given(store, receiver, address)
+    (first,) = await receiver.inbox()
+    await receiver.want(take(address))
+    give_back = partial(store.rooms.router.give_back, receiver.owner, [message.message_id], at=first.at)
+    assert await give_back() == 1
+    assert await drained(store, address) == 1
+
+    assert await give_back() == 0
+
+    (second,) = await receiver.inbox()
+    assert (second.delivery_id, second.at > first.at) == (message.message_id, True)
+    assert await store.rooms.router.kept(address=address) == []
+    assert await receiver.signals() == 2, "it is counted, so somebody looks at it"
 
 
 async def ended(receiver: Receiver) -> None:

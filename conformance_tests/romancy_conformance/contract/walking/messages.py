@@ -242,9 +242,12 @@ class RouterModel(Messages):
     def interests(self, address: str, /) -> list[tuple[Owner, Interest]]:
         return self._wanted(address)
 
-    def give_back(self, owner: Owner, ids: Sequence[str], /) -> int:
+    def give_back(self, owner: Owner, ids: Sequence[str], /, *, at: int | None = None) -> int:
         if owner.life == OUTSIDE:
             return self.return_letters(owner.name, ids)
+        if at is not None:
+            box = self.state.inbox.get(owner.name, {})
+            ids = [one for one in ids if one in box and box[one].at == at]
         found = self.state.instances.get(owner.name)
         return self.return_mail(owner.name, ids) if found is None or found.life == owner.life else 0
 
