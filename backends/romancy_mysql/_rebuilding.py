@@ -1,4 +1,4 @@
-"""How MySQL and MariaDB store what searches read of an instance, and how that is renewed."""
+"""How a server stores what searches read of an instance, and how that is renewed."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Capabilities, Delivered
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
@@ -61,7 +61,7 @@ class MySQLStore:
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(urgent)
         self._takeovers = Takeovers(interpreter)
-        self.rooms = Rooms(
+        self.services = Services(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
             outbox=SqlOutbox(interpreter, self._wakeups.wait_for_outbox),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy.storage.records import Capabilities
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
@@ -69,7 +69,7 @@ class PostgresStore:
         search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
         self._leases = Leases(urgent)
         self._takeovers = Takeovers(interpreter)
-        self.rooms = Rooms(
+        self.services = Services(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals, interpreter),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Capabilities, Outcome, Step
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
@@ -77,7 +77,7 @@ class SqliteStore:
         self._interpreter = interpreter = self._make_interpreter()
         self._leases = Leases(interpreter)
         self._takeovers = Takeovers(interpreter, at_once=self._at_once)
-        self.rooms = Rooms(
+        self.services = Services(
             sessions=self._sessions,
             router=SqliteRouter(self, interpreter),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),

@@ -1,6 +1,6 @@
-"""The room of rebuilding: what a database holds beside its logs is read, and made again from them.
+"""The service for rebuilding: what a database holds beside its logs is read, and made again from them.
 
-This is the rows of instances, their projections and indexes. The engine does not use this room. A store that cannot
+This is the rows of instances, their projections and indexes. The engine does not use this service. A store that cannot
 lose one of these without the others needs none.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,9 +12,10 @@ import pytest
 
 from romancy.engine import dispatcher as module
 from romancy.engine.dispatcher import Dispatcher
+from romancy.engine.inbox import Mail
 from romancy.errors import StorageUnavailableError
-from romancy.storage.rooms import Room
 from romancy.storage.routing import Dispatched, Owner
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -50,7 +52,7 @@ class Router:
         self.changed.set()
         return Dispatched(delivered=len(addresses), held_up=self.held_up)
 
-    async def give_back(self, owner: Owner, delivery_ids: Sequence[str]) -> int:
+    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /, *, at: int) -> int:
         if owner.name in self.bad:
             self.changed.set()
             raise self.error
@@ -68,7 +70,7 @@ class Router:
 
 
 def over(router: Router) -> Dispatcher:
-    return Dispatcher(cast("Any", SimpleNamespace(rooms=SimpleNamespace(router=router, offered=frozenset(Room)))))
+    return Dispatcher(cast("Any", SimpleNamespace(services=SimpleNamespace(router=router, offered=frozenset(Service)))))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,8 @@ async def test_a_return_that_fails_keeps_no_other_waiting() -> None:
     dispatcher = over(router)
     back: list[str] = []
     for name in ("bad", "good"):
-        dispatcher.give_back(Owner(name, 1), ["m"], f"k-{name}", lambda name=name: back.append(name))  # type: ignore[misc]
+        mail = Mail("m", 1, cast("Any", None), 1, address=f"k-{name}")
+        dispatcher.give_back(Owner(name, 1), mail, partial(back.append, name))
     await router.until("good", "k-good")
     assert back == ["good"]
 

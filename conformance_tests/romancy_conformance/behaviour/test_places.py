@@ -480,7 +480,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
     stores = [create_store(storage_url) for _ in range(3)]
     for one in stores:
         await one.open()
-    router = stores[0].rooms.router
+    router = stores[0].services.router
     lane = address_of_lane("raced", "")
     terms = b'{"concurrency":1}'
     demand = Interest(interest_id="place", address=lane, kind=InterestKind.TAKE, where=terms)
@@ -491,7 +491,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
     served: list[str] = []
     for number in range(len(owners)):
         await router.post(marks({lane: False}, partial("mark-{}".format, number)))
-        await asyncio.gather(*(one.rooms.router.dispatch([lane]) for one in stores * 3))
+        await asyncio.gather(*(one.services.router.dispatch([lane]) for one in stores * 3))
         inside = await router.interests(address_held_at(lane))
         assert len(inside) == 1
         ((holder, place),) = inside
@@ -572,9 +572,9 @@ async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
     await store.open()
     found = await store.read("asks", limit=0)
     assert found is not None
-    owner, router = Owner("asks", found.instance.life), store.rooms.router
+    owner, router = Owner("asks", found.instance.life), store.services.router
     hour = 3_600_000_000
-    now = (await store.rooms.reading.census()).now
+    now = (await store.services.reading.census()).now
     lanes = {limit: address_of_lane(limit, "") for limit in ("an hour", "a month")}
     count = 0
 

@@ -54,6 +54,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "picked by key",
         "The adapter picks from the answer what it needs, by its key; the condition spares what is read besides.",
         (
+            "sqlite some_rows conjunct i.instance_id = named.value",
             "sqlite outbox_keys conjunct order_key is not null",
             "sqlite workflow_names comparison (lower(name), lower(:part)) > 0",
         ),
