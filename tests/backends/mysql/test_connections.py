@@ -325,9 +325,12 @@ def _delete(folder: Path, pattern: str) -> int:
 async def _kill_others(wire: Wire) -> None:
     """End every other connection to the database, as an administrator or a proxy may."""
     (answer,) = await wire.run(_OTHERS, "test")
-    for (one,) in answer.rows:
+    killed = {one for (one,) in answer.rows}
+    for one in killed:
         await wire.run(b"kill %d" % one, "test")
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(60):
+        while not killed.isdisjoint(one for (one,) in (await wire.run(_OTHERS, "test"))[0].rows):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_running_statement_with_odd_bytes_can_be_listed(wire: Wire, open_store: Open) -> None:
