@@ -99,7 +99,7 @@ async def counted(url: str) -> tuple[Rollups, str]:
     await store.open(migrate=False)
     try:
         while rollups.newest is None:
-            now, began = (await store.rooms.reading.census()).now, time.monotonic()
+            now, began = (await store.services.reading.census()).now, time.monotonic()
             await rollups.go_on(store, now, began)
             took.append((time.monotonic() - began) * 1000)
     finally:

@@ -111,7 +111,7 @@ class Worker:
     @classmethod
     async def on(cls, store: Store, population: Population) -> Worker:
         """Register, and find the row."""
-        (row, *_) = (await store.rooms.reading.find(build_query({"customer.id": population.customer}))).rows
+        (row, *_) = (await store.services.reading.find(build_query({"customer.id": population.customer}))).rows
         self = cls(store, population, row)
         await store.heartbeat(WorkerRow(token=self._token, worker_id="bench", lease=600_000_000))
         return self
@@ -162,4 +162,4 @@ class Worker:
         return build_query(status=status, page_token=token)
 
     def _search(self, what: str, query: Query, *, indexed: bool = True) -> Call:
-        return Call(what, lambda: self._store.rooms.reading.find(query), indexed=indexed)
+        return Call(what, lambda: self._store.services.reading.find(query), indexed=indexed)

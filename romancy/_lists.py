@@ -17,7 +17,7 @@ from romancy.errors import SchemaVersionError, StorageConfigurationError, Storag
 from romancy.storage.backends import create_store
 from romancy.storage.passing import Passing, changed_by
 from romancy.storage.protocol import Store
-from romancy.storage.rooms import Room, Rooms
+from romancy.storage.services import Service, Services
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ logger = get_logger("romancy")
 _LEFT_ALONE: Final = 10.0
 """Seconds for which a standby that is away is not asked again: each time may cost `connect_timeout`."""
 _OF_NOW: Final = frozenset({"census"})
-"""Calls of these rooms that stay on the primary: a worker that was alive a while ago may be dead."""
+"""Calls of these services that stay on the primary: a worker that was alive a while ago may be dead."""
 
 
 class ReadLag(Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class Standby:
         store = self._make()
         try:
             await store.open(migrate=False)
-            theirs, ours = await store.rooms.standby.standing(), await self._primary.rooms.standby.standing()
+            theirs, ours = await store.services.standby.standing(), await self._primary.services.standby.standing()
             if theirs.database != ours.database:
                 raise StorageConfigurationError(
                     f"read_url={self._where}: this is no copy of the database of the app; name a standby of it"
@@ -156,13 +156,13 @@ class Lists:
         theirs: Standing | None = None
         if store is not None:
             try:
-                theirs = await store.rooms.standby.standing()
+                theirs = await store.services.standby.standing()
                 self._standby.answered()
             except StorageUnavailableError as error:
                 self._standby.lost(error)
         if theirs is None:
             return ReadLag(seconds=None, bytes=None, away=self._standby.away)
-        ours = await self._primary.rooms.standby.standing()
+        ours = await self._primary.services.standby.standing()
         lacks = size, transactions = theirs.lacks(ours)
         return ReadLag(seconds=0.0 if 0 in lacks else theirs.age, bytes=size, transactions=transactions)
 
@@ -172,25 +172,25 @@ class Lists:
 
 
 class _Listing(Passing[Store], Store):
-    """The primary's store with the rooms of lists of a standby."""
+    """The primary's store with the services of lists of a standby."""
 
     def __init__(self, primary: Store, standby: Standby, view: Callable[[Store], Store] | None) -> None:
         super().__init__(primary)
 
-        def of(room: Room) -> Callable[[Any], Any]:
-            return lambda own: _Either(own, room, standby, view)
+        def of(service: Service) -> Callable[[Any], Any]:
+            return lambda own: _Either(own, service, standby, view)
 
-        self.rooms: Rooms = primary.rooms.wrapped(
-            reading=of(Room.READING), lookups=of(Room.LOOKUPS), figures=of(Room.FIGURES)
+        self.services: Services = primary.services.wrapped(
+            reading=of(Service.READING), lookups=of(Service.LOOKUPS), figures=of(Service.FIGURES)
         )
 
 
 class _Either:
-    """A room of the standby; that of the primary while the standby is away."""
+    """A service of the standby; that of the primary while the standby is away."""
 
-    def __init__(self, own: Any, room: Room, standby: Standby, view: Callable[[Store], Store] | None) -> None:
+    def __init__(self, own: Any, service: Service, standby: Standby, view: Callable[[Store], Store] | None) -> None:
         self._own = own
-        self._room = room
+        self._service = service
         self._standby = standby
         self._view = view
 
@@ -204,7 +204,7 @@ class _Either:
             if store is not None:
                 seen = store if self._view is None else self._view(store)
                 try:
-                    found = await getattr(getattr(seen.rooms, self._room), name)(*arguments, **named)
+                    found = await getattr(getattr(seen.services, self._service), name)(*arguments, **named)
                 except StorageUnavailableError as error:
                     self._standby.lost(error)
                 else:

@@ -48,7 +48,7 @@ from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
 from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.url import parse_url
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class Romancy(Followed):
             await worker.open()
             access.worker, writer = worker, worker.writer
             self._relaying.begin(outbox)
-            if self._checks and Room.READING in store.rooms.offered:
+            if self._checks and Service.READING in store.services.offered:
                 self._tasks.append(asyncio.create_task(tell_misfits(store, worker)))
             if self._ends is not None:
                 self._tasks.append(asyncio.create_task(self._ends.tell(store, self._registry.also_knowing((KEEPER,)))))
@@ -510,7 +510,7 @@ class Romancy(Followed):
         now = (
             access.worker.clock.now()
             if access.worker is not None
-            else (await access.opened().rooms.reading.census()).now
+            else (await access.opened().services.reading.census()).now
         )
         at = moment_of(now)
         progress = Progress(since=begins(definition.options.timing, at))

@@ -96,7 +96,7 @@ async def check_open(
 async def _rows(store: Store, chosen: InstanceFilter) -> AsyncIterator[InstanceRow]:
     token: str | None = None
     while True:
-        page = await store.rooms.reading.find(chosen.query(limit=_PAGE, page_token=token, to_act=True))
+        page = await store.services.reading.find(chosen.query(limit=_PAGE, page_token=token, to_act=True))
         for row in page.rows:
             yield row
         token = page.next_token

@@ -19,7 +19,7 @@ from romancy.registry import Registry
 from romancy.storage.any_store import first_commits_of
 from romancy.storage.query import project_with_index
 from romancy.storage.rebuilding import Rebuilt, agrees_with_itself, is_as
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -109,9 +109,9 @@ async def rebuild(
     Instances of workflows that are not given, and those that cannot be read, are left as they are and reported. Raises
     UsageError if the store offers no rebuilding.
     """
-    if Room.REBUILDING not in store.rooms.offered:
+    if Service.REBUILDING not in store.services.offered:
         raise UsageError(f"{store.capabilities.name}: there is nothing to rebuild, or its adapter cannot")
-    rebuilding = store.rooms.rebuilding
+    rebuilding = store.services.rebuilding
     work = _Work(rebuilding, Registry.collect(workflows.values()), codecs, frozenset(parts))
     after = ""
     while page := await rebuilding.stored(after=after, limit=_PAGE):
@@ -130,7 +130,7 @@ async def _written(store: Store, rebuilding: Rebuilding, wrong: list[Rebuilt]) -
     written = await rebuilding.rebuild(wrong)
     addresses = sorted({interest.address for one in wrong for interest in one.interests})
     if addresses:
-        await store.rooms.router.dispatch(addresses)
+        await store.services.router.dispatch(addresses)
     return written
 
 
@@ -215,9 +215,9 @@ async def sample_of(store: Store, most: int = 300) -> Sample | None:
     It compares each index with its projection, which needs no declaration and no codec. A small database is looked at
     completely.
     """
-    if Room.REBUILDING not in store.rooms.offered:
+    if Service.REBUILDING not in store.services.offered:
         return None
-    rebuilding = store.rooms.rebuilding
+    rebuilding = store.services.rebuilding
     seen: dict[str, Stored] = {}
     each = max(most // len(_PLACES), 1)
     first = await rebuilding.stored(after="", limit=_PAGE)

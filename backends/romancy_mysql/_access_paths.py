@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.storage.query import Condition, Predicate, Query
     from romancy.storage.sqlkit.statements import Operation
 
-__all__ = ["Known", "Way", "by_end", "in_index_alone", "known", "ways_to", "ways_to_count"]
+__all__ = ["AccessPath", "Known", "access_paths_to", "access_paths_to_count", "by_end", "in_index_alone", "known"]
 
 _SETS_EACH = 16
 _NAMES_EACH = 8
@@ -29,7 +29,7 @@ _NAMES_MERGED = 100
 """Up to this many names are each read in their own order if an index alone answers that."""
 
 
-class Way(Struct, frozen=True):
+class AccessPath(Struct, frozen=True):
     """One access path: the index that gives the order of pages, and the conditions on its columns."""
 
     index: bytes
@@ -66,43 +66,45 @@ def known(query: Query) -> Operation[Known | None]:
     return Known(names, {short: _paths(paths) for name, short, paths in sets if name in wanted})
 
 
-def ways_to(query: Query, known: Known) -> list[Way]:
+def access_paths_to(query: Query, known: Known) -> list[AccessPath]:
     """All access paths of a query. Together they reach every matching row, each in the order of its index."""
     names = known.names
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     if query.ids is not None:
-        return [Way(b"primary", (b"i.instance_id in (" + comma(query.ids) + b")",), also=named)]
+        return [AccessPath(b"primary", (b"i.instance_id in (" + comma(query.ids) + b")",), also=named)]
     if query.parent is not None:
-        return [Way(b"by_parent", (b"i.parent = " + literal(query.parent),), also=named)]
+        return [AccessPath(b"by_parent", (b"i.parent = " + literal(query.parent),), also=named)]
     by_index = _by_index(query, known.sets)
     if by_index:
         return [replace(way, also=(*way.also, *named)) for way in by_index]
     few = _NAMES_EACH if query.conditions or query.statuses else _NAMES_MERGED
     if names is not None and len(names) <= few:
-        return [Way(b"by_name", (b"i.workflow_name = " + literal(name),)) for name in names]
+        return [AccessPath(b"by_name", (b"i.workflow_name = " + literal(name),)) for name in names]
     if names is None and query.statuses:
-        return [Way(b"by_status", (b"i.status = " + literal(status),), by_status=True) for status in query.statuses]
-    return [Way(b"by_age", also=named)]
+        return [
+            AccessPath(b"by_status", (b"i.status = " + literal(status),), by_status=True) for status in query.statuses
+        ]
+    return [AccessPath(b"by_age", also=named)]
 
 
-def ways_to_count(query: Query, known: Known) -> list[Way]:
+def access_paths_to_count(query: Query, known: Known) -> list[AccessPath]:
     """The access paths of a declared path, if a condition has one; else one whose index is advice, where needed."""
-    ways, names = ways_to(query, known), known.names
+    ways, names = access_paths_to(query, known), known.names
     if any(way.looked_up for way in ways):
         return ways
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
     touched = () if query.ended_since is None else (b"i.touched_at >= " + literal(query.ended_since),)
     index = ways[0].index if query.parent is not None or query.ids is not None else b"touched" if touched else b""
-    return [Way(index, also=(*named, *touched))]
+    return [AccessPath(index, also=(*named, *touched))]
 
 
-def by_end(query: Query, names: list[str] | None) -> Way:
+def by_end(query: Query, names: list[str] | None) -> AccessPath:
     """The access path by the time of the end. What ends is touched, so it was touched then or later."""
     named = () if names is None else (b"i.workflow_name in (" + comma(names) + b")",)
-    return Way(b"touched", (b"i.touched_at >= " + literal(query.ended_since),), also=named)
+    return AccessPath(b"touched", (b"i.touched_at >= " + literal(query.ended_since),), also=named)
 
 
-def _by_index(query: Query, sets: dict[str, set[str]]) -> list[Way]:
+def _by_index(query: Query, sets: dict[str, set[str]]) -> list[AccessPath]:
     """The access paths of a condition on a declared path. Empty if there is no such condition."""
     declared = {path for paths in sets.values() for path in paths}
     for condition in sorted(query.conditions, key=_usefulness):
@@ -112,11 +114,11 @@ def _by_index(query: Query, sets: dict[str, set[str]]) -> list[Way]:
             continue
         compared = compare(b"x.value", wanted)
         at = [b"x.path = " + literal(index_path(path)) for path in sorted(spellings)]
-        ways = [Way(b"primary", (one, compared), looked_up=True) for one in at]
+        ways = [AccessPath(b"primary", (one, compared), looked_up=True) for one in at]
         others = [short for short, paths in sets.items() if not spellings & paths]
         if len(others) > _SETS_EACH:
-            return [*ways, Way(b"by_age", also=(b"i.index_paths in (" + comma(others) + b")",))]
-        return ways + [Way(b"by_paths", (b"i.index_paths = " + literal(short),)) for short in others]
+            return [*ways, AccessPath(b"by_age", also=(b"i.index_paths in (" + comma(others) + b")",))]
+        return ways + [AccessPath(b"by_paths", (b"i.index_paths = " + literal(short),)) for short in others]
     return []
 
 
@@ -143,7 +145,7 @@ def _indexable(condition: Condition) -> Predicate | None:
     return predicate
 
 
-def in_index_alone(query: Query, way: Way) -> bool:
+def in_index_alone(query: Query, way: AccessPath) -> bool:
     """Whether the index alone decides which rows match."""
     if query.top_level or (query.parent is not None and way.index != b"by_parent"):
         return False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.admission import head_start
-from romancy.storage.columns import given
+from romancy.storage.columns import INTEREST, given
 from romancy.storage.creation import fresh
 from romancy.storage.records import Append, Delivery, Step
 from romancy.storage.routing import Owner, Place, Posting
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOSED",
-    "INTEREST",
     "StepLog",
     "Write",
     "index_path",
     "index_set",
-    "interest_row",
     "json_text",
     "posting_weight",
     "weight",
@@ -295,7 +293,7 @@ class Write:
         appends = [*self.appends, *(item for item, _ in self.firsts)]
         routing = sorted((item for item in appends if item.routes), key=lambda one: one.instance_id)
         interests = [
-            interest_row(Owner(item.instance_id, item.life), one)
+            _interest_row(Owner(item.instance_id, item.life), one)
             for item in routing
             for one in sorted(item.interests, key=lambda one: one.interest_id)
         ]
@@ -359,10 +357,7 @@ class Write:
             yield self._query(name).statement(parameters, expected=len(rows) if counted else None, **more)
 
 
-INTEREST = ("owner", "life", "interest_id", "address", "kind", "where_", "ahead")
-
-
-def interest_row(owner: Owner, one: Interest) -> tuple[Value, ...]:
+def _interest_row(owner: Owner, one: Interest) -> tuple[Value, ...]:
     """The columns of an interest."""
     return (owner.name, owner.life, one.interest_id, one.address, one.kind, one.where, head_start(one))
 

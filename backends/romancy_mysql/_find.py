@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from romancy.storage.sqlkit.statements import ask_all
-from romancy_mysql._access_paths import by_end as way_by_end
-from romancy_mysql._access_paths import in_index_alone, known, ways_to, ways_to_count
+from romancy_mysql._access_paths import access_paths_to, access_paths_to_count, in_index_alone, known
+from romancy_mysql._access_paths import by_end as access_by_end
 from romancy_mysql._look_up import look_up
 from romancy_mysql._selects import counted, merged
 
@@ -34,7 +34,7 @@ class MySQLSearches:
         return known(query)
 
     def page(self, query: Query, known: Known, /, *, by_end: bool) -> Operation[Sequence[Sequence[Any]]]:
-        ways = [way_by_end(query, known.names)] if by_end else ways_to(query, known)
+        ways = [access_by_end(query, known.names)] if by_end else access_paths_to(query, known)
         if by_end or query.ids is not None or all(in_index_alone(query, way) for way in ways):
             (answer,) = yield from ask_all(merged(self._database, query, ways))
             rows = answer.rows
@@ -44,5 +44,5 @@ class MySQLSearches:
         return page[: query.limit + 1]
 
     def count(self, query: Query, known: Known, /) -> Operation[Sequence[Sequence[Any]]]:
-        (answer,) = yield from ask_all(counted(self._database, query, ways_to_count(query, known)))
+        (answer,) = yield from ask_all(counted(self._database, query, access_paths_to_count(query, known)))
         return answer.rows

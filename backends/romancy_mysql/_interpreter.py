@@ -23,7 +23,7 @@ from romancy.storage.sqlkit.statements import (
     ask_all,
     ask_last,
 )
-from romancy_mysql import _prune, _routing
+from romancy_mysql import _prune, _rebuilding, _routing
 from romancy_mysql._apart import free_apart
 from romancy_mysql._database import counted, pause
 from romancy_mysql._effects import CLOSED
@@ -313,6 +313,7 @@ def _mail(values: Values) -> Operation[Answer]:
 _OWN: Own = {
     **outbox.IN_PARTS,
     **_prune.OWN,
+    **_rebuilding.OWN,
     **_routing.OWN,
     "beat": _beat,
     "mail": _mail,

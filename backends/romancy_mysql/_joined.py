@@ -10,7 +10,7 @@ from pymysql.constants import CLIENT
 
 from romancy.errors import InternalError, StorageUnavailableError, UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
-from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
+from romancy.storage.limits import check_batch, check_messages
 from romancy.storage.records import Delivered, Outcome, Step
 from romancy_mysql._cluster import caught_up
 from romancy_mysql._connection import exchange
@@ -158,9 +158,7 @@ class JoinedSession:
         postings: Sequence[Posting] = (),
         /,
     ) -> list[Delivered]:
-        check_deliveries(deliveries)
-        check_outbox(outbox)
-        check_postings(postings)
+        check_messages(deliveries, outbox, postings)
         answers, lives = await self._standing(deliveries, postings)
         write = Write(self._database.__getitem__, session=True, lives=lives)
         write.outbox += outbox

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.query import Query
     from romancy.storage.sqlkit.statements import Operation
-    from romancy_mysql._access_paths import Way
+    from romancy_mysql._access_paths import AccessPath
     from romancy_mysql._database import Database
 
 __all__ = ["FAR", "NEAR", "SMALL", "about_how_many", "look_up"]
@@ -41,7 +41,7 @@ A scan reads a row in a fifteenth of the time that a look-up takes from the disk
 """
 
 
-def look_up(database: Database, query: Query, ways: list[Way]) -> Operation[list[Sequence[Any]]]:
+def look_up(database: Database, query: Query, ways: list[AccessPath]) -> Operation[list[Sequence[Any]]]:
     """The first rows of the page, and at least one more if there are more, in any order."""
     if all(way.looked_up for way in ways) or (size := (yield from about_how_many(database))) < SMALL:
         return (yield from _rows([select(database, query, way) for way in ways]))
@@ -79,7 +79,7 @@ def about_how_many(database: Database) -> Operation[int]:
     return (yield from ask("about_how_many", **table)).rows[0][0] or 0
 
 
-def _places(database: Database, query: Query, ways: Iterable[Way], behind: int) -> Operation[list[int]]:
+def _places(database: Database, query: Query, ways: Iterable[AccessPath], behind: int) -> Operation[list[int]]:
     """The start times of the instances that many places behind the first, for the access paths that have as many."""
     asked = [place(database, query, way, behind) for way in ways if not way.looked_up]
     return [answer.rows[0][0] for answer in (yield from ask_all(*asked)) if answer.rows]

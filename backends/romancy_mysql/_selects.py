@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy.storage.query import Condition, Query
-    from romancy_mysql._access_paths import Way
+    from romancy_mysql._access_paths import AccessPath
     from romancy_mysql._database import Database
 
 __all__ = ["counted", "merged", "place", "scan", "select"]
@@ -35,7 +35,7 @@ _FOLDED_LETTER_BY_LETTER: Final = reduce(
 _LEAVES_FEW: Final = frozenset({b"by_parent", b"by_paths", b"primary", b"touched"})
 
 
-def select(database: Database, query: Query, way: Way) -> Ask:
+def select(database: Database, query: Query, way: AccessPath) -> Ask:
     """The rows of one access path, in the order of its index."""
     table = database.table("instances")
     wanted = database.select + columns(database) + b" from "
@@ -46,7 +46,7 @@ def select(database: Database, query: Query, way: Way) -> Ask:
     return to_find(wanted + origin + _rest(database, query, way, b"i"))
 
 
-def merged(database: Database, query: Query, ways: list[Way]) -> Ask:
+def merged(database: Database, query: Query, ways: list[AccessPath]) -> Ask:
     """All access paths at once, merged by the server. Only the rows of this page are read."""
     table = database.table("instances")
     places = [
@@ -61,7 +61,7 @@ def merged(database: Database, query: Query, ways: list[Way]) -> Ask:
     return to_find(database.select + columns(database) + b" from " + page + rest)
 
 
-def scan(database: Database, query: Query, ways: list[Way]) -> Ask:
+def scan(database: Database, query: Query, ways: list[AccessPath]) -> Ask:
     """All rows of these access paths, in the order of the table. The server sorts the ids of matches."""
     table = database.table("instances")
     each = [b" and ".join([*way.where, *way.also]) for way in ways]
@@ -72,7 +72,7 @@ def scan(database: Database, query: Query, ways: list[Way]) -> Ask:
     return to_find(database.select + columns(database) + b" from " + page + rest)
 
 
-def place(database: Database, query: Query, way: Way, behind: int) -> Ask:
+def place(database: Database, query: Query, way: AccessPath, behind: int) -> Ask:
     """The start time of the instance with that many newer ones before it in the index of this access path."""
     text = _where([*way.where, *_bounds(query, b"i")])
     origin = b"i.created_at from " + database.table("instances") + b" i force index (" + way.index + b")" + text
@@ -80,7 +80,7 @@ def place(database: Database, query: Query, way: Way, behind: int) -> Ask:
     return Ask("find_place", {}, composed=Composed(("created_at",), database.select + origin + order))
 
 
-def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
+def counted(database: Database, query: Query, ways: list[AccessPath]) -> Ask:
     """How many instances all access paths reach together, by workflow and status.
 
     Only the rows of a declared path have an access path here. The server chooses one for the others, or is
@@ -103,7 +103,7 @@ def counted(database: Database, query: Query, ways: list[Way]) -> Ask:
     return to_count(database.select + groups)
 
 
-def _advice(database: Database, way: Way) -> bytes:
+def _advice(database: Database, way: AccessPath) -> bytes:
     """The index of an access path that leaves few rows, for a server that would not see it."""
     return b" force index (" + way.index + b")" if database.engine.needs_advice and way.index in _LEAVES_FEW else b""
 
@@ -112,7 +112,7 @@ def _by_value(database: Database) -> bytes:
     return database.table("index") + b" x force index (by_value)"
 
 
-def _rest(database: Database, query: Query, way: Way, first: bytes) -> bytes:
+def _rest(database: Database, query: Query, way: AccessPath, first: bytes) -> bytes:
     """WHERE, ORDER BY and LIMIT. `first` has the columns of the order."""
     return _where([*way.where, *way.also, *_filters(database, query, way, first)]) + _order(query, first)
 
@@ -143,7 +143,7 @@ def _bounds(query: Query, first: bytes) -> Iterable[bytes]:
         yield b"(%b.created_at %b %b or %b.instance_id %b %b)" % (first, behind, at, first, behind, key)
 
 
-def _filters(database: Database, query: Query, way: Way | None, first: bytes) -> Iterable[bytes]:
+def _filters(database: Database, query: Query, way: AccessPath | None, first: bytes) -> Iterable[bytes]:
     if query.statuses and not (way and way.by_status):
         yield b"i.status in (" + comma(sorted(query.statuses)) + b")"
     if query.instance_id is not None:

@@ -1,4 +1,4 @@
-"""The room of standbys: what `read_url=` needs to know of the two servers.
+"""The service for standbys: what `read_url=` needs to know of the two servers.
 
 A server tells the sets of transactions that it has where `gtid_mode` is on, or the last one of each domain where a
 binary log is written. Elsewhere, and on nodes that do not number alike, it is unknown how far a replica is behind. The

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Capabilities, Delivered
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.rebuilding import SqlRebuilding
 from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_mysql._claims import claim
 from romancy_mysql._commit import Committer
@@ -20,7 +21,7 @@ from romancy_mysql._find import MySQLSearches
 from romancy_mysql._inbox import deliver
 from romancy_mysql._interpreter import MySQLInterpreter
 from romancy_mysql._posted import Posted
-from romancy_mysql._rebuilding import MySQLRebuilding
+from romancy_mysql._rebuilding import SPELLING
 from romancy_mysql._router import MySQLRouter
 from romancy_mysql._rows import read
 from romancy_mysql._standby import MySQLStandby
@@ -60,7 +61,7 @@ class MySQLStore:
         urgent = MySQLInterpreter(self.database, self._wakeups.tell, lambda: self.database.heartbeats)
         self._leases = Leases(urgent)
         self._takeovers = Takeovers(interpreter)
-        self.rooms = Rooms(
+        self.services = Services(
             sessions=MySQLSessions(self.database, self._committer, self._posted),
             router=router,
             outbox=SqlOutbox(interpreter, self._wakeups.wait_for_outbox),
@@ -68,7 +69,7 @@ class MySQLStore:
             lookups=SqlLookups(interpreter, interpreter),
             figures=SqlFigures(interpreter, interpreter),
             upkeep=MySQLUpkeep(self.database, interpreter, lambda: Database(settings)),
-            rebuilding=MySQLRebuilding(self.database, self._wakeups.tell),
+            rebuilding=SqlRebuilding(interpreter, SPELLING),
             standby=MySQLStandby(self.database),
         )
 

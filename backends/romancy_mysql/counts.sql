@@ -5,7 +5,7 @@
 -- Up to so many instances of a worker.
 select count(*) from (select 1 from romancy_instances force index (owned) where owner = :worker limit :most) counted
 
--- name: some_lives
+-- name: some_lives (after, limit) -> instance_id
 -- The next ids that have a log: one probe each.
 with recursive ids (id, n) as (
     select min(instance_id), 1 from romancy_log where instance_id > :after
@@ -16,36 +16,37 @@ with recursive ids (id, n) as (
 )
 select id from ids where id is not null order by id
 
--- name: some_rows
+-- name: some_rows (ids) -> {instance}, projection, index_paths, members
 -- What is stored of some instances beside their logs.
-select :columns, i.projection, i.index_paths, s.paths
+select {instance i}, i.projection, i.index_paths, s.paths
 from romancy_instances i
 left join romancy_index_sets s on s.workflow_name = i.workflow_name and s.index_paths = i.index_paths
 where i.instance_id in (:ids)
 
--- name: some_index
+-- name: some_index (ids) -> instance_id, path, value, created_at
 -- Their rows of the index.
 select x.instance_id, x.path, x.value, x.created_at from romancy_index x where x.instance_id in (:ids)
 
--- name: last_life
+-- name: last_life (instance_id) -> life
 -- The life whose log was written last, of an instance without a row.
 select l.life from romancy_log l where l.instance_id = :instance_id order by l.at desc, l.seq desc limit 1
 
--- name: log_of_life
+-- name: log_of_life (instance_id, life, after, limit) -> seq, writer, body, at
 -- Some rows of the log of a life, which may have no instance.
 select l.seq, l.writer, l.body, l.at from romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq > :after
 order by l.seq
 limit :limit
 
--- name: hold_runs
+-- name: hold_runs (runs(instance_id, life, run_from)) -> instance_id
 -- Those of these instances that are still of this life and in this run, locked.
 select i.instance_id
 from :source romancy_instances i
 where i.instance_id = :instance_id and i.life = :life and i.run_from = :run_from
 for update
 
--- name: restore_instance
+-- name: restore_instance (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input,
+-- ended, {given})
 -- A row that was lost, if it has not come back and nothing was written to its log meanwhile.
 insert into romancy_instances
     (instance_id, life, {given}, status, created_at, updated_at, error, parent, run_from, last_seq, input,
@@ -66,7 +67,7 @@ where exists (
     )
 on duplicate key update life = romancy_instances.life
 
--- name: renew_projections
+-- name: renew_projections (renewed(instance_id, projection, index_paths))
 -- What searches read of instances, which this transaction has locked.
 update :source romancy_instances i
 set i.projection = :projection, i.index_paths = :index_paths

@@ -91,7 +91,7 @@ where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signal
 -- The known sets of declared paths, by workflow.
 select workflow_name, index_paths, paths from romancy_index_sets
 
--- name: add_index_sets
+-- name: add_index_sets (rows)
 -- Record sets of declared paths before the first instances that have them.
 insert into romancy_index_sets (workflow_name, index_paths, paths) values :rows
 on duplicate key update index_paths = romancy_index_sets.index_paths
@@ -110,7 +110,7 @@ on duplicate key update index_paths = romancy_index_sets.index_paths
 -- Remove the index rows of instances whose input changes or that are removed.
 delete from romancy_index where instance_id in (:ids)
 
--- name: add_index
+-- name: add_index (index(instance_id, path, value))
 -- Index rows, with the creation time of the instance that was written just before.
 insert into romancy_index (path, value, created_at, instance_id)
 select :path, :value, i.created_at, i.instance_id

@@ -5,7 +5,7 @@
 
 -- --------------------------------------------------------------------------------------------------- in appends and posts
 
--- name: add_interests
+-- name: add_interests (rows)
 -- Register interests. An existing one is replaced. It keeps its place in the queue if only its condition changes. :rows
 -- is a query. The columns are set in this order, and each expression sees those already set. The place in the queue is so
 -- much `ahead` of the time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import astuple
 
@@ -12,6 +12,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.columns import GIVEN, given
 from romancy.storage.creation import fresh
 from romancy.storage.query import path_key
+from romancy.storage.records import InstanceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,15 +27,18 @@ __all__ = [
     "change_columns",
     "child_columns",
     "columns",
+    "decoded",
     "delivery_columns",
     "error_bytes",
     "error_text",
     "first_columns",
     "firsts_of",
     "given_columns",
+    "index_paths",
     "index_rows",
     "log_columns",
     "mail_columns",
+    "members_text",
     "new_run_columns",
     "outbox_columns",
     "path_sets",
@@ -45,6 +49,7 @@ __all__ = [
     "stored_path",
 ]
 
+_ERROR: Final = InstanceRow.__struct_fields__.index("error")
 _LONGEST_PATH = 255
 _LONGEST_SET = 1000
 _RELEASING = (*TERMINAL_STATUSES, Status.STUCK)
@@ -139,7 +144,7 @@ def new_run_columns(items: Sequence[Append]) -> list[list[object]]:
 
 def _renewed(change: Change) -> tuple[object, ...]:
     index = change.index
-    paths, members = (None, None) if index is None else (index_paths(index), _members_text(index))
+    paths, members = (None, None) if index is None else (index_paths(index), members_text(index))
     return change.run_from, change.input, _projection_text(change.projection), paths, members
 
 
@@ -243,7 +248,8 @@ def _set_name(paths: tuple[str, ...]) -> str:
     return text if len(text) <= _LONGEST_SET else sha256(text.encode()).hexdigest()
 
 
-def _members_text(index: Index) -> str:
+def members_text(index: Index) -> str:
+    """The members of a set of declared paths, one a line."""
     return "\n".join(_set_members(path for path, _ in index))
 
 
@@ -264,6 +270,11 @@ def error_bytes(error: str | None) -> bytes | None:
 def error_text(error: bytes | None) -> str | None:
     """The text of a stored error."""
     return None if error is None else error.decode()
+
+
+def decoded(row: Sequence[Any]) -> tuple[Any, ...]:
+    """The columns of an instance, and what comes after them, with the error as text."""
+    return (*row[:_ERROR], error_text(row[_ERROR]), *row[_ERROR + 1 :])
 
 
 def _projection_text(projection: bytes | None) -> str | None:

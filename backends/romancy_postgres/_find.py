@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from romancy.storage.columns import instance_columns
 from romancy.storage.query import Contains, Equals, In, Missing, NotEquals, Range
-from romancy.storage.records import InstanceRow
 from romancy.storage.sqlkit.reading import to_count, to_find
 from romancy.storage.sqlkit.searches import indexed_values, known
 from romancy.storage.sqlkit.statements import ask_all
-from romancy_postgres._columns import error_text, stored_path
+from romancy_postgres._columns import decoded, stored_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresSearches", "compose"]
 
-_ERROR: Final = InstanceRow.__struct_fields__.index("error")
 _MOST_BRANCHES: Final = 20
 
 
@@ -55,7 +53,7 @@ class PostgresSearches:
 
     def page(self, query: Query, known: Known, /, *, by_end: bool) -> Operation[Sequence[Sequence[Any]]]:
         (answer,) = yield from ask_all(to_find(*compose(self._database.queries, query, known, by_end=by_end)))
-        return [(*row[:_ERROR], error_text(row[_ERROR]), *row[_ERROR + 1 :]) for row in answer.rows]
+        return list(map(decoded, answer.rows))
 
     def count(self, query: Query, known: Known, /) -> Operation[Sequence[Sequence[Any]]]:
         (answer,) = yield from ask_all(to_count(*_compose_count(self._database.queries, query, known)))

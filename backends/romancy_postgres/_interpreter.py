@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
 from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
-from romancy_postgres._routing import OWN as _OWN
+from romancy_postgres import _rebuilding, _routing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from romancy.storage.sqlkit.pool import Pool
-    from romancy.storage.sqlkit.statements import Ask, Operation, Request
+    from romancy.storage.sqlkit.statements import Ask, Operation, Own, Request
     from romancy_postgres._connection import Link
     from romancy_postgres._database import Database
     from romancy_postgres._prepared import EngineConnection
@@ -24,6 +24,7 @@ __all__ = ["PostgresInterpreter"]
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
+_OWN: Own = {**_rebuilding.OWN, **_routing.OWN}
 
 
 class PostgresInterpreter:

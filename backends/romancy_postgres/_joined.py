@@ -13,7 +13,7 @@ import asyncpg
 
 from romancy.errors import UsageError
 from romancy.storage.joining import BUSY, CANNOT_WRITE, Joined
-from romancy.storage.limits import check_deliveries, check_outbox, check_postings
+from romancy.storage.limits import check_messages
 from romancy.storage.outbox import OUTBOX_NEWS
 from romancy.storage.records import Delivered, Outcome
 from romancy_postgres._columns import outbox_columns
@@ -81,9 +81,7 @@ class JoinedSession(PostgresSession):
         postings: Sequence[Posting] = (),
         /,
     ) -> list[Delivered]:
-        check_deliveries(deliveries)
-        check_outbox(outbox)
-        check_postings(postings)
+        check_messages(deliveries, outbox, postings)
         async with self._understood():
             await self._link.control(f"savepoint {_ITEM}")
             try:

@@ -1,4 +1,4 @@
-"""The room of standbys: what `read_url=` needs to know of the two servers."""
+"""The service for standbys: what `read_url=` needs to know of the two servers."""
 
 from __future__ import annotations
 

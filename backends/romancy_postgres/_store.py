@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy.storage.records import Capabilities
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.rebuilding import SqlRebuilding
 from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_postgres._claims import claim
 from romancy_postgres._columns import stored_path
@@ -24,7 +25,7 @@ from romancy_postgres._inbox import deliver
 from romancy_postgres._interpreter import PostgresInterpreter
 from romancy_postgres._migrations import bring_up_to_date
 from romancy_postgres._read import read_history
-from romancy_postgres._rebuilding import PostgresRebuilding
+from romancy_postgres._rebuilding import SPELLING
 from romancy_postgres._router import PostgresRouter
 from romancy_postgres._server import meet
 from romancy_postgres._signals import Signals
@@ -68,7 +69,7 @@ class PostgresStore:
         search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
         self._leases = Leases(urgent)
         self._takeovers = Takeovers(interpreter)
-        self.rooms = Rooms(
+        self.services = Services(
             sessions=PostgresSessions(self.database, self._signals, self._commits, self._uncommitted),
             router=PostgresRouter(self.database, self._signals, interpreter),
             outbox=SqlOutbox(interpreter, self._signals.wait_for_outbox),
@@ -76,7 +77,7 @@ class PostgresStore:
             lookups=SqlLookups(interpreter, search, stored_path),
             figures=SqlFigures(interpreter, search),
             upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
-            rebuilding=PostgresRebuilding(self.database, self._signals),
+            rebuilding=SqlRebuilding(interpreter, SPELLING),
             standby=PostgresStandby(self.database),
         )
 

@@ -40,7 +40,7 @@ where exists (select from romancy_workers where token = $1 and not dead)
                            where p.instance_id = t.instance_id and p.life = t.life and p.seq = t.seq - 1) = t.after)
 on conflict do nothing;
 
--- name: renew_runs
+-- name: renew_runs (runs(instance_id, run_from, input, projection, index_paths, members))
 -- For instances that continued as new, the new run's input takes the place of the old one's. Their sets of declared
 -- paths become known in the same commit; $6 are the members of each, one a line.
 with renewed as (
@@ -68,7 +68,7 @@ set run_from = renewed.run_from,
 from renewed
 where i.instance_id = renewed.instance_id;
 
--- name: index_renewed
+-- name: index_renewed (index(instance_id, path, value))
 -- The index rows of a new run, after `renew_runs` removed the old ones.
 insert into romancy_index (path, value, created_at, instance_id)
 select x.path, x.value, i.created_at, x.instance_id

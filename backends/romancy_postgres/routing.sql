@@ -19,7 +19,8 @@ from place
 group by n
 order by n;
 
--- name: interests_change
+-- name: interests_change (gone(owner, life, interest_id),
+-- wanted(owner, life, interest_id, address, kind, where_, ahead))
 -- Remove interests, and register others or replace those of the same id. While its address and kind stay the same, an
 -- interest keeps its place in the queue. No id is both in the first three arrays and in the others.
 with gone as (

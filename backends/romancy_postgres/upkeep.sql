@@ -143,7 +143,8 @@ where ctid = any (array(select ctid from romancy_seen where at < $1 limit $2 for
 -- and would wait for the disk before it is heard; a wake-up that a crash of the server loses is no loss.
 select set_config('synchronous_commit', 'off', true), pg_notify($1, payload) from unnest($2::text[]) as t (payload);
 
--- name: lives_with_rows
+-- name: lives_with_rows (after, limit) -> id, {instance}, projection, index_paths, members, paths, words, times,
+-- lost_life
 -- The next instances that have a log, by id: one probe of the log each. Of an id without a row, the life written last.
 with recursive ids (id, n) as (
     select (select instance_id from romancy_log where instance_id > $1 order by instance_id limit 1), 1
@@ -155,28 +156,28 @@ with recursive ids (id, n) as (
 select ids.id, {instance i}, i.projection::text as projection, i.index_paths,
        (select s.members from romancy_index_sets s
         where s.workflow_name = i.workflow_name and s.paths = i.index_paths) as members,
-       x.paths, x.values, x.times,
+       x.paths, x.words, x.times,
        case when i.instance_id is null
             then (select l.life from romancy_log l where l.instance_id = ids.id order by l.at desc, l.seq desc limit 1)
             end as lost_life
 from ids
 left join romancy_instances i on i.instance_id = ids.id
 left join lateral (
-    select array_agg(e.path) as paths, array_agg(e.value) as values, array_agg(e.created_at) as times
+    select array_agg(e.path) as paths, array_agg(e.value) as words, array_agg(e.created_at) as times
     from romancy_index e
     where e.instance_id = ids.id
 ) x on true
 where ids.id is not null
 order by ids.id;
 
--- name: log_of_life
+-- name: log_of_life (instance_id, life, after, limit) -> seq, writer, body, at
 -- Some rows of the log of a life, which may have no instance.
 select seq, writer, body, at from romancy_log
 where instance_id = $1 and life = $2 and seq > $3
 order by seq
 limit $4;
 
--- name: hold_runs
+-- name: hold_runs (runs(instance_id, life, run_from)) -> instance_id
 -- Those of these instances that are still of this life and in this run, locked.
 select i.instance_id
 from romancy_instances i
@@ -184,7 +185,8 @@ where (i.instance_id, i.life, i.run_from) in (select * from unnest($1::text[], $
 order by i.instance_id
 for no key update;
 
--- name: restore_instances
+-- name: restore_instances (lost(instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq,
+-- input, ended, {given})) -> instance_id
 -- Rows that were lost, if they have not come back and nothing was written to their logs meanwhile.
 with lost as materialized (
     select *

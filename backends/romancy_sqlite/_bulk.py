@@ -141,7 +141,7 @@ def _create(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
         _demand(tx.run_text(text, [tx.now, tx.now, *values]), len(new))
     _index(tx, firsts)
     if interests := [row for item, _ in firsts for row in interest_rows(item, tx.now)]:
-        tx.many("interest_put", interests)
+        tx.many("add_interest", interests)
 
 
 def _index(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
@@ -157,11 +157,11 @@ def _index(tx: Tx, firsts: Sequence[tuple[Append, Create]]) -> None:
 
 
 def interest_rows(item: Append, now: int) -> Iterator[dict[str, object]]:
-    """The parameters of `interest_put` for each interest that an append registers."""
+    """The parameters of `add_interest` for each interest that an append registers."""
     for one in item.interests:
         yield {
             "owner": item.instance_id, "life": item.life, "interest_id": one.interest_id, "address": one.address,
-            "kind": one.kind.value, "where_": one.where, "now": now - head_start(one),
+            "kind": one.kind.value, "where_": one.where, "now": now, "ahead": head_start(one),
         }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Create, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["begin_run", "row_of", "weight_of", "write_alone", "write_items"]
+__all__ = ["row_of", "weight_of", "write_alone", "write_items"]
 
 _ACCEPTED: Final = Outcome.ACCEPTED
 """Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
@@ -276,7 +276,7 @@ def _apply_change(tx: Tx, item: Append, change: Change) -> None:
     if change.refused_by is not None:
         _add_refusal(tx, item.instance_id, change.refused_by)
     if change.run_from is not None:
-        begin_run(tx, item.instance_id, change)
+        _begin_run(tx, item.instance_id, change)
     if change.release or ends:
         tx.touched.add(item.instance_id)
 
@@ -288,7 +288,7 @@ def _add_refusal(tx: Tx, instance_id: str, code: str) -> None:
     tx.run("refuse", (text, instance_id))
 
 
-def begin_run(tx: Tx, instance_id: str, change: Change) -> None:
+def _begin_run(tx: Tx, instance_id: str, change: Change) -> None:
     """Begin a run. In queries, its input takes the place of the old one."""
     tx.run(
         "begin_run",

@@ -11,7 +11,7 @@ import msgspec
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all
-from romancy_sqlite import _prune, _routing
+from romancy_sqlite import _prune, _rebuilding, _routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -113,4 +113,11 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
-_OWN: Own = {**outbox.IN_PARTS, **_prune.OWN, **_routing.OWN, "beat": _beat, "free": _free}
+_OWN: Own = {
+    **outbox.IN_PARTS,
+    **_prune.OWN,
+    **_rebuilding.OWN,
+    **_routing.OWN,
+    "beat": _beat,
+    "free": _free,
+}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.storage.joining import CANNOT_WRITE
-from romancy.storage.limits import check_batch, check_deliveries, check_outbox, check_postings
+from romancy.storage.limits import check_batch, check_messages
 from romancy_sqlite._commit import write_items
 from romancy_sqlite._connection import Tx
 from romancy_sqlite._driver import Database, sqlite3
@@ -100,9 +100,7 @@ class JoinedSession:
         postings: Sequence[Posting] = (),
         /,
     ) -> list[Delivered]:
-        check_deliveries(deliveries)
-        check_outbox(outbox)
-        check_postings(postings)
+        check_messages(deliveries, outbox, postings)
         return await self._write(partial(_send, deliveries=deliveries, outbox=outbox, postings=postings))
 
     async def _write(self, work: Callable[[Tx], Result]) -> Result:

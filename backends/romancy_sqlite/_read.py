@@ -25,7 +25,8 @@ def read_history(tx: Tx, instance_id: str, after: int, limit: int) -> History | 
         return History(instance=instance, rows=[])
     rows: list[LogRow] = []
     size = 0
-    for seq, writer, body, at in tx.rows("log_page", (instance_id, instance.life, after, limit + 1)):
+    page = {"instance_id": instance_id, "life": instance.life, "after": after, "limit": limit + 1}
+    for seq, writer, body, at in tx.rows("log_of_life", page):
         if len(rows) == limit or (rows and size + len(body) > _PAGE_BYTES):
             return History(instance=instance, rows=rows, more=True)
         rows.append(LogRow(seq, writer, body, at))

@@ -24,7 +24,7 @@ def write_routes(tx: Tx, item: Append, owner: Owner) -> None:
     """Write the routing of an accepted append."""
     if item.interests:
         for row in interest_rows(item, tx.now):
-            tx.run("interest_put", row)
+            tx.run("add_interest", row)
     if item.uninterested:
         rows = [(*owner, interest_id) for interest_id in item.uninterested]
         tx.run("drop_interests", {"interests": msgspec.json.encode(rows).decode()})

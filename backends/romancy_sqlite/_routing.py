@@ -53,7 +53,7 @@ def _register_interest(values: Values) -> Operation[Answer]:
             return Answer([(True, False)], 1)
         if values["kind"] == InterestKind.COPY and InterestKind.COPY not in kinds:
             yield from ask("discard", **values)
-    yield from ask("interest_put", **values)
+    yield from ask("add_interest", **values, ahead=0)
     return Answer([(True, True)], 1)
 
 

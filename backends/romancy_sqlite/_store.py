@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageError
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Capabilities, Outcome, Step
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
 from romancy.storage.sqlkit.reading import SqlReading
+from romancy.storage.sqlkit.rebuilding import SqlRebuilding
 from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_sqlite import _file
 from romancy_sqlite._claims import claim
@@ -29,7 +30,7 @@ from romancy_sqlite._interpreter import SqliteInterpreter
 from romancy_sqlite._lone_writer import LoneWriter
 from romancy_sqlite._migrations import bring_up_to_date
 from romancy_sqlite._read import read_history
-from romancy_sqlite._rebuilding import SqliteRebuilding
+from romancy_sqlite._rebuilding import SPELLING
 from romancy_sqlite._router import SqliteRouter
 from romancy_sqlite._scripts import heads, texts
 from romancy_sqlite._transactions import SqliteSessions
@@ -76,7 +77,7 @@ class SqliteStore:
         self._interpreter = interpreter = self._make_interpreter()
         self._leases = Leases(interpreter)
         self._takeovers = Takeovers(interpreter, at_once=self._at_once)
-        self.rooms = Rooms(
+        self.services = Services(
             sessions=self._sessions,
             router=SqliteRouter(self, interpreter),
             outbox=SqlOutbox(interpreter, self._wait_for_outbox),
@@ -84,7 +85,7 @@ class SqliteStore:
             lookups=SqlLookups(interpreter, interpreter),
             figures=SqlFigures(interpreter, interpreter),
             upkeep=self._make_upkeep(interpreter),
-            rebuilding=SqliteRebuilding(self),
+            rebuilding=SqlRebuilding(interpreter, SPELLING),
         )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()

@@ -1,4 +1,4 @@
-"""The room of transactions: those of user code, which take turns with the writer, and those of callers."""
+"""The service for transactions: those of user code, which take turns with the writer, and those of callers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The room of upkeep: removing what is over, missing migrations, and what costs durability or speed."""
+"""The service for upkeep: removing what is over, missing migrations, and what costs durability or speed."""
 
 from __future__ import annotations
 

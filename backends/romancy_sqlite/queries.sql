@@ -223,12 +223,12 @@ where instance_id = ?;
 -- An instance as queries see it.
 select {instance} from romancy_instances where instance_id = ?;
 
--- name: log_page
--- Some rows of a life's log, in order.
+-- name: log_of_life (instance_id, life, after, limit) -> seq, writer, body, at
+-- Some rows of the log of a life, which may have no instance.
 select seq, writer, body, at from romancy_log
-where instance_id = ? and life = ? and seq > ?
+where instance_id = :instance_id and life = :life and seq > :after
 order by seq
-limit ?;
+limit :limit;
 
 -- name: loads (workers, most) -> worker, number
 -- Up to so many instances of each worker.

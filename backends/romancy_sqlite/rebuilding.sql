@@ -1,7 +1,7 @@
 -- What is stored beside the logs, and how it is made again.
 
--- name: lives_with_rows
--- The next instances that have a log, by id: one probe of the log each. Of an id without a row, the life written last.
+-- name: some_lives (after, limit) -> instance_id
+-- The next ids that have a log: one probe each.
 with recursive ids (id, n) as (
     select min(instance_id), 1 from romancy_log where instance_id > :after
     union all
@@ -9,35 +9,42 @@ with recursive ids (id, n) as (
     from ids
     where ids.id is not null and ids.n < :limit
 )
-select
-    {instance i}, i.projection, i.index_paths,
-    exists (
-        select 1 from romancy_index_sets as s where s.workflow_name = i.workflow_name and s.paths = i.index_paths
-    ),
-    ids.id,
-    case
-        when i.instance_id is null
-            then (select life from romancy_log where instance_id = ids.id order by at desc, seq desc limit 1)
-    end
-from ids left join romancy_instances as i on i.instance_id = ids.id
-where ids.id is not null
-order by ids.id;
+select id from ids where id is not null order by id;
 
--- name: index_of
--- The index rows of some instances.
+-- name: some_rows (ids) -> {instance}, projection, index_paths, members
+-- What is stored of some instances beside their logs.
+select {instance i}, i.projection, i.index_paths, s.paths
+from json_each(:ids) as named
+cross join romancy_instances as i on i.instance_id = named.value
+left join romancy_index_sets as s on s.workflow_name = i.workflow_name and s.paths = i.index_paths;
+
+-- name: some_index (ids) -> instance_id, path, value, created_at
+-- Their rows of the index.
 select x.instance_id, x.path, x.value, x.created_at
-from json_each(?) as named
+from json_each(:ids) as named
 cross join romancy_index as x on x.instance_id = named.value;
 
--- name: restore_instance
+-- name: last_life (instance_id) -> life
+-- The life whose log was written last, of an instance without a row.
+select life from romancy_log where instance_id = :instance_id order by at desc, seq desc limit 1;
+
+-- name: hold_runs (runs(instance_id, life, run_from)) -> instance_id
+-- Those of these instances that are still of this life and in this run.
+select i.instance_id
+from json_each(:runs) as run
+cross join romancy_instances as i on i.instance_id = json_extract(run.value, '$[0]')
+where i.life = json_extract(run.value, '$[1]') and i.run_from = json_extract(run.value, '$[2]');
+
+-- name: restore_instance (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input,
+-- ended, {given})
 -- A row that was lost, if it has not come back and nothing was written to its log meanwhile.
 insert into romancy_instances (
     instance_id, life, status, created_at, updated_at, wake_at, error, parent, run_from, last_seq, signals, seen, input,
     {given}
 )
 select
-    :instance_id, :life, :status, :created_at, :updated_at, :wake_at, :error, :parent, :run_from, :last_seq,
-    mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
+    :instance_id, :life, :status, :created_at, :updated_at, case when not :ended then :now end, :error, :parent,
+    :run_from, :last_seq, mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
 from (
     select coalesce(max(number), 0) as counted from romancy_inbox where instance_id = :instance_id
 ) as mail
@@ -46,6 +53,27 @@ where
     and not exists (select 1 from romancy_log where instance_id = :instance_id and life = :life and seq > :last_seq)
 on conflict do nothing;
 
--- name: same_run
--- Whether an instance is still of this life and in this run.
-select 1 from romancy_instances where instance_id = ? and life = ? and run_from = ?;
+-- name: renew_projections (renewed(instance_id, projection, index_paths))
+-- What searches read of instances.
+update romancy_instances set projection = t.projection, index_paths = t.index_paths
+from (
+    select
+        json_extract(value, '$[0]') as instance_id,
+        json_extract(value, '$[1]') as projection,
+        json_extract(value, '$[2]') as index_paths
+    from json_each(:renewed)
+) as t
+where romancy_instances.instance_id = t.instance_id;
+
+-- name: add_index_sets (rows)
+-- Record sets of declared paths that workflows' instances have.
+insert into romancy_index_sets (workflow_name, paths)
+select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:rows) where true
+on conflict do nothing;
+
+-- name: add_index (index(instance_id, path, value))
+-- Index rows, with the creation time of the instance.
+insert into romancy_index (path, value, created_at, instance_id)
+select json_extract(x.value, '$[1]'), json_extract(x.value, '$[2]'), i.created_at, i.instance_id
+from json_each(:index) as x
+cross join romancy_instances as i on i.instance_id = json_extract(x.value, '$[0]');

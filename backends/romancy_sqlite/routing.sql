@@ -8,10 +8,11 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 -- Keep a message at an address.
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
--- name: interest_put (owner, life, interest_id, address, kind, where_)
--- Register an interest. A replacement of the same address and kind keeps the place in the queue.
+-- name: add_interest (owner, life, interest_id, address, kind, where_, ahead)
+-- Register an interest. A replacement of the same address and kind keeps the place in the queue, which is so much
+-- `ahead` of the time.
 insert into romancy_interests (owner, life, interest_id, address, kind, where_, at)
-values (:owner, :life, :interest_id, :address, :kind, :where_, :now)
+values (:owner, :life, :interest_id, :address, :kind, :where_, :now - :ahead)
 on conflict do update set
     at = iif(address = excluded.address and kind = excluded.kind, at, excluded.at),
     compared_to = iif(

@@ -1,4 +1,4 @@
-"""A store, a room or a session of which a test changes some members."""
+"""A store, a service or a session of which a test changes some members."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class _Changed:
 
 
 def changed(thing: Thing, **members: Any) -> Thing:
-    """The same store, room or session, with these members in place of its own."""
+    """The same store, service or session, with these members in place of its own."""
     other: Any = _Changed(thing, members)
     return cast("Thing", other)

@@ -63,9 +63,9 @@ class Failpoint:
         """Return the store for this URL with its writes counted."""
         store = create_store(url, **options)
         if self.name in _ROUTING:
-            return changed(store, rooms=store.rooms.wrapped(router=lambda router: _armed(router, self)))
-        sessions = store.rooms.wrapped(sessions=lambda sessions: changed_by(sessions, _ArmedSessions, self))
-        return changed(_armed(store, self), rooms=sessions)
+            return changed(store, services=store.services.wrapped(router=lambda router: _armed(router, self)))
+        sessions = store.services.wrapped(sessions=lambda sessions: changed_by(sessions, _ArmedSessions, self))
+        return changed(_armed(store, self), services=sessions)
 
     def counted(self, write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """Wrap the write so that its n-th call kills the process."""
@@ -100,7 +100,7 @@ class _ArmedSessions(Passing[Sessions], Sessions):
 
 
 def _armed(thing: T, point: Failpoint) -> T:
-    """The same store, room or session, with one member that counts."""
+    """The same store, service or session, with one member that counts."""
     if not hasattr(thing, point.name):
         return thing
     return changed(thing, **{point.name: point.counted(getattr(thing, point.name))})

@@ -72,16 +72,16 @@ def _limit(item: pytest.Function) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Leave out the tests of rooms that the judged store does not offer."""
+    """Leave out the tests of services that the judged store does not offer."""
     if not item.config.getoption("--storage-url"):
         yield
         return
-    from romancy.storage.rooms import MissingRoomError  # noqa: PLC0415 - this module is imported wherever pytest runs
+    from romancy.storage.services import MissingServiceError  # noqa: PLC0415 - this module is imported wherever pytest runs
 
     try:
         yield
-    except MissingRoomError as error:
-        pytest.skip(f"capability: the store offers no room {error.room.value!r}")
+    except MissingServiceError as error:
+        pytest.skip(f"capability: the store offers no service {error.service.value!r}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -107,7 +107,7 @@ async def act_on(action: Action, request: Request) -> None:
             asked = await _one(operator, action, instance_id, dry_run=request.dry_run, json_lines=json_lines)
             await _warn(operator, action, requested=asked)
             return
-        now = (await operator.store.rooms.reading.census()).now
+        now = (await operator.store.services.reading.census()).now
 
         async def found() -> AsyncIterator[Instance]:
             before = None if action.quiet_for is None else now - action.quiet_for * 1_000_000
@@ -181,7 +181,7 @@ async def _acted(operator: Operator, action: Action, instance_id: str) -> object
 
 async def _warn(operator: Operator, action: Action, *, requested: bool) -> None:
     """Say so if nobody takes up what was requested."""
-    if requested and action.verb in _DONE and not alive(await operator.store.rooms.reading.census()):
+    if requested and action.verb in _DONE and not alive(await operator.store.services.reading.census()):
         say("no worker has taken it: none is alive; start one with `romancy run MODULE:APP`")
 
 

@@ -68,7 +68,7 @@ async def _relay(target: str, grace: float) -> None:
     new = functools.partial(create_store, app.url, password=app.password)
     store = await opened(lambda: coded(new(), app.codecs), where, patient=True, within=app.connect_timeout)
     try:
-        relaying = Relaying(app.relay, store.rooms.outbox)
+        relaying = Relaying(app.relay, store.services.outbox)
         at_work = asyncio.create_task(relaying.run(lambda: grace))
         with ToldToStop() as told:
             say(f"relay sends events by {app.relay.sender!r}")
@@ -123,7 +123,7 @@ async def outbox(
     _check(ids, requeue=requeue, purge=purge, older_than=older_than)
     chosen = tuple(OutboxState(one) for one in states)
     async with operating(url, app) as operator:
-        box = operator.store.rooms.outbox
+        box = operator.store.services.outbox
         if requeue:
             await _requeue(box, chosen, ids, yes=yes)
         elif purge:

@@ -78,7 +78,7 @@ async def show(
             await _show_sealed(operator, instance_id, json_lines=json_lines)
             raise
         await _follow(operator, root, depth, children)
-        census = await operator.store.rooms.reading.census()
+        census = await operator.store.services.reading.census()
         untaken = await untaken_by(operator.store, instance_id, root.row.status)
     instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken)
     if json_lines:

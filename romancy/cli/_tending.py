@@ -20,7 +20,7 @@ from romancy.errors import SchemaVersionError
 from romancy.insight import ago, many, span, suspects_of
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.upkeep import Setting
 from romancy.storage.url import parse_url
 
@@ -73,7 +73,7 @@ async def _planned(store: Store) -> Plan:
 
 
 async def _plan_of(store: Store) -> Plan | None:
-    return await store.rooms.upkeep.plan() if Room.UPKEEP in store.rooms.offered else None
+    return await store.services.upkeep.plan() if Service.UPKEEP in store.services.offered else None
 
 
 def _print_plan(plan: Plan, *, as_sql: bool, json_lines: bool) -> None:
@@ -145,9 +145,9 @@ async def _examined(store: Store, where: str) -> AsyncIterator[Setting]:
     try:
         yield Setting(name="reached", value=f"{store.capabilities.name}; {_fitting(await _plan_of(store))}")
         before = time.time_ns() // 1000
-        census = await store.rooms.reading.census()
+        census = await store.services.reading.census()
         skew = census.now - (before + time.time_ns() // 1000) // 2
-        settings = await store.rooms.upkeep.settings() if Room.UPKEEP in store.rooms.offered else []
+        settings = await store.services.upkeep.settings() if Service.UPKEEP in store.services.offered else []
         sample = await sample_of(store)
     finally:
         await store.close()

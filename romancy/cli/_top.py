@@ -28,8 +28,8 @@ async def top(url: str | None, app: str | None, most: int, json_lines: bool) -> 
     so may the age beside it. Instances that are suspected of ending workers are counted too.
     """
     async with operating(url, app) as operator:
-        census = await operator.store.rooms.reading.census()
-        found = await operator.store.rooms.figures.open_work(most=most)
+        census = await operator.store.services.reading.census()
+        found = await operator.store.services.figures.open_work(most=most)
     lines = found.by_workflow()
     for each in lines if json_lines else ():
         as_json(

@@ -90,7 +90,7 @@ async def undelivered(  # noqa: PLR0913 - click gives them by name
     async with operating(url, app) as operator:
         store = operator.store
         if send:
-            await _send(store.rooms.router, chosen)
+            await _send(store.services.router, chosen)
         elif purge and older_than is not None:
             await _purge(store, older_than, yes=yes)
         else:
@@ -128,16 +128,16 @@ async def _send(router: Router, chosen: Choice) -> None:
 async def _purge(store: Store, age: timedelta, *, yes: bool) -> None:
     if not yes:
         confirm("these messages have not been received; remove those without a waiting receiver?")
-    before = (await store.rooms.reading.census()).now - round(age.total_seconds() * 1_000_000)
-    count = gone = await store.rooms.router.expire(before, limit=_AT_ONCE)
+    before = (await store.services.reading.census()).now - round(age.total_seconds() * 1_000_000)
+    count = gone = await store.services.router.expire(before, limit=_AT_ONCE)
     while gone:
-        gone = await store.rooms.router.expire(before, limit=_AT_ONCE)
+        gone = await store.services.router.expire(before, limit=_AT_ONCE)
         count += gone
     say(f"{many(count, 'message')} removed")
 
 
 async def _list(store: Store, chosen: Choice, key: str | None, limit: int, *, json_lines: bool) -> None:
-    now, count = (await store.rooms.reading.census()).now, 0
+    now, count = (await store.services.reading.census()).now, 0
     async for message in _all(store, chosen, key):
         if count == limit:
             say(f"the first {limit}; --limit shows more")
@@ -153,10 +153,10 @@ async def _list(store: Store, chosen: Choice, key: str | None, limit: int, *, js
 
 
 async def _all(store: Store, chosen: Choice, key: str | None) -> AsyncIterator[KeptMessage | KeptEvent]:
-    async for message in _kept(store.rooms.router, chosen):
+    async for message in _kept(store.services.router, chosen):
         yield message
     if chosen.address is not None:
-        async for message in _kept(store.rooms.router, Choice(chosen.type, None)):
+        async for message in _kept(store.services.router, Choice(chosen.type, None)):
             if instance_of_address(message.address) is not None and _is_at(message, chosen.address, key):
                 yield message
     if chosen.type is not None or chosen.address is None:

@@ -24,7 +24,7 @@ __all__ = ["state_of", "workers"]
 async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  # noqa: FBT001 - by name
     """The registered workers, with their last heartbeats."""
     async with operating(url, app) as operator:
-        census = await operator.store.rooms.reading.census()
+        census = await operator.store.services.reading.census()
     registered = [peer for peer in census.workers if peer.works]
     for peer in registered if json_lines else ():
         as_json(

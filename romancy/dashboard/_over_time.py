@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from romancy.dashboard._ranges import RANGES
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Trend
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +66,8 @@ async def over_time(
     width = seconds * _SECOND
     since = (now // width - count + 1) * width
     found = Trend({}, {}, {})
-    if Room.FIGURES in store.rooms.offered:
-        found = await store.rooms.figures.trend(since=since, width=width, most=most, newest=most)
+    if Service.FIGURES in store.services.offered:
+        found = await store.services.figures.trend(since=since, width=width, most=most, newest=most)
     rolled = 0
     if rollup is not None:
         rolled = (rollup.since - since) // width

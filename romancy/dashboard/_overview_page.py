@@ -17,8 +17,8 @@ from romancy.insight import Suspects, suspects_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Count, Tally
 from romancy.storage.query import build_query
-from romancy.storage.rooms import Room
 from romancy.storage.routing import Spread
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,17 +146,17 @@ def _range(request: Request) -> str:
 
 async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
     store = reader.lists.store
-    figures = store.rooms.figures if Room.FIGURES in store.rooms.offered else None
-    census = await store.rooms.reading.census()
+    figures = store.services.figures if Service.FIGURES in store.services.offered else None
+    census = await store.services.reading.census()
     counts = Tally({}, {}) if figures is None else await figures.tally(most=MOST + 1, newest=MOST)
     counted = sum(count for count, _ in counts.newest.values())
     rollup = rollups.known(census.now) if counted >= MOST else None
     needy: list[InstanceRow] = []
     if Status.STUCK in counts.statuses:
-        needy += (await store.rooms.reading.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
+        needy += (await store.services.reading.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
     if Status.FAILED in counts.statuses and len(needy) < _SHOWN:
-        needy += (await store.rooms.reading.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
-    kept = [one for one in await store.rooms.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
+        needy += (await store.services.reading.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
+    kept = [one for one in await store.services.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
     workers = [peer for peer in census.workers if peer.works]
     return Overview(
         tiles=[_tile(status, counts.statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
@@ -169,7 +169,7 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         needy=needy,
         workers=workers,
         suspects=suspects_of(census),
-        outbox=await store.rooms.outbox.counts(most=MOST + 1),
+        outbox=await store.services.outbox.counts(most=MOST + 1),
         kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
         loads={} if figures is None else await figures.loads([peer.token for peer in workers], most=MOST + 1),
         over=await over_time(store, over, census.now, _ORDER[::-1], MOST, rollup),

@@ -48,7 +48,7 @@ async def paths_page(request: Request, reader: Reader) -> Response:
     for name, workflow in () if reader.app is None else reader.app.workflows.items():
         if search.workflow in name:
             found |= dict.fromkeys(workflow.index, "indexed")
-    page = await reader.lists.store.rooms.reading.find(search.query(_SAMPLE))
+    page = await reader.lists.store.services.reading.find(search.query(_SAMPLE))
     sample = [row.input for row in page.rows if len(row.input) <= _LARGEST and not is_sealed(row.input, "input")]
     for path, kind in paths_in(sample).items():
         found.setdefault(path, kind)

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._ranges import RANGES
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,14 +88,14 @@ class Rollups:
 
         A slice that fails is counted again at the next look.
         """
-        if self._counting.locked() or clock() < self._due or Room.FIGURES not in store.rooms.offered:
+        if self._counting.locked() or clock() < self._due or Service.FIGURES not in store.services.offered:
             return
         async with self._counting:
             began, self._due = clock(), clock() + self._between
             if self._walk is None or began > self._left + _PATIENCE:
                 self._walk = _Walk(now)
             walk, width = self._walk, self._walk.width(now)
-            part = await store.rooms.figures.tally_slice(after=walk.after, count=self._size, width=width)
+            part = await store.services.figures.tally_slice(after=walk.after, count=self._size, width=width)
             walk.take(part, width, now)
             self._left = clock()
             if part.end is None:

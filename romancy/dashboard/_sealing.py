@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._refused import RefusedError
     from romancy.storage.query import Query
     from romancy.storage.records import InstanceRow, Page
-    from romancy.storage.rooms import Rooms
+    from romancy.storage.services import Services
 
 __all__ = ["Sealing"]
 
@@ -45,7 +45,7 @@ class Sealing:
         """
         if not self._met and time.monotonic() >= self._looks_at:
             self._looks_at = time.monotonic() + _EVERY
-            self.check((await reader.store.rooms.reading.find(build_query(limit=_LOOKED_AT))).rows)
+            self.check((await reader.store.services.reading.find(build_query(limit=_LOOKED_AT))).rows)
         if self._met:
             raise _refusal()
         return reader._replace(store=self._checking(reader.store), lists=reader.lists.through(self._checking))
@@ -67,7 +67,7 @@ class Sealing:
 class _Checking(Passing[Store], Store):
     def __init__(self, store: Store, sealing: Sealing) -> None:
         super().__init__(store)
-        self.rooms: Rooms = store.rooms.wrapped(reading=lambda reading: changed_by(reading, _Checked, sealing))
+        self.services: Services = store.services.wrapped(reading=lambda reading: changed_by(reading, _Checked, sealing))
 
 
 class _Checked(Passing[Reading], Reading):

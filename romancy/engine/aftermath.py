@@ -21,8 +21,8 @@ from romancy.errors import InstanceNotFoundError, StorageError, StorageUnavailab
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.any_store import lying_in
 from romancy.storage.records import Delivered, Delivery, Step
-from romancy.storage.rooms import Room
 from romancy.storage.routing import InterestKind, Place, Posting, Spread, address_of_instance
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy.core import LogEvent
@@ -91,9 +91,11 @@ async def look_after(store: Store, sent: Sequence[Sent]) -> None:
 
 async def _keep(store: Store, live: Live, one: Delivery, row: InstanceRow | None) -> None:
     place = Place(address_of_instance(one.instance_id), Spread.ONE)
-    keeps = Room.ROUTER in store.rooms.offered
+    keeps = Service.ROUTER in store.services.offered
     if keeps:
-        (answer,) = await store.rooms.router.post([Posting(message_id=one.delivery_id, places=(place,), body=one.body)])
+        (answer,) = await store.services.router.post(
+            [Posting(message_id=one.delivery_id, places=(place,), body=one.body)]
+        )
         if answer is not Delivered.ACCEPTED:
             return
     message = decode_message(one.body)

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
         Page,
         Work,
     )
-    from romancy.storage.rooms import Rooms
     from romancy.storage.router import Router
     from romancy.storage.routing import Posting
+    from romancy.storage.services import Services
 
 __all__ = [
     "coded",
@@ -148,10 +148,10 @@ class _ReadingStore(Passing[Store], Store):
     def __init__(self, store: Store, codecs: Codecs = NO_CODECS) -> None:
         super().__init__(store)
         self._codecs = codecs
-        self.rooms: Rooms = self._changed(store.rooms)
+        self.services: Services = self._changed(store.services)
 
-    def _changed(self, rooms: Rooms) -> Rooms:
-        return rooms.wrapped(
+    def _changed(self, services: Services) -> Services:
+        return services.wrapped(
             router=self._router,
             outbox=lambda outbox: changed_by(outbox, _OpenedOutbox, self._unsealed),
             reading=lambda reading: changed_by(reading, _OpenedReading, self._instance),
@@ -236,8 +236,8 @@ class _CodingStore(_ReadingStore):
         super().__init__(store, codecs)
         self._ability = "~" + hashlib.sha256(",".join(sorted(codecs.ids)).encode()).hexdigest()[:8]
 
-    def _changed(self, rooms: Rooms) -> Rooms:
-        return super()._changed(rooms).wrapped(sessions=lambda sessions: changed_by(sessions, _CodingSessions, self))
+    def _changed(self, services: Services) -> Services:
+        return super()._changed(services).wrapped(sessions=lambda sessions: changed_by(sessions, _CodingSessions, self))
 
     def _router(self, router: Router) -> Router:
         return changed_by(router, CodingRouter, self._codecs)

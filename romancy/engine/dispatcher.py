@@ -19,7 +19,7 @@ from romancy.engine.aftermath import look_after
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ class _Return(_Job):
         self._owner, self._mail, self._done = owner, mail, done
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        await store.rooms.router.give_back(self._owner, [self._mail.delivery_id], at=self._mail.at)
+        await store.services.router.give_back(self._owner, [self._mail.delivery_id], at=self._mail.at)
         dispatcher.ask((self._mail.address or "",))
         self._done()
 
@@ -82,9 +82,9 @@ class _Sweep(_Job):
         self._expires_at = 0.0
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        if Room.ROUTER not in store.rooms.offered:
+        if Service.ROUTER not in store.services.offered:
             return
-        dispatched = await store.rooms.router.dispatch(())
+        dispatched = await store.services.router.dispatch(())
         dispatcher.say_held_up(dispatched.held_up)
         dispatcher.look_again(dispatched.later)
         if dispatched.more or await self._expire(store):
@@ -92,10 +92,10 @@ class _Sweep(_Job):
 
     async def _expire(self, store: Store) -> bool:
         """From time to time, remove kept messages that have expired. Return whether there are more."""
-        if self._keep is None or here().seconds() < self._expires_at or Room.READING not in store.rooms.offered:
+        if self._keep is None or here().seconds() < self._expires_at or Service.READING not in store.services.offered:
             return False
-        before = (await store.rooms.reading.census()).now - round(self._keep * 1_000_000)
-        gone = await store.rooms.router.expire(before, limit=_EXPIRED_AT_ONCE)
+        before = (await store.services.reading.census()).now - round(self._keep * 1_000_000)
+        gone = await store.services.router.expire(before, limit=_EXPIRED_AT_ONCE)
         if gone < _EXPIRED_AT_ONCE:
             self._expires_at = here().seconds() + _EXPIRE_EVERY
         return gone >= _EXPIRED_AT_ONCE
@@ -119,7 +119,7 @@ class _Dispatch(_Job):
         self.addresses = addresses
 
     async def do(self, dispatcher: Dispatcher, store: Store) -> None:
-        dispatched = await store.rooms.router.dispatch(self.addresses)
+        dispatched = await store.services.router.dispatch(self.addresses)
         if dispatched.held_up:
             dispatcher.say_held_up(dispatched.held_up)
         if dispatched.later:

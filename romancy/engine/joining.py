@@ -83,13 +83,15 @@ class Joining:
         if not isinstance(effect, Subscribed):
             return await self._listed(driver, live, effect)
         owner = Owner(live.instance_id, live.life)
-        in_the_way = await self._store.rooms.router.register(owner, interest_of_subscription(effect.topic, effect.mode))
+        in_the_way = await self._store.services.router.register(
+            owner, interest_of_subscription(effect.topic, effect.mode)
+        )
         if in_the_way is None:
             return SubscriptionGranted(at=_now(driver, live), id=effect.id)
         return SubscriptionRefused(at=_now(driver, live), id=effect.id, existing=mode_of_interest(in_the_way))
 
     async def _listed(self, driver: Drives, live: Live, effect: MembersAsked) -> Input:
-        found = await self._store.rooms.router.interests(address_of_all(effect.topic))
+        found = await self._store.services.router.interests(address_of_all(effect.topic))
         members = members_of(effect.topic, found)
         fits = len(msgspec.json.encode(members)) <= _MOST_BYTES
         return MembersListed(

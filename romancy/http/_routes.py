@@ -1,4 +1,4 @@
-"""A route of the management: what the rooms of this package hand to the application."""
+"""A route of the management: what the modules of this package hand to the application."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ async def found_to_act_on(store: Store, chosen: InstanceFilter) -> AsyncIterator
     """All instances that match, newest first, read page by page. The name of their workflow is exactly this."""
     token: str | None = None
     while True:
-        page = await store.rooms.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token, to_act=True))
+        page = await store.services.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token, to_act=True))
         for row in page.rows:
             yield Instance.of(row)
         token = page.next_token

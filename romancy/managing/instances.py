@@ -110,7 +110,7 @@ class Instances(Limiting):
 
     async def _page(self, query: Query, *, results: bool, headers: bool) -> InstancePage:
         store = self._access.lists().store
-        page = await store.rooms.reading.find(query)
+        page = await store.services.reading.find(query)
         found = await instances_of(store, page.rows, results=results, headers=headers)
         return InstancePage(found, page.next_token)
 
@@ -152,7 +152,7 @@ class Instances(Limiting):
         `instance_id` match in part. The database counts, in one statement; it takes as long as reading all that match.
         """
         query = InstanceFilter.of(where, filters).query()
-        return Counts(await self._access.lists().store.rooms.reading.count(query))
+        return Counts(await self._access.lists().store.services.reading.count(query))
 
     async def read_lag(self) -> ReadLag | None:
         """How far the standby of `read_url=` is behind, from which lists, searches and counts are read. None: no such.
@@ -193,7 +193,7 @@ class Instances(Limiting):
         known, chosen = LogCursor.of_instances(after), InstanceFilter.of(where, filters)
         store, token = self._access.opened(), None
         while True:
-            page = await store.rooms.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token))
+            page = await store.services.reading.find(chosen.query(limit=MAX_LIMIT, page_token=token))
             for row in page.rows:
                 position = known.get(row.instance_id)
                 if position is not None and position.is_end_of(row):
@@ -226,7 +226,7 @@ class Instances(Limiting):
         """
         query = InstanceFilter.of(None, {"ids": instance_ids}).query(limit=MAX_LIMIT)
         store = self._access.opened()
-        found = await reports_of(store, (await store.rooms.reading.find(query)).rows)
+        found = await reports_of(store, (await store.services.reading.find(query)).rows)
         for report in found.values():
             if isinstance(report, CodecError):
                 raise report

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from romancy._microseconds import moment_of
 from romancy.errors import UsageError
 from romancy.storage.admission import CHOSEN, Terms, decode_terms
-from romancy.storage.rooms import Room
 from romancy.storage.routing import (
     OUTSIDE,
     Owner,
@@ -20,6 +19,7 @@ from romancy.storage.routing import (
     lanes_of_limit,
     limit_of_lane,
 )
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Lane:
 
 def routed(store: Store) -> Store:
     """The store, if it has what limits need. Raises UsageError."""
-    if not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
+    if not {Service.ROUTER, Service.LOOKUPS} <= store.services.offered:
         raise UsageError("the adapter of this database has no router and lookups, so it has no limits")
     return store
 
@@ -69,7 +69,7 @@ async def choices_of(store: Store) -> dict[str, Terms]:
     """What operators have chosen, by limit."""
     return {
         one.interest_id: decode_terms(one.where)
-        for owner, one in await store.rooms.router.interests(CHOICES)
+        for owner, one in await store.services.router.interests(CHOICES)
         if owner == Owner(CHOSEN, OUTSIDE)
     }
 
@@ -82,7 +82,7 @@ async def lanes_of(store: Store, limit: str | None = None, most: int = MOST) -> 
     choices = await choices_of(store)
     found: dict[str, dict[str, tuple[int, int]]] = {}
     for low, high in lanes_of_limit(limit):
-        for address, count, oldest in await store.rooms.lookups.lanes(low, high, most):
+        for address, count, oldest in await store.services.lookups.lanes(low, high, most):
             found.setdefault(lane_of(address) or address, {})[address[0]] = (count, oldest)
     crowded = sorted(found, key=lambda one: (-max(count for count, _ in found[one].values()), one))[:most]
     lanes = {one: await _lane(store, one, found[one], choices) for one in crowded}
@@ -98,7 +98,7 @@ async def lane_at(store: Store, address: str) -> Lane:
     """One lane."""
     counts: dict[str, tuple[int, int]] = {}
     for one in (address, address_held_at(address)):
-        for _, count, oldest in await store.rooms.lookups.lanes(one, one, 1):
+        for _, count, oldest in await store.services.lookups.lanes(one, one, 1):
             counts[one[0]] = (count, oldest)
     return await _lane(store, address, counts, await choices_of(store))
 
@@ -108,8 +108,8 @@ async def _lane(
 ) -> Lane:
     taken, _ = counts.get("p", _NOBODY)
     waiting, _ = counts.get("l", _NOBODY)
-    holders = await store.rooms.lookups.front(address_held_at(address), _NAMED) if taken else []
-    first = await store.rooms.lookups.front(address, 1) if waiting else []
+    holders = await store.services.lookups.front(address_held_at(address), _NAMED) if taken else []
+    first = await store.services.lookups.front(address, 1) if waiting else []
     limit = limit_of_lane(address)
     chosen = choices.get(limit)
     known = holders or first

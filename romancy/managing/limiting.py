@@ -67,7 +67,7 @@ class Limiting(Acting):
         """Let what the code declares hold again."""
         _check_name(name)
         store = routed(self._access.to_write("reset_limit"))
-        await store.rooms.router.unregister(Owner(CHOSEN, OUTSIDE), [name])
+        await store.services.router.unregister(Owner(CHOSEN, OUTSIDE), [name])
         await self._look_again(store, name)
 
     async def free_places(self, instance_id: str) -> list[str]:
@@ -80,11 +80,11 @@ class Limiting(Acting):
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         has = [
             (owner, one)
-            for owner, one in await store.rooms.lookups.places_of([instance_id])
+            for owner, one in await store.services.lookups.places_of([instance_id])
             if one.kind is InterestKind.MEMBER
         ]
         for owner, one in has:
-            await store.rooms.router.unregister(owner, [one.interest_id])
+            await store.services.router.unregister(owner, [one.interest_id])
         lanes = [lane for _, one in has if (lane := lane_changed(one)) is not None]
         await self._mark(store, lanes)
         return sorted({limit_of_lane(one) for one in lanes})
@@ -92,7 +92,7 @@ class Limiting(Acting):
     async def _choose(self, name: str, terms: Terms) -> None:
         store = routed(self._access.to_write("change_limit"))
         choice = Interest(interest_id=name, address=CHOICES, kind=InterestKind.MEMBER, where=msgspec.json.encode(terms))
-        await store.rooms.router.register(Owner(CHOSEN, OUTSIDE), choice)
+        await store.services.router.register(Owner(CHOSEN, OUTSIDE), choice)
         await self._look_again(store, name)
 
     async def _look_again(self, store: Store, name: str) -> None:
@@ -100,13 +100,13 @@ class Limiting(Acting):
         found: list[str] = []
         for low, high in lanes_of_limit(name):
             if is_lane(low):
-                found += [address for address, _, _ in await store.rooms.lookups.lanes(low, high, _ALL)]
+                found += [address for address, _, _ in await store.services.lookups.lanes(low, high, _ALL)]
         await self._mark(store, found)
 
     async def _mark(self, store: Store, lanes: Iterable[str]) -> None:
         posts = marks(dict.fromkeys(lanes, False), self._access.stamp)
         if posts:
-            await store.rooms.router.post(posts)
+            await store.services.router.post(posts)
             self._access.dispatch([place.address for one in posts for place in one.places])
 
 

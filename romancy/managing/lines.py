@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.rooms import Room
 from romancy.storage.routing import InterestKind, address_held_at, key_of_lane, lane_of, limit_of_lane
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,9 +47,9 @@ class Place(NamedTuple):
 
 async def places_of(store: Store, row: InstanceRow) -> list[Place]:
     """The places that this life of an instance has or waits for."""
-    if row.status in TERMINAL_STATUSES or not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
+    if row.status in TERMINAL_STATUSES or not {Service.ROUTER, Service.LOOKUPS} <= store.services.offered:
         return []
-    found = [Place(*one) for one in await store.rooms.lookups.places_of([row.instance_id])]
+    found = [Place(*one) for one in await store.services.lookups.places_of([row.instance_id])]
     return sorted((one for one in found if one.owner.life == row.life), key=lambda one: one.interest.interest_id)
 
 
@@ -59,8 +59,8 @@ async def lines_of(store: Store, places: Iterable[Place]) -> dict[str, str]:
 
 
 async def _line(store: Store, owner: Owner, demand: Interest) -> str:
-    before = await store.rooms.lookups.line(owner, demand.interest_id)
-    holders = await store.rooms.router.interests(address_held_at(demand.address))
+    before = await store.services.lookups.line(owner, demand.interest_id)
+    holders = await store.services.router.interests(address_held_at(demand.address))
     named = [await _holder(store, one) for one, _ in holders[:_NAMED]]
     more = f" and {len(holders) - _NAMED} more" if len(holders) > _NAMED else ""
     has = f"held by {', '.join(named)}{more}" if holders else "no place is taken"

@@ -37,7 +37,7 @@ async def reasons_of(
     """
     timeline = await timeline_of(store, instance_id, after=(await _row(store, instance_id)).run_from - 1)
     row = await _row(store, instance_id)
-    census, untaken = await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
+    census, untaken = await store.services.reading.census(), await untaken_by(store, row.instance_id, row.status)
     waits = any(one.kind == "place" for one in timeline.open)
     lines = await lines_of(store, await places_of(store, row)) if waits else {}
     known = Known() if worker is None else _known_here(worker, row)
@@ -64,7 +64,7 @@ async def stuck_error(store: Store, row: InstanceRow) -> WorkflowStuckError:
     try:
         timeline = await timeline_of(store, row.instance_id, after=row.run_from - 1)
         told = explain(
-            row, timeline, await store.rooms.reading.census(), await untaken_by(store, row.instance_id, row.status)
+            row, timeline, await store.services.reading.census(), await untaken_by(store, row.instance_id, row.status)
         )
     except StorageUnavailableError:
         raise

@@ -112,7 +112,7 @@ class AppChannel(Generic[T]):
 
     async def members(self) -> list[ChannelMember]:
         """The subscribers of the channel, in the order in which they subscribed."""
-        interests = await self._mailer.access.opened().rooms.router.interests(address_of_all(self._channel.topic))
+        interests = await self._mailer.access.opened().services.router.interests(address_of_all(self._channel.topic))
         return [ChannelMember(each.id, each.mode, each.outside) for each in members_of(self._channel.topic, interests)]
 
     def __repr__(self) -> str:

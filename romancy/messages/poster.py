@@ -38,7 +38,7 @@ class Poster:
     async def post(self, posting: Posting) -> Delivered:
         """Post one message, as `Router.post` promises."""
         if posting.dedupe is not None:
-            (answer,) = await self._access.opened().rooms.router.post([posting])
+            (answer,) = await self._access.opened().services.router.post([posting])
             self._answer(posting, answer)
             return answer
         check_postings([posting])  # a bad message must not refuse its neighbours
@@ -73,7 +73,7 @@ class Poster:
 
     async def _write(self, batch: Sequence[Waiting]) -> None:
         try:
-            answers = await self._access.opened().rooms.router.post([posting for posting, _ in batch])
+            answers = await self._access.opened().services.router.post([posting for posting, _ in batch])
         except CodecError as error:  # raised before anything is written
             if len(batch) > 1:
                 for one in batch:

@@ -71,7 +71,7 @@ class Subscription(Generic[M]):
     async def __aenter__(self) -> Self:
         if self._open:
             raise UsageError("this subscription is open already; subscribe() makes another one")
-        in_the_way = await self._access.opened().rooms.router.register(self._owner, self._interest)
+        in_the_way = await self._access.opened().services.router.register(self._owner, self._interest)
         if in_the_way is not None:
             raise mode_conflict(self._topic.name, mode_of_interest(in_the_way), self._mode)
         self._letters.clear()
@@ -97,7 +97,7 @@ class Subscription(Generic[M]):
                 raise
 
     async def _leave_the_rest_to_others(self) -> None:
-        router = self._access.opened().rooms.router
+        router = self._access.opened().services.router
         await router.unregister(self._owner, (_TAKE,))
         while letters := await router.letters(self._owner.name):
             await router.give_back(self._owner, [letter.letter_id for letter in letters])
@@ -140,7 +140,7 @@ class Subscription(Generic[M]):
 
     async def _acknowledge(self) -> None:
         if handed := tuple(self._handed):
-            await self._access.opened().rooms.router.acknowledge(self._owner.name, handed)
+            await self._access.opened().services.router.acknowledge(self._owner.name, handed)
             del self._handed[: len(handed)]
 
     def _hand_out(self) -> M:
@@ -186,7 +186,7 @@ class Subscription(Generic[M]):
 
     async def _look(self) -> None:
         """Read the letters. A competing subscriber without one asks for a message."""
-        router = self._access.opened().rooms.router
+        router = self._access.opened().services.router
         self._letters.extend(await router.letters(self._owner.name))
         if not self._letters and self._mode == "competing" and not self._asks:
             await router.register(self._owner, taking(self._topic, _TAKE, self._where))
@@ -198,7 +198,7 @@ class Subscription(Generic[M]):
 
     async def _look_a_last_time(self) -> None:
         """Stop asking for a message, so that others get the next one. A message that has just come is kept."""
-        router = self._access.opened().rooms.router
+        router = self._access.opened().services.router
         await self._acknowledge()
         if not self._letters:
             if self._mode == "competing":
@@ -207,7 +207,7 @@ class Subscription(Generic[M]):
             self._letters.extend(await router.letters(self._owner.name))
 
     async def _check_that_it_stands(self) -> None:
-        if (self._owner, self._interest) not in await self._access.opened().rooms.router.interests(self._address):
+        if (self._owner, self._interest) not in await self._access.opened().services.router.interests(self._address):
             raise UsageError(
                 f"the subscription to {self._topic.words} was ended by unsubscribe(); open it again to "
                 "receive what is published from then on"
@@ -219,7 +219,7 @@ class Subscription(Generic[M]):
 
 async def end_subscription(access: Access, topic: core.Topic, name: str) -> None:
     """End the subscription of this name. Unacknowledged messages are dropped; if competing, others get them."""
-    owner, router = _owner_of(topic, name), access.opened().rooms.router
+    owner, router = _owner_of(topic, name), access.opened().services.router
     await router.unregister(owner, (interest_of_subscription(topic, "broadcast").interest_id, _TAKE))
     while letters := await router.letters(owner.name):
         await router.give_back(owner, [letter.letter_id for letter in letters])

@@ -49,8 +49,8 @@ class Beside:
         return self._relaying is None or self._relaying.works is None
 
     def outbox_of(self, store: Store) -> Outbox | None:
-        """The outbox to relay from. None without a relay. Raises MissingRoomError if the store has no outbox."""
-        return None if self.relay is None else store.rooms.outbox
+        """The outbox to relay from. None without a relay. Raises MissingServiceError if the store has no outbox."""
+        return None if self.relay is None else store.services.outbox
 
     def begin(self, outbox: Outbox | None) -> None:
         """Relay from this outbox until `end`."""

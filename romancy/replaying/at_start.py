@@ -106,7 +106,7 @@ async def _sample(store: Store, worker: Worker) -> AsyncIterator[InstanceRow]:
     for age in _AGES:
         if age and (query.after is None or now - age < query.after.created_at):
             query = replace(query, after=Position(now - age, ""))
-        page = await store.rooms.reading.find(query)
+        page = await store.services.reading.find(query)
         for row in page.rows:
             if worker.draining or given == _MOST:
                 return

@@ -16,7 +16,7 @@ from romancy.insight import alive
 from romancy.log import commits_of
 from romancy.managing.reasons import in_time, stuck_error
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -138,9 +138,9 @@ class EndWaits:
 
     async def _say_if_nobody_knows(self, store: Store, row: InstanceRow) -> None:
         name, worker = row.workflow_name, self._access.worker
-        if name in self._told or Room.READING not in store.rooms.offered:
+        if name in self._told or Service.READING not in store.services.offered:
             return
-        if alive(await store.rooms.reading.census(), name) or name in self._told:
+        if alive(await store.services.reading.census(), name) or name in self._told:
             return  # or another caller was told meanwhile
         self._told.add(name)
         remedy = "start one with `romancy run MODULE:APP`, or open this app without worker=False"

@@ -19,8 +19,8 @@ from romancy.core import (
 from romancy.errors import StartSkippedError
 from romancy.log import follow_log
 from romancy.storage.admission import SKIP
-from romancy.storage.rooms import Room
 from romancy.storage.routing import address_held_at, address_of_lane
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,9 +67,9 @@ def _is_of_a_body(event: LogEvent, asked: Mapping[str, PlaceAsked]) -> bool:
 
 async def _skipped(store: Store, instance_id: str, asked: PlaceAsked) -> StartSkippedError:
     holders: list[str] = []
-    if Room.LOOKUPS in store.rooms.offered:
+    if Service.LOOKUPS in store.services.offered:
         held = address_held_at(address_of_lane(asked.limit, asked.key))
-        holders = [one.owner.name for one in await store.rooms.lookups.front(held, _NAMED)]
+        holders = [one.owner.name for one in await store.services.lookups.front(held, _NAMED)]
     key = f" with the key {asked.key!r}" if asked.key else ""
     return StartSkippedError(
         f"instance {instance_id} was skipped: no place was free at limit {asked.limit!r}{key}"

@@ -1,4 +1,4 @@
-"""Lookups in any store: by its room of lookups, or without that room instance by instance."""
+"""Lookups in any store: by its service of lookups, or without that service instance by instance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy.storage.lookups import PAGE
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -21,11 +21,11 @@ __all__ = ["first_commits_of", "last_commits_of", "lying_in", "taken_ids_of"]
 
 async def lying_in(store: Store, instance_id: str | None = None, *, most: int) -> AsyncIterator[Lying]:
     """The first `most` messages in the inbox of an instance, or in all, page by page. Nothing if it cannot be read."""
-    if Room.LOOKUPS not in store.rooms.offered:
+    if Service.LOOKUPS not in store.services.offered:
         return
     after = (instance_id or "", "")
     while most > 0:
-        page = await store.rooms.lookups.lying(instance_id, after=after, limit=min(most, PAGE))
+        page = await store.services.lookups.lying(instance_id, after=after, limit=min(most, PAGE))
         for each in page:
             yield each
         if not page:
@@ -38,8 +38,8 @@ async def taken_ids_of(store: Store, instance_ids: Sequence[str]) -> set[str]:
     """As `Lookups.taken_ids`, from any store. Without ids, nothing is read."""
     if not instance_ids:
         return set()
-    if Room.LOOKUPS in store.rooms.offered:
-        return await store.rooms.lookups.taken_ids(instance_ids)
+    if Service.LOOKUPS in store.services.offered:
+        return await store.services.lookups.taken_ids(instance_ids)
     return {one for one in instance_ids if await store.read(one, limit=0) is not None}
 
 
@@ -47,8 +47,8 @@ async def last_commits_of(store: Store, instances: Sequence[InstanceRow]) -> dic
     """As `Lookups.last_commits`, from any store. Without instances, nothing is read."""
     if not instances:
         return {}
-    if Room.LOOKUPS in store.rooms.offered:
-        return await store.rooms.lookups.last_commits(instances)
+    if Service.LOOKUPS in store.services.offered:
+        return await store.services.lookups.last_commits(instances)
     return await _one_by_one(store, instances)
 
 

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     from romancy.storage.records import Create
 
-__all__ = ["GIVEN", "given", "instance_columns", "spelled"]
+__all__ = ["GIVEN", "INTEREST", "given", "instance_columns", "spelled"]
 
 GIVEN: Final = {"workflow_name": "text", "code": "text", "priority": "smallint"}
 """The columns of a new row that hold what the start says, each with its type. They are never null."""
+
+INTEREST: Final = ("owner", "life", "interest_id", "address", "kind", "where_", "ahead")
+"""What is written of an interest. Its place in the queue is so much `ahead` of the time."""
 
 given: Final = cast("Callable[[Create | InstanceRow], tuple[Any, ...]]", attrgetter(*GIVEN))
 """The values of these columns, in their order."""

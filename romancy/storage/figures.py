@@ -1,4 +1,4 @@
-"""The room of figures: counts for displays, in bounded time for any number of instances."""
+"""The service for figures: counts for displays, in bounded time for any number of instances."""
 
 from __future__ import annotations
 

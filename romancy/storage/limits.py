@@ -34,6 +34,7 @@ __all__ = [
     "check_id",
     "check_interest",
     "check_key",
+    "check_messages",
     "check_outbox",
     "check_owner",
     "check_postings",
@@ -188,6 +189,13 @@ def check_postings(batch: Sequence[Posting]) -> None:
             check_id(posting.dedupe, "dedupe key")
         if len(posting.body) > MAX_BODY_BYTES:
             _refuse_body(posting.body, what)
+
+
+def check_messages(deliveries: Sequence[Delivery], outbox: Sequence[OutboxRow], postings: Sequence[Posting]) -> None:
+    """Refuse messages of one call that could not be stored, before any of them is written."""
+    check_deliveries(deliveries)
+    check_outbox(outbox)
+    check_postings(postings)
 
 
 def check_owner(owner: Owner) -> None:

@@ -1,6 +1,6 @@
-"""The room of lookups: single statements that answer for many ids, or look at a bounded part of a table.
+"""The service for lookups: single statements that answer for many ids, or look at a bounded part of a table.
 
-They write and lock nothing. Without this room, `any_store.py` reads each instance by itself, searches have no slices
+They write and lock nothing. Without this service, `any_store.py` reads each instance by itself, searches have no slices
 (`slices.py`), and messages in inboxes cannot be read.
 """
 

@@ -147,7 +147,7 @@ class OutboxCounts(NamedTuple):
 
 
 class Outbox(Protocol):
-    """The room of the outbox: what relays and operators need. The rules of `romancy.storage.protocol` hold."""
+    """The service for the outbox: what relays and operators need. The rules of `romancy.storage.protocol` hold."""
 
     async def claim(self, claim: str, /, *, lease: int, limit: int) -> Consignment:
         """Claim up to `limit` due messages for `lease` microseconds, the longest due first.

@@ -1,4 +1,4 @@
-"""The storage protocol: the twelve members that every store has. What else it offers is in its rooms.
+"""The storage protocol: the twelve members that every store has. What else it offers is in its services.
 
 Each method is documented by its promise.
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         Work,
         Worker,
     )
-    from romancy.storage.rooms import Rooms
+    from romancy.storage.services import Services
 
 __all__ = ["Store"]
 
@@ -56,7 +56,7 @@ class Store(Protocol):
         ...
 
     @property
-    def rooms(self) -> Rooms:
+    def services(self) -> Services:
         """What this store offers beside these members: the same object from the beginning to the end."""
         ...
 

@@ -1,4 +1,4 @@
-"""The room of reading: searches for instances, and the list of workers."""
+"""The service for reading: searches for instances, and the list of workers."""
 
 from __future__ import annotations
 

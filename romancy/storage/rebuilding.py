@@ -1,6 +1,6 @@
-"""The room of rebuilding: what a database holds beside its logs is read, and made again from them.
+"""The service for rebuilding: what a database holds beside its logs is read, and made again from them.
 
-This is the rows of instances, their projections and indexes. The engine does not use this room. A store that cannot
+This is the rows of instances, their projections and indexes. The engine does not use this service. A store that cannot
 lose one of these without the others needs none.
 """
 
@@ -13,15 +13,13 @@ from msgspec import Struct
 
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.query import index_text, member_at, members_of, project
-from romancy.storage.records import Append, Change, InstanceRow, LogRow
+from romancy.storage.records import InstanceRow, LogRow
 from romancy.storage.routing import Interest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "Form", "Index", "Rebuilding", "Rebuilt", "Stored", "agrees_with_itself", "form_of", "is_as", "renewal",
-]  # fmt: skip
+__all__ = ["Form", "Index", "Rebuilding", "Rebuilt", "Stored", "agrees_with_itself", "form_of", "is_as"]
 
 Index = tuple[tuple[str, str | None], ...]
 """Each declared path with its encoded value, as in `Start.index`."""
@@ -124,25 +122,6 @@ def agrees_with_itself(stored: Stored) -> bool:
     members = {} if stored.projection is None else members_of(stored.projection)
     words = [(path, index_text(member_at(members, key))) for path, key in stored.declared]
     return _entries(stored) == tuple(sorted((path, word) for path, word in words if word is not None))
-
-
-def renewal(one: Rebuilt) -> Append:
-    """The item with which an adapter writes what a run that begins changes for searches, and interests.
-
-    It keeps the row's input.
-    """
-    change = Change(
-        status=one.row.status, seen=0, run_from=one.row.run_from, projection=one.projection, index=one.index
-    )
-    return Append(
-        instance_id=one.row.instance_id,
-        life=one.row.life,
-        seq=one.row.last_seq,
-        writer="",
-        body=b"",
-        change=change,
-        interests=one.interests,
-    )
 
 
 def _same(one: bytes | None, other: bytes | None) -> bool:

@@ -14,7 +14,7 @@ __all__ = ["Router"]
 
 
 class Router(Protocol):
-    """The room of routing. The rules of `romancy.storage.protocol` for failures, cancellation and time hold.
+    """The service for routing. The rules of `romancy.storage.protocol` for failures, cancellation and time hold.
 
     In an append, `Append.interests`, `Append.uninterested` and `Append.postings` are written after the inbox, in this
     order, sorted by key. There, kinds are not compared, nothing that was kept is discarded, and a posting that is known

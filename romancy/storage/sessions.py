@@ -1,4 +1,4 @@
-"""The room of transactions: those that a store begins for user code, and those of callers, which it takes part in."""
+"""The service for transactions: those that a store begins for user code, and those of callers, in which it joins."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class JoinedSession(StoreSession, Protocol):
 
 
 class Sessions(Protocol):
-    """Without this room, a store has no transactional activities, and callers cannot give their transactions."""
+    """Without this service, a store has no transactional activities, and callers cannot give their transactions."""
 
     def begin(self, *, isolation: IsolationLevel | None = None) -> AbstractAsyncContextManager[StoreSession]:
         """Begin a transaction for user code.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec.structs import replace
 
 from romancy.storage.query import Position
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.sqlkit.searches import indexed_values
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ async def find_in_slices(
     A search that an index answers is one statement, and so is one for the oldest first. Slices begin with `first`
     instances and grow to `largest` while they are quick. At least one slice is looked at.
     """
-    lookups = store.rooms.lookups if Room.LOOKUPS in store.rooms.offered else None
+    lookups = store.services.lookups if Service.LOOKUPS in store.services.offered else None
     undeclared: list[str] = []
     if lookups is not None and (indexed := indexed_values(query)) is not None:
         names = await lookups.undeclared(indexed[0])
         undeclared = [name for name in names if query.fits_name(name)]
     if lookups is None or not _needs_slices(query, undeclared):
-        page = await store.rooms.reading.find(query)
+        page = await store.services.reading.find(query)
         return Found(page.rows, page.next_token, None, [], sliced=False)
     rows: list[InstanceRow] = []
     clock = asyncio.get_running_loop().time
@@ -69,7 +69,7 @@ async def find_in_slices(
         end = await lookups.place_behind(part.after, size)
         if end is not None and query.since is not None and end.created_at <= query.since:
             end = None
-        page = await store.rooms.reading.find(part if end is None else replace(part, since=end.created_at))
+        page = await store.services.reading.find(part if end is None else replace(part, since=end.created_at))
         rows += page.rows
         if end is None or page.next_token is not None:
             return Found(rows, page.next_token, None, undeclared, sliced=True)

@@ -116,7 +116,8 @@ def bare(body: str) -> str:
 
 def load_heads(file: Traversable) -> dict[str, Head]:
     """The heads of a file's scripts that have one, by name."""
-    return {name: _head(f"{file.name}: {name}", head) for name, head, _ in _sections(file.read_text("utf-8")) if head}
+    text = spelled(file.read_text("utf-8"))
+    return {name: _head(f"{file.name}: {name}", head) for name, head, _ in _sections(text) if head}
 
 
 def _sections(text: str) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""The room of standbys: whether a server is a copy of another one, and how far its copy goes."""
+"""The service for standbys: whether a server is a copy of another one, and how far its copy goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The room of upkeep: removing what is over, what a migration would do, and settings that cost durability or speed."""
+"""The service for upkeep: removing what is over, what a migration would do, settings that cost durability or speed."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class TestApp(Faking, Romancy):
         assert worker is not None  # noqa: S101 - a test app is a worker
         relayed = None
         if self.relay is not None:
-            relayed = RelayedTime(self._clock, self._access.opened().rooms.outbox, self._relaying)
+            relayed = RelayedTime(self._clock, self._access.opened().services.outbox, self._relaying)
         self._time = Time(self._clock, worker, skip=self._skip, idle=self._say_what_is_open, relayed=relayed)
         return self
 

@@ -162,7 +162,7 @@ class ActivityEnvironment:
         store = create_store(url)
         await store.open(migrate=self._url is None)
         stack.push_async_callback(store.close)
-        session = await stack.enter_async_context(store.rooms.sessions.begin(isolation=isolation))
+        session = await stack.enter_async_context(store.services.sessions.begin(isolation=isolation))
         for statement in self._setup:
             await session.execute(statement)
         return session

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from romancy.engine.activities.attempt import Attempt, Made
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.records import Item, Outcome
-    from romancy.storage.rooms import Rooms
+    from romancy.storage.services import Services
 
 __all__ = ["Death", "Mortal", "Place", "called"]
 
@@ -113,7 +113,9 @@ class Mortal(Passing[Store], Store):
     def __init__(self, store: Store, death: Death) -> None:
         super().__init__(store)
         self._death = death
-        self.rooms: Rooms = store.rooms.wrapped(sessions=lambda sessions: changed_by(sessions, _MortalSessions, death))
+        self.services: Services = store.services.wrapped(
+            sessions=lambda sessions: changed_by(sessions, _MortalSessions, death)
+        )
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         await self._death.alive()

@@ -112,7 +112,7 @@ class Programs:
                 await store.close()
 
     async def plan(self, program: Change) -> Plan:
-        upkeep = create_store(self.url).rooms.upkeep
+        upkeep = create_store(self.url).services.upkeep
         with as_program(program):
             return await upkeep.plan()
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DIALECTS: Final = ("sqlite", "postgres", "mysql")
 
 _NO_RETURNING: Final = "its UPDATE and DELETE return no rows, so the operation is in parts"
+_NO_LISTS: Final = "a row has no lists, so an instance and its index are several queries"
 _CLAIMS: Final = "how instances are taken is each dialect's own: see romancy/storage/sqlkit/claims.py"
 _UNCHANGED: Final = "a row that is set to what it was does not count as touched"
 _WHO_HOLDS: Final = "it can read what is uncommitted, and so find out in one request what others hold"
@@ -34,6 +35,9 @@ _ONE_WRITE: Final = "how a dispatch writes depends on what is locked, and by who
 _ONE_PACKET: Final = "it judges and writes in one packet, and leaves what it has found in a variable of the connection"
 _SPELLED: Final = "MySQL's sets of paths are stored as they were declared, so it reads them whole, with the workflows"
 _IN_ORDER_OF_THE_TABLE: Final = "a search that must read many rows reads the table in its own order, in one snapshot"
+_ITS_OWN_FORM: Final = (
+    "what searches read, and interests, are stored in each dialect's own form, which its appends write"
+)
 MOST: Final = 0.85
 """The part of the scripts of shared operations that has one name in all dialects."""
 ANSWERED: Final = {"take_back": "only MySQL takes back what a sweep finds, and answers it by an operation of its own"}
@@ -95,7 +99,20 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "outbox_ended": ({"mysql"}, "its bounded counts are statements of one packet: it joins no table laterally"),
     "is_open": ({"sqlite"}, _NO_RETURNING),
     "discard": ({"sqlite"}, _NO_RETURNING),
-    "interest_put": ({"sqlite", "mysql"}, _NO_RETURNING),
+    "interest_put": ({"mysql"}, _ONE_PACKET),
+    "add_interest": ({"sqlite"}, _ITS_OWN_FORM),
+    "add_interests": ({"mysql"}, _ITS_OWN_FORM),
+    "interests_change": ({"postgres"}, _ITS_OWN_FORM),
+    "renew_runs": ({"postgres"}, _ITS_OWN_FORM),
+    "index_renewed": ({"postgres"}, _ITS_OWN_FORM),
+    "renew_projections": ({"sqlite", "mysql"}, _ITS_OWN_FORM),
+    "add_index_sets": ({"sqlite", "mysql"}, _ITS_OWN_FORM),
+    "add_index": ({"sqlite", "mysql"}, _ITS_OWN_FORM),
+    "some_lives": ({"sqlite", "mysql"}, _NO_LISTS),
+    "some_rows": ({"sqlite", "mysql"}, _NO_LISTS),
+    "some_index": ({"sqlite", "mysql"}, _NO_LISTS),
+    "last_life": ({"sqlite", "mysql"}, _NO_LISTS),
+    "restore_instance": ({"sqlite", "mysql"}, _NO_RETURNING),
     "route_take": ({"postgres"}, _ONE_WRITE),
     "route_copy": ({"postgres"}, _ONE_WRITE),
     "route_finish": ({"postgres"}, _ONE_WRITE),

@@ -33,7 +33,7 @@ class Crowd:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.store = SimpleNamespace(rooms=SimpleNamespace(reading=self))
+        self.store = SimpleNamespace(services=SimpleNamespace(reading=self))
         self.acted = 0
 
     async def census(self) -> SimpleNamespace:

@@ -85,7 +85,7 @@ def test_what_the_toy_has_not_is_said_to_be_not_asked(installed: Path) -> None:
     said = _judged(installed, "test_sessions")
 
     assert "not asked Sessions: the user's writes and one append commit together, or neither does." in said
-    assert "the store offers no room 'sessions'" in said
+    assert "the store offers no service 'sessions'" in said
     assert "BROKEN" not in said, said
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from playwright.sync_api import sync_playwright
 
-from romancy import Romancy, TerminalError, WorkflowContext, workflow
+from romancy import Romancy
 from tests.dashboard.chromium import ARGUMENTS, PICTURES, check, chromium
+from tests.dashboard.news_shop import HOSTILE, place_order, send_news
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
@@ -29,27 +30,12 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-HOSTILE: Final = '<script>document.title="owned"</script><img src=x onerror=alert(1)>\u202e\u0007"\'&{{7*7}}'
 SHOP: Final = """
-from tests.dashboard.test_browser import place_order, send_news
+from tests.dashboard.news_shop import place_order, send_news
 from romancy import Romancy
 import os
 app = Romancy(os.environ["SHOP_URL"], workflows=[place_order, send_news], worker_id="worker-1")
 """
-
-
-@workflow
-async def place_order(ctx: WorkflowContext, customer: dict[str, str], total: float, mode: str) -> str:
-    if mode == "fail":
-        raise TerminalError(f"card of {customer['name']} was declined: {HOSTILE}")
-    if mode == "wait":
-        await ctx.wait_event("paid")
-    return "shipped"
-
-
-@workflow
-async def send_news(ctx: WorkflowContext, edition: int) -> int:
-    return edition
 
 
 async def fill(url: str) -> None:

@@ -68,13 +68,13 @@ async def test_a_hundred_pages_cost_less_than_a_query_a_second(app: Romancy, mon
     assert dashboard._live._every > 2  # seconds between two looks
     dashboard._live = OpenPages(every=0.2)
     asked: list[object] = []
-    find = app._access.opened().rooms.reading.find
+    find = app._access.opened().services.reading.find
 
     async def counted(query: object) -> object:
         asked.append(query)
         return await find(query)  # type: ignore[arg-type] # as it came
 
-    monkeypatch.setattr(app._access.opened().rooms.reading, "find", counted)
+    monkeypatch.setattr(app._access.opened().services.reading, "find", counted)
     pages = [Page(dashboard, "/changes/instances?status=waiting") for _ in range(100)]
     for page in pages:
         await page.answer.say(b"event: known")

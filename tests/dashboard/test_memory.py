@@ -90,7 +90,7 @@ async def test_searches_and_counts_of_many_take_no_more_memory(storage_url: str)
             assert 200 == (await browser.get("/instances?where=total%3E%3D0")).status
 
         async def counted() -> None:
-            rollups, now = Rollups(between=0.0, first=200), (await store.rooms.reading.census()).now
+            rollups, now = Rollups(between=0.0, first=200), (await store.services.reading.census()).now
             while rollups.newest is None:
                 await rollups.go_on(store, now, 0.0)
 

@@ -152,9 +152,9 @@ async def test_no_page_waits_for_the_look_for_jobs(app: Romancy, monkeypatch: py
         if query.workflow_name is not None:
             await shown.wait()
             looked.append(query.workflow_name)
-        return await store.rooms.reading.find(query)
+        return await store.services.reading.find(query)
 
-    slow = changed(store, rooms=store.rooms.wrapped(reading=lambda reading: changed(reading, find=find)))
+    slow = changed(store, services=store.services.wrapped(reading=lambda reading: changed(reading, find=find)))
 
     def opened(*_: object) -> object:
         return slow

@@ -21,7 +21,7 @@ from romancy.dashboard._rollups import Rollups
 from romancy.errors import StorageError
 from romancy.serialization import NO_CODECS
 from romancy.storage.passing import changed_by
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from tests.dashboard.browsing import Browser
 from tests.dashboard.counting import CountingStore
 from tests.dashboard.listening import Page
@@ -58,7 +58,7 @@ def reader_of(store: Any, app: Romancy) -> Reader:
 
 
 async def now_of(app: Romancy) -> int:
-    return (await app._access.opened().rooms.reading.census()).now
+    return (await app._access.opened().services.reading.census()).now
 
 
 async def counted(rollups: Rollups, app: Romancy, store: Any = None, looks: int = 20) -> int:
@@ -173,7 +173,7 @@ async def test_a_slice_that_fails_is_counted_again(app: Romancy) -> None:
         async def tally_slice(self, **_: object) -> None:
             raise StorageError("away")
 
-    away: Any = SimpleNamespace(rooms=Rooms(figures=cast("Any", Away())))
+    away: Any = SimpleNamespace(services=Services(figures=cast("Any", Away())))
     await rollups.go_on(store, await now_of(app), 0.0, clock=lambda: 0.0)
     with pytest.raises(StorageError, match="away"):
         await rollups.go_on(away, await now_of(app), 0.0, clock=lambda: 0.0)

@@ -14,10 +14,10 @@ import pytest
 
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.slices import find_in_slices
 from romancy_conformance.changing import changed
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 from tests.dashboard.browsing import Browser
 from tests.dashboard.serving import serving
 
@@ -53,7 +53,7 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
 
 async def test_a_search_goes_on_until_it_has_found_something(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each answer looked at one slice; the page fetches the next one as long as nothing was found."""
-    rooms_with(Room.LOOKUPS, app._access.opened())
+    services_with(Service.LOOKUPS, app._access.opened())
     sliced = partial(find_in_slices, within=0, first=4, largest=4)
     monkeypatch.setattr("romancy.dashboard._instances_page.find_in_slices", sliced)
     browser, target, seen, found = Browser(asgi(app, auth="local")), "/instances?where=city%3DGraz", 0, list[str]()
@@ -91,7 +91,7 @@ async def test_a_search_that_an_index_answers_names_no_path(app: Romancy) -> Non
 async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, cancelled, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    find = app._access.opened().rooms.reading.find
+    find = app._access.opened().services.reading.find
 
     async def never(query: Query) -> Page:
         if not query.conditions:
@@ -102,7 +102,7 @@ async def test_a_search_ends_with_its_request(app: Romancy, monkeypatch: pytest.
         finally:
             cancelled.set()
 
-    monkeypatch.setattr(app._access.opened().rooms.reading, "find", never)
+    monkeypatch.setattr(app._access.opened().services.reading, "find", never)
     browser = Browser(asgi(app, auth="local"))
     request = asyncio.create_task(browser.client.ask("GET", "/instances?where=total%3D1", b"", [], left=left))
     await begun.wait()
@@ -121,7 +121,7 @@ class Watched:
         self.open = 0
         self.fifth = asyncio.Event()
         self.given_up = asyncio.Event()
-        self.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, find=self._find))
+        self.services = store.services.wrapped(reading=lambda reading: changed(reading, find=self._find))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -133,7 +133,7 @@ class Watched:
                 self.fifth.set()
         self.open += 1
         try:
-            return await self._store.rooms.reading.find(query)
+            return await self._store.services.reading.find(query)
         finally:
             self.open -= 1
 
@@ -148,7 +148,7 @@ class Watched:
 
 async def test_a_client_that_hangs_up_ends_its_search(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real server and a real connection, cut while slices are searched. The database is asked nothing afterwards."""
-    rooms_with(Room.LOOKUPS, app._access.opened())
+    services_with(Service.LOOKUPS, app._access.opened())
     for number in range(300):  # each at a time of its own, as a slice ends between two times
         await app.start(order.options(instance_id=f"m-{number}"), "Wien", number)
     watched = Watched(app._access.opened())

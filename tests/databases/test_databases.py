@@ -50,7 +50,7 @@ async def kept(backend: str, version: str, empty_url: str, monkeypatch: pytest.M
         store = create_store(empty_url)
         await store.open()
         await store.close()
-    upkeep = create_store(empty_url).rooms.upkeep
+    upkeep = create_store(empty_url).services.upkeep
     assert bool((await upkeep.plan()).steps) == came_later(backend, head["migrations"]), "the schema is not its own"
     await asyncio.to_thread(load, empty_url, rows)
     p.calls.clear()

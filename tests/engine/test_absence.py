@@ -13,7 +13,7 @@ from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.surroundings import Surroundings
 from romancy.status import Status
 from romancy.storage.records import Capabilities, Census, History, Host, InstanceRow, LogRow, Peer
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -51,7 +51,7 @@ class Registered:
         self.workers: list[Peer] = []
         self.looks = 0
         self.capabilities = Capabilities(name="", push=True, transactional_ddl=True, sql=True, placeholder="?")
-        self.rooms = SimpleNamespace(reading=self, offered={Room.READING})
+        self.services = SimpleNamespace(reading=self, offered={Service.READING})
 
     async def census(self) -> Census:
         self.looks += 1

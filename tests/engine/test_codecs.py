@@ -33,7 +33,7 @@ def test_without_codecs_what_is_written_goes_straight_to_the_store() -> None:
     plain = coded(store, Codecs())
 
     assert (plain.commit, plain.deliver) == (store.commit, store.deliver)
-    assert plain.rooms.sessions is store.rooms.sessions
+    assert plain.services.sessions is store.services.sessions
 
 
 def append(seq: int, body: bytes, change: Change) -> Append:

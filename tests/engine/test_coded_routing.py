@@ -36,7 +36,7 @@ async def listening(store: Store) -> None:
         want = Interest(interest_id="i", address=address, kind=kind)
         item = Append(instance_id=name, life=1, seq=2, writer=f"{name}2", body=b"[]", interests=(want,))
         assert await store.commit([first]) == await store.commit([item], worker="w") == ["accepted"]
-    await store.rooms.router.register(OUTER, Interest(interest_id="i", address="e", kind=InterestKind.COPY))
+    await store.services.router.register(OUTER, Interest(interest_id="i", address="e", kind=InterestKind.COPY))
 
 
 async def inboxes(store: Store) -> dict[str, list[bytes]]:
@@ -49,18 +49,18 @@ def test_the_taker_the_listener_and_the_subscriber_outside_open_it() -> None:
         raw = create_store("memory://bound")
         store = coded(raw, Codecs(Masking()))
         await listening(store)
-        assert await store.rooms.router.post([posting("1"), posting("2")]) == ["accepted"] * 2
+        assert await store.services.router.post([posting("1"), posting("2")]) == ["accepted"] * 2
         ((stored, _), (kept, _)) = (
-            await raw.rooms.router.kept(address="k"),
-            await store.rooms.router.kept(address="k"),
+            await raw.services.router.kept(address="k"),
+            await store.services.router.kept(address="k"),
         )
         assert (BODY in stored.body, kept.body) == (False, BODY)
 
-        await store.rooms.router.dispatch(["k", "e"])
+        await store.services.router.dispatch(["k", "e"])
 
         assert await inboxes(store) == {"a": [BODY], "b": [BODY, BODY]}
-        assert [letter.body for letter in await store.rooms.router.letters("screen")] == [BODY, BODY]
-        assert [letter.body == BODY for letter in await raw.rooms.router.letters("screen")] == [False, False]
+        assert [letter.body for letter in await store.services.router.letters("screen")] == [BODY, BODY]
+        assert [letter.body == BODY for letter in await raw.services.router.letters("screen")] == [False, False]
         without = coded(raw, Codecs())
         (bodies, *_) = (await inboxes(without)).values()
         assert is_sealed(bodies[0], "message"), "who has no codec sees what it is"
@@ -75,12 +75,12 @@ def test_what_a_commit_posts_is_sealed_and_what_no_codec_changes_stays_as_it_is(
         await listening(store)
         item = Append(instance_id="a", life=1, seq=3, writer="3", body=b"[]", postings=(posting("1"),))
         assert await store.commit([item], worker="w") == ["accepted"]
-        (kept,) = await raw.rooms.router.kept(address="k")
+        (kept,) = await raw.services.router.kept(address="k")
         assert BODY not in kept.body
 
         plain = coded(raw, Codecs())
-        assert await plain.rooms.router.post([posting("2")]) == ["accepted"]
-        (kept,) = await raw.rooms.router.kept(address="k", after="1")
+        assert await plain.services.router.post([posting("2")]) == ["accepted"]
+        (kept,) = await raw.services.router.kept(address="k", after="1")
         assert kept.body == BODY
 
     asyncio.run(play())

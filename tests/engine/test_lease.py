@@ -409,14 +409,14 @@ async def test_a_beat_sets_the_clock() -> None:
 
 async def test_who_looks_around_without_a_beat_does_not_see_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     class Counted(Registry):
-        rooms = SimpleNamespace()
+        services = SimpleNamespace()
 
         async def census(self) -> object:
             return SimpleNamespace(workers=[PEER, replace(PEER, token=own.token)])
 
     store = Counted()
     own = leases_of(store)
-    store.rooms.reading = store
+    store.services.reading = store
     await lost_at(own, monkeypatch, 0)
     await own.meet()
 

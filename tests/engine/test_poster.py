@@ -29,7 +29,7 @@ class Router:
     """A store's router, and the access to it. It notes each write, and lets none of them end before it may."""
 
     def __init__(self) -> None:
-        self.rooms = SimpleNamespace(router=self)
+        self.services = SimpleNamespace(router=self)
         self.writes: list[list[str]] = []
         self.may_end = asyncio.Event()
         self.dispatched: list[str] = []

@@ -221,7 +221,7 @@ async def test_the_node_of_the_schema_is_killed_under_load(cluster: CitusCluster
             log = await field.log(one)
             assert [event.id for event in log if isinstance(event, ActivityCompleted)] == line, one
             assert [type(event) for event in log if isinstance(event, TERMINAL)] == [WorkflowCompleted], one
-        async with field.store.rooms.sessions.begin() as session:
+        async with field.store.services.sessions.begin() as session:
             rows = await session.fetch_all("select instance, activity from effects")
         ended = Counter((entry.instance_id, entry.activity_id) for entry in field.ledger.read() if entry.what == "end")
 

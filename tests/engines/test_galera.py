@@ -110,7 +110,7 @@ async def test_a_node_shows_at_once_what_another_one_has_committed(cluster: Gale
             if number % 2:
                 assert await reader.read(item.instance_id, limit=0) is not None, number
                 continue
-            async with reader.rooms.sessions.begin() as session:
+            async with reader.services.sessions.begin() as session:
                 found = await session.fetch_all(_INSTANCE, item.instance_id)
                 assert len(found) == 1, number
     finally:
@@ -128,7 +128,7 @@ async def test_a_session_follows_a_row_that_another_node_has_committed(cluster: 
         here = await Actor(stores[0], workflows={unique("flow"): "c1"}).register()
         for number in range(60):
             begun = await here.begin()
-            async with stores[1].rooms.sessions.begin() as session:
+            async with stores[1].services.sessions.begin() as session:
                 between = step(begun, 2)
                 assert await here.write(between) is Outcome.ACCEPTED
                 last = step(begun, 3, after=between.writer)
@@ -147,7 +147,7 @@ async def test_a_session_waits_for_other_nodes_over_a_connection_that_had_one_be
         await store.open()
 
     async def seen(instance_id: str) -> int:
-        async with reader.rooms.sessions.begin() as session:
+        async with reader.services.sessions.begin() as session:
             return len(await session.fetch_all(_INSTANCE, instance_id))
 
     for _ in range(3):
@@ -165,7 +165,7 @@ async def test_a_plan_waits_for_what_was_migrated_on_another_node(cluster: Galer
     first, second, _ = cluster.nodes
     url = await asyncio.to_thread(first.fresh_database)
     store, other = (create_store(at_port(url, node.port)) for node in (first, second))
-    upkeep = other.rooms.upkeep
+    upkeep = other.services.upkeep
     assert upkeep is not None
     assert (await upkeep.plan()).steps
     async with behind(second):
@@ -196,7 +196,7 @@ async def test_a_callers_connection_to_another_node_is_joined(cluster: GaleraClu
             theirs_too, one = start(), start()
             assert await store.commit([one]) == [Outcome.ACCEPTED]
             await theirs.begin()
-            async with store.rooms.sessions.join(theirs) as session:
+            async with store.services.sessions.join(theirs) as session:
                 assert await session.commit(theirs_too) is Outcome.ACCEPTED
                 mail = delivery(one)
                 assert await session.send([mail]) == [Delivered.ACCEPTED], number

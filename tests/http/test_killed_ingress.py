@@ -128,7 +128,7 @@ async def test_every_accepted_event_is_in_one_log_whichever_server_is_killed(sha
             logs = [await app.history(handle.instance_id) for handle in handles]
     store = create_store(shared_url)
     await store.open()
-    kept = await store.rooms.router.kept()
+    kept = await store.services.router.kept()
     await store.close()
 
     print(f"seed {seed}: {TOTAL} events, {killed} kills, {traffic.repeated} of them sent again")

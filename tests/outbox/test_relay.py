@@ -302,8 +302,8 @@ async def test_the_store_of_an_app_without_a_relay_is_asked_nothing(monkeypatch:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(type(create_store("memory://").rooms.outbox), "claim", refuse)
-    monkeypatch.setattr(type(create_store("memory://").rooms.outbox), "wait", refuse)
+    monkeypatch.setattr(type(create_store("memory://").services.outbox), "claim", refuse)
+    monkeypatch.setattr(type(create_store("memory://").services.outbox), "wait", refuse)
     async with Romancy("memory://", workflows=[]):
         pass
 

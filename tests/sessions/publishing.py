@@ -12,6 +12,6 @@ __all__ = ["published"]
 async def published(url: str) -> list[object]:
     store = create_store(url)
     await store.open()
-    rows = await store.rooms.outbox.read(100)
+    rows = await store.services.outbox.read(100)
     await store.close()
     return [json.loads(row.body)["data"] for row in rows]

@@ -164,7 +164,7 @@ async def test_a_savepoint_takes_everything_with_it(storage_url: str, script: st
 
 
 async def _nothing_pending(app: Romancy) -> bool:
-    return not (await app._access.opened().rooms.outbox.counts(most=1000)).states.get(OutboxState.PENDING)  # pyright: ignore[reportPrivateUsage]
+    return not (await app._access.opened().services.outbox.counts(most=1000)).states.get(OutboxState.PENDING)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.long

@@ -7,7 +7,7 @@ from typing import Protocol
 from romancy.storage.backends import create_store
 from romancy.storage.passing import Passing, changed_by
 from romancy.storage.protocol import Store
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 
 
 class Lamp(Protocol):
@@ -100,12 +100,12 @@ def test_a_member_more_is_passed_on_without_an_edit() -> None:
 class Closed(Passing[Store], Store):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.rooms: Rooms = Rooms()
+        self.services: Services = Services()
 
 
 def test_an_object_may_assign_to_a_property() -> None:
     store = create_store("sqlite:///passing.db")
     closed = changed_by(store, Closed)
 
-    assert frozenset() == closed.rooms.offered
+    assert frozenset() == closed.services.offered
     assert (store.read, store.claim) == (closed.read, closed.claim)

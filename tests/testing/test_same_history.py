@@ -132,7 +132,7 @@ class OnADatabase:
             lead = clock._lead + by // timedelta(microseconds=1) * 1000
             self._monkeypatch.setattr(_connection, "_lead", lead)
         else:
-            async with app._access.opened().rooms.sessions.begin() as session:
+            async with app._access.opened().services.sessions.begin() as session:
                 await session.execute(_PUT_CLOCK.format(self._ahead // timedelta(microseconds=1)))
                 await session.commit(start(f"at-{self._ahead}", status=Status.COMPLETED, delay=None))
         app._access.stir()

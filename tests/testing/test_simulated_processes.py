@@ -153,7 +153,7 @@ async def beats(cluster: Cluster, times: int) -> list[str]:
 async def tokens(cluster: Cluster) -> set[str]:
     """Return the workers that the database knows."""
     store = await opened(cluster)
-    return {peer.token for peer in (await store.rooms.reading.census()).workers}
+    return {peer.token for peer in (await store.services.reading.census()).workers}
 
 
 @pytest.mark.parametrize(("how", "there"), [("lost", False), ("unanswered", True), ("hung", True)])
@@ -200,7 +200,7 @@ def test_what_the_dead_have_sent_is_carried_out(cluster: Cluster) -> None:
 def test_a_lost_connection_rolls_its_transaction_back(cluster: Cluster, how: str) -> None:
     async def holds() -> None:
         store = await opened(cluster)
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("create table held (n integer)")
             await asyncio.sleep(1000)
 
@@ -210,7 +210,7 @@ def test_a_lost_connection_rolls_its_transaction_back(cluster: Cluster, how: str
 
     async def looks() -> list[Any]:
         store = await opened(cluster)
-        async with asyncio.timeout(30), store.rooms.sessions.begin() as session:
+        async with asyncio.timeout(30), store.services.sessions.begin() as session:
             return await session.fetch_all("select name from sqlite_master where name = 'held'")
 
     assert run(cluster, looks()) == []
@@ -222,10 +222,10 @@ def test_whoever_joins_a_lost_transaction_is_told_that_the_database_is_away(clus
 
     async def joins() -> None:
         store = await opened(cluster)
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             native = session.native if before else None
             await asyncio.sleep(10)
-            async with store.rooms.sessions.join(native or session.native):
+            async with store.services.sessions.join(native or session.native):
                 pass
 
     process = begun(cluster, joins())
@@ -239,9 +239,9 @@ def test_whoever_joins_a_lost_transaction_is_told_that_the_database_is_away(clus
 def test_to_join_a_transaction_that_has_ended_is_an_error_of_the_caller(cluster: Cluster) -> None:
     async def joins() -> None:
         store = await opened(cluster)
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             native = session.native
-        async with store.rooms.sessions.join(native) as joined:
+        async with store.services.sessions.join(native) as joined:
             await joined.execute("select 1")
 
     with pytest.raises(UsageError):

@@ -217,7 +217,7 @@ async def test_what_a_session_sends_is_heard_too(tmp_path: Path) -> None:
         store = create_store(f"sqlite:///{path}")
         await store.open()
         Heard.names.clear()
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             assert await session.commit(start(), worker="w") is Outcome.ACCEPTED
         await store.close()
     finally:

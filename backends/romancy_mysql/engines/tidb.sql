@@ -213,7 +213,7 @@ from (
     where i.address = :address and (i.life = 0 or n.instance_id is not null)
 ) k)
 
--- name: some_lives
+-- name: some_lives (after, limit) -> instance_id
 -- The next ids that have a log. A recursive query that probes for one after the other does not end on TiDB.
 select distinct l.instance_id from romancy_log l where l.instance_id > :after order by l.instance_id limit :limit
 

@@ -30,7 +30,7 @@ async def sql_on(url: str) -> AsyncGenerator[Callable[..., Awaitable[list[Any]]]
         if not store.capabilities.sql:
             pytest.skip("capability: no SQL in sessions")
         mark = store.capabilities.placeholder
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
 
             async def run(sql: str, *values: object) -> list[Any]:
                 marks = [mark.replace("1", str(number)) for number, _ in enumerate(values, 1)]
@@ -51,8 +51,8 @@ async def damage(store: Store, *statements: str) -> None:
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     end = start(status=Status.COMPLETED, delay=None)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         for one in statements:
             await session.execute(one)
         assert await session.commit(end) == "accepted"
-    assert 1 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(end.instance_id,)))
+    assert 1 == await store.services.upkeep.prune(PruneRequest(instance_ids=(end.instance_id,)))

@@ -90,7 +90,7 @@ class Planting:
     async def _run(self, sql: str, *values: object) -> None:
         mark = self.store.capabilities.placeholder
         marks = [mark.replace("1", str(number)) for number, _ in enumerate(values, 1)]
-        async with self.store.rooms.sessions.begin() as session:
+        async with self.store.services.sessions.begin() as session:
             await session.execute(sql.format(*marks), *values)
             item = start_of(
                 self._workflow,

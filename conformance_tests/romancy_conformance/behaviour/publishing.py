@@ -13,4 +13,4 @@ __all__ = ["published"]
 
 async def published(store: Store) -> list[object]:
     """Return the bodies of the messages that wait to be published."""
-    return [{"key": None, **json.loads(row.body)} for row in await store.rooms.outbox.read(100)]
+    return [{"key": None, **json.loads(row.body)} for row in await store.services.outbox.read(100)]

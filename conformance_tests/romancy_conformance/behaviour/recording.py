@@ -45,7 +45,7 @@ class Recorder:
 @asynccontextmanager
 async def relaying(relay: Relay, store: Store) -> AsyncGenerator[Relaying]:
     """Run a relay alone."""
-    at_work = Relaying(relay, store.rooms.outbox)
+    at_work = Relaying(relay, store.services.outbox)
     task = asyncio.create_task(at_work.run(lambda: 5.0))
     try:
         yield at_work
@@ -58,7 +58,9 @@ async def ended(store: Store, number: int, *, exactly: bool = False) -> dict[str
     """Wait until that many events have ended, or no others are left, and return them by their ids."""
     async with asyncio.timeout(_LONGEST):
         while True:
-            found = [one for one in await store.rooms.outbox.entries(limit=10_000) if one.state != OutboxState.PENDING]
+            found = [
+                one for one in await store.services.outbox.entries(limit=10_000) if one.state != OutboxState.PENDING
+            ]
             if len(found) == number or (len(found) > number and not exactly):
                 return {entry.row.outbox_id: entry for entry in found}
             await asyncio.sleep(0.02)

@@ -41,11 +41,11 @@ class Slow(WrappedStore):
         self.loses = False
         """The next session's commit is lost, once it may be."""
         self.losing, self.lost = asyncio.Event(), asyncio.Event()
-        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
+        self.services = store.services.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
     @asynccontextmanager
     async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.rooms.sessions.begin(**options) as session:
+        async with self._store.services.sessions.begin(**options) as session:
             yield Losing(session, self)
 
     async def claim(self, request: ClaimRequest, /) -> Work:

@@ -126,13 +126,13 @@ class Judge:
         """
         left = await self._interests_of(over)
         if any(_is_of_channel(interest) for _, interest in left):
-            await self._store.rooms.router.dispatch()
+            await self._store.services.router.dispatch()
             after = await self._interests_of(over)
             left = [each for each in left if each in after or not _is_of_channel(each[1])]
         return left
 
     async def _interests_of(self, owners: set[str]) -> list[tuple[str, str]]:
-        async with self._store.rooms.sessions.begin() as session:
+        async with self._store.services.sessions.begin() as session:
             rows = await session.fetch_all("select owner, interest_id from romancy_interests")
         interests = [(_text(row["owner"]), _text(row["interest_id"])) for row in rows]
         return [each for each in interests if each[0] in owners]

@@ -38,7 +38,7 @@ class Row(Struct, frozen=True):
 
 async def begin(store: Store) -> None:
     """Create the table."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(_CREATE)
         if store.capabilities.transactional_ddl:
             named = {"life": 1, "writer": as_end("ledger")}  # the same in each run of a simulation
@@ -79,6 +79,6 @@ async def undone_before(session: Session, instance_id: str) -> int:
 
 async def read(store: Store) -> list[Row]:
     """Return all rows."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         rows = await session.fetch_all("select instance, activity, k, what, n from chaos_ledger")
     return [Row(row["instance"], row["activity"], row["k"], row["what"], row["n"]) for row in rows]

@@ -408,7 +408,7 @@ class Round:
         before, moved = -1, stage.moment()
         while stage.moment() - moved < self._plan.patience:
             await crew.look()
-            counts = await self._insist(lambda: self._store.rooms.outbox.counts(most=1_000_000))
+            counts = await self._insist(lambda: self._store.services.outbox.counts(most=1_000_000))
             pending = counts.states.get(OutboxState.PENDING, 0)
             if not pending:
                 return

@@ -30,7 +30,7 @@ async def test_a_wait_is_found_and_a_subscription_is_swept(storage_url: str) -> 
     begun = await actor.begin()
     wait = Interest(interest_id="paid:1", address=address_of_key("paid", "k"), kind=InterestKind.TAKE)
     for interest in (wait, interest_of_subscription(Topic("orders", kind="channel"), "competing")):
-        await store.rooms.router.register(Owner(begun.instance_id, begun.life), interest)
+        await store.services.router.register(Owner(begun.instance_id, begun.life), interest)
     await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
 
     findings = await Judge(store, {}, ()).judge({begun.instance_id: Status.COMPLETED})

@@ -13,9 +13,9 @@ import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, ClaimRequest, Create, Delivery, Outcome, Step, Worker, as_end
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.steps import behind
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from romancy.storage.lookups import Lookups
@@ -220,4 +220,4 @@ def joinable(actor: Actor, outer: StoreSession) -> object:
 
 
 def lookups_of(store: Store) -> Lookups:
-    return rooms_with(Room.LOOKUPS, store).lookups
+    return services_with(Service.LOOKUPS, store).lookups

@@ -41,7 +41,7 @@ async def rows_of(store: Store) -> Rows:
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     found: Rows = {}
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         for table, keys in _KEYS.items():
             for row in await session.fetch_all(f"select * from romancy_{table}"):  # noqa: S608 - a name of ours
                 found[" ".join((table, *(_text(row[key]) for key in keys)))] = row

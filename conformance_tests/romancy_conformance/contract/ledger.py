@@ -33,7 +33,7 @@ class Ledger:
     async def create(self) -> Ledger:
         """Create the table, as a user's migration would."""
         if self._store.capabilities.sql:
-            async with self._store.rooms.sessions.begin() as session:
+            async with self._store.services.sessions.begin() as session:
                 await session.execute(f"create table {self._table} (k varchar(100) primary key, n integer not null)")
                 if self._store.capabilities.transactional_ddl:
                     assert await session.commit(start()) == "accepted"
@@ -54,7 +54,7 @@ class Ledger:
 
     async def read(self, key: str) -> int | None:
         """Return the committed value of the key."""
-        async with self._store.rooms.sessions.begin() as session:
+        async with self._store.services.sessions.begin() as session:
             return await self.read_in(session, key)
 
     async def read_in(self, session: Writable, key: str) -> int | None:

@@ -52,9 +52,9 @@ async def take(store: Store, limit: int = 100, *, lease: int = MINUTE, sweep: bo
     """Claim until there is nothing more to claim."""
     taken: list[OutboxEntry] = []
     if sweep:
-        await store.rooms.outbox.sweep()
+        await store.services.outbox.sweep()
     while True:
-        given = await store.rooms.outbox.claim(unique("claim"), lease=lease, limit=limit - len(taken))
+        given = await store.services.outbox.claim(unique("claim"), lease=lease, limit=limit - len(taken))
         taken += given.entries
         if not given.more or len(taken) >= limit:
             return taken

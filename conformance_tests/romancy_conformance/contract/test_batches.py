@@ -157,7 +157,7 @@ async def test_half_a_character_is_refused_before_anything_is_written(actor: Act
 
         with pytest.raises(UsageError, match="surrogate"):
             await actor.store.commit(batch, worker=actor.token)
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             with pytest.raises(UsageError, match="surrogate"):
                 await session.commit(batch[1], worker=actor.token)
 

@@ -51,18 +51,18 @@ def searchable(value: str) -> dict[str, Any]:
 async def there(store: Store, item: Append) -> set[str]:
     """Return what is in the database of what an append carries."""
     log = await full_log(store, item.instance_id)
-    outbox = {row.outbox_id for row in await store.rooms.outbox.read(1000)}
-    messages = await store.rooms.router.kept(address=f"kept/{item.instance_id}")
+    outbox = {row.outbox_id for row in await store.services.outbox.read(1000)}
+    messages = await store.services.router.kept(address=f"kept/{item.instance_id}")
     history = await store.read(item.instance_id)
     assert history is not None
     child = await store.read(item.starts[0].instance_id)
-    found = await store.rooms.reading.find(build_query({"n": item.instance_id}))
+    found = await store.services.reading.find(build_query({"n": item.instance_id}))
     return {
         *(["log"] if item.writer in {row.writer for row in log} else []),
         *(["outbox"] if item.outbox[0].outbox_id in outbox else []),
         *(["mail"] if item.deliveries and await signals(store, item.deliveries[0].instance_id) else []),
         *(["child"] if child is not None and child.rows[0].writer == item.starts[0].writer else []),
-        *(["interest"] if await store.rooms.router.interests(f"wanted/{item.instance_id}") else []),
+        *(["interest"] if await store.services.router.interests(f"wanted/{item.instance_id}") else []),
         *(["message"] if messages else []),
         *(["new run"] if history.instance.run_from > 1 else []),
         *(["index"] if item.instance_id in {row.instance_id for row in found.rows} else []),
@@ -96,7 +96,7 @@ async def test_an_append_that_carries_everything_by_itself(actor: Actor, store: 
     alone, in_session = carrying(one, receiver), carrying(another, receiver)
 
     assert await actor.write(alone) is Outcome.ACCEPTED
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(in_session, worker=actor.token) is Outcome.ACCEPTED
 
     assert [await there(store, item) for item in (alone, in_session)] == [ALL, ALL]
@@ -124,7 +124,7 @@ async def test_a_child_whose_id_is_taken_refuses_its_append_alone(actor: Actor, 
     items = [carrying(one, to) for one, to in zip(appending, receivers, strict=True)]
     items[1] = carrying(appending[1], receivers[1], starts=(start(), start(taken.instance_id)))
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(items[1], worker=actor.token) is Outcome.EXISTS
     assert await there(store, items[1]) == set()
     outcomes = await store.commit(items, worker=actor.token)
@@ -152,7 +152,7 @@ async def test_a_child_and_a_start_at_the_same_time(store: Store, actor: Actor, 
             assert await there(store, items[0]) == (set() if outcome is Outcome.ACCEPTED else ALL - {"mail"})
 
         async def begin() -> Outcome:
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 return await session.commit(rival)
 
         return begin(), settled(other.store, items, actor), check
@@ -182,7 +182,7 @@ async def test_a_message_and_the_end_of_its_receiver_at_the_same_time(
             assert await there(store, items[0]) == (ALL if arrived else ALL - {"mail"})
 
         async def end(by: Store) -> Outcome:
-            async with by.rooms.sessions.begin() as session:
+            async with by.services.sessions.begin() as session:
                 return await session.commit(last, worker=actor.token)
 
         if first == "end":
@@ -235,7 +235,7 @@ async def test_one_message_for_several_appends_is_there_once(actor: Actor, store
     assert [Outcome.ACCEPTED] * 2 == await store.commit(items, worker=actor.token)
 
     assert await signals(store, receiver.instance_id) == 1
-    assert len(await store.rooms.router.kept(address=address)) == 1
+    assert len(await store.services.router.kept(address=address)) == 1
 
 
 @pytest.mark.parametrize("way", ["batch", "session"])
@@ -248,10 +248,10 @@ async def test_what_one_commit_publishes_has_one_time(actor: Actor, way: str) ->
         if way == "batch":
             assert await actor.write(item) is Outcome.ACCEPTED
             continue
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
-    assert len({entry.at for entry in await store.rooms.outbox.entries(limit=1000)}) == 8
+    assert len({entry.at for entry in await store.services.outbox.entries(limit=1000)}) == 8
 
 
 def by_id(row: OutboxRow) -> str:

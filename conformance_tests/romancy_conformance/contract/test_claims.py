@@ -105,7 +105,7 @@ async def test_a_claim_tells_since_when_it_was_due_so_that_it_keeps_its_place(st
         await store.commit([item])
     (claimed,) = await actor.claim(1)
     assert claimed.instance_id == first.instance_id
-    assert 0 < claimed.due <= (await store.rooms.reading.census()).now
+    assert 0 < claimed.due <= (await store.services.reading.census()).now
 
     back = change(Status.PENDING, release=True, wake_at=claimed.due)
     assert await actor.write(append(claimed, 2, change=back)) is Outcome.ACCEPTED
@@ -142,7 +142,7 @@ async def test_a_due_instance_that_another_transaction_holds_stays_due(
     await store.commit([held, later, free])
     request = ClaimRequest(worker=actor.token, codes=actor.workflows, limit=5)
 
-    async with (await open_store()).rooms.sessions.begin() as session:
+    async with (await open_store()).services.sessions.begin() as session:
         await session.fetch_all(
             f"select instance_id from romancy_instances where instance_id = '{held.instance_id}' for update"  # noqa: S608 - an id of this suite's
         )
@@ -170,7 +170,7 @@ async def test_a_start_is_due_at_its_moment(store: Store, actor: Actor, workflow
     """A start for a moment that is over is due now: it does not come before what is due already."""
     waiting = start(workflow_name=workflow_name)
     assert await actor.write(waiting) is Outcome.ACCEPTED
-    now = (await store.rooms.reading.census()).now
+    now = (await store.services.reading.census()).now
     parent = await actor.begin()
     moments = {"over": 1, "soon": now + MINUTE, "long": now - 1}
     alone = {name: start(workflow_name=workflow_name, at=at) for name, at in moments.items()}
@@ -208,7 +208,7 @@ async def test_the_nearest_of_many_is_announced(store: Store, actor: Actor, work
 
 async def test_many_are_claimed_longest_due_first(store: Store, actor: Actor, workflow_name: str) -> None:
     """In whatever order their rows were written."""
-    now = (await store.rooms.reading.census()).now
+    now = (await store.services.reading.census()).now
     resting = [Change(status=Status.WAITING, seen=0, release=True, wake_at=now - number - 1) for number in range(60)]
     items = [start(workflow_name=workflow_name, change=one) for one in resting]
     assert set(await store.commit(items)) == {Outcome.ACCEPTED}
@@ -239,7 +239,7 @@ async def test_what_was_left_to_another_code_for_long_stays_due_while_another_tr
     await store.commit([item])
     codes = {workflow_name: "new"}
 
-    async with (await open_store()).rooms.sessions.begin() as session:
+    async with (await open_store()).services.sessions.begin() as session:
         await session.fetch_all(
             f"select instance_id from romancy_instances where instance_id = '{item.instance_id}' for update"  # noqa: S608 - an id of this suite's
         )

@@ -41,7 +41,7 @@ async def end(actor: Actor, ledger: Ledger, how: str, seen: Callable[[StoreSessi
         await actor.write(step(begun, 2))
     opened: list[StoreSession] = []
     with contextlib.suppress(LookupError):
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             opened.append(session)
             await ledger.write(session, how, 1)
             answer = seen(session)
@@ -108,7 +108,7 @@ async def test_a_session_that_has_ended_refuses_everything_and_does_not_reach_in
         await refuses_everything(old, natives[0], ledger)
         with pytest.raises(UsageError):
             await old.commit(step(begun, 2), worker=actor.token)
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await ledger.write(session, f"new after {how}", 2)
             await refuses_everything(old, natives[0], ledger)
             await ledger.write(session, f"newer after {how}", 3)
@@ -146,7 +146,7 @@ async def test_a_part_that_outlives_its_session_lets_its_error_through(actor: Ac
             raise LookupError("in the part")
 
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         task = asyncio.create_task(outlive(session))
         await inside.wait()

@@ -50,7 +50,7 @@ async def test_a_row_of_another_instance_is_no_row_before(actor: Actor, *, toget
 
 async def test_a_row_of_another_instance_is_no_row_before_in_a_session_that_sees_an_old_state(actor: Actor) -> None:
     one, other = await twins(actor)
-    sessions, mine = actor.store.rooms.sessions, step(other, 2)
+    sessions, mine = actor.store.services.sessions, step(other, 2)
     assert await actor.write(step(one, 2)) is Outcome.ACCEPTED
     assert await actor.write(mine) is Outcome.ACCEPTED
 
@@ -83,10 +83,10 @@ async def test_rows_of_a_former_run_go_and_others_stay(actor: Actor, store: Stor
         assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
     assert await actor.write(append(one, 3, change=change(Status.RUNNING, run_from=3))) is Outcome.ACCEPTED
 
-    await store.rooms.upkeep.prune(PruneRequest())
+    await store.services.upkeep.prune(PruneRequest())
     assert await actor.write(append(other, 3, change=change(Status.RUNNING, run_from=3))) is Outcome.ACCEPTED
     lengths = [len(await full_log(store, begun.instance_id)) for begun in (one, other)]
-    await store.rooms.upkeep.prune(PruneRequest())
+    await store.services.upkeep.prune(PruneRequest())
 
     assert lengths == [1, 3], "only one of them had a former run"
     assert [[row.seq for row in await full_log(store, begun.instance_id)] for begun in (one, other)] == [[3], [3]]

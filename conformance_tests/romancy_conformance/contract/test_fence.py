@@ -137,7 +137,7 @@ async def test_no_step_asks_for_a_row_that_ended_the_instance(actor: Actor) -> N
         with pytest.raises(InternalError, match="nothing follows"):
             await actor.store.commit(batch, worker=actor.token)
     if await _has_sessions(actor):
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             with pytest.raises(InternalError, match="nothing follows"):
                 await session.commit(wrong, worker=actor.token)
 
@@ -276,7 +276,7 @@ async def test_a_session_asks_for_the_predecessor_too(actor: Actor) -> None:
         append(over, 3, after=end.writer, change=change()),
         step(begun, 2, after=begun.writer),
     ):
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             outcomes.append(await session.commit(item, worker=actor.token))
 
     assert outcomes == [Outcome.LOST, Outcome.LOST, Outcome.ENDED, Outcome.ENDED, Outcome.ACCEPTED]
@@ -288,7 +288,7 @@ async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(
     begun = await actor.begin()
     if not await _has_sessions(actor) or actor.store.capabilities.sessions_exclude:
         return
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         if actor.store.capabilities.sql:
             await session.fetch_all("select 1 as one")
         meanwhile = step(begun, 2, after=begun.writer)
@@ -299,7 +299,7 @@ async def test_a_session_that_began_before_its_predecessor_was_written_finds_it(
 
 async def _has_sessions(actor: Actor) -> bool:
     try:
-        async with actor.store.rooms.sessions.begin():
+        async with actor.store.services.sessions.begin():
             return True
     except UsageError:
         return False  # a store without sessions says so, and test_sessions.py reports it

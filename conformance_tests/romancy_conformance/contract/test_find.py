@@ -77,7 +77,7 @@ async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
     ids: list[str] = []
     token: str | None = None
     while True:
-        page = await store.rooms.reading.find(build_query(limit=limit, page_token=token, **query))
+        page = await store.services.reading.find(build_query(limit=limit, page_token=token, **query))
         assert len(page.rows) <= limit
         ids += [row.instance_id for row in page.rows]
         token = page.next_token
@@ -139,7 +139,7 @@ async def test_instances_of_one_time_come_once_each_whatever_the_size_of_a_page(
         for first in range(0, len(items), 8):
             assert {Outcome.ACCEPTED} == set(await store.commit(items[first : first + 8]))
 
-    rows = (await store.rooms.reading.find(build_query(workflow_name=name))).rows
+    rows = (await store.services.reading.find(build_query(workflow_name=name))).rows
     if len({row.created_at for row in rows}) == len(items):
         pytest.skip("capability: the store gives each instance a time of its own")
 
@@ -158,7 +158,7 @@ async def test_times_bound_what_is_found(store: Store, index: list[tuple[str, ..
     for number in range(8):
         item = searchable(b'{"v":1}', index[number % len(index)], workflow_name=name, instance_id=unique(f"t{number}"))
         assert [Outcome.ACCEPTED] == await store.commit([item])
-    rows = (await store.rooms.reading.find(build_query(workflow_name=name))).rows
+    rows = (await store.services.reading.find(build_query(workflow_name=name))).rows
     since, until = rows[5].created_at, rows[2].created_at
 
     for more in ({}, {"status": ["pending", "waiting"]}, {"filters": {"v": 1}}):
@@ -202,7 +202,7 @@ async def test_newest_first_and_by_id_where_the_time_is_the_same(store: Store) -
     await store.commit(batch)
     await store.commit([start(ids[2], workflow_name=name)])
 
-    rows = (await store.rooms.reading.find(build_query(workflow_name=name))).rows
+    rows = (await store.services.reading.find(build_query(workflow_name=name))).rows
 
     places = [(row.created_at, row.instance_id.encode()) for row in rows]
     assert places == sorted(places, reverse=True)
@@ -268,7 +268,7 @@ async def test_a_whole_name_is_compared_byte_for_byte(store: Store) -> None:
             }
             found_ids, token = set[str](), None
             while True:
-                page = await store.rooms.reading.find(build_query(named=name, limit=1, page_token=token, **more))
+                page = await store.services.reading.find(build_query(named=name, limit=1, page_token=token, **more))
                 found_ids |= {row.instance_id for row in page.rows}
                 token = page.next_token
                 if token is None:
@@ -279,7 +279,7 @@ async def test_a_whole_name_is_compared_byte_for_byte(store: Store) -> None:
 async def test_a_whole_name_is_not_empty_and_continues_no_search_by_a_part(store: Store) -> None:
     name = unique("whole")
     await store.commit([start(workflow_name=name), start(workflow_name=name)])
-    token = (await store.rooms.reading.find(build_query(workflow_name=name, limit=1))).next_token
+    token = (await store.services.reading.find(build_query(workflow_name=name, limit=1))).next_token
 
     with pytest.raises(QueryError, match="page_token"):
         build_query(named=name, page_token=token)
@@ -295,10 +295,10 @@ async def test_parts_in_another_case_are_the_same_search(store: Store) -> None:
     """A page token of one continues the other."""
     base = unique("Case")
     await store.commit([start(f"{base}-{number}", workflow_name=base) for number in range(4)])
-    page = await store.rooms.reading.find(build_query(workflow_name=base.lower(), instance_id=base.upper(), limit=2))
+    page = await store.services.reading.find(build_query(workflow_name=base.lower(), instance_id=base.upper(), limit=2))
 
     again = build_query(workflow_name=base.upper(), instance_id=base.lower(), page_token=page.next_token)
-    assert 2 == len((await store.rooms.reading.find(again)).rows)
+    assert 2 == len((await store.services.reading.find(again)).rows)
 
 
 async def test_statuses_are_exact_and_combine_with_the_rest(actor: Actor, store: Store) -> None:
@@ -320,7 +320,7 @@ async def test_rows_come_back_as_they_are(actor: Actor, store: Store) -> None:
     begun = await actor.begin(input=b'{"a":1}', parent="p")
     await actor.write(append(begun, 2, change=change(Status.FAILED, error="why")))
 
-    (row,) = (await store.rooms.reading.find(build_query(instance_id=begun.instance_id))).rows
+    (row,) = (await store.services.reading.find(build_query(instance_id=begun.instance_id))).rows
 
     history = await store.read(begun.instance_id, limit=0)
     assert history is not None
@@ -352,7 +352,7 @@ async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: St
     seen: list[str] = []
     token: str | None = None
     for number in range(100):
-        page = await store.rooms.reading.find(build_query(limit=4, page_token=token, **query))
+        page = await store.services.reading.find(build_query(limit=4, page_token=token, **query))
         seen += [row.instance_id for row in page.rows]
         token = page.next_token
         if token is None:
@@ -360,7 +360,7 @@ async def test_walking_shows_whatever_stays_exactly_once(actor: Actor, store: St
         await add(2)
         if number < len(go):
             await actor.write(append(go[number], 2, change=change(Status.COMPLETED)))
-            await store.rooms.upkeep.prune(PruneRequest(instance_ids=(go[number].instance_id,)))
+            await store.services.upkeep.prune(PruneRequest(instance_ids=(go[number].instance_id,)))
 
     assert token is None
     assert sorted(set(seen)) == sorted(seen)
@@ -401,7 +401,7 @@ async def test_walking_shows_once_what_moves_from_one_asked_status_to_another(
     seen: list[str] = []
     token: str | None = None
     for _ in range(6):
-        page = await store.rooms.reading.find(build_query(limit=4, page_token=token, **query))
+        page = await store.services.reading.find(build_query(limit=4, page_token=token, **query))
         seen += [row.instance_id for row in page.rows]
         token = page.next_token
         await move(3)
@@ -414,20 +414,22 @@ async def test_walking_shows_once_what_moves_from_one_asked_status_to_another(
 async def test_a_page_that_ends_exactly_at_the_last_row_is_the_last(store: Store) -> None:
     name, _ = await fill(store, [b"1"] * 6, [()])
 
-    first = await store.rooms.reading.find(build_query(workflow_name=name, limit=3))
-    second = await store.rooms.reading.find(build_query(workflow_name=name, limit=3, page_token=first.next_token))
+    first = await store.services.reading.find(build_query(workflow_name=name, limit=3))
+    second = await store.services.reading.find(build_query(workflow_name=name, limit=3, page_token=first.next_token))
 
     assert (len(first.rows), len(second.rows), second.next_token) == (3, 3, None)
 
 
 async def test_a_token_belongs_to_its_query(store: Store) -> None:
     name, _ = await fill(store, [b'{"v":1}'] * 3, [()])
-    page = await store.rooms.reading.find(build_query({"v": 1}, workflow_name=name, limit=1))
+    page = await store.services.reading.find(build_query({"v": 1}, workflow_name=name, limit=1))
     assert page.next_token is not None
 
     assert (
         len(
-            (await store.rooms.reading.find(build_query({"v": 1}, workflow_name=name, page_token=page.next_token))).rows
+            (
+                await store.services.reading.find(build_query({"v": 1}, workflow_name=name, page_token=page.next_token))
+            ).rows
         )
         == 2
     )
@@ -505,7 +507,7 @@ async def test_a_pruned_instance_is_not_found_by_its_index(actor: Actor, store: 
     projection, values = project_with_index(b'{"v":"x"}', ("v",))
     begun = await actor.begin(projection=projection, index=values)
     await actor.write(append(begun, 2, change=change(Status.COMPLETED)))
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
     reborn = await actor.begin(begun.instance_id)
 
     assert await found(store, filters={"v": "x"}, workflow_name=name) == []

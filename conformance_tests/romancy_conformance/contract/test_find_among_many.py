@@ -39,7 +39,7 @@ async def _filled(store: Store, flow: str) -> list[Append]:
 
 
 async def _found(store: Store, query: Query) -> list[str]:
-    page = await store.rooms.reading.find(query)
+    page = await store.services.reading.find(query)
     assert page.next_token is None
     return sorted(row.instance_id for row in page.rows)
 
@@ -71,7 +71,7 @@ async def test_each_of_many_values_is_found_once(store: Store) -> None:
     assert sorted(item.instance_id for item in items if created(item).workflow_name == f"{flow}-3") == await _found(
         store, one
     )
-    counted = await store.rooms.reading.count(failed)
+    counted = await store.services.reading.count(failed)
     assert {2} == set(counted.values())
     assert len(_ids(some, failed=True)) == sum(counted.values())
 
@@ -87,4 +87,4 @@ async def test_instances_of_many_workflows_are_found_by_a_part_of_their_names(st
     expected = {
         (f"{flow}-{number}", Status.PENDING if number % 3 else Status.FAILED): 2 for number in range(1, MANY, 2)
     }
-    assert expected == await store.rooms.reading.count(query)
+    assert expected == await store.services.reading.count(query)

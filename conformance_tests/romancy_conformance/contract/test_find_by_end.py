@@ -35,7 +35,7 @@ async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
     ids: list[str] = []
     token: str | None = None
     while True:
-        page = await store.rooms.reading.find(build_query(limit=limit, page_token=token, **query))
+        page = await store.services.reading.find(build_query(limit=limit, page_token=token, **query))
         assert len(page.rows) <= limit
         ids += [row.instance_id for row in page.rows]
         token = page.next_token
@@ -64,7 +64,7 @@ async def filled(actor: Actor) -> list[InstanceRow]:
     (name,) = actor.workflows
     at_once = start(workflow_name=name, status=Status.COMPLETED, projection=projection, input=b'{"v":1}', delay=None)
     await actor.write(at_once)
-    return (await actor.store.rooms.reading.find(build_query(workflow_name=name))).rows
+    return (await actor.store.services.reading.find(build_query(workflow_name=name))).rows
 
 
 @pytest.mark.parametrize("few", [0, 500], ids=["many before", "few before"])
@@ -123,16 +123,16 @@ async def test_what_comes_after_the_end_does_not_move_its_time(hire: Hire, store
         await first.write(append(one, 3, change=change(status, seen=1)))
         ends.append(one)
     left = await first.begin()
-    before = (await store.rooms.reading.find(build_query(workflow_name=name, ended_since=0))).rows
+    before = (await store.services.reading.find(build_query(workflow_name=name, ended_since=0))).rows
     assert {one.instance_id for one in ends} == {row.instance_id for row in before}
 
     assert [Delivered.CLOSED] * 3 == await store.deliver([delivery(one) for one in ends])
-    await store.rooms.router.dispatch()
+    await store.services.router.dispatch()
     assert (left.instance_id,) == await second.take_over(first)
     await second.claim(sweep=True)
-    await store.rooms.upkeep.prune(PruneRequest(instance_ids=(unique(),), ended_before=1))
+    await store.services.upkeep.prune(PruneRequest(instance_ids=(unique(),), ended_before=1))
 
-    assert before == (await store.rooms.reading.find(build_query(workflow_name=name, ended_since=0))).rows
+    assert before == (await store.services.reading.find(build_query(workflow_name=name, ended_since=0))).rows
     last = max(row.updated_at for row in before)
     assert [] == await found(store, workflow_name=name, ended_since=last + 1)
     assert 3 == len(await found(store, workflow_name=name, ended_until=last + 1))
@@ -145,7 +145,7 @@ async def test_pages_by_the_end_show_once_what_ends_meanwhile(
     monkeypatch.setattr(searches, "FEW", 0)
     (name,) = actor.workflows
     old = [await actor.begin() for _ in range(6)]
-    edge = (await store.rooms.reading.find(build_query(workflow_name=name, limit=1))).rows[0].created_at + 1
+    edge = (await store.services.reading.find(build_query(workflow_name=name, limit=1))).rows[0].created_at + 1
     young = [await actor.begin() for _ in range(6)]
     for one in (*old[:4], *young[:4]):
         await actor.write(append(one, 2, change=change(Status.COMPLETED)))
@@ -154,7 +154,7 @@ async def test_pages_by_the_end_show_once_what_ends_meanwhile(
     token: str | None = None
     ending = [*old[4:], *young[4:]]
     while True:
-        page = await store.rooms.reading.find(
+        page = await store.services.reading.find(
             build_query(workflow_name=name, ended_since=edge, limit=3, page_token=token)
         )
         seen += [row.instance_id for row in page.rows]

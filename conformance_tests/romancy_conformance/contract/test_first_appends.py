@@ -57,9 +57,9 @@ async def is_there(store: Store, instance_id: str) -> bool:
 async def nothing_of(store: Store, item: Append) -> bool:
     """Whether nothing that the append carries was written."""
     there = [await is_there(store, one.instance_id) for one in item.starts]
-    wanted = [await store.rooms.router.interests(one.address) for one in item.interests]
-    kept = [await store.rooms.router.kept(address=place.address) for one in item.postings for place in one.places]
-    outgoing = {entry.row.outbox_id for entry in await store.rooms.outbox.entries(limit=1000)}
+    wanted = [await store.services.router.interests(one.address) for one in item.interests]
+    kept = [await store.services.router.kept(address=place.address) for one in item.postings for place in one.places]
+    outgoing = {entry.row.outbox_id for entry in await store.services.outbox.entries(limit=1000)}
     return not (any(there) or any(wanted) or any(kept) or outgoing & {one.outbox_id for one in item.outbox})
 
 
@@ -84,12 +84,14 @@ async def test_everything_is_carried_and_an_earlier_copy_is_recognised(actor: Ac
     assert [item.body] == [one.body for one in history.rows]
     assert all([await is_there(store, one.instance_id) for one in item.starts])
     assert await signals_of(store, target.instance_id) == 1
-    (entry,) = [one for one in await store.rooms.outbox.entries(limit=1000) if one.row == item.outbox[0]]
+    (entry,) = [one for one in await store.services.outbox.entries(limit=1000) if one.row == item.outbox[0]]
     assert entry.row == item.outbox[0]
     owner = Owner(item.instance_id, item.life)
     for interest in item.interests:
-        assert await store.rooms.router.interests(interest.address) == [(owner, interest)]
-    assert [one.message_id for one in await store.rooms.router.kept(address=elsewhere)] == [item.postings[0].message_id]
+        assert await store.services.router.interests(interest.address) == [(owner, interest)]
+    assert [one.message_id for one in await store.services.router.kept(address=elsewhere)] == [
+        item.postings[0].message_id
+    ]
     assert await actor.write(step(item, 2, after=item.writer)) is Outcome.ACCEPTED
 
 
@@ -116,8 +118,8 @@ async def test_a_wait_is_met_by_what_is_posted_after_its_first_append(actor: Act
     message = posted(address)
 
     assert await store.commit([item]) == [Outcome.ACCEPTED]
-    await store.rooms.router.post([message])
-    assert (await store.rooms.router.dispatch([address])).delivered == 1
+    await store.services.router.post([message])
+    assert (await store.services.router.dispatch([address])).delivered == 1
 
     (claimed,) = await actor.claim()
     assert (claimed.instance_id, claimed.signals) == (item.instance_id, 1)
@@ -144,7 +146,7 @@ async def test_a_child_that_is_in_does_not_stop_its_parent(actor: Actor, store: 
 
     assert await actor.write(start(owner=actor.token, change=change(), starts=(child, start()))) is Outcome.ACCEPTED
     assert await actor.write(start(change=RESTS, starts=(child,))) is Outcome.ACCEPTED
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(start(starts=(start(), child)), worker=actor.token) is Outcome.ACCEPTED
 
 
@@ -164,7 +166,7 @@ async def test_messages_arrive_at_what_is_created_with_them(actor: Actor, store:
     ]
 
     outcomes = await store.commit(batch, worker=actor.token)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         own = start()
         assert await session.commit(replace(own, deliveries=(delivery(own),)), worker=actor.token) is Outcome.ACCEPTED
     await actor.claim(sweep=True)
@@ -232,7 +234,9 @@ async def test_many_at_once_each_have_their_own(actor: Actor, store: Store) -> N
     assert refused == [Outcome.ACCEPTED] * len(listening) + [Outcome.EXISTS]
     for item in listening:
         (interest,) = item.interests
-        assert await store.rooms.router.interests(interest.address) == [(Owner(item.instance_id, item.life), interest)]
+        assert await store.services.router.interests(interest.address) == [
+            (Owner(item.instance_id, item.life), interest)
+        ]
     assert all([await is_there(store, one.starts[0].instance_id) for one in kept])
 
 

@@ -58,11 +58,11 @@ class World:
 
     @property
     def router(self) -> Router:
-        return self.store.rooms.router
+        return self.store.services.router
 
     @property
     def outbox(self) -> Outbox:
-        return self.store.rooms.outbox
+        return self.store.services.outbox
 
     async def fill(self) -> None:
         """Make the instances, their mail and their interests, and what is kept at addresses."""
@@ -139,13 +139,13 @@ async def written(world: World, *items: Any) -> None:
 
 
 async def in_session(world: World, item: Any) -> None:
-    async with world.store.rooms.sessions.begin() as session:
+    async with world.store.services.sessions.begin() as session:
         assert await session.commit(item, worker=world.actor.token) is Outcome.ACCEPTED
 
 
 async def joined(world: World) -> None:
-    async with world.store.rooms.sessions.begin() as outer:
-        async with world.store.rooms.sessions.join(joinable(world.actor, outer)) as inner:
+    async with world.store.services.sessions.begin() as outer:
+        async with world.store.services.sessions.join(joinable(world.actor, outer)) as inner:
             sent = carried(world)
             assert await inner.send(sent["deliveries"], sent["outbox"], sent["postings"]) == ["accepted"] * 2
         assert await outer.commit(step(world.begun["mine"], 3), worker=world.actor.token) is Outcome.ACCEPTED
@@ -256,7 +256,7 @@ OTHERS: dict[str, tuple[Callable[[World], Awaitable[Any]], set[str]]] = {
         {"- letters ended l-ended-1", "+ messages l-ended-1 ended/d"},
     ),
     "a purge": (
-        lambda w: w.store.rooms.upkeep.prune(PruneRequest(instance_ids=("ended", "next"))),
+        lambda w: w.store.services.upkeep.prune(PruneRequest(instance_ids=("ended", "next"))),
         {*LEFT, "- instances ended", "- log ended 1"},
     ),
     "a claim of the outbox": (claimed, {"~ outbox o-ended", "~ outbox o-mine", "~ outbox o-next"}),

@@ -34,7 +34,7 @@ async def held(actor: Actor, open_store: Open) -> AsyncGenerator[Append]:
         pytest.skip(f"capability: {store.capabilities.name} locks no rows")
     begun = await actor.begin()
     assert await store.deliver([delivery(begun)]) == [Delivered.ACCEPTED]
-    async with (await open_store()).rooms.sessions.begin() as session:
+    async with (await open_store()).services.sessions.begin() as session:
         for table in ("romancy_instances", "romancy_inbox"):
             sql = f"select instance_id from {table} where instance_id = '{begun.instance_id}' for update"  # noqa: S608 - an id of this suite's
             assert len(await session.fetch_all(sql)) == 1
@@ -71,7 +71,7 @@ async def test_a_message_waits_for_no_other_instance(actor: Actor, open_store: O
 async def test_a_session_that_sends_waits_for_no_other_instance(actor: Actor, open_store: Open) -> None:
     mine, target = await actor.begin(), await actor.begin()
 
-    async with held(actor, open_store), actor.store.rooms.sessions.begin() as session:
+    async with held(actor, open_store), actor.store.services.sessions.begin() as session:
         item = append(mine, 2, after=mine.writer, deliveries=(delivery(target),))
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
@@ -83,7 +83,7 @@ async def test_a_message_comes_back_whoever_holds_other_rows(actor: Actor, open_
     assert await drained(actor.store, address) == 1
 
     async with held(actor, open_store):
-        assert await actor.store.rooms.router.give_back(receiver.owner, [message.message_id]) == 1
+        assert await actor.store.services.router.give_back(receiver.owner, [message.message_id]) == 1
 
 
 async def test_a_dispatch_counts_the_mail_of_others_at_once(actor: Actor, open_store: Open) -> None:
@@ -92,6 +92,6 @@ async def test_a_dispatch_counts_the_mail_of_others_at_once(actor: Actor, open_s
     await post(actor.store, address)
 
     async with held(actor, open_store):
-        done: Any = await actor.store.rooms.router.dispatch([address])
+        done: Any = await actor.store.services.router.dispatch([address])
         assert done.delivered == 1
         assert await receiver.signals() == 1

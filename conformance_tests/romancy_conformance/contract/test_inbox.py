@@ -182,7 +182,7 @@ async def test_a_dedupe_key_is_remembered_after_consumption(actor: Actor, store:
     assert await store.deliver([delivery(begun, dedupe=key)]) == [Delivered.DUPLICATE]
 
     pulse = await store.heartbeat(actor.worker)
-    await store.rooms.upkeep.prune(PruneRequest(dedupe_before=pulse.now + 1))
+    await store.services.upkeep.prune(PruneRequest(dedupe_before=pulse.now + 1))
     assert await store.deliver([delivery(begun, dedupe=key)]) == [Delivered.ACCEPTED]
 
 
@@ -203,7 +203,7 @@ async def test_a_repetition_whose_key_is_forgotten_holds_up_none_with_the_key(ac
     mail, other = delivery(begun, dedupe=key), delivery(begun, dedupe=key)
     await store.deliver([mail])
     pulse = await store.heartbeat(actor.worker)
-    await store.rooms.upkeep.prune(PruneRequest(dedupe_before=pulse.now + 1))
+    await store.services.upkeep.prune(PruneRequest(dedupe_before=pulse.now + 1))
 
     assert await store.deliver([mail, other]) == [Delivered.DUPLICATE, Delivered.ACCEPTED]
 
@@ -285,8 +285,8 @@ async def test_an_outbox_row_outlives_its_instance_and_is_queued_once(actor: Act
     item = start(workflow_name=next(iter(actor.workflows)), status=Status.COMPLETED, outbox=(sent,))
     for _ in range(2):
         assert await actor.write(item) is Outcome.ACCEPTED
-        assert [row for row in await store.rooms.outbox.read(1000) if row.outbox_id == sent.outbox_id] == [sent]
-        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(item.instance_id,))) == 1
+        assert [row for row in await store.services.outbox.read(1000) if row.outbox_id == sent.outbox_id] == [sent]
+        assert await store.services.upkeep.prune(PruneRequest(instance_ids=(item.instance_id,))) == 1
 
 
 async def test_outbox_rows_appear_with_their_commit(actor: Actor, store: Store) -> None:
@@ -299,11 +299,11 @@ async def test_outbox_rows_appear_with_their_commit(actor: Actor, store: Store) 
     assert await actor.write(append(begun, 3, outbox=tuple(accepted))) is Outcome.ACCEPTED
 
     ours = {row.outbox_id for row in (*refused, *accepted)}
-    seen = [row for row in await store.rooms.outbox.read(1000) if row.outbox_id in ours]
+    seen = [row for row in await store.services.outbox.read(1000) if row.outbox_id in ours]
     assert seen == accepted
-    assert await store.rooms.outbox.remove([row.outbox_id for row in accepted]) == 2
-    assert await store.rooms.outbox.remove([row.outbox_id for row in accepted]) == 0
-    assert [row for row in await store.rooms.outbox.read(1000) if row.outbox_id in ours] == []
+    assert await store.services.outbox.remove([row.outbox_id for row in accepted]) == 2
+    assert await store.services.outbox.remove([row.outbox_id for row in accepted]) == 0
+    assert [row for row in await store.services.outbox.read(1000) if row.outbox_id in ours] == []
 
 
 async def test_mail_reaches_an_instance_nobody_has_claimed_yet(actor: Actor, store: Store) -> None:

@@ -158,7 +158,7 @@ async def test_an_owner_changes_only_with_its_log_row(store: Store, actor: Actor
             await survivor.write(append(begun, claimed.head + 1, change=change(Status.FAILED)))
 
         async def in_session() -> list[Outcome]:
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 return [await session.commit(item, worker=victim.token)]
 
         first = store.commit([item], worker=victim.token) if by == "batch" else in_session()
@@ -310,7 +310,7 @@ async def test_a_session_and_a_batch_crosswise_come_through(store: Store, actor:
         mine, theirs = await actor.begin(), await other.begin()
 
         async def in_session() -> Outcome:
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 item = append(mine, 2, change=change(), deliveries=(delivery(theirs),))
                 return await session.commit(item, worker=actor.token)
 
@@ -338,12 +338,12 @@ async def test_a_purge_and_a_delivery_agree(store: Store, actor: Actor, hire: Hi
 
         async def check(removed: int, delivered: list[Delivered]) -> None:
             if not removed:  # a row that the delivery has locked is left for the next call
-                removed = await store.rooms.upkeep.prune(request)
+                removed = await store.services.upkeep.prune(request)
             assert removed == 1
             assert delivered[0] in {Delivered.CLOSED, Delivered.UNKNOWN}
             assert await store.read(begun.instance_id) is None
 
-        purge = store.rooms.upkeep.prune(request)
+        purge = store.services.upkeep.prune(request)
         return purge, other.store.deliver([delivery(begun)]), check
 
     await play(store, scenario)

@@ -41,7 +41,7 @@ async def offered(store: Store, level: IsolationLevel) -> None:
         return
     if level != "read committed":
         with pytest.raises(UsageError, match=f"isolation='{level}'"):
-            async with store.rooms.sessions.begin(isolation=level):
+            async with store.services.sessions.begin(isolation=level):
                 pass
         pytest.skip(f"capability: the store has no isolation level {level!r}")
 
@@ -51,10 +51,10 @@ async def test_writes_and_append_commit_together(actor: Actor, ledger: Ledger, l
     await offered(actor.store, level)
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin(isolation=level) as session:
+    async with actor.store.services.sessions.begin(isolation=level) as session:
         await ledger.write(session, "a", 1)
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
-    async with actor.store.rooms.sessions.begin(isolation=level) as session:
+    async with actor.store.services.sessions.begin(isolation=level) as session:
         await ledger.write(session, "b", 2)
 
     assert (1, None) == (await ledger.read("a"), await ledger.read("b"))
@@ -68,21 +68,21 @@ async def test_reads_are_repeated(actor: Actor, ledger: Ledger, level: Isolation
     if actor.store.capabilities.sessions_exclude:
         pytest.skip("capability: an open session excludes others")
     begun, other = await actor.begin(), await actor.begin()
-    async with actor.store.rooms.sessions.begin() as writing:
+    async with actor.store.services.sessions.begin() as writing:
         await ledger.write(writing, "a", 1)
         assert await writing.commit(step(other, 2), worker=actor.token) is Outcome.ACCEPTED
 
-    async with actor.store.rooms.sessions.begin(isolation="repeatable read") as session:
+    async with actor.store.services.sessions.begin(isolation="repeatable read") as session:
         assert 1 == await ledger.read_in(session, "a")
-        async with actor.store.rooms.sessions.begin() as writing:
+        async with actor.store.services.sessions.begin() as writing:
             await ledger.change(writing, "a", 2)
             assert await writing.commit(step(other, 3), worker=actor.token) is Outcome.ACCEPTED
         assert 1 == await ledger.read_in(session, "a")
         await ledger.write(session, "b", 1)
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert 2 == await ledger.read_in(session, "a")
-        async with actor.store.rooms.sessions.begin() as writing:
+        async with actor.store.services.sessions.begin() as writing:
             await ledger.change(writing, "a", 3)
             assert await writing.commit(step(other, 4), worker=actor.token) is Outcome.ACCEPTED
         assert 3 == await ledger.read_in(session, "a")
@@ -97,7 +97,7 @@ async def test_an_append_follows_a_row_that_was_written_meanwhile(
         pytest.skip("capability: an open session excludes others")
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin(isolation=level) as session:
+    async with actor.store.services.sessions.begin(isolation=level) as session:
         await ledger.write(session, "a", 1)
         between = step(begun, 2)
         assert await actor.write(between) is Outcome.ACCEPTED
@@ -138,7 +138,7 @@ async def test_a_refused_append_takes_the_writes_with_it(
     if when == "before":
         item = await happens()
     try:
-        async with actor.store.rooms.sessions.begin(isolation=level) as session:
+        async with actor.store.services.sessions.begin(isolation=level) as session:
             await ledger.write(session, "a", 1)
             if when == "meanwhile":
                 item = await happens()
@@ -169,7 +169,7 @@ async def test_everything_an_append_can_carry_commits_with_the_writes(
         starts=(child,),
     )
 
-    async with actor.store.rooms.sessions.begin(isolation=level) as session:
+    async with actor.store.services.sessions.begin(isolation=level) as session:
         await ledger.write(session, "a", 1)
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
@@ -186,7 +186,7 @@ async def test_a_level_costs_no_statement_where_none_is_asked_for(actor: Actor, 
 
     async def written(**options: Any) -> None:
         begun = await actor.begin()
-        async with actor.store.rooms.sessions.begin(**options) as session:
+        async with actor.store.services.sessions.begin(**options) as session:
             await ledger.write(session, begun.instance_id, 1)
             assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 

@@ -72,9 +72,9 @@ async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
 async def dispatched(store: Store, watch: Watch, limit: str) -> Cost:
     """What a dispatch of the lane costs at which something has changed."""
     lane = address_of_lane(limit, "")
-    await store.rooms.router.post(marks({lane: False}, nonce))
-    cost = await watch.cost(store, store.rooms.router.dispatch([lane]))
-    assert len(await store.rooms.router.interests(address_held_at(lane))) == 1
+    await store.services.router.post(marks({lane: False}, nonce))
+    cost = await watch.cost(store, store.services.router.dispatch([lane]))
+    assert len(await store.services.router.interests(address_held_at(lane))) == 1
     return cost
 
 
@@ -87,7 +87,7 @@ async def test_a_dispatch_reads_the_head_of_the_line(full: Store, watch: Watch) 
 
 
 async def test_a_sweep_and_a_place_that_is_given_back_read_no_more(full: Store, watch: Watch) -> None:
-    router = full.rooms.router
+    router = full.services.router
     for limit in ("short", "long"):
         await dispatched(full, watch, limit)
     costs: dict[str, Cost] = {}

@@ -10,10 +10,10 @@ from romancy.status import Status
 from romancy.storage.any_store import last_commits_of
 from romancy.storage.query import build_query
 from romancy.storage.records import PruneRequest
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy_conformance.contract.building import append, change, full_log, start, step, unique
 from romancy_conformance.contract.interleaving import statements
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -37,7 +37,7 @@ async def ended(actor: Actor, count: int) -> list[Append]:
 
 async def rows_of(actor: Actor) -> list[InstanceRow]:
     (name,) = actor.workflows
-    return (await actor.store.rooms.reading.find(build_query(workflow_name=name, limit=1000))).rows
+    return (await actor.store.services.reading.find(build_query(workflow_name=name, limit=1000))).rows
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
@@ -64,7 +64,7 @@ async def test_what_was_removed_or_began_anew_is_left_out(actor: Actor, store: S
     gone, anew, reopened = (await ended(actor, 4))[1:]
     rows = await rows_of(actor)
     (end,) = [row for row in await full_log(store, reopened.instance_id) if row.seq == 3]
-    assert 2 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(gone.instance_id, anew.instance_id)))
+    assert 2 == await store.services.upkeep.prune(PruneRequest(instance_ids=(gone.instance_id, anew.instance_id)))
     again = await actor.begin(anew.instance_id)
     await actor.write(step(again, 2))
     await actor.write(append(again, 3, b'["other"]', change=change(Status.COMPLETED)))
@@ -77,7 +77,7 @@ async def test_what_was_removed_or_began_anew_is_left_out(actor: Actor, store: S
 
 
 async def test_all_are_one_statement(actor: Actor, store: Store) -> None:
-    rooms_with(Room.LOOKUPS, store)
+    services_with(Service.LOOKUPS, store)
     await ended(actor, 20)
     rows = await rows_of(actor)
 

@@ -44,7 +44,7 @@ async def test_a_commit_beats_for_its_worker_alone(actor: Actor, hire: Hire) -> 
     assert await actor.store.commit([start()], worker=actor.token) == [Outcome.ACCEPTED]
     assert await dead.store.commit([start()], worker=dead.token) == [Outcome.ACCEPTED]
     for worker in (actor, dead):
-        async with worker.store.rooms.sessions.begin() as session:
+        async with worker.store.services.sessions.begin() as session:
             assert await session.commit(start(), worker=worker.token) is Outcome.ACCEPTED
 
     assert before == (await actor.see(other), await actor.see(dead))
@@ -202,12 +202,12 @@ async def test_a_census_shows_who_lives_and_registers_nobody(store: Store, actor
     other = await hire()
     await other.store.heartbeat(other.worker)
 
-    census = await store.rooms.reading.census()
+    census = await store.services.reading.census()
 
     seen = {peer.token: peer for peer in census.workers}
     assert {actor.token, other.token} <= set(seen)
     assert seen[other.token].started_at <= seen[other.token].beat_at <= census.now
-    assert set(seen) == {peer.token for peer in (await store.rooms.reading.census()).workers}
+    assert set(seen) == {peer.token for peer in (await store.services.reading.census()).workers}
 
 
 async def test_a_census_shows_the_dead_that_own_something_and_no_others(store: Store, hire: Hire) -> None:
@@ -216,6 +216,6 @@ async def test_a_census_shows_the_dead_that_own_something_and_no_others(store: S
     for gone in (owner, idle):
         await gone.store.leave(gone.worker)
 
-    seen = {peer.token: peer.dead for peer in (await store.rooms.reading.census()).workers}
+    seen = {peer.token: peer.dead for peer in (await store.services.reading.census()).workers}
 
     assert (True, False) == (seen.get(owner.token), idle.token in seen)

@@ -60,7 +60,7 @@ async def filled(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[str, li
             clock.setattr(time, "time_ns", lambda still=still: still)
             clock.setattr(time, "time", lambda still=still: still / 1_000_000_000)
             assert {Outcome.ACCEPTED} == set(await store.commit(items[first : first + 5]))
-    rows = (await store.rooms.reading.find(build_query(workflow_name=flow))).rows
+    rows = (await store.services.reading.find(build_query(workflow_name=flow))).rows
     assert COUNT == len(rows)
     return flow, sorted(rows, key=lambda row: (row.created_at, row.instance_id.encode()))
 
@@ -70,7 +70,7 @@ async def found(store: Store, limit: int = 1000, **query: Any) -> list[str]:
     ids: list[str] = []
     token: str | None = None
     while True:
-        page = await store.rooms.reading.find(build_query(limit=limit, page_token=token, **query))
+        page = await store.services.reading.find(build_query(limit=limit, page_token=token, **query))
         assert len(page.rows) <= limit
         ids += [row.instance_id for row in page.rows]
         token = page.next_token
@@ -155,7 +155,7 @@ async def test_any_question_has_the_answer_of_the_reference(store: Store, monkey
             answer = await found(store, limit, **asked)
             if answer != expected(rows, asked):
                 wrong.append((asked, limit, few, answer, expected(rows, asked)))
-        counts = await store.rooms.reading.count(build_query(**query))
+        counts = await store.services.reading.count(build_query(**query))
         if counts != numbers(rows, query):
             wrong.append((query, counts, numbers(rows, query)))
     assert [] == wrong
@@ -191,7 +191,7 @@ async def test_a_page_token_and_bounds_never_replace_each_other(
     wrong: list[object] = []
     for same, first, then, limit, few in tried:
         monkeypatch.setattr(searches, "FEW", few)
-        page = await store.rooms.reading.find(build_query(**same, **first, limit=limit))
+        page = await store.services.reading.find(build_query(**same, **first, limit=limit))
         if page.next_token is None:
             continue
         order = [row.instance_id for row in rows]
@@ -199,7 +199,7 @@ async def test_a_page_token_and_bounds_never_replace_each_other(
         behind = set(order[place + 1 :] if oldest_first else order[:place])
         wanted = [one for one in expected(rows, {**same, **then}) if one in behind]
         query = build_query(**same, **then, page_token=page.next_token)
-        rest = await store.rooms.reading.find(query)
+        rest = await store.services.reading.find(query)
         answers = [[row.instance_id for row in rest.rows]]
         answers += [[row.instance_id for row in (await find_in_slices(store, query, within=60, first=3)).rows]]
         if answers != [wanted, wanted]:
@@ -239,7 +239,7 @@ async def test_the_parent_is_compared_byte_for_byte(store: Store) -> None:
 
     for parent, item in zip(parents, items, strict=True):
         assert [item.instance_id] == await found(store, parent=parent)
-        assert {(created(item).workflow_name, Status.PENDING): 1} == await store.rooms.reading.count(
+        assert {(created(item).workflow_name, Status.PENDING): 1} == await store.services.reading.count(
             build_query(parent=parent)
         )
     assert [] == await found(store, parent=unique("nobody"))
@@ -253,7 +253,7 @@ async def test_ids_are_whole_and_each_comes_once(store: Store) -> None:
     assert set(names) == set(await found(store, ids=[*names, *names, f"{base}b", base.lower()]))
     assert [f"{base}A"] == await found(store, ids=[f"{base}A"])
     assert [] == await found(store, ids=[f"{base}b"])
-    assert 6 == sum((await store.rooms.reading.count(build_query(ids=[*names, *names]))).values())
+    assert 6 == sum((await store.services.reading.count(build_query(ids=[*names, *names]))).values())
 
 
 @pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
@@ -262,9 +262,9 @@ async def test_no_ids_find_nothing(store: Store, *, oldest_first: bool) -> None:
 
     others: list[dict[str, Any]] = [{}, {"status": "pending"}, {"parent": "p"}, {"ended_since": 0}]
     for more in others:
-        page = await store.rooms.reading.find(build_query(ids=[], oldest_first=oldest_first, **more))
+        page = await store.services.reading.find(build_query(ids=[], oldest_first=oldest_first, **more))
         assert ([], None) == (page.rows, page.next_token)
-        assert {} == await store.rooms.reading.count(build_query(ids=[], **more))
+        assert {} == await store.services.reading.count(build_query(ids=[], **more))
 
 
 async def test_as_many_ids_as_are_allowed_are_looked_up(store: Store) -> None:
@@ -273,16 +273,16 @@ async def test_as_many_ids_as_are_allowed_are_looked_up(store: Store) -> None:
 
     ids = [f"{base}-{number:04}" for number in range(MAX_IDS)]
     assert [f"{base}-{number:04}" for number in range(0, MAX_IDS, 100)] == sorted(await found(store, 3, ids=ids))
-    assert 10 == sum((await store.rooms.reading.count(build_query(ids=ids))).values())
+    assert 10 == sum((await store.services.reading.count(build_query(ids=ids))).values())
 
 
 async def test_a_token_of_the_other_direction_or_of_another_list_is_refused(store: Store) -> None:
     base = unique("t")
     await store.commit([start(f"{base}-{number}", parent=base) for number in range(4)])
-    page = await store.rooms.reading.find(build_query(parent=base, limit=2, oldest_first=True))
+    page = await store.services.reading.find(build_query(parent=base, limit=2, oldest_first=True))
     assert page.next_token is not None
 
-    rest = await store.rooms.reading.find(build_query(parent=base, oldest_first=True, page_token=page.next_token))
+    rest = await store.services.reading.find(build_query(parent=base, oldest_first=True, page_token=page.next_token))
     assert [f"{base}-2", f"{base}-3"] == [row.instance_id for row in rest.rows]
     others: list[dict[str, Any]] = [
         {"parent": base}, {"parent": f"{base}x", "oldest_first": True}, {"oldest_first": True},
@@ -302,7 +302,7 @@ async def test_pages_of_the_oldest_first_go_on_to_what_is_started_meanwhile(acto
     seen: list[str] = []
     token: str | None = None
     while True:
-        page = await store.rooms.reading.find(
+        page = await store.services.reading.find(
             build_query(parent="p", workflow_name=name, oldest_first=True, limit=4, page_token=token)
         )
         seen += [row.instance_id for row in page.rows]
@@ -311,7 +311,7 @@ async def test_pages_of_the_oldest_first_go_on_to_what_is_started_meanwhile(acto
             break
         if go:
             await actor.write(append(go[0], 2, change=change(Status.COMPLETED)))
-            await store.rooms.upkeep.prune(PruneRequest(instance_ids=(go.pop(0).instance_id,)))
+            await store.services.upkeep.prune(PruneRequest(instance_ids=(go.pop(0).instance_id,)))
             stay.append(await actor.begin(parent="p"))
 
     assert len(seen) == len(set(seen))
@@ -324,17 +324,19 @@ async def test_counts_follow_what_happens(hire: Hire, store: Store) -> None:
     (name,) = first.workflows
     begun = [await first.begin(parent="p") for _ in range(3)]
     query = build_query(workflow_name=name)
-    assert {(name, Status.RUNNING): 3} == await store.rooms.reading.count(query)
+    assert {(name, Status.RUNNING): 3} == await store.services.reading.count(query)
 
     await first.write(append(begun[0], 2, change=change(Status.FAILED)))
-    assert {(name, Status.RUNNING): 2, (name, Status.FAILED): 1} == await store.rooms.reading.count(query)
-    assert {(name, Status.FAILED): 1} == await store.rooms.reading.count(build_query(workflow_name=name, ended_since=0))
+    assert {(name, Status.RUNNING): 2, (name, Status.FAILED): 1} == await store.services.reading.count(query)
+    assert {(name, Status.FAILED): 1} == await store.services.reading.count(
+        build_query(workflow_name=name, ended_since=0)
+    )
 
     await second.take_over(first)
-    assert 3 == sum((await store.rooms.reading.count(query)).values())
-    await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun[0].instance_id,)))
-    assert {Status.FAILED} & {status for _, status in await store.rooms.reading.count(query)} == set()
-    assert {} == await store.rooms.reading.count(build_query(workflow_name=unique("nothing")))
+    assert 3 == sum((await store.services.reading.count(query)).values())
+    await store.services.upkeep.prune(PruneRequest(instance_ids=(begun[0].instance_id,)))
+    assert {Status.FAILED} & {status for _, status in await store.services.reading.count(query)} == set()
+    assert {} == await store.services.reading.count(build_query(workflow_name=unique("nothing")))
 
 
 async def test_the_children_of_a_new_run_remain_those_of_their_parent(actor: Actor, store: Store) -> None:

@@ -249,4 +249,4 @@ async def test_children_start_with_the_append_that_decided_them_or_not_at_all(ac
 
 
 async def _purge(store: Store, instance_id: str) -> None:
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(instance_id,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(instance_id,))) == 1

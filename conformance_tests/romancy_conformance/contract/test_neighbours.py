@@ -62,7 +62,7 @@ async def frozen(actor: Actor, begun: Append, other: Store, **fields: Any) -> As
     item = next_row(begun, 2, b'["frozen"]', **fields)
 
     async def write() -> Outcome:
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             return await session.commit(item, worker=actor.token)
 
     async for held in frozen_call(actor.store, write, other):
@@ -263,7 +263,7 @@ async def test_mail_of_a_session_is_found_although_nobody_counted_it(actor: Acto
             committed.set()
 
     async def write() -> None:
-        async with sender.store.rooms.sessions.begin() as session:
+        async with sender.store.services.sessions.begin() as session:
             await session.commit(append(begun, 2, deliveries=mail), worker=sender.token)
 
     listen(sender.store, crash_after_commit)

@@ -171,7 +171,7 @@ async def test_mail_of_a_session_is_not_left_out(actor: Actor, store: Store) -> 
     begun, other, sender = [await actor.begin() for _ in range(3)]
     await sent(store, begun, 2)
     posted = [delivery(one) for one in (begun, begun, other)]
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         later = await sent(store, begun, 1) if not store.capabilities.sessions_exclude else []
         assert await session.commit(append(sender, 2, deliveries=tuple(posted)), worker=actor.token) == "accepted"
     found: set[str] = set()
@@ -234,7 +234,7 @@ async def test_a_message_held_open_is_new_after_another_that_has_overtaken_it(
         item = append(sender, 2, deliveries=(one,))
         if by == "commit":
             return await actor.write(item)
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             return await session.commit(item, worker=actor.token)
 
     async def overtake(begun: Append, one: Delivery) -> Mailbox | None:
@@ -268,7 +268,7 @@ async def test_what_bears_no_number_is_brought_every_time(actor: Actor, store: S
     begun = await actor.begin()
     old = await sent(store, begun, 3)
     mark = store.capabilities.placeholder
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         where = mark.replace("1", "2")
         sql = f"update romancy_inbox set number = {mark} where instance_id = {where}"  # noqa: S608 - placeholders
         assert await session.execute(sql, UNCOUNTED, begun.instance_id) == 3

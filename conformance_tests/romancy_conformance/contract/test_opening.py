@@ -64,7 +64,7 @@ async def test_opening_twice_and_closing_twice_change_nothing(storage_url: str) 
 
 
 async def _begin_session(store: Store) -> None:
-    async with store.rooms.sessions.begin():
+    async with store.services.sessions.begin():
         pass
 
 
@@ -89,11 +89,11 @@ async def answered_by(store: Store) -> list[str]:
         "heartbeat": lambda: store.heartbeat(actor.worker),
         "takeover": lambda: store.takeover(actor.token, Peer(**peer, host=actor.worker.host), b"[]", unique("w")),
         "deliver": lambda: store.deliver([delivery("x")]),
-        "find": lambda: store.rooms.reading.find(Query()),
+        "find": lambda: store.services.reading.find(Query()),
         "session": lambda: _begin_session(store),
-        "prune": lambda: store.rooms.upkeep.prune(PruneRequest()),
-        "outbox.read": lambda: store.rooms.outbox.read(1),
-        "outbox.remove": lambda: store.rooms.outbox.remove(["x"]),
+        "prune": lambda: store.services.upkeep.prune(PruneRequest()),
+        "outbox.read": lambda: store.services.outbox.read(1),
+        "outbox.remove": lambda: store.services.outbox.remove(["x"]),
         "wait_for_work": lambda: store.wait_for_work(0.01),
     }
 
@@ -200,7 +200,7 @@ def migrated(store: Store) -> Dialect:
 
 async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
     dialect = migrated(store)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(dialect.newer_schema)
         await session.commit(start())
 
@@ -213,7 +213,7 @@ async def test_a_newer_schema_is_refused(empty_url: str, store: Store) -> None:
 
 async def test_a_newer_schema_on_which_older_code_may_continue_is_used(empty_url: str, store: Store) -> None:
     dialect = migrated(store)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(dialect.additive_schema)
         await session.commit(start())
 
@@ -226,7 +226,7 @@ async def test_a_newer_schema_on_which_older_code_may_continue_is_used(empty_url
 
 async def test_one_migration_that_stops_older_code_is_enough(empty_url: str, store: Store) -> None:
     dialect = migrated(store)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(dialect.newer_schema)
         await session.execute(dialect.additive_schema)
         await session.commit(start())

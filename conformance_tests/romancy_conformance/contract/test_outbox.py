@@ -41,14 +41,14 @@ def failed(entry: OutboxEntry, delay: int) -> Settled:
 
 
 async def states(store: Store) -> dict[OutboxState, int]:
-    return (await store.rooms.outbox.counts(most=1000)).states
+    return (await store.services.outbox.counts(most=1000)).states
 
 
 async def test_a_message_is_claimed_with_what_is_known_of_it(store: Store, publisher: Publisher) -> None:
     row = outgoing("café", b'{"n":1}', instance_id="order-1")
     await publisher.publish(row)
 
-    given = await store.rooms.outbox.claim("c1", lease=MINUTE, limit=10)
+    given = await store.services.outbox.claim("c1", lease=MINUTE, limit=10)
 
     (entry,) = given.entries
     assert entry == OutboxEntry(
@@ -58,14 +58,14 @@ async def test_a_message_is_claimed_with_what_is_known_of_it(store: Store, publi
     assert entry.next_at is not None
     assert given.now <= entry.next_at <= given.now + 2 * MINUTE
     assert (given.next_due, given.more) == (entry.next_at, False)
-    assert await store.rooms.outbox.read(10) == [row]
+    assert await store.services.outbox.read(10) == [row]
 
 
 async def test_the_oldest_come_first_and_no_more_than_asked(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*(outgoing() for _ in range(5)))
 
-    first = await store.rooms.outbox.claim(unique(), lease=MINUTE, limit=3)
-    second = await store.rooms.outbox.claim(unique(), lease=MINUTE, limit=3)
+    first = await store.services.outbox.claim(unique(), lease=MINUTE, limit=3)
+    second = await store.services.outbox.claim(unique(), lease=MINUTE, limit=3)
 
     assert (ids(first.entries), first.more) == (sent[:3], True)
     assert (ids(second.entries), second.more) == (sent[3:], False)
@@ -75,7 +75,7 @@ async def test_the_oldest_come_first_and_no_more_than_asked(store: Store, publis
 async def test_of_one_commit_the_lowest_ids_come_first(store: Store, publisher: Publisher) -> None:
     sent = sorted(await publisher.publish(*reversed([outgoing() for _ in range(3)])))
 
-    assert [row.outbox_id for row in await store.rooms.outbox.read(2)] == sent[:2]
+    assert [row.outbox_id for row in await store.services.outbox.read(2)] == sent[:2]
     assert [ids(await take(store, 1)) for _ in sent] == [[one] for one in sent]
 
 
@@ -99,15 +99,15 @@ async def test_a_claim_that_is_over_is_anybodys_and_the_late_relay_changes_nothi
 
     assert again.row == crashed.row
     assert again.attempts == 0
-    assert await store.rooms.outbox.settle([ended(crashed, OutboxState.INVALID)]) == 0
-    assert await store.rooms.outbox.settle([ended(again)]) == 1
-    assert await store.rooms.outbox.settle([ended(again)]) == 0
+    assert await store.services.outbox.settle([ended(crashed, OutboxState.INVALID)]) == 0
+    assert await store.services.outbox.settle([ended(again)]) == 1
+    assert await store.services.outbox.settle([ended(again)]) == 0
     assert await states(store) == {OutboxState.PUBLISHED: 1}
 
 
 async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Publisher) -> None:
     await publisher.publish(*(outgoing() for _ in range(6)))
-    before = (await store.rooms.outbox.counts(most=1000)).now
+    before = (await store.services.outbox.counts(most=1000)).now
     first, second, third, fourth, fifth, sixth = await take(store)
 
     batch = [
@@ -118,9 +118,9 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
         failed(fifth, MINUTE),
         Settled(outbox_id=sixth.row.outbox_id, claim=sixth.claim or "", state=OutboxState.PENDING, counted=False),
     ]
-    assert await store.rooms.outbox.settle(batch) == 6
+    assert await store.services.outbox.settle(batch) == 6
 
-    found = await store.rooms.outbox.entries()
+    found = await store.services.outbox.entries()
     by_id = {entry.row.outbox_id: entry for entry in found}
     told = [by_id[one.outbox_id] for one in batch]
     assert [(one.state, one.attempts, one.error) for one in told] == [
@@ -133,7 +133,7 @@ async def test_what_becomes_of_messages_is_recorded(store: Store, publisher: Pub
     ]
     assert [one.ended_at is not None and one.ended_at >= before for one in told] == [True] * 4 + [False] * 2
     assert ids(await take(store)) == [sixth.row.outbox_id]
-    for counts in (await store.rooms.outbox.counts(most=1000), await store.rooms.outbox.counts(most=9)):
+    for counts in (await store.services.outbox.counts(most=1000), await store.services.outbox.counts(most=9)):
         assert counts.states == {**dict.fromkeys(FINISHED, 1), OutboxState.PENDING: 2}
         assert counts.oldest == min(fifth.at, sixth.at)
 
@@ -143,32 +143,32 @@ async def test_a_message_that_is_given_back_keeps_the_error_of_its_last_attempt(
 ) -> None:
     await publisher.publish(outgoing())
     (first,) = await take(store)
-    await store.rooms.outbox.settle([failed(first, 0)])
+    await store.services.outbox.settle([failed(first, 0)])
 
     for counted, error, kept in ((False, None, "503"), (False, "too old", "too old"), (True, None, None)):
         (again,) = await take(store)
-        await store.rooms.outbox.settle([ended(again, OutboxState.PENDING, error, counted=counted)])
-        (entry,) = await store.rooms.outbox.entries()
+        await store.services.outbox.settle([ended(again, OutboxState.PENDING, error, counted=counted)])
+        (entry,) = await store.services.outbox.entries()
         assert (entry.state, entry.error) == ("pending", kept)
 
 
 async def test_counts_of_messages_can_be_bounded(store: Store, publisher: Publisher) -> None:
     await publisher.publish_each(*(outgoing(key) for key in ("a", "a", None, "a", "b")))
     await take(store, 3)
-    found = [(await store.rooms.outbox.counts(most=most)).states for most in (2, 4, 5, 10)]
+    found = [(await store.services.outbox.counts(most=most)).states for most in (2, 4, 5, 10)]
     assert [{OutboxState.PENDING: count} for count in (2, 4, 5, 5)] == found
 
 
 async def test_pages_of_messages_by_state(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*reversed([outgoing() for _ in range(5)]))
     for entry in await take(store, 2):
-        await store.rooms.outbox.settle([ended(entry)])
+        await store.services.outbox.settle([ended(entry)])
 
-    page = await store.rooms.outbox.entries([OutboxState.PENDING], limit=2)
-    rest = await store.rooms.outbox.entries([OutboxState.PENDING], after=(page[-1].at, page[-1].row.outbox_id))
+    page = await store.services.outbox.entries([OutboxState.PENDING], limit=2)
+    rest = await store.services.outbox.entries([OutboxState.PENDING], after=(page[-1].at, page[-1].row.outbox_id))
 
     assert [ids(page), ids(rest)] == [sent[2:4], sent[4:]]
-    assert ids(await store.rooms.outbox.entries()) == sent
+    assert ids(await store.services.outbox.entries()) == sent
 
 
 # ── order ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,7 +181,7 @@ async def test_messages_of_a_key_are_given_one_after_the_other(store: Store, pub
     while entries := await take(store):
         assert len({entry.row.key for entry in entries}) == len(entries)
         order += ids(entries)
-        assert await store.rooms.outbox.settle([ended(entry) for entry in entries]) == len(entries)
+        assert await store.services.outbox.settle([ended(entry) for entry in entries]) == len(entries)
 
     a, b = [sent[0], sent[2], sent[3]], [sent[1], sent[4]]
     assert [[one for one in order if one in key] for key in (a, b)] == [a, b]
@@ -194,7 +194,7 @@ async def test_messages_of_one_commit_are_given_in_the_order_of_their_ids(store:
 
     while entries := await take(store):
         order += ids(entries)
-        await store.rooms.outbox.settle([ended(entry) for entry in entries])
+        await store.services.outbox.settle([ended(entry) for entry in entries])
 
     assert order == sorted(sent)
 
@@ -204,12 +204,12 @@ async def test_a_failure_holds_its_key_and_no_other(store: Store, publisher: Pub
     given = {entry.row.outbox_id: entry for entry in await take(store)}
     assert set(given) == {first, other, none}
 
-    await store.rooms.outbox.settle([failed(given[first], MINUTE), ended(given[other]), ended(given[none])])
+    await store.services.outbox.settle([failed(given[first], MINUTE), ended(given[other]), ended(given[none])])
 
     assert await take(store) == []
     later = await publisher.publish(outgoing("b"), outgoing("a"))
     assert ids(await take(store, sweep=True)) == later[:1]
-    assert second in ids(await store.rooms.outbox.entries([OutboxState.PENDING]))
+    assert second in ids(await store.services.outbox.entries([OutboxState.PENDING]))
 
 
 async def test_after_an_end_the_next_of_the_key_is_due(store: Store, publisher: Publisher) -> None:
@@ -218,7 +218,7 @@ async def test_after_an_end_the_next_of_the_key_is_due(store: Store, publisher: 
         (given,) = await take(store)
         assert await take(store) == []
 
-        await store.rooms.outbox.settle([ended(given, state)])
+        await store.services.outbox.settle([ended(given, state)])
 
         assert ids(await take(store)) == [second], state
 
@@ -232,7 +232,7 @@ async def test_very_many_behind_one_that_fails_hide_no_other(store: Store, publi
     assert sorted(ids(await take(store, 2, lease=10 * MINUTE))) == sorted([head, other])
     (last,) = await publisher.publish(outgoing())
 
-    given = await store.rooms.outbox.claim(unique(), lease=MINUTE, limit=1)
+    given = await store.services.outbox.claim(unique(), lease=MINUTE, limit=1)
     assert (ids(given.entries), given.more) == ([last], False)
 
 
@@ -245,7 +245,7 @@ async def test_what_commits_late_is_given(actor: Actor, publisher: Publisher, op
     late = outgoing("k")
 
     async def commit() -> Outcome:
-        async with slow.rooms.sessions.begin() as session:
+        async with slow.services.sessions.begin() as session:
             return await session.commit(append(begun, 2, outbox=(late,)), worker=actor.token)
 
     hold = HoldAt("commit")
@@ -255,7 +255,7 @@ async def test_what_commits_late_is_given(actor: Actor, publisher: Publisher, op
     (newer,) = await publisher.publish(outgoing("k"))
     (given,) = await take(actor.store)
     assert given.row.outbox_id == newer
-    await actor.store.rooms.outbox.settle([ended(given)])
+    await actor.store.services.outbox.settle([ended(given)])
 
     hold.go.set()
     assert await committing is Outcome.ACCEPTED
@@ -272,7 +272,7 @@ async def all_in_order(store: Store, *expected: Sequence[str]) -> None:
     order: list[str] = []
     while entries := await take(store):
         order += ids(entries)
-        await store.rooms.outbox.settle([ended(entry) for entry in entries])
+        await store.services.outbox.settle([ended(entry) for entry in entries])
     assert [[one for one in order if one in key] for key in expected] == [list(key) for key in expected]
     assert OutboxState.PENDING not in await states(store)
 
@@ -290,12 +290,12 @@ async def test_a_claim_that_meets_a_settlement_leaves_nothing_parked(
         async def check(given: object, _: object) -> None:
             entries = getattr(given, "entries", [])
             order = ids(entries)
-            await store.rooms.outbox.settle([ended(entry) for entry in entries])
+            await store.services.outbox.settle([ended(entry) for entry in entries])
             await all_in_order(store, behind[len(order) :])
             assert order == behind[: len(order)]
 
-        claiming = held.rooms.outbox.claim(unique(), lease=MINUTE, limit=10)
-        return claiming, store.rooms.outbox.settle([ended(head)]), check
+        claiming = held.services.outbox.claim(unique(), lease=MINUTE, limit=10)
+        return claiming, store.services.outbox.settle([ended(head)]), check
 
     await play(held, scenario)
 
@@ -314,10 +314,10 @@ async def test_a_settlement_that_meets_a_claim_leaves_nothing_parked(
             assert settled == 1
             order = ids(given)
             assert order == behind[: len(order)]
-            await store.rooms.outbox.settle([ended(entry) for entry in given])
+            await store.services.outbox.settle([ended(entry) for entry in given])
             await all_in_order(store, behind[len(order) :])
 
-        return held.rooms.outbox.settle([ended(head)]), take(store), check
+        return held.services.outbox.settle([ended(head)]), take(store), check
 
     await play(held, scenario)
 
@@ -335,11 +335,11 @@ async def test_two_claims_that_meet_give_each_message_once(
             entries = [*getattr(one, "entries", []), *given]
             assert len(set(ids(entries))) == len(entries)
             assert keyed[1] not in ids(entries)
-            await store.rooms.outbox.settle([ended(entry) for entry in entries])
+            await store.services.outbox.settle([ended(entry) for entry in entries])
             left = [row for row in keyed if row not in ids(entries)]
             await all_in_order(store, left, *([row] for row in free if row not in ids(entries)))
 
-        return held.rooms.outbox.claim(unique(), lease=MINUTE, limit=10), take(store), check
+        return held.services.outbox.claim(unique(), lease=MINUTE, limit=10), take(store), check
 
     await play(held, scenario)
 
@@ -355,7 +355,7 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
     needs_statements(dying)
     hold = HoldAt("outbox_promote", "outbox_next")
     listen(dying, hold)
-    settling = run(dying, dying.rooms.outbox.settle([ended(head)]))
+    settling = run(dying, dying.services.outbox.settle([ended(head)]))
     await asyncio.wait_for(hold.reached.wait(), 60)
     settling.cancel()
     await asyncio.wait({settling})
@@ -363,7 +363,7 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
 
     swept = await take(store, sweep=True)
     if ids(swept) == []:  # the settlement was one transaction with it, and is undone
-        await store.rooms.outbox.settle([ended(head)])
+        await store.services.outbox.settle([ended(head)])
         swept = await take(store)
     assert ids(swept) == [second]
 
@@ -374,29 +374,30 @@ async def test_a_crash_before_the_next_was_made_due_is_swept_up(
 async def test_finished_messages_are_queued_again(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*(outgoing() for _ in range(4)))
     one, two, three, _ = await take(store)
-    await store.rooms.outbox.settle(
+    await store.services.outbox.settle(
         [ended(one, OutboxState.FAILED, "x"), ended(two, OutboxState.INVALID), ended(three)]
     )
 
     assert (
-        await store.rooms.outbox.requeue([OutboxState.FAILED, OutboxState.INVALID], outbox_ids=[sent[1], sent[2]]) == 1
+        await store.services.outbox.requeue([OutboxState.FAILED, OutboxState.INVALID], outbox_ids=[sent[1], sent[2]])
+        == 1
     )
     (again,) = await take(store)
     assert (again.row.outbox_id, again.attempts, again.state) == (sent[1], 0, "pending")
     assert again.queued_at > again.at
-    assert await store.rooms.outbox.requeue([OutboxState.FAILED], limit=10) == 1
+    assert await store.services.outbox.requeue([OutboxState.FAILED], limit=10) == 1
     assert ids(await take(store)) == [sent[0]]
     with pytest.raises(UsageError):
-        await store.rooms.outbox.requeue([OutboxState.PENDING])
+        await store.services.outbox.requeue([OutboxState.PENDING])
 
 
 async def test_the_oldest_finished_messages_are_queued_again_first(store: Store, publisher: Publisher) -> None:
     sent = await publisher.publish_each(*reversed([outgoing() for _ in range(3)]))
     for entry in reversed(await take(store)):
-        await store.rooms.outbox.settle([ended(entry, OutboxState.FAILED)])
+        await store.services.outbox.settle([ended(entry, OutboxState.FAILED)])
 
     for one in sent:
-        assert await store.rooms.outbox.requeue([OutboxState.FAILED], limit=1) == 1
+        assert await store.services.outbox.requeue([OutboxState.FAILED], limit=1) == 1
         assert ids(await take(store)) == [one]
 
 
@@ -405,12 +406,12 @@ async def test_a_message_queued_again_comes_before_what_is_pending_of_its_key(
 ) -> None:
     first, second, third = await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing("k"))
     (head,) = await take(store)
-    await store.rooms.outbox.settle([ended(head, OutboxState.FAILED)])
+    await store.services.outbox.settle([ended(head, OutboxState.FAILED)])
     (given,) = await take(store)
     assert given.row.outbox_id == second
 
-    assert await store.rooms.outbox.requeue([OutboxState.FAILED]) == 1
-    await store.rooms.outbox.settle([ended(given)])
+    assert await store.services.outbox.requeue([OutboxState.FAILED]) == 1
+    await store.services.outbox.settle([ended(given)])
 
     await all_in_order(store, [first, third])
 
@@ -418,33 +419,33 @@ async def test_a_message_queued_again_comes_before_what_is_pending_of_its_key(
 async def test_old_finished_messages_are_purged(store: Store, publisher: Publisher) -> None:
     await publisher.publish(*(outgoing() for _ in range(4)))
     one, two, three, four = await take(store)
-    await store.rooms.outbox.settle([ended(one), ended(two), ended(three, OutboxState.FAILED)])
-    later = (await store.rooms.outbox.counts(most=1000)).now + MINUTE
+    await store.services.outbox.settle([ended(one), ended(two), ended(three, OutboxState.FAILED)])
+    later = (await store.services.outbox.counts(most=1000)).now + MINUTE
 
-    assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], one.at) == 0
-    assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], later, limit=1) == 1
-    assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], later) == 1
+    assert await store.services.outbox.purge([OutboxState.PUBLISHED], one.at) == 0
+    assert await store.services.outbox.purge([OutboxState.PUBLISHED], later, limit=1) == 1
+    assert await store.services.outbox.purge([OutboxState.PUBLISHED], later) == 1
     assert await states(store) == {OutboxState.FAILED: 1, OutboxState.PENDING: 1}
-    assert await store.rooms.outbox.settle([ended(four)]) == 1
+    assert await store.services.outbox.settle([ended(four)]) == 1
     with pytest.raises(UsageError):
-        await store.rooms.outbox.purge([OutboxState.PENDING], later)
+        await store.services.outbox.purge([OutboxState.PENDING], later)
 
 
 async def test_what_ended_at_the_time_of_a_purge_is_kept(store: Store, publisher: Publisher) -> None:
     await publisher.publish(outgoing())
-    await store.rooms.outbox.settle([ended(entry) for entry in await take(store)])
-    (entry,) = await store.rooms.outbox.entries()
+    await store.services.outbox.settle([ended(entry) for entry in await take(store)])
+    (entry,) = await store.services.outbox.entries()
     assert entry.ended_at is not None
 
-    assert await store.rooms.outbox.purge(FINISHED, entry.ended_at) == 0
-    assert await store.rooms.outbox.purge(FINISHED, entry.ended_at + 1) == 1
+    assert await store.services.outbox.purge(FINISHED, entry.ended_at) == 0
+    assert await store.services.outbox.purge(FINISHED, entry.ended_at + 1) == 1
 
 
 async def test_removing_the_first_makes_the_next_due(store: Store, publisher: Publisher) -> None:
     first, second = await publisher.publish_each(outgoing("k"), outgoing("k"))
     await take(store)
 
-    assert await store.rooms.outbox.remove([first, "nobody"]) == 1
+    assert await store.services.outbox.remove([first, "nobody"]) == 1
 
     assert ids(await take(store)) == [second]
 
@@ -455,7 +456,7 @@ async def test_removing_the_first_makes_the_next_due(store: Store, publisher: Pu
 async def until_news(store: Store, outbox_id: str) -> None:
     """Wait as a relay does until this message is given. A return without news is allowed."""
     while outbox_id not in ids(await take(store)):
-        await store.rooms.outbox.wait(LONG)
+        await store.services.outbox.wait(LONG)
 
 
 @pytest.mark.parametrize("where", ["same store", "other store"])
@@ -478,7 +479,7 @@ async def test_an_end_wakes_relays_for_the_next_of_the_key(
     waiting = asyncio.create_task(until_news(await open_store(), second))
     await asyncio.sleep(0)
 
-    await store.rooms.outbox.settle([ended(head)])
+    await store.services.outbox.settle([ended(head)])
 
     await asyncio.wait_for(waiting, LONG / 2)
 
@@ -493,7 +494,7 @@ async def test_messages_wake_nobody_who_waits_for_work(store: Store, publisher: 
 
 
 async def test_a_wait_ends_with_its_time(store: Store) -> None:
-    await asyncio.wait_for(store.rooms.outbox.wait(0.01), LONG)
+    await asyncio.wait_for(store.services.outbox.wait(0.01), LONG)
 
 
 async def test_an_id_that_is_there_keeps_its_first_message(store: Store, publisher: Publisher, actor: Actor) -> None:
@@ -504,9 +505,9 @@ async def test_an_id_that_is_there_keeps_its_first_message(store: Store, publish
 
     begun = await actor.begin()
     assert await actor.write(append(begun, 2, outbox=(again, more))) is Outcome.ACCEPTED
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         item = append(begun, 3, outbox=(again, outgoing()))
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
-    bodies = {entry.row.outbox_id: entry.row.body for entry in await store.rooms.outbox.entries(limit=1000)}
+    bodies = {entry.row.outbox_id: entry.row.body for entry in await store.services.outbox.entries(limit=1000)}
     assert (bodies[first.outbox_id], bodies[more.outbox_id]) == (first.body, more.body)

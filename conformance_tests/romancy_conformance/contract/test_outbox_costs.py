@@ -51,7 +51,7 @@ async def publisher(full: Store) -> Publisher:
     publisher = Publisher(actor, await actor.begin())
     for first in range(0, COUNT, AT_ONCE):
         await publisher.publish(*(outgoing(f"k{number}") for number in range(first, first + AT_ONCE)))
-        await full.rooms.outbox.settle([ended(entry) for entry in await take(full, 2 * AT_ONCE)])
+        await full.services.outbox.settle([ended(entry) for entry in await take(full, 2 * AT_ONCE)])
     return publisher
 
 
@@ -60,7 +60,7 @@ async def wait_behind_one(full: Store, publisher: Publisher) -> None:
     for _ in range(0, COUNT, AT_ONCE):
         await publisher.publish(*(outgoing("a") for _ in range(AT_ONCE)))
     (head,) = await take(full, 234, lease=LONG)
-    await full.rooms.outbox.settle([ended(head)])
+    await full.services.outbox.settle([ended(head)])
 
 
 @pytest.mark.parametrize("statistics", ["none", "fresh"])
@@ -73,21 +73,21 @@ async def test_a_relay_reads_what_it_needs(full: Store, watch: Watch, publisher:
         made = await watch.cost(full, call)
         costs[name] = made.rows, made.plan
 
-    await cost("a sweep of none", full.rooms.outbox.sweep())
+    await cost("a sweep of none", full.services.outbox.sweep())
     await wait_behind_one(full, publisher)
     (head,) = await take(full, 1, lease=LONG)
     (other,) = await publisher.publish(outgoing("b"))
-    await cost("looking", full.rooms.outbox.claim("c-0", lease=LONG, limit=16))
+    await cost("looking", full.services.outbox.claim("c-0", lease=LONG, limit=16))
     (given,) = [
-        one for one in await full.rooms.outbox.entries([OutboxState.PENDING], limit=COUNT + 9) if one.claim == "c-0"
+        one for one in await full.services.outbox.entries([OutboxState.PENDING], limit=COUNT + 9) if one.claim == "c-0"
     ]
     assert ids([given]) == [other]
-    await cost("settling", full.rooms.outbox.settle([ended(given)]))
-    await cost("nothing due", full.rooms.outbox.claim("c-1", lease=LONG, limit=16))
-    await cost("settling the first of many", full.rooms.outbox.settle([ended(head)]))
-    await cost("the next of many", full.rooms.outbox.claim("c-2", lease=LONG, limit=16))
-    await cost("a sweep", full.rooms.outbox.sweep())
-    await cost("purging nothing", full.rooms.outbox.purge([OutboxState.PUBLISHED], 1))
+    await cost("settling", full.services.outbox.settle([ended(given)]))
+    await cost("nothing due", full.services.outbox.claim("c-1", lease=LONG, limit=16))
+    await cost("settling the first of many", full.services.outbox.settle([ended(head)]))
+    await cost("the next of many", full.services.outbox.claim("c-2", lease=LONG, limit=16))
+    await cost("a sweep", full.services.outbox.sweep())
+    await cost("purging nothing", full.services.outbox.purge([OutboxState.PUBLISHED], 1))
 
     too_dear = {name: one for name, one in costs.items() if one[0] > (SWEEP if name == "a sweep" else ENOUGH)}
     assert {} == too_dear, "\n".join(f"{name}: {rows}\n{plan}" for name, (rows, plan) in too_dear.items())

@@ -41,8 +41,8 @@ async def sent(actor: Actor, mail: Delivery, road: str) -> None:
     elif road == "with a first append":
         assert await actor.write(start(delay=None, deliveries=(mail,))) is Outcome.ACCEPTED
     else:
-        async with actor.store.rooms.sessions.begin() as outer:
-            async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
+        async with actor.store.services.sessions.begin() as outer:
+            async with actor.store.services.sessions.join(joinable(actor, outer)) as joined:
                 assert await joined.send([mail]) == [Delivered.ACCEPTED]
             assert await outer.commit(start(delay=None)) is Outcome.ACCEPTED
 

@@ -11,7 +11,7 @@ from romancy.storage.any_store import last_commits_of, taken_ids_of
 from romancy.storage.backends import create_store
 from romancy.storage.query import Position, build_query, gte, one_of, project_with_index
 from romancy.storage.records import PruneRequest
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.slices import find_in_slices
 from romancy_conformance.contract.building import Actor, append, change, delivery, start, step
 from romancy_conformance.contract.plans import watch_for
@@ -139,7 +139,7 @@ def deep(query: Query, row: InstanceRow) -> Query:
 
 async def middle(store: Store) -> InstanceRow:
     """Return a row in the middle of all pages."""
-    (row,) = (await store.rooms.reading.find(build_query({"total": COUNT // 2}))).rows
+    (row,) = (await store.services.reading.find(build_query({"total": COUNT // 2}))).rows
     return row
 
 
@@ -147,7 +147,7 @@ async def searches(store: Store) -> Calls:
     """Return searches that have an index to use."""
     row = await middle(store)
     plain, completed = build_query(), build_query(status="completed")
-    last = (await store.rooms.reading.find(build_query(status="completed", limit=1))).rows[0].updated_at
+    last = (await store.services.reading.find(build_query(status="completed", limit=1))).rows[0].updated_at
     queries = {
         "newest": plain,
         "by status": completed,
@@ -175,7 +175,7 @@ async def searches(store: Store) -> Calls:
         "indexed, nothing there": build_query({"customer.id": "nobody"}, workflow_name=FLOWS),
     }
     queries |= families(row, last)
-    return {f"find {what}": lambda query=query: store.rooms.reading.find(query) for what, query in queries.items()}  # type: ignore[misc]
+    return {f"find {what}": lambda query=query: store.services.reading.find(query) for what, query in queries.items()}  # type: ignore[misc]
 
 
 def families(row: InstanceRow, last: int) -> dict[str, Query]:
@@ -216,7 +216,7 @@ def counts(store: Store, row: InstanceRow, last: int) -> Calls:
         "an indexed value": build_query({"customer.id": "c-77"}, workflow_name=FLOWS),
         "what ended since": build_query(ended_since=last + 1),
     }
-    return {f"count {what}": lambda query=query: store.rooms.reading.count(query) for what, query in queries.items()}  # type: ignore[misc]
+    return {f"count {what}": lambda query=query: store.services.reading.count(query) for what, query in queries.items()}  # type: ignore[misc]
 
 
 async def duties(store: Store, worker: Actor) -> Calls:
@@ -238,7 +238,7 @@ async def duties(store: Store, worker: Actor) -> Calls:
         "start": lambda: worker.write(start(owner=worker.token, status=Status.RUNNING)),
         "deliver": lambda: store.deliver([delivery(mine[0])]),
         "claim, mail": worker.claim,
-        "prune, nothing old": lambda: store.rooms.upkeep.prune(PruneRequest(ended_before=1)),
+        "prune, nothing old": lambda: store.services.upkeep.prune(PruneRequest(ended_before=1)),
         "wait": lambda: store.wait_for_work(0.01),
     }
 
@@ -246,19 +246,19 @@ async def duties(store: Store, worker: Actor) -> Calls:
 def looks(store: Store, row: InstanceRow, ended: list[InstanceRow]) -> Calls:
     """Return the calls of displays such as the dashboard. Counts are read up to a number from an index."""
     calls: Calls = {
-        "find since a time": lambda: store.rooms.reading.find(build_query(since=row.created_at, status="cancelled")),
-        "find until a time": lambda: store.rooms.reading.find(
+        "find since a time": lambda: store.services.reading.find(build_query(since=row.created_at, status="cancelled")),
+        "find until a time": lambda: store.services.reading.find(
             build_query(until=row.created_at, workflow_name=WORKFLOWS[7])
         ),
-        "count the outbox": lambda: store.rooms.outbox.counts(most=20),
+        "count the outbox": lambda: store.services.outbox.counts(most=20),
         "ask for fifty ids": lambda: taken_ids_of(store, [one.instance_id for one in ended]),
         "read how fifty ended": lambda: last_commits_of(store, ended),
-        "list what nobody took": lambda: store.rooms.router.kept(limit=20),
-        "count the workers": store.rooms.reading.census,
+        "list what nobody took": lambda: store.services.router.kept(limit=20),
+        "count the workers": store.services.reading.census,
     }
-    if Room.FIGURES in store.rooms.offered:
-        calls |= _figures(store.rooms.figures, row)
-    if Room.LOOKUPS in store.rooms.offered:
+    if Service.FIGURES in store.services.offered:
+        calls |= _figures(store.services.figures, row)
+    if Service.LOOKUPS in store.services.offered:
         calls |= _lookups(store, row)
     return calls
 
@@ -276,7 +276,7 @@ def _figures(figures: Figures, row: InstanceRow) -> Calls:
 
 
 def _lookups(store: Store, row: InstanceRow) -> Calls:
-    lookups, last = store.rooms.lookups, Position(row.created_at, row.instance_id)
+    lookups, last = store.services.lookups, Position(row.created_at, row.instance_id)
     query = build_query({"total": -1})
     named = build_query(status="completed", workflow_name=WORKFLOWS[7], instance_id="nobody")
     return {
@@ -291,7 +291,7 @@ def _lookups(store: Store, row: InstanceRow) -> Calls:
 
 async def excesses(store: Store, worker: Actor, watch: Watch) -> dict[str, str]:
     """Return the calls that read more rows than they need, and their cost."""
-    ended = (await store.rooms.reading.find(build_query(status="completed"))).rows
+    ended = (await store.services.reading.find(build_query(status="completed"))).rows
     row, last = await middle(store), ended[0].updated_at
     calls = await searches(store) | await duties(store, worker) | looks(store, row, ended) | counts(store, row, last)
     await store.wait_for_work(0.01)
@@ -310,7 +310,7 @@ async def test_no_call_looks_at_more_rows_than_it_needs(full: Store, worker: Act
     found = {f"as filled, {what}": cost for what, cost in (await excesses(full, worker, watch)).items()}
     await watch.analyze(full)
     found |= {f"analyzed, {what}": cost for what, cost in (await excesses(full, worker, watch)).items()}
-    unindexed = await watch.cost(full, full.rooms.reading.find(build_query({"total": -1})))
+    unindexed = await watch.cost(full, full.services.reading.find(build_query({"total": -1})))
 
     assert not found, "\n\n".join(f"{what}: {cost}" for what, cost in found.items())
     assert unindexed.rows > 4 * ENOUGH, unindexed.plan

@@ -46,7 +46,7 @@ async def test_ended_instances_go_by_age(actor: Actor, store: Store) -> None:
     cut = await now(actor) + 1
     running = await actor.begin()
 
-    while await store.rooms.upkeep.prune(PruneRequest(ended_before=cut, limit=2)):
+    while await store.services.upkeep.prune(PruneRequest(ended_before=cut, limit=2)):
         pass
 
     assert [await store.read(instance_id) for instance_id in old] == [None, None, None]
@@ -63,7 +63,7 @@ async def test_a_call_removes_no_more_than_its_limit(actor: Actor, store: Store)
         left = [len(ended)]
 
         while left[-1]:
-            removed.append(await store.rooms.upkeep.prune(request))
+            removed.append(await store.services.upkeep.prune(request))
             left.append([await store.read(instance_id, limit=0) is not None for instance_id in ended].count(True))
             assert removed[-1] > 0
 
@@ -83,12 +83,12 @@ async def test_dedupe_keys_are_forgotten_in_portions(actor: Actor, store: Store)
     keys = [old.dedupe, *(unique("k") for _ in range(2 * PORTION))]
     rows = ", ".join(f"({unit}, '{key}', 1)" for key in keys)
     insert = f"insert into romancy_seen (unit, life, dedupe, at) values {rows}"  # noqa: S608 - keys of our own
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(insert)
         assert await session.commit(start()) is Outcome.ACCEPTED
     assert await store.deliver([old]) == [Delivered.DUPLICATE]
 
-    names = await statements(store, store.rooms.upkeep.prune(PruneRequest(dedupe_before=2)))
+    names = await statements(store, store.services.upkeep.prune(PruneRequest(dedupe_before=2)))
 
     assert await store.deliver([old, young]) == [Delivered.ACCEPTED, Delivered.DUPLICATE]
     assert max(Counter(names).values()) > 2, names
@@ -99,7 +99,7 @@ async def test_young_ones_stay(actor: Actor, store: Store) -> None:
     cut = await now(actor) - 1
     young = await end(actor)
 
-    await store.rooms.upkeep.prune(PruneRequest(ended_before=cut))
+    await store.services.upkeep.prune(PruneRequest(ended_before=cut))
 
     assert await store.read(young) is not None
 
@@ -110,13 +110,13 @@ async def test_what_ended_at_that_very_time_is_not_old(actor: Actor, store: Stor
     assert found is not None
     at = found.instance.updated_at
 
-    assert [await store.rooms.upkeep.prune(PruneRequest(ended_before=before)) for before in (at, at + 1)] == [0, 1]
+    assert [await store.services.upkeep.prune(PruneRequest(ended_before=before)) for before in (at, at + 1)] == [0, 1]
 
 
 async def test_only_the_statuses_asked_for(actor: Actor, store: Store) -> None:
     failed, completed = await end(actor, Status.FAILED), await end(actor)
 
-    removed = await store.rooms.upkeep.prune(
+    removed = await store.services.upkeep.prune(
         PruneRequest(instance_ids=(failed, completed), statuses=(Status.COMPLETED,))
     )
 
@@ -131,7 +131,7 @@ async def test_of_the_named_what_changed_since_stays(actor: Actor, store: Store)
     assert found is not None
 
     async def prune(until: int) -> int:
-        return await store.rooms.upkeep.prune(PruneRequest(instance_ids=(ended,), named_until=until))
+        return await store.services.upkeep.prune(PruneRequest(instance_ids=(ended,), named_until=until))
 
     assert await prune(found.instance.updated_at - 1) == 0
     assert await store.read(ended) is not None
@@ -141,7 +141,7 @@ async def test_of_the_named_what_changed_since_stays(actor: Actor, store: Store)
 async def test_an_open_instance_is_never_pruned(actor: Actor, store: Store) -> None:
     begun = await actor.begin()
 
-    removed = await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,), statuses=tuple(Status)))
+    removed = await store.services.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,), statuses=tuple(Status)))
 
     assert removed == 0
     assert await store.read(begun.instance_id) is not None
@@ -151,7 +151,7 @@ async def test_a_new_life_meets_nothing_of_the_old_one(actor: Actor, store: Stor
     begun = await actor.begin()
     await store.deliver([delivery(begun)])
     await actor.write(append(begun, 2, b'["old"]', change=change(Status.COMPLETED, seen=1)))
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(begun.instance_id,))) == 1
     assert await store.read(begun.instance_id) is None
 
     reborn = start(begun.instance_id, workflow_name=created(begun).workflow_name, body=b'["new"]')
@@ -169,7 +169,7 @@ async def test_rows_of_former_runs_go(actor: Actor, store: Store) -> None:
         await actor.write(step(begun, seq))
     await actor.write(append(begun, 4, change=change(Status.RUNNING, run_from=4)))
 
-    await store.rooms.upkeep.prune(PruneRequest())
+    await store.services.upkeep.prune(PruneRequest())
 
     assert [row.seq for row in await full_log(store, begun.instance_id)] == [4]
     assert await actor.write(step(begun, 5)) is Outcome.ACCEPTED
@@ -190,7 +190,7 @@ async def lost(actor: Actor) -> Append:
         pytest.skip("capability: no SQL in sessions")
     begun = await continued(actor)
     sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.execute(sql, begun.instance_id) == 1
         assert await session.commit(start()) is Outcome.ACCEPTED
     return begun
@@ -201,12 +201,12 @@ async def test_rows_of_a_life_that_was_lost_are_not_those_of_a_former_run(actor:
     old = await lost(actor)
     await continued(actor, old.instance_id)
 
-    await store.rooms.upkeep.prune(PruneRequest())
+    await store.services.upkeep.prune(PruneRequest())
 
     assert [row.seq for row in await full_log(store, old.instance_id)] == [3]
     mark = store.capabilities.placeholder
     sql = f"update romancy_log set at = at + 1 where instance_id = {mark} and life = {mark.replace('1', '2')}"  # noqa: S608
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.execute(sql, old.instance_id, old.life) == 3
         assert await session.commit(start()) is Outcome.ACCEPTED
 
@@ -238,14 +238,14 @@ async def test_a_dead_worker_that_owns_nothing_loses_its_row(actor: Actor, hire:
 
     async def grown_older(token: str) -> int:
         """How many rows the worker has: they are an hour older now."""
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             rows = await session.execute(sql, token)
             assert await session.commit(start()) is Outcome.ACCEPTED
             return rows
 
     young = 0 if store.capabilities.embedded else 1
     for expected in (young, 0):
-        await store.rooms.upkeep.prune(PruneRequest())
+        await store.services.upkeep.prune(PruneRequest())
         rows = [await grown_older(one.token) for one in (actor, resting, owner, idle)]
         assert [1, 1, 1, expected] == rows
 
@@ -257,7 +257,7 @@ async def test_a_dead_worker_that_owns_something_keeps_its_row(actor: Actor, hir
         await other.begin()
     await other.store.leave(other.worker)
 
-    await actor.store.rooms.upkeep.prune(PruneRequest())
+    await actor.store.services.upkeep.prune(PruneRequest())
 
     assert (await actor.see(other)).dead
     assert len(await actor.take_over(other)) == several

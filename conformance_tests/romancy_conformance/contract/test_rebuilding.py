@@ -35,7 +35,7 @@ async def lose(store: Store, *instance_ids: str) -> None:
     if not store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
     sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         for instance_id in instance_ids:
             assert await session.execute(sql, instance_id) == 1
         assert await session.commit(start()) is Outcome.ACCEPTED
@@ -54,8 +54,8 @@ async def test_what_has_a_log_is_read_in_the_order_of_ids_and_in_pages(actor: Ac
     begun = [await actor.begin(f"{name}-instance") for name in ("c", "a", "d", "b", "e")]
     await lose(store, "b-instance")
 
-    first = await store.rooms.rebuilding.stored(after="", limit=3)
-    rest = await store.rooms.rebuilding.stored(after=first[-1].instance_id, limit=3)
+    first = await store.services.rebuilding.stored(after="", limit=3)
+    rest = await store.services.rebuilding.stored(after=first[-1].instance_id, limit=3)
 
     lives = {one.instance_id: one.life for one in begun}
     assert [one.instance_id for one in first] == [f"{name}-instance" for name in "abc"]
@@ -71,7 +71,7 @@ async def test_of_an_id_without_a_row_it_is_the_life_that_was_written_last(actor
     new = await actor.begin(old.instance_id, life=9)
     await lose(store, old.instance_id)
 
-    found = next(one for one in await store.rooms.rebuilding.stored(after="", limit=9) if one.life in (5, 9))
+    found = next(one for one in await store.services.rebuilding.stored(after="", limit=9) if one.life in (5, 9))
     assert (found.instance_id, found.life, found.row) == (new.instance_id, 9, None)
 
 
@@ -79,7 +79,7 @@ async def test_a_log_without_a_row_is_read_in_pages(actor: Actor, store: Store) 
     begun, _ = await lost(actor)
 
     pages = [
-        await store.rooms.rebuilding.log(begun.instance_id, begun.life, after=after, limit=1) for after in (0, 1, 2)
+        await store.services.rebuilding.log(begun.instance_id, begun.life, after=after, limit=1) for after in (0, 1, 2)
     ]
 
     assert [[row.seq for row in page] for page in pages] == [[1], [2], []]
@@ -96,7 +96,7 @@ async def test_a_log_without_a_row_is_that_of_its_own_life_alone(actor: Actor, s
         assert await actor.write(step(one, 2, one.instance_id.encode())) is Outcome.ACCEPTED
     await lose(store, begun.instance_id)
 
-    rows = await store.rooms.rebuilding.log(begun.instance_id, begun.life, after=0, limit=10)
+    rows = await store.services.rebuilding.log(begun.instance_id, begun.life, after=0, limit=10)
 
     assert [(row.seq, row.body) for row in rows] == [(1, begun.body), (2, begun.instance_id.encode())]
 
@@ -110,9 +110,9 @@ async def test_a_lost_row_is_made_again_once_and_counts_its_mail(actor: Actor, s
     await lose(store, begun.instance_id)
     made = Rebuilt(row=row, lost=True, projection=None, index=())
 
-    assert await store.rooms.rebuilding.rebuild([made]) == 1
+    assert await store.services.rebuilding.rebuild([made]) == 1
     again = await row_of(store, begun.instance_id)
-    assert await store.rooms.rebuilding.rebuild([replace(made, row=replace(row, code="c2"))]) == 0
+    assert await store.services.rebuilding.rebuild([replace(made, row=replace(row, code="c2"))]) == 0
 
     assert (again.life, again.last_seq, again.created_at, again.signals) == (row.life, 1, row.created_at, 2)
     assert (again.seen, again.owner) == (0, None)
@@ -127,7 +127,7 @@ async def test_an_instance_that_had_ended_has_read_its_mail_and_is_not_due(actor
     await lose(store, begun.instance_id)
     ended = replace(row, status=Status.COMPLETED)
 
-    assert await store.rooms.rebuilding.rebuild([Rebuilt(row=ended, lost=True, projection=None, index=())]) == 1
+    assert await store.services.rebuilding.rebuild([Rebuilt(row=ended, lost=True, projection=None, index=())]) == 1
 
     again = await row_of(store, begun.instance_id)
     assert (again.status, again.signals, again.seen, again.wake_at) == (Status.COMPLETED, 1, 1, None)
@@ -142,10 +142,10 @@ async def test_a_row_is_left_out_if_its_log_is_not_as_it_was_read(actor: Actor, 
         assert await actor.write(step(other, seq)) is Outcome.ACCEPTED
 
     for wrong in ({"last_seq": 1}, {"last_seq": 3}, {"life": begun.life + 1}):
-        assert await store.rooms.rebuilding.rebuild([replace(made, row=replace(made.row, **wrong))]) == 0
+        assert await store.services.rebuilding.rebuild([replace(made, row=replace(made.row, **wrong))]) == 0
     assert await store.read(begun.instance_id) is None
 
-    assert await store.rooms.rebuilding.rebuild([made]) == 1
+    assert await store.services.rebuilding.rebuild([made]) == 1
 
 
 async def test_a_longer_log_of_a_former_life_does_not_matter(actor: Actor, store: Store) -> None:
@@ -157,7 +157,7 @@ async def test_a_longer_log_of_a_former_life_does_not_matter(actor: Actor, store
     row = await row_of(store, old.instance_id)
     await lose(store, old.instance_id)
 
-    assert await store.rooms.rebuilding.rebuild([Rebuilt(row=row, lost=True, projection=None, index=())]) == 1
+    assert await store.services.rebuilding.rebuild([Rebuilt(row=row, lost=True, projection=None, index=())]) == 1
     assert (await row_of(store, old.instance_id)).last_seq == 1
 
 
@@ -177,12 +177,12 @@ async def test_a_set_of_paths_is_known_of_its_workflow_alone(
     assert {Outcome.ACCEPTED} == set(await store.commit(items))
 
     async def recorded() -> list[bool]:
-        found = {one.instance_id: one.recorded for one in await store.rooms.rebuilding.stored(after="", limit=9)}
+        found = {one.instance_id: one.recorded for one in await store.services.rebuilding.stored(after="", limit=9)}
         return [found[item.instance_id] for item in items]
 
     assert [True] * 4 == await recorded()
     sql = f"delete from romancy_index_sets where workflow_name = {store.capabilities.placeholder}"  # noqa: S608
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.execute(sql, names[0]) == 2
         assert await session.commit(start()) is Outcome.ACCEPTED
     assert [False, False, True, True] == await recorded()
@@ -207,7 +207,7 @@ async def test_a_run_that_continues_with_other_paths_makes_them_known(
     item = append(begun, 2, change=again, outbox=outbox if how == "sending" else ())
     assert await actor.write(item) is Outcome.ACCEPTED
 
-    found = {one.instance_id: one for one in await store.rooms.rebuilding.stored(after="", limit=9)}
+    found = {one.instance_id: one for one in await store.services.rebuilding.stored(after="", limit=9)}
     assert found[begun.instance_id].recorded
 
 
@@ -230,7 +230,7 @@ async def test_a_run_that_is_refused_leaves_what_is_found_of_the_last_one(
 
     assert await store.commit(items, worker=actor.token) == [Outcome.TAKEN, Outcome.ACCEPTED]
 
-    found = {one.instance_id: one for one in await store.rooms.rebuilding.stored(after="", limit=9)}
+    found = {one.instance_id: one for one in await store.services.rebuilding.stored(after="", limit=9)}
     entries = [[entry[:2] for entry in found[one.instance_id].entries] for one in (refused, other)]
     assert entries == [list(index), list(new[1])]
 
@@ -241,5 +241,5 @@ async def test_a_row_of_another_life_or_run_is_left_out(actor: Actor, store: Sto
     row = await row_of(store, begun.instance_id)
 
     for wrong in (replace(row, life=begun.life + 1), replace(row, run_from=2), replace(row, instance_id="nobody")):
-        assert await store.rooms.rebuilding.rebuild([Rebuilt(row=wrong, projection=None, index=())]) == 0
-    assert await store.rooms.rebuilding.rebuild([Rebuilt(row=row, projection=b'{"a":"s:1"}', index=())]) == 1
+        assert await store.services.rebuilding.rebuild([Rebuilt(row=wrong, projection=None, index=())]) == 0
+    assert await store.services.rebuilding.rebuild([Rebuilt(row=row, projection=b'{"a":"s:1"}', index=())]) == 1

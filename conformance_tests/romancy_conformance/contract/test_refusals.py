@@ -84,15 +84,15 @@ async def in_a_batch(owner: Actor, item: Item) -> Outcome:
 
 
 async def in_a_session(owner: Actor, item: Item) -> Outcome:
-    async with owner.store.rooms.sessions.begin() as session:
+    async with owner.store.services.sessions.begin() as session:
         return await session.commit(item, worker=owner.token)
 
 
 async def in_a_joined_session(owner: Actor, item: Item) -> Outcome:
     store = owner.store
     async with (
-        store.rooms.sessions.begin() as outer,
-        store.rooms.sessions.join(outer.native if store.capabilities.sql else outer) as joined,
+        store.services.sessions.begin() as outer,
+        store.services.sessions.join(outer.native if store.capabilities.sql else outer) as joined,
     ):
         return await joined.commit(item, worker=owner.token)
 
@@ -235,7 +235,7 @@ async def test_who_meets_an_id_that_is_pruned_meanwhile_is_not_called_dead(
             lives = {over.life, again.life} if outcomes[0] is not Outcome.ACCEPTED else {again.life}
             assert found is None or found.instance.life in lives
 
-        prune = other.store.rooms.upkeep.prune(PruneRequest(instance_ids=(over.instance_id,)))
+        prune = other.store.services.upkeep.prune(PruneRequest(instance_ids=(over.instance_id,)))
         return store.commit([item], worker=actor.token), prune, check
 
     await play(store, scenario)

@@ -92,8 +92,8 @@ async def test_a_joined_session_replaces_when_the_caller_commits(actor: Actor, s
     old = await ended(actor)
     new = heir(old)
 
-    async with store.rooms.sessions.begin() as outer:
-        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer:
+        async with store.services.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.commit(new) is Outcome.ACCEPTED
             assert old.life == await life_of(store, old.instance_id), "there is no moment without it"
         assert await outer.commit(silent(new), worker=actor.token) is Outcome.ACCEPTED
@@ -105,7 +105,7 @@ async def test_a_joined_session_replaces_when_the_caller_commits(actor: Actor, s
 async def test_nothing_is_gone_unless_the_caller_commits(actor: Actor, store: Store) -> None:
     old = await ended(actor)
 
-    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer, store.services.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.commit(heir(old)) is Outcome.ACCEPTED
 
     assert old.life == await life_of(store, old.instance_id)
@@ -127,8 +127,8 @@ async def test_what_is_not_as_the_caller_thinks_stays(actor: Actor, store: Store
 
     for item in refused:
         assert await store.commit([item]) == [Outcome.EXISTS]
-    async with store.rooms.sessions.begin() as outer:
-        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer:
+        async with store.services.sessions.join(joinable(actor, outer)) as joined:
             for item in refused:
                 assert await joined.commit(item) is Outcome.EXISTS
         assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED

@@ -29,8 +29,8 @@ async def answers(actor: Actor, road: str, *mail: Delivery) -> Sequence[Delivere
     if road == "by itself":
         return await store.deliver(mail)
     if road == "in a session":
-        async with store.rooms.sessions.begin() as outer:
-            async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+        async with store.services.sessions.begin() as outer:
+            async with store.services.sessions.join(joinable(actor, outer)) as joined:
                 told = await joined.send(mail)
             assert await outer.commit(start(delay=None)) is Outcome.ACCEPTED
         return told

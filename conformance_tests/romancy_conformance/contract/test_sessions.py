@@ -38,7 +38,7 @@ async def ledger(store: Store) -> Ledger:
 async def test_writes_and_append_commit_together(actor: Actor, ledger: Ledger) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         assert await ledger.read_in(session, "a") == 1
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
@@ -48,7 +48,7 @@ async def test_writes_and_append_commit_together(actor: Actor, ledger: Ledger) -
 
 
 async def test_leaving_without_commit_leaves_nothing(actor: Actor, ledger: Ledger) -> None:
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
 
     assert await ledger.read("a") is None
@@ -56,7 +56,7 @@ async def test_leaving_without_commit_leaves_nothing(actor: Actor, ledger: Ledge
 
 async def test_an_exception_leaves_nothing(actor: Actor, ledger: Ledger) -> None:
     async def fail() -> None:
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await ledger.write(session, "a", 1)
             raise LookupError("mine")
 
@@ -79,7 +79,7 @@ async def test_a_refused_append_takes_the_writes_with_it(actor: Actor, hire: Hir
             await actor.store.deliver([delivery(begun)])
             item = append(begun, 2, change=change(Status.COMPLETED))
 
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await ledger.write(session, "a", 1)
             outcome = await session.commit(item, worker=actor.token)
 
@@ -101,7 +101,7 @@ async def test_everything_an_append_can_carry_commits_with_the_writes(actor: Act
         starts=(child,),
     )
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
@@ -121,7 +121,7 @@ async def test_a_savepoint_fails_alone(actor: Actor, ledger: Ledger) -> None:
             await ledger.write(session, "inner", 2)
             raise LookupError("inner")
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "outer", 1)
         with pytest.raises(LookupError, match="inner"):
             await fail_inside()
@@ -135,7 +135,7 @@ async def test_a_failed_statement_in_a_savepoint_does_not_doom_the_rest(actor: A
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
             async with session.savepoint():
@@ -151,7 +151,7 @@ async def test_a_swallowed_statement_failure_dooms_the_session(actor: Actor, led
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         with pytest.raises(Exception, match=r"(?i)duplicate|unique"):
             await ledger.write(session, "a", 2)
@@ -168,7 +168,7 @@ async def test_user_code_cannot_end_the_transaction(actor: Actor, ledger: Ledger
         pytest.skip("capability: no SQL in sessions")
 
     async def misuse(sql: str, begun: Append) -> None:
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await ledger.write(session, sql, 1)
             await session.execute(sql)
             await session.commit(step(begun, 2), worker=actor.token)
@@ -198,11 +198,11 @@ async def test_what_would_end_the_transaction_is_not_sent(actor: Actor, ledger: 
                 with pytest.raises(UsageError, match="Romancy"):
                     await send(sql)
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await misuse(session)
     assert await ledger.read("a") is None, "it was rolled back"
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await misuse(session)
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
     assert await ledger.read("a") == 1
@@ -215,7 +215,7 @@ async def test_statements_side_by_side_are_refused(actor: Actor, ledger: Ledger)
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         answers = await asyncio.gather(
             session.fetch_all("select 1 as one"),
@@ -243,7 +243,7 @@ async def test_a_session_does_not_commit_beside_a_statement(actor: Actor, ledger
         pytest.skip("capability: no SQL in sessions")
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         beside = asyncio.create_task(session.fetch_all("select 1 as one"))
         await asyncio.sleep(0)  # it has begun
@@ -270,7 +270,7 @@ async def test_a_part_that_cannot_be_undone_dooms_the_session(actor: Actor, ledg
             raise LookupError("inner")
 
     tasks: list[asyncio.Task[list[dict[str, object]]]] = []
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         with pytest.raises((LookupError, UsageError)):
             await fail_beside_a_statement(session)
         await asyncio.wait(tasks)
@@ -304,7 +304,7 @@ async def test_log_and_writes_agree_however_the_transaction_was_ended(actor: Act
         begun, key = await actor.begin(), f"a{number}"
         outcome: Outcome | None = None
 
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await ledger.write(session, key, 1)
             with contextlib.suppress(Exception):
                 await session.execute(sql)
@@ -325,7 +325,7 @@ async def test_ddl_in_a_session_rolls_back_or_is_found_out(actor: Actor, ledger:
     begun = await actor.begin()
 
     async def misuse() -> None:
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await ledger.write(session, "a", 1)
             await Ledger(actor.store).create()
             await session.execute("create table if not exists ddl_in_session (k integer)")
@@ -340,7 +340,7 @@ async def test_ddl_in_a_session_rolls_back_or_is_found_out(actor: Actor, ledger:
 async def test_a_session_ends_once(actor: Actor) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
         with pytest.raises(UsageError):
             await session.commit(step(begun, 3), worker=actor.token)
@@ -348,7 +348,7 @@ async def test_a_session_ends_once(actor: Actor) -> None:
 
 async def test_what_user_code_raises_by_itself_is_not_excused(actor: Actor) -> None:
     """A7: only an error that the database caused is not counted against the activity."""
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         for error in (ValueError("the user's"), OSError("of a network elsewhere"), TimeoutError()):
             assert session.excuse(error) is None
 
@@ -357,7 +357,7 @@ async def test_other_work_goes_on_while_a_session_is_open(actor: Actor, ledger: 
     """Reads never wait for user code; heartbeats do not either where a database has more than one writer."""
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await ledger.read_in(session, "a")
         history = await actor.store.read(begun.instance_id)
         assert history is not None
@@ -371,18 +371,22 @@ async def test_other_work_goes_on_while_a_session_is_open(actor: Actor, ledger: 
 async def test_a_joined_session_never_commits(actor: Actor, ledger: Ledger) -> None:
     kept, dropped = start(), start()
 
-    async with actor.store.rooms.sessions.begin() as outer:
+    async with actor.store.services.sessions.begin() as outer:
         await ledger.write(outer, "a", 1)
-        async with actor.store.rooms.sessions.join(outer.native if actor.store.capabilities.sql else outer) as joined:
+        async with actor.store.services.sessions.join(
+            outer.native if actor.store.capabilities.sql else outer
+        ) as joined:
             assert await joined.commit(dropped) is Outcome.ACCEPTED
 
     assert await actor.store.read(dropped.instance_id) is None
     assert await ledger.read("a") is None
 
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as outer:
+    async with actor.store.services.sessions.begin() as outer:
         await ledger.write(outer, "a", 2)
-        async with actor.store.rooms.sessions.join(outer.native if actor.store.capabilities.sql else outer) as joined:
+        async with actor.store.services.sessions.join(
+            outer.native if actor.store.capabilities.sql else outer
+        ) as joined:
             assert await joined.commit(kept) is Outcome.ACCEPTED
             assert await joined.commit(kept) is Outcome.ACCEPTED
         assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
@@ -394,9 +398,11 @@ async def test_a_joined_session_never_commits(actor: Actor, ledger: Ledger) -> N
 async def test_a_refusal_in_a_joined_session_leaves_the_callers_work(actor: Actor, ledger: Ledger) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as outer:
+    async with actor.store.services.sessions.begin() as outer:
         await ledger.write(outer, "a", 1)
-        async with actor.store.rooms.sessions.join(outer.native if actor.store.capabilities.sql else outer) as joined:
+        async with actor.store.services.sessions.join(
+            outer.native if actor.store.capabilities.sql else outer
+        ) as joined:
             assert await joined.commit(start(begun.instance_id)) is Outcome.EXISTS
         assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
@@ -409,21 +415,21 @@ async def test_messages_in_a_joined_session_go_with_the_callers_commit(actor: Ac
     outgoing = OutboxRow(outbox_id=unique("o"), topic="t", body=b"{}")
 
     async with (
-        actor.store.rooms.sessions.begin() as outer,
-        actor.store.rooms.sessions.join(joinable(actor, outer)) as joined,
+        actor.store.services.sessions.begin() as outer,
+        actor.store.services.sessions.join(joinable(actor, outer)) as joined,
     ):
         assert await joined.send([delivery(target)], [outgoing]) == [Delivered.ACCEPTED]
-    assert outgoing.outbox_id not in {row.outbox_id for row in await actor.store.rooms.outbox.read(1000)}
+    assert outgoing.outbox_id not in {row.outbox_id for row in await actor.store.services.outbox.read(1000)}
 
-    async with actor.store.rooms.sessions.begin() as outer:
+    async with actor.store.services.sessions.begin() as outer:
         await ledger.write(outer, "a", 1)
-        async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
+        async with actor.store.services.sessions.join(joinable(actor, outer)) as joined:
             answers = await joined.send([mail, mail, delivery(unique("nobody"))], [outgoing])
         assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert answers == [Delivered.ACCEPTED, Delivered.DUPLICATE, Delivered.UNKNOWN]
     assert [outgoing] == [
-        row for row in await actor.store.rooms.outbox.read(1000) if row.outbox_id == outgoing.outbox_id
+        row for row in await actor.store.services.outbox.read(1000) if row.outbox_id == outgoing.outbox_id
     ]
     assert [mail.delivery_id] == [row.delivery_id for row in await mail_of(actor, target.instance_id)]
 
@@ -442,8 +448,8 @@ async def mail_of(actor: Actor, instance_id: str) -> list[InboxRow]:
 async def test_a_joined_session_sends_to_what_it_has_started(actor: Actor, ledger: Ledger) -> None:
     begun, new = await actor.begin(), start()
 
-    async with actor.store.rooms.sessions.begin() as outer:
-        async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with actor.store.services.sessions.begin() as outer:
+        async with actor.store.services.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.commit(new) is Outcome.ACCEPTED
             assert await joined.send([delivery(new)]) == [Delivered.ACCEPTED]
         assert await outer.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
@@ -457,8 +463,8 @@ async def test_mail_in_an_open_transaction_holds_up_nobody(actor: Actor, ledger:
         pytest.skip("capability: one writer at a time")
     target = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as outer:
-        async with actor.store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with actor.store.services.sessions.begin() as outer:
+        async with actor.store.services.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.send([delivery(target)]) == [Delivered.ACCEPTED]
         step = append(target, 2, change=change(Status.WAITING, seen=0))
         assert await actor.store.commit([step], worker=actor.token) == [Outcome.ACCEPTED], "and not LOCKED"
@@ -469,15 +475,15 @@ async def test_a_closed_instance_takes_no_mail_in_a_joined_session(actor: Actor)
     assert await actor.write(append(begun, 2, change=change(Status.COMPLETED))) is Outcome.ACCEPTED
 
     async with (
-        actor.store.rooms.sessions.begin() as outer,
-        actor.store.rooms.sessions.join(joinable(actor, outer)) as joined,
+        actor.store.services.sessions.begin() as outer,
+        actor.store.services.sessions.join(joinable(actor, outer)) as joined,
     ):
         assert await joined.send([delivery(begun)]) == [Delivered.CLOSED]
 
 
 async def test_what_cannot_be_joined_is_refused(actor: Actor) -> None:
     async def join(thing: object) -> None:
-        async with actor.store.rooms.sessions.join(thing) as joined:
+        async with actor.store.services.sessions.join(thing) as joined:
             await joined.commit(start())
 
     for thing in (42, "a connection", actor.store):

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from romancy.status import Status
 from romancy.storage.query import Position, build_query, gte, project_with_index
 from romancy.storage.records import Outcome
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.slices import find_in_slices
 from romancy_conformance.contract.building import start
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -29,7 +29,7 @@ EACH = 5
 
 async def fill(store: Store) -> None:
     """Start them, some at the same time. Every second one has declared its customer."""
-    rooms_with(Room.LOOKUPS, store)
+    services_with(Service.LOOKUPS, store)
     for first in range(0, COUNT, EACH):
         items = [_instance(number) for number in range(first, first + EACH)]
         assert {Outcome.ACCEPTED} == set(await store.commit(items))
@@ -72,7 +72,7 @@ async def test_slices_find_what_one_statement_finds(store: Store) -> None:
     await fill(store)
     for limit in (2, 50):
         query = build_query({"total": gte(3)}, limit=limit)
-        whole = [row.instance_id for row in (await store.rooms.reading.find(replace(query, limit=50))).rows]
+        whole = [row.instance_id for row in (await store.services.reading.find(replace(query, limit=50))).rows]
 
         found, parts = await all_of(store, query)
 
@@ -102,7 +102,7 @@ async def test_a_search_has_time_for_several_slices(store: Store) -> None:
 
     found = await find_in_slices(store, query, within=60, first=7)
 
-    assert [row.instance_id for row in (await store.rooms.reading.find(query)).rows] == [
+    assert [row.instance_id for row in (await store.services.reading.find(query)).rows] == [
         row.instance_id for row in found.rows
     ]
     assert (1, None, None) == (len(found.rows), found.next_token, found.back_to)
@@ -110,12 +110,12 @@ async def test_a_search_has_time_for_several_slices(store: Store) -> None:
 
 async def test_slices_keep_to_the_time_that_was_asked_for(store: Store) -> None:
     await fill(store)
-    rows = (await store.rooms.reading.find(build_query())).rows
+    rows = (await store.services.reading.find(build_query())).rows
     query = build_query({"total": gte(0)}, since=rows[COUNT // 2].created_at)
 
     found = await find_in_slices(store, query, within=60, first=3)
 
-    assert [row.instance_id for row in (await store.rooms.reading.find(query)).rows] == [
+    assert [row.instance_id for row in (await store.services.reading.find(query)).rows] == [
         row.instance_id for row in found.rows
     ]
     assert COUNT // 2 < len(found.rows) <= COUNT // 2 + EACH
@@ -125,9 +125,9 @@ async def test_slices_keep_to_the_time_that_was_asked_for(store: Store) -> None:
 async def test_the_end_of_a_slice_is_so_many_places_behind(store: Store) -> None:
     """Also between instances that were started at one time, and where none is left."""
     await fill(store)
-    rows = (await store.rooms.reading.find(build_query(limit=COUNT))).rows
+    rows = (await store.services.reading.find(build_query(limit=COUNT))).rows
     places = [Position(row.created_at, row.instance_id) for row in rows]
-    lookups = store.rooms.lookups
+    lookups = store.services.lookups
 
     assert places == [await lookups.place_behind(None, count) for count in range(1, COUNT + 1)]
     assert await lookups.place_behind(None, COUNT + 1) is None

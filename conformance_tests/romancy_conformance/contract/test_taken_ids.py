@@ -9,10 +9,10 @@ import pytest
 from romancy.status import Status
 from romancy.storage.any_store import taken_ids_of
 from romancy.storage.records import PruneRequest
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy_conformance.contract.building import start, unique
 from romancy_conformance.contract.interleaving import statements
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -27,7 +27,7 @@ async def test_open_and_ended_instances_take_their_ids(store: Store) -> None:
         start(one, status=Status.COMPLETED if one.endswith(("ended", "gone")) else Status.PENDING) for one in taken
     ]
     assert {"accepted"} == set(await store.commit(items))
-    assert 1 == await store.rooms.upkeep.prune(PruneRequest(instance_ids=(f"{base}gone",)))
+    assert 1 == await store.services.upkeep.prune(PruneRequest(instance_ids=(f"{base}gone",)))
     taken.remove(f"{base}gone")
 
     free = [f"{base}gone", f"{base}case", f"{base}é", f"{base}", f"{base}open ", f"{base}%", unique("never")]
@@ -37,7 +37,7 @@ async def test_open_and_ended_instances_take_their_ids(store: Store) -> None:
 
 @pytest.mark.parametrize("count", [1, 1000])
 async def test_all_are_one_statement(store: Store, count: int) -> None:
-    rooms_with(Room.LOOKUPS, store)
+    services_with(Service.LOOKUPS, store)
     known = unique("known")
     await store.commit([start(known)])
     ids = [known, *(unique("free") for _ in range(count - 1))]

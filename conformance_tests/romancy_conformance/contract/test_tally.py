@@ -10,10 +10,10 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Tally, Trend
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy_conformance.contract.building import created, start
 from romancy_conformance.contract.interleaving import statements
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,11 +31,11 @@ async def fill(store: Store) -> list[int]:
     """Start them one after the other, and return their times."""
     for name, status in BEGUN:
         assert [Outcome.ACCEPTED] == await store.commit([start(workflow_name=name, status=status, delay=10**12)])
-    return [row.created_at for row in reversed((await store.rooms.reading.find(build_query())).rows)]
+    return [row.created_at for row in reversed((await store.services.reading.find(build_query())).rows)]
 
 
 async def counted(store: Store, most: int, newest: int) -> Tally:
-    tally = rooms_with(Room.FIGURES, store).figures.tally
+    tally = services_with(Service.FIGURES, store).figures.tally
     return await tally(most=most, newest=newest)
 
 
@@ -68,13 +68,13 @@ async def test_counts_are_bounded(store: Store) -> None:
 
 async def test_open_instances_are_counted_from_the_oldest_on(store: Store) -> None:
     """Ended ones are not counted. A workflow that is there has the age of its oldest, however few are counted."""
-    open_work = rooms_with(Room.FIGURES, store).figures.open_work
+    open_work = services_with(Service.FIGURES, store).figures.open_work
     assert OpenWork({}, frozenset()) == await open_work(most=5)
     begun = [("ship", Status.PENDING), ("pay", Status.WAITING), ("ship", Status.COMPLETED), ("pay", Status.WAITING),
              ("ship", Status.WAITING), ("pay", Status.STUCK), ("ship", Status.FAILED)]  # fmt: skip
     for name, status in begun:
         assert [Outcome.ACCEPTED] == await store.commit([start(workflow_name=name, status=status, delay=10**12)])
-    at = [row.created_at for row in reversed((await store.rooms.reading.find(build_query())).rows)]
+    at = [row.created_at for row in reversed((await store.services.reading.find(build_query())).rows)]
 
     whole = await open_work(most=4)
     three, two, one = await open_work(most=3), await open_work(most=2), await open_work(most=1)
@@ -99,13 +99,13 @@ async def test_open_instances_are_counted_from_the_oldest_on(store: Store) -> No
 
 async def test_each_status_is_counted_like_the_others(store: Store) -> None:
     """Three workflows, each with one instance of every status, and each begun alone: no two are of one age."""
-    figures = rooms_with(Room.FIGURES, store).figures
+    figures = services_with(Service.FIGURES, store).figures
     names = ("first", "second", "third")
     for name in names:
         for status in Status:
             begun = start(workflow_name=name, status=status, delay=10**12)
             assert [Outcome.ACCEPTED] == await store.commit([begun])
-    rows = (await store.rooms.reading.find(build_query())).rows
+    rows = (await store.services.reading.find(build_query())).rows
     at = {(row.workflow_name, row.status): row.created_at for row in rows}
     since, third = (min(at[name, status] for status in Status) for name in ("second", "third"))
     span = {key: (time - since) // (third - since) for key, time in at.items()}
@@ -133,7 +133,7 @@ async def test_each_status_is_counted_like_the_others(store: Store) -> None:
 
 
 async def test_a_count_is_one_statement(store: Store) -> None:
-    figures = rooms_with(Room.FIGURES, store).figures
+    figures = services_with(Service.FIGURES, store).figures
     await fill(store)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "open_work": lambda: figures.open_work(most=3),
@@ -150,7 +150,7 @@ async def test_a_count_is_one_statement(store: Store) -> None:
 async def test_what_was_started_is_counted_over_time(store: Store) -> None:
     """A span of a microsecond has one of them; one of an hour has all."""
     at = await fill(store)
-    trend = rooms_with(Room.FIGURES, store).figures.trend
+    trend = services_with(Service.FIGURES, store).figures.trend
 
     fine = await trend(since=at[1], width=1, most=10, newest=10)
     rough = await trend(since=at[0] - 3_600_000_000, width=7_200_000_000, most=10, newest=3)
@@ -172,7 +172,7 @@ async def test_what_was_started_is_counted_over_time(store: Store) -> None:
 
 
 async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) -> None:
-    loads = rooms_with(Room.FIGURES, store).figures.loads
+    loads = services_with(Service.FIGURES, store).figures.loads
     for _ in range(3):
         await actor.begin()
 
@@ -184,7 +184,7 @@ async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) 
 async def test_slices_count_each_instance_once(store: Store) -> None:
     """Slices of two: the last one is short, and says that nothing follows."""
     at = await fill(store)
-    slicing = rooms_with(Room.FIGURES, store).figures.tally_slice
+    slicing = services_with(Service.FIGURES, store).figures.tally_slice
 
     newest = await slicing(after=None, count=2, width=1)
     middle = await slicing(after=newest.end, count=2, width=1)
@@ -200,7 +200,7 @@ async def test_slices_count_each_instance_once(store: Store) -> None:
 
 
 async def test_a_slice_ends_between_instances_of_one_commit(store: Store) -> None:
-    slicing = rooms_with(Room.FIGURES, store).figures.tally_slice
+    slicing = services_with(Service.FIGURES, store).figures.tally_slice
     begun = [start(workflow_name=f"flow-{number}", delay=10**12) for number in range(5)]
     assert [Outcome.ACCEPTED] * 5 == await store.commit(begun)
 

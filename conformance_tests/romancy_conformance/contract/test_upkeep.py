@@ -9,12 +9,12 @@ import pytest
 from romancy.errors import SchemaVersionError, StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.records import Outcome
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy.storage.url import parse_url
 from romancy_conformance.contract.building import start
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.scripts import run_script
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -28,7 +28,7 @@ def kept(url: str) -> Upkeep:
     store = create_store(url)
     if not _has_schema(store):
         pytest.skip("capability: the store has no schema")
-    return rooms_with(Room.UPKEEP, store).upkeep
+    return services_with(Service.UPKEEP, store).upkeep
 
 
 def _has_schema(store: Store) -> bool:
@@ -102,7 +102,7 @@ async def test_a_plan_for_a_newer_schema_is_refused(empty_url: str) -> None:
 
 async def test_settings_are_told_with_a_verdict_and_what_is_well_on_a_server_as_it_comes(storage_url: str) -> None:
     store = create_store(storage_url)
-    upkeep = rooms_with(Room.UPKEEP, store).upkeep
+    upkeep = services_with(Service.UPKEEP, store).upkeep
     await store.open()
     found = {setting.name: setting for setting in await upkeep.settings()}
     await store.close()

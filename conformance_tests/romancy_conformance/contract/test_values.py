@@ -85,7 +85,7 @@ async def test_mail_and_outgoing_messages_come_back_as_the_bytes_they_were(actor
     got = {box.instance_id: [row.body for row in box.rows] for box in work.mail}
     assert got == {begun.instance_id: BODIES, target.instance_id: BODIES}
     ours = {row.outbox_id: row for row in outgoing}
-    assert {row.outbox_id: row for row in await store.rooms.outbox.read(1000) if row.outbox_id in ours} == ours
+    assert {row.outbox_id: row for row in await store.services.outbox.read(1000) if row.outbox_id in ours} == ours
 
 
 async def test_inputs_come_back_as_the_bytes_they_were(actor: Actor, store: Store) -> None:
@@ -216,7 +216,7 @@ async def test_what_is_too_large_is_refused_with_nothing_written(actor: Actor) -
         with pytest.raises(PayloadTooLargeError, match="at most"):
             await actor.store.commit([step(neighbour, 2), build(begun)], worker=actor.token)
         with pytest.raises(PayloadTooLargeError, match="at most"):
-            async with actor.store.rooms.sessions.begin() as session:
+            async with actor.store.services.sessions.begin() as session:
                 await session.commit(build(begun), worker=actor.token)
 
     assert len(await full_log(actor.store, neighbour.instance_id)) == 1
@@ -262,7 +262,7 @@ async def use_ids_that_end_in(text: str, actor: Actor, store: Store) -> None:
     row = history.instance
     assert (row.instance_id, row.workflow_name, row.parent) == (ids[0], name[:255], ids[0])
     assert len(await full_log(store, ids[1])) == 1
-    assert await store.rooms.outbox.remove([ids[0]]) == 1
+    assert await store.services.outbox.remove([ids[0]]) == 1
 
 
 async def test_ids_that_some_database_could_not_keep_are_refused_by_all(actor: Actor, store: Store) -> None:
@@ -303,10 +303,10 @@ async def test_what_nothing_can_be_called_is_not_there_to_be_removed(actor: Acto
         last = append(begun, 2, change=change(Status.COMPLETED), outbox=(outgoing,))
         assert await actor.write(last) is Outcome.ACCEPTED
 
-        assert await store.rooms.outbox.remove([text]) == 0
-        assert await store.rooms.outbox.remove([text, outgoing.outbox_id]) == 1
-        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(text,))) == 0
-        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(text, begun.instance_id))) == 1
+        assert await store.services.outbox.remove([text]) == 0
+        assert await store.services.outbox.remove([text, outgoing.outbox_id]) == 1
+        assert await store.services.upkeep.prune(PruneRequest(instance_ids=(text,))) == 0
+        assert await store.services.upkeep.prune(PruneRequest(instance_ids=(text, begun.instance_id))) == 1
 
 
 async def test_an_error_of_any_characters_comes_back(actor: Actor) -> None:

@@ -22,7 +22,7 @@ async def _lines(store: Store, instance_id: str) -> list[dict[str, Any]]:
         pytest.skip("capability: no SQL in sessions")
     columns = "instance_id, life, seq, position, type, event, writer, at"
     query = f"select {columns} from romancy_events where instance_id = {store.capabilities.placeholder} "  # noqa: S608 - no values
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         rows = await session.fetch_all(query + "order by seq, position", instance_id)
     return [{name: _text(value) for name, value in row.items()} for row in rows]
 
@@ -116,7 +116,7 @@ async def test_no_body_hides_the_lines_of_others(actor: Actor) -> None:
     if not actor.store.capabilities.sql:
         pytest.skip("capability: no SQL in sessions")
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         rows = await session.fetch_all("select instance_id, type from romancy_events")
 
     types = {_text(row["instance_id"]): _text(row["type"]) for row in rows}

@@ -27,7 +27,7 @@ async def test_a_worker_whose_row_is_gone_is_dead(actor: Actor, hire: Hire) -> N
         pytest.skip("capability: no SQL in sessions")
     other = await hire()
     sql = f"delete from romancy_workers where token = {actor.store.capabilities.placeholder}"  # noqa: S608
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.execute(sql, other.token) == 1
         assert await session.commit(start(delay=None)) is Outcome.ACCEPTED
 
@@ -66,7 +66,7 @@ async def test_a_takeover_waits_for_no_other_worker(
     begun, before = await other.begin(), await actor.see(other)
     sql = f"select token from romancy_workers where token = '{neighbour.token}' for update"  # noqa: S608 - a token of this suite's
 
-    async with (await open_store()).rooms.sessions.begin() as session:
+    async with (await open_store()).services.sessions.begin() as session:
         assert len(await session.fetch_all(sql)) == 1
         answer = await actor.store.takeover(actor.token, before, b'["owner"]', nonce())
 

@@ -48,7 +48,7 @@ class Tables:
         """Every instance, newest first."""
         token: str | None = None
         while True:
-            page = await self._bare.rooms.reading.find(build_query(limit=MAX_LIMIT, page_token=token))
+            page = await self._bare.services.reading.find(build_query(limit=MAX_LIMIT, page_token=token))
             for row in page.rows:
                 yield row
             token = page.next_token
@@ -92,7 +92,7 @@ class Tables:
         return found
 
     async def _select(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        async with self._bare.rooms.sessions.begin() as session:
+        async with self._bare.services.sessions.begin() as session:
             return await session.fetch_all(sql, *values)
 
 

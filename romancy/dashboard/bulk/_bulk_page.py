@@ -81,7 +81,7 @@ async def _begin(request: Request, reader: Reader, jobs: Jobs, action: Action, s
     statuses_for(action, search)
     form = plain_form(form, _events_of(reader, search))
     action.check(form)
-    asked = min(asked, (await reader.store.rooms.reading.census()).now)
+    asked = min(asked, (await reader.store.services.reading.census()).now)
     job = Job(
         verb=action.verb,
         search=search.as_of(asked).encoded(),
@@ -101,7 +101,7 @@ async def _ask(
     request: Request, reader: Reader, action: Action, search: Search, form: Form, fault: str | None
 ) -> Response:
     statuses = statuses_for(action, search)
-    now = (await reader.store.rooms.reading.census()).now
+    now = (await reader.store.services.reading.census()).now
     events = _events_of(reader, search) if action.verb == "signal" else {}
     counted = await count(reader.store, action, search.as_of(now), now)
     values: dict[str, Any] = {

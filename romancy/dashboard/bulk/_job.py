@@ -69,7 +69,7 @@ def job_in(stored: bytes) -> Job:
 
 async def _find(ctx: ActivityContext, page: str, *, operator: Operator = Depends(operator_of_the_dashboard)) -> Found:
     job = await _job_of(operator, ctx.instance_id)
-    at = (await operator.store.rooms.reading.census()).now
+    at = (await operator.store.services.reading.census()).now
     rows, following = await matching(operator.store, ACTIONS[job.verb], search_of(job), job.asked, page)
     return Found([row.instance_id for row in rows], following, at)
 

@@ -34,7 +34,7 @@ _SHOWN: Final = 20
 
 async def newest(store: Store) -> list[InstanceRow]:
     """The newest jobs."""
-    found = await store.rooms.reading.find(build_query(workflow_name=NAME, limit=_SHOWN))
+    found = await store.services.reading.find(build_query(workflow_name=NAME, limit=_SHOWN))
     return [row for row in found.rows if row.workflow_name == NAME]
 
 

@@ -32,7 +32,7 @@ async def left_of(store: Store, job: Instance, verb: str) -> str:
     """What is left for a worker of a job that has asked some instances. Empty if nothing is known to be left."""
     if verb not in REQUESTS:
         return ""
-    census = await store.rooms.reading.census()
+    census = await store.services.reading.census()
     working = [peer for peer in alive(census) if names_in(peer.codes) != {NAME}]
     lying = 0
     async for each in lying_in(store, most=_MOST):

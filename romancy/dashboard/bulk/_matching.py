@@ -51,7 +51,7 @@ async def matching(
     A search by input finds no instance with a sealed input: only visitors who can open it may know its value.
     """
     query = search._replace(status=statuses_for(action, search), page=page).query(_EACH)
-    found = await store.rooms.reading.find(query)
+    found = await store.services.reading.find(query)
     rows = [row for row in found.rows if row.created_at <= asked and row.workflow_name != NAME]
     if query.conditions:
         rows = [row for row in rows if not is_sealed(row.input, "input")]

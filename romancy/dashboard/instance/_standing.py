@@ -60,7 +60,7 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None, unt
         if isinstance(event, WorkflowCompleted):
             result = given_in(event, place, WIDE)
         error = getattr(event, "error", None) if type(event).__name__ == "WorkflowFailed" else error
-    census = await store.rooms.reading.census()
+    census = await store.services.reading.census()
     stuck = row.status is Status.STUCK
     begins = row.run_from if tail is None else tail.begins
     places = await places_of(store, row)

@@ -140,7 +140,7 @@ async def free_page(request: Request, reader: Reader, instance_id: str) -> Respo
         raise InstanceNotFoundError("There is no instance with this id.")
     has = [
         lane
-        for _, one in await routed(reader.store).rooms.lookups.places_of([instance_id])
+        for _, one in await routed(reader.store).services.lookups.places_of([instance_id])
         if one.kind is InterestKind.MEMBER and (lane := lane_of(one.address)) is not None
     ]
     fault = None if has else "It has no place."

@@ -66,7 +66,7 @@ async def shown_lane(store: Store, address: str) -> ShownLane:
         known = False
     if not known:
         raise not_found("There is no such lane.")
-    lookups = routed(store).rooms.lookups
+    lookups = routed(store).services.lookups
     inside, line = await lookups.front(address_held_at(address), EACH), await lookups.front(address, EACH)
     return ShownLane(address, await lane_at(store, address), inside, line)
 

@@ -26,7 +26,7 @@ async def schedules_page(request: Request, reader: Reader) -> Response:
     """A page of schedules; for htmx, only its list."""
     page = request.query_params.get("page", "")
     store = reader.lists.store
-    found = await unless_gone(request, store.rooms.reading.find(query_of(page)))
+    found = await unless_gone(request, store.services.reading.find(query_of(page)))
     return render(
         request,
         "schedules/_list.html" if "hx-request" in request.headers else "schedules/list.html",
@@ -44,7 +44,7 @@ def schedules_question(request: Request, reader: Reader) -> tuple[str, Question]
     query_of(page)  # refuses an invalid page now
 
     async def question() -> str:
-        return version_of_rows((await reader.lists.store.rooms.reading.find(query_of(page))).rows)
+        return version_of_rows((await reader.lists.store.services.reading.find(query_of(page))).rows)
 
     return f"schedules?{page}", question
 

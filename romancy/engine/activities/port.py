@@ -152,7 +152,7 @@ class Port:
         if self._slots is not None:
             await self._slots.take(self._live, self)
         try:
-            manager = self._store.rooms.sessions.begin(isolation=isolation)
+            manager = self._store.services.sessions.begin(isolation=isolation)
             opened = await manager.__aenter__()
         except BaseException:
             self._give_slot_back()

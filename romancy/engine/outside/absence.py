@@ -12,7 +12,7 @@ from romancy.engine.host import same_machine
 from romancy.engine.surroundings import here
 from romancy.engine.worker.known_workflows import names_in
 from romancy.errors import CodecError
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
@@ -31,9 +31,9 @@ async def others_may_try(store: Store, row: InstanceRow) -> bool:
     Only the store knows which code and which codecs were refused, so every other worker gets time to try. A store that
     lists no workers tells of none.
     """
-    if Room.READING not in store.rooms.offered:
+    if Service.READING not in store.services.offered:
         return False
-    census, parked_by = await store.rooms.reading.census(), await _parked_by(store, row)
+    census, parked_by = await store.services.reading.census(), await _parked_by(store, row)
     return any(
         _knows(peer, row.workflow_name)
         and peer.token != parked_by
@@ -73,7 +73,7 @@ class Absence:
         may have come and gone. A worker that wrote to the instance's row knew the workflow then. Where the store lists
         no workers, it is never over.
         """
-        if Room.READING not in store.rooms.offered:
+        if Service.READING not in store.services.offered:
             return False
         census = await self._look(store)
         since = self._since_of(row.workflow_name, census)
@@ -85,7 +85,7 @@ class Absence:
             now, before = here().seconds(), self._census
             if before is not None and round((now - self._looked_at) * 1_000_000) < self._lease:
                 return before
-            census = await store.rooms.reading.census()
+            census = await store.services.reading.census()
             self._census, self._looked_at = census, now
             self._excludes = store.capabilities.sessions_exclude
             if before is not None and census.now - before.now > _LEASES * self._lease:

@@ -33,7 +33,7 @@ async def start_in(transaction: object, store: Store, start: Append, *, former: 
     UsageError, with nothing written, if the transaction is not one of this store's database.
     """
     native = await _native(transaction)
-    async with _alone(transaction, native), store.rooms.sessions.join(native) as session:
+    async with _alone(transaction, native), store.services.sessions.join(native) as session:
         outcome = await session.commit(_instead_of(start, former))
     if outcome is Outcome.ACCEPTED:
         note_start(native.connection if isinstance(native, Joined) else native, start.instance_id)
@@ -55,7 +55,7 @@ async def send_in(
 ) -> list[Delivered]:
     """Write messages into the transaction. Raises UsageError as `start_in` does."""
     native = await _native(transaction)
-    async with _alone(transaction, native), store.rooms.sessions.join(native) as session:
+    async with _alone(transaction, native), store.services.sessions.join(native) as session:
         return await session.send(deliveries, outbox, postings)
 
 

@@ -174,8 +174,8 @@ async def purge(store: Store, instance_ids: Sequence[str], *, until: int | None 
     if until is None:
         ended = await _ended_of(store, ids)
         ids, until = tuple(ended), max(ended.values(), default=0)
-    before = (await store.rooms.reading.census()).now - REMEMBERED if forget else None
-    gone = await store.rooms.upkeep.prune(
+    before = (await store.services.reading.census()).now - REMEMBERED if forget else None
+    gone = await store.services.upkeep.prune(
         PruneRequest(instance_ids=ids, named_until=until, limit=len(instance_ids), dedupe_before=before)
     )
     for pause in _PAUSES:
@@ -183,7 +183,7 @@ async def purge(store: Store, instance_ids: Sequence[str], *, until: int | None 
         if not held:
             break
         await asyncio.sleep(pause)
-        gone += await store.rooms.upkeep.prune(PruneRequest(instance_ids=held, named_until=until, limit=len(held)))
+        gone += await store.services.upkeep.prune(PruneRequest(instance_ids=held, named_until=until, limit=len(held)))
     return gone
 
 

@@ -33,7 +33,7 @@ from romancy.errors import (
 )
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome, as_end
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy.engine.messages import Mailed
@@ -111,9 +111,9 @@ async def _open_row(store: Store, instance_id: str, life: int) -> InstanceRow | 
 
 async def _may_answer(store: Store, owner: str) -> bool:
     """Whether the worker that holds an instance may be at work, as it may where the store lists no workers."""
-    if Room.READING not in store.rooms.offered:
+    if Service.READING not in store.services.offered:
         return True
-    census = await store.rooms.reading.census()
+    census = await store.services.reading.census()
     peer = next((one for one in census.workers if one.token == owner), None)
     return peer is not None and not peer.dead and census.now - peer.beat_at <= _LATE * peer.lease
 
@@ -166,14 +166,14 @@ async def _give_on(store: Store, ended: Append) -> None:
     lanes = {place.address for one in ended.postings for place in one.places}
     if lanes:
         with suppress(StorageUnavailableError):
-            await store.rooms.router.dispatch(lanes)
+            await store.services.router.dispatch(lanes)
 
 
 async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tuple[Posting, ...]]:
     """The places under limits that the instance gives back, and the marks for their lanes."""
-    if not {Room.ROUTER, Room.LOOKUPS} <= store.rooms.offered:
+    if not {Service.ROUTER, Service.LOOKUPS} <= store.services.offered:
         return (), ()
-    has = [one for owner, one in await store.rooms.lookups.places_of([row.instance_id]) if owner.life == row.life]
+    has = [one for owner, one in await store.services.lookups.places_of([row.instance_id]) if owner.life == row.life]
     lanes = [lane for one in has if (lane := lane_changed(one)) is not None]
     return tuple(one.interest_id for one in has), marks(dict.fromkeys(lanes, False), lambda: f"m-{here().token()}")
 

@@ -210,7 +210,7 @@ class Leases:
 
     async def meet(self) -> None:
         """Look at the peers without a heartbeat."""
-        census = await self._store.rooms.reading.census()
+        census = await self._store.services.reading.census()
         self._watch([peer for peer in census.workers if peer.token != self.token], boot_time(), restart=False)
 
     def _watch(self, peers: list[Peer], now: int, *, restart: bool) -> None:

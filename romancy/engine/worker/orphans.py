@@ -52,7 +52,7 @@ async def make_way(
         if seen == row.updated_at:
             raise StorageUnavailableError(f"instance {instance_id!r} is held by another transaction")
         seen = row.updated_at
-        await store.rooms.upkeep.prune(PruneRequest(instance_ids=(instance_id,), named_until=seen, limit=1))
+        await store.services.upkeep.prune(PruneRequest(instance_ids=(instance_id,), named_until=seen, limit=1))
     return None
 
 

@@ -13,7 +13,7 @@ from romancy.ext.otel._names import SCOPE, STATUS, WORKFLOW, metric
 from romancy.retry import seconds
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.outbox import OutboxState
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -66,13 +66,13 @@ class Gauges:
         """Query the database once."""
         store = _store_of(self._app)
         found: OpenWork | None = None
-        if Room.FIGURES in store.rooms.offered:
-            found = await store.rooms.figures.open_work(most=self._most)
+        if Service.FIGURES in store.services.offered:
+            found = await store.services.figures.open_work(most=self._most)
         counted = None if found is None else found.by_status()
         for status in _OPEN:
             number = await self._paged(status) if counted is None else _number(counted.get(status))
             self._instances.set(number, {STATUS: status.value})
-        pending = await store.rooms.outbox.counts(most=self._most)
+        pending = await store.services.outbox.counts(most=self._most)
         self._outbox.set(pending.states.get(OutboxState.PENDING, 0))
         self._oldest.set(_age(pending.oldest, pending.now))
         if found is not None and counted is not None:

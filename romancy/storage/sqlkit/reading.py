@@ -1,4 +1,4 @@
-"""The room of reading in every SQL database: what a search and a count ask, in which order, and what is made of it.
+"""The service for reading in every SQL database: what a search and a count ask, in which order, and what is made of it.
 
 The statements are composed by each dialect (`Searches`): their access paths are those that its planner needs.
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.rooms import Rooms
+    from romancy.storage.services import Services
     from romancy.storage.sessions import Sessions
     from romancy.testing.simulating.process import Process
 
@@ -42,7 +42,7 @@ _WAITING: Final = frozenset({"wait_for_work", "outbox.wait"})
 _COMMIT: Final = "session commit"
 """Without its answer, nobody knows whether a transaction was committed."""
 _HERE: Final = frozenset({"form"})
-"""Members of rooms that ask no database."""
+"""Members of services that ask no database."""
 
 
 class Weather:
@@ -283,7 +283,7 @@ class WiredStore(Passing[Store], Store):
         self._wire = wire
         for name in ("commit", "read", "claim", "heartbeat", "leave", "takeover", "deliver", "wait_for_work"):
             setattr(self, name, _remote(wire, name, getattr(store, name)))
-        self.rooms: Rooms = _wired_rooms(store.rooms, wire)
+        self.services: Services = _wired_services(store.services, wire)
 
     async def open(self, *, migrate: bool = True) -> None:
         await self._wire.call("open", partial(self._passed_to.open, migrate=migrate))
@@ -306,16 +306,16 @@ def _remote(wire: Wire, name: str, member: Callable[..., Awaitable[Any]]) -> Cal
     return call
 
 
-class _Room:
-    """A room at the other end of the wire."""
+class _FarService:
+    """A service at the other end of the wire."""
 
-    def __init__(self, wire: Wire, name: str, room: Any) -> None:
+    def __init__(self, wire: Wire, name: str, service: Any) -> None:
         self._wire = wire
         self._name = name
-        self._room = room
+        self._service = service
 
     def __getattr__(self, name: str) -> Any:
-        member: Any = getattr(self._room, name)
+        member: Any = getattr(self._service, name)
         if name in _HERE or not callable(member):
             return member
         remote = _remote(self._wire, f"{self._name}.{name}", cast("Any", member))
@@ -323,19 +323,19 @@ class _Room:
         return remote
 
 
-def _wired_rooms(rooms: Rooms, wire: Wire) -> Rooms:
-    def room(name: str) -> Callable[[Any], Any]:
-        return lambda there: _Room(wire, name, there)
+def _wired_services(services: Services, wire: Wire) -> Services:
+    def service(name: str) -> Callable[[Any], Any]:
+        return lambda there: _FarService(wire, name, there)
 
-    return rooms.wrapped(
+    return services.wrapped(
         sessions=lambda sessions: _Sessions(sessions, wire),
-        router=room("router"),
-        outbox=room("outbox"),
-        reading=room("reading"),
-        lookups=room("lookups"),
-        figures=room("figures"),
-        upkeep=room("upkeep"),
-        rebuilding=room("rebuilding"),
+        router=service("router"),
+        outbox=service("outbox"),
+        reading=service("reading"),
+        lookups=service("lookups"),
+        figures=service("figures"),
+        upkeep=service("upkeep"),
+        rebuilding=service("rebuilding"),
     )
 
 

@@ -53,16 +53,16 @@ async def test_what_a_user_has_half_read_does_not_keep_the_transaction(
     """Before: ROLLBACK was interrupted while the cursor existed. In memory the process then stood still."""
     store = create_store("memory://" if kind == "memory" else f"sqlite:///{tmp_path}/x.db")
     await store.open()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table pets (name text)")
         await session.execute("insert into pets values ('a'), ('b')")
         await session.commit(start())
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         kept = opened(session.native)
         if commits:
             assert await session.commit(start()) is Outcome.ACCEPTED
     assert await asyncio.wait_for(store.commit([start()]), _SOON) == [Outcome.ACCEPTED]
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         found = [row["name"] for row in await session.fetch_all("select name from pets")]
     assert found == (["a", "b", "c", "d"] if commits and opened is half_returned else ["a", "b"])
     del kept
@@ -76,11 +76,11 @@ async def test_an_isolation_level_ends_with_its_session() -> None:
     await store.open()
     actor = await Actor(store, workflows={"flow": "c1"}).register()
     begun = await actor.begin()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         session.native.conn.isolation_level = "IMMEDIATE"
     assert await store.commit([step(begun, 2)], worker=actor.token) == [Outcome.ACCEPTED]
     assert await store.commit([start(), start()]) == [Outcome.ACCEPTED] * 2
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(start()) is Outcome.ACCEPTED
 
 
@@ -91,7 +91,7 @@ async def test_a_rollback_that_the_user_has_made_impossible_stops_nobody(limit: 
     await store.open()
     item = start()
     await store.commit([item])
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table pets (name text)")
         if limit == "progress":
             session.native.conn.set_progress_handler(lambda: 1, 1)
@@ -99,7 +99,7 @@ async def test_a_rollback_that_the_user_has_made_impossible_stops_nobody(limit: 
             session.native.conn.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 10)
     assert await store.read(item.instance_id) is not None
     assert await store.commit([start()]) == [Outcome.ACCEPTED]
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table pets (name text)")
 
 
@@ -107,7 +107,7 @@ async def test_a_rollback_that_the_user_has_made_impossible_stops_nobody(limit: 
 async def test_a_backup_from_inside_is_refused() -> None:
     store = memory_store(parse_url("memory://"))
     await store.open()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with (
             closing(sqlite3.connect(":memory:")) as copy,
             pytest.raises(UsageError, match="a connection of your own"),
@@ -118,10 +118,10 @@ async def test_a_backup_from_inside_is_refused() -> None:
 async def test_a_virtual_table_that_is_temporary_ends_with_its_session() -> None:
     store = memory_store(parse_url("memory://"))
     await store.open()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create virtual table temp.pages using dbstat")
         await session.commit(start())
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [] == await session.fetch_all("select name from temp.sqlite_master")
 
 
@@ -135,7 +135,7 @@ async def test_a_copy_that_fails_gives_the_floor_back(monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setattr("romancy_sqlite._memory_database._connect", broken)
         with pytest.raises(ZeroDivisionError):
-            async with store.rooms.sessions.begin():
+            async with store.services.sessions.begin():
                 pass
     assert await asyncio.wait_for(store.commit([start()]), _SOON) == [Outcome.ACCEPTED]
 
@@ -148,7 +148,7 @@ def test_a_writer_that_gave_up_on_a_loop_that_runs_no_more_gets_no_floor(*, clos
     here, there = memory_store(url), memory_store(url)
     one.run_until_complete(here.open())
     other.run_until_complete(there.open())
-    opening = here.rooms.sessions.begin()
+    opening = here.services.sessions.begin()
     one.run_until_complete(opening.__aenter__())
     with pytest.raises(TimeoutError):
         other.run_until_complete(asyncio.wait_for(there.commit([start()]), 0.05))
@@ -168,7 +168,7 @@ async def test_a_part_whose_end_is_cancelled_is_undone(tmp_path: Path, kind: str
     await store.open()
 
     async def write() -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("create table pets (name text)")
             cancelled = False
             try:
@@ -183,7 +183,7 @@ async def test_a_part_whose_end_is_cancelled_is_undone(tmp_path: Path, kind: str
                 await session.commit(start())
             except UsageError:
                 return  # doomed: nothing is kept
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             assert [] == await session.fetch_all("select name from pets")
 
     await asyncio.create_task(write())

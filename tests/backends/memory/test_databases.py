@@ -61,7 +61,7 @@ async def test_its_time_is_that_of_the_given_clock_and_never_goes_back() -> None
     moments = iter([-5, -5, 7, 3])
     store = create_store("memory://", clock=lambda: next(moments))
     await store.open()
-    assert [-5, 7, 7] == [(await store.rooms.reading.census()).now for _ in range(3)]
+    assert [-5, 7, 7] == [(await store.services.reading.census()).now for _ in range(3)]
     await store.close()
 
 
@@ -123,10 +123,10 @@ def test_loops_in_several_threads_share_one(monkeypatch: pytest.MonkeyPatch) -> 
             if number % 3:
                 outcomes.extend(await store.commit([start(), start()]))
             else:
-                async with store.rooms.sessions.begin() as session:
+                async with store.services.sessions.begin() as session:
                     await asyncio.sleep(0)
                     outcomes.append(await session.commit(start()))
-            await store.rooms.reading.census()
+            await store.services.reading.census()
         await store.close()
 
     running = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(threads)]

@@ -36,13 +36,13 @@ def database_of(actor: Actor) -> Any:
 
 async def tables(actor: Actor) -> None:
     """Make a table of the user's."""
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("create table pets (name text)")
         assert await session.commit(start()) is Outcome.ACCEPTED
 
 
 async def pets(actor: Actor) -> list[str]:
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         return [row["name"] for row in await session.fetch_all("select name from pets order by rowid")]
 
 
@@ -57,7 +57,7 @@ async def test_readers_see_what_was_committed_before_it_and_writers_come_after_i
         done.append(name)
 
     first, second = unique(), unique()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native: Any = session.native
         native.execute("update romancy_instances set workflow_name = 'changed'")
         writing = [asyncio.create_task(write(name)) for name in (first, second)]
@@ -75,7 +75,7 @@ async def test_readers_see_what_was_committed_before_it_and_writers_come_after_i
 
 
 async def test_a_writer_that_gives_up_lets_the_next_one_write(actor: Actor) -> None:
-    async with actor.store.rooms.sessions.begin():
+    async with actor.store.services.sessions.begin():
         gone, stays = (asyncio.create_task(actor.store.commit([start()])) for _ in range(2))
         await asyncio.sleep(0)
         gone.cancel()
@@ -115,7 +115,7 @@ async def test_a_writer_that_is_closed_while_it_waits_takes_the_floor_from_nobod
 
 async def test_nothing_is_left_of_a_session_that_is_not_committed(actor: Actor) -> None:
     await tables(actor)
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into pets values ('a')")
         session.native["pets"].insert({"name": "b"})
     assert [] == await pets(actor)
@@ -123,7 +123,7 @@ async def test_nothing_is_left_of_a_session_that_is_not_committed(actor: Actor) 
 
 async def test_what_a_user_holds_after_the_end_reaches_nothing(actor: Actor) -> None:
     await tables(actor)
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native = session.native
         native["pets"].insert({"name": "a"})
         assert await session.commit(start()) is Outcome.ACCEPTED
@@ -141,7 +141,7 @@ async def test_a_session_that_leaves_nothing_behind_changes_no_connection(actor:
     await tables(actor)
     connection = ref(database_of(actor)._connection)
     for name in ("a", "b"):
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             session.native["pets"].insert({"name": name})
             assert await session.commit(start()) is Outcome.ACCEPTED
 
@@ -167,13 +167,13 @@ _CHANGES: dict[str, Callable[[Any], object]] = {
 async def test_what_a_session_changes_on_the_connection_ends_with_it(actor: Actor, change_of: str) -> None:
     await tables(actor)
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         session.native["pets"].insert({"name": "a"})
         _CHANGES[change_of](session.native)
         assert await session.commit(append(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert [1, 2] == [row.seq for row in await full_log(actor.store, begun.instance_id)]
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         found = await session.fetch_all("select upper(name) as name, 'A' like 'a' as is_like from main.pets")
         assert [{"name": "A", "is_like": 1}] == found
         assert [] == await session.fetch_all("select name from temp.sqlite_master")
@@ -195,7 +195,7 @@ async def test_a_statement_on_another_thread_is_interrupted_by_the_end(actor: Ac
         begun.set()
         return 1
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         session.native.conn.create_function("begun", 0, first)
         thread = threading.Thread(target=count, args=(session.native,))
         thread.start()
@@ -208,8 +208,8 @@ async def test_a_statement_on_another_thread_is_interrupted_by_the_end(actor: Ac
 
 
 async def test_it_is_ended_at_its_limit(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actor.store.rooms.sessions, "_limit", 0.05)
-    async with actor.store.rooms.sessions.begin() as session:
+    monkeypatch.setattr(actor.store.services.sessions, "_limit", 0.05)
+    async with actor.store.services.sessions.begin() as session:
         assert await asyncio.wait_for(actor.store.commit([start()]), _SOON) == [Outcome.ACCEPTED]
         with pytest.raises(UsageError, match="kept all other writers waiting"):
             await session.execute("select 1")
@@ -218,8 +218,8 @@ async def test_it_is_ended_at_its_limit(actor: Actor, monkeypatch: pytest.Monkey
 async def test_a_loop_that_stood_still_does_not_end_it(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a debugger: the time during which nothing ran does not count."""
     monkeypatch.setattr(_memory_turn, "_STOOD_STILL", 0.1)
-    monkeypatch.setattr(actor.store.rooms.sessions, "_limit", 5.0)
-    async with actor.store.rooms.sessions.begin() as session:
+    monkeypatch.setattr(actor.store.services.sessions, "_limit", 5.0)
+    async with actor.store.services.sessions.begin() as session:
         turn = cast("Any", session)._turn
         turn._ring(asyncio.get_running_loop().time() - 1)
         await session.execute("select 1")
@@ -230,7 +230,7 @@ async def test_a_loop_that_stood_still_does_not_end_it(actor: Actor, monkeypatch
 
 async def test_closing_ends_its_sessions_and_refuses_who_waits(actor: Actor, open_store: Open) -> None:
     other = await open_store()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         waiting = asyncio.create_task(other.commit([start(), start()]))
         await asyncio.sleep(0)
         await other.close()
@@ -245,10 +245,10 @@ async def test_one_that_waits_for_its_turn_when_its_store_is_closed_is_refused(a
     other = await open_store()
 
     async def late() -> None:
-        async with other.rooms.sessions.begin():
+        async with other.services.sessions.begin():
             raise AssertionError
 
-    async with actor.store.rooms.sessions.begin():
+    async with actor.store.services.sessions.begin():
         waiting = asyncio.create_task(late())
         await asyncio.sleep(0)
         await other.close()
@@ -260,20 +260,20 @@ async def test_one_that_waits_for_its_turn_when_its_store_is_closed_is_refused(a
 async def test_a_long_one_renews_the_lease_of_its_worker(actor: Actor) -> None:
     worker = Worker(token=actor.token, worker_id="w", lease=4)
     await actor.store.heartbeat(worker)
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("select 1")
     assert cast("Any", session).renewed is True
 
 
 async def test_a_connection_to_something_else_is_not_joined(actor: Actor) -> None:
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native = session.native
     with pytest.raises(UsageError, match="has ended"):
-        async with actor.store.rooms.sessions.join(native) as joined:
+        async with actor.store.services.sessions.join(native) as joined:
             await joined.commit(start())
     stranger = type(native)(memory=True)
     stranger.conn.execute("begin immediate")
     with pytest.raises(UsageError, match="another database than this memory store"):
-        async with actor.store.rooms.sessions.join(stranger) as joined:
+        async with actor.store.services.sessions.join(stranger) as joined:
             await joined.commit(start())
     stranger.conn.close()

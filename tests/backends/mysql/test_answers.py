@@ -154,13 +154,13 @@ async def test_what_a_cursor_left_unread_is_not_the_next_sessions(open_store: Op
     store = await open_store("pool_size=3")  # one connection for sessions
     with warnings.catch_warnings():  # from the driver, about the abandoned cursor
         warnings.simplefilter("ignore")
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             native = session.native
             assert isinstance(native, aiomysql.Connection)
             cursor = await native.cursor(aiomysql.SSCursor)
             await cursor.execute("select repeat('x', 100000) from (select 1 as n union all select 2) v")
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("select 7 as seven")
 
     assert row == {"seven": 7}

@@ -97,11 +97,11 @@ async def test_a_connection_to_a_node_of_a_cluster_is_not_reset(wire: Wire) -> N
 
 async def test_the_next_session_meets_nothing_of_the_last_one(open_store: Open) -> None:
     store = await open_store("pool_size=3")  # one connection for sessions
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("set @mine = 5, sql_mode = ''")
         (first,) = await session.fetch_all("select connection_id() as id")
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (second,) = await session.fetch_all("select connection_id() as id, @mine as mine, @@sql_mode as mode")
 
     assert second["id"] == first["id"]
@@ -116,7 +116,7 @@ async def test_tls_is_used_where_it_is_wanted(open_store: Open, backend: str, tl
             await open_store("tls=require")
         return
     store = await open_store(f"tls={tls}")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("show session status like 'Ssl_cipher'")
 
     assert bool(row["Value"]) is (tls == "require")
@@ -127,7 +127,7 @@ async def has_tls(open_store: Open, backend: str) -> bool:
     if backend == "mysql":
         return True
     store = await open_store("tls=off")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("select @@have_ssl as has")
     return bool(row["has"] == "YES")
 
@@ -197,14 +197,14 @@ async def test_sessions_never_take_the_last_connections(open_store: Open) -> Non
     """F9: with all sessions in use, commits, reads and heartbeats work; one session too many raises an error."""
     store = await open_store("pool_size=3&pool_timeout=0.3")
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
-    async with store.rooms.sessions.begin():
+    async with store.services.sessions.begin():
         with pytest.raises(StorageUnavailableError, match="pool_size"):
-            await store.rooms.sessions.begin().__aenter__()
+            await store.services.sessions.begin().__aenter__()
         begun = await actor.begin()
         assert await store.read(begun.instance_id) is not None
         assert (await store.heartbeat(actor.worker)).alive
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
 
@@ -212,7 +212,7 @@ async def test_many_sessions_wait_their_turn(open_store: Open) -> None:
     store = await open_store("pool_size=3")
 
     async def one() -> Outcome:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.fetch_all("select 1")
             return await session.commit(start())
 
@@ -325,9 +325,12 @@ def _delete(folder: Path, pattern: str) -> int:
 async def _kill_others(wire: Wire) -> None:
     """End every other connection to the database, as an administrator or a proxy may."""
     (answer,) = await wire.run(_OTHERS, "test")
-    for (one,) in answer.rows:
+    killed = {one for (one,) in answer.rows}
+    for one in killed:
         await wire.run(b"kill %d" % one, "test")
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(60):
+        while not killed.isdisjoint(one for (one,) in (await wire.run(_OTHERS, "test"))[0].rows):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_running_statement_with_odd_bytes_can_be_listed(wire: Wire, open_store: Open) -> None:

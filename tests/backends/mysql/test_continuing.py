@@ -41,7 +41,7 @@ async def test_only_an_instance_that_begins_a_new_run_gets_a_new_input_and_index
 
     ids = [one.instance_id for one in begun]
     for value, expected in {"old": [ids[0], ids[3]], "new": [ids[1]]}.items():
-        page = await store.rooms.reading.find(build_query({"a": value}, workflow_name=name))
+        page = await store.services.reading.find(build_query({"a": value}, workflow_name=name))
         assert sorted(row.instance_id for row in page.rows) == sorted(expected)
     histories = [await store.read(one) for one in ids]
     rows = [history.instance for history in histories if history is not None]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Struct
 
-from romancy.storage.columns import GIVEN
-from romancy_mysql._effects import INTEREST
+from romancy.storage.columns import GIVEN, INTEREST
 from romancy_mysql._sql import Raw, Text, rows_of, source
 from tests.backends.mysql.rows import Rows, Values, sent, sql_of
 

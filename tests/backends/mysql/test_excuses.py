@@ -60,11 +60,11 @@ WAYS = [by_cursor, unbuffered, by_many, in_a_block, as_a_further_result]
 async def test_only_an_error_that_is_not_the_users_is_unavailable(store: MySQLStore) -> None:
     for code in NOBODYS:
         for call in ("execute", "fetch_all"):
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 with pytest.raises(StorageUnavailableError, match=str(code)):
                     await getattr(session, call)(fail(code))
     for code in USERS:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             with pytest.raises(pymysql.err.MySQLError) as raised:
                 await session.execute(fail(code))
         assert raised.value.args[0] == code
@@ -73,7 +73,7 @@ async def test_only_an_error_that_is_not_the_users_is_unavailable(store: MySQLSt
 async def test_the_native_objects_errors_are_known_whatever_raised_them(store: MySQLStore) -> None:
     for way in WAYS:
         for code, nobodys in ((1213, True), (1290, True), (3024, False), (1062, False)):
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 with pytest.raises(pymysql.err.MySQLError) as raised:
                     await way(session.native, code)
                 excuse = session.excuse(raised.value)
@@ -83,7 +83,7 @@ async def test_the_native_objects_errors_are_known_whatever_raised_them(store: M
 
 async def test_errors_of_other_connections_are_their_users(store: MySQLStore, theirs: Theirs) -> None:
     other = await theirs()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(pymysql.err.MySQLError) as raised:
             await by_cursor(other, 1213)
         assert session.excuse(raised.value) is None
@@ -91,7 +91,7 @@ async def test_errors_of_other_connections_are_their_users(store: MySQLStore, th
 
 
 async def test_a_lost_connection_excuses_what_was_asked_of_it_and_nothing_else(store: MySQLStore, wire: Wire) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("select connection_id() as id")
         await wire.run(b"kill %d" % row["id"], "test")
         cursor = await session.native.cursor()
@@ -108,7 +108,7 @@ async def test_a_lost_connection_excuses_what_was_asked_of_it_and_nothing_else(s
 async def test_an_error_of_a_joined_connection_is_not_excused(store: MySQLStore, theirs: Theirs) -> None:
     mine = await theirs(autocommit=False)
     await mine.begin()
-    async with store.rooms.sessions.join(mine) as session:
+    async with store.services.sessions.join(mine) as session:
         with pytest.raises(pymysql.err.MySQLError) as raised:
             await by_cursor(mine, 1213)
         assert session.excuse(raised.value) is None

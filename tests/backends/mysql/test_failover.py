@@ -156,7 +156,7 @@ async def _complete_once(field: Field, ids: Iterable[str]) -> None:
         log = await field.log(one)
         assert [type(event) for event in log if isinstance(event, TERMINAL)] == [WorkflowCompleted], one
         assert [event.id for event in log if isinstance(event, ActivityCompleted)] == line, one
-    async with field.store.rooms.sessions.begin() as session:
+    async with field.store.services.sessions.begin() as session:
         rows = await session.fetch_all("select instance, activity from effects")
     table = Counter((row["instance"], row["activity"]) for row in rows)
     assert table == Counter((one, id) for one in ids for id in line if id.startswith("faulty_write"))

@@ -34,7 +34,7 @@ async def test_a_start_commits_with_the_callers_work_or_not_at_all(store: MySQLS
 
     for item, end in ((dropped, connection.rollback), (kept, connection.commit)):
         await cursor.execute("insert into orders values (%s)", (item.instance_id[-8:],))
-        async with store.rooms.sessions.join(connection) as session:
+        async with store.services.sessions.join(connection) as session:
             assert session.native is connection
             assert await session.commit(item) is Outcome.ACCEPTED
         assert await store.read(item.instance_id) is None
@@ -55,7 +55,7 @@ async def test_what_was_committed_after_the_callers_snapshot_is_seen(store: MySQ
     item = start()
     await store.commit([item])
 
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         assert await session.commit(start(item.instance_id)) is Outcome.EXISTS
         assert await session.commit(item) is Outcome.ACCEPTED
     await connection.commit()
@@ -65,7 +65,7 @@ async def test_mail_joins_too(store: MySQLStore, actor: Actor, theirs: Theirs) -
     sender, target = await actor.begin(), await actor.begin()
     connection = await theirs()
     await connection.begin()
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         item = append(sender, 2, deliveries=(delivery(target), delivery("nobody")))
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
     await connection.commit()
@@ -78,11 +78,11 @@ async def test_a_connection_without_a_transaction_cannot_be_joined(store: MySQLS
     connection = await theirs(autocommit=True)
 
     with pytest.raises(UsageError, match="has no transaction open"):
-        async with store.rooms.sessions.join(connection):
+        async with store.services.sessions.join(connection):
             pass
 
     await connection.begin()
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         assert await session.commit(start()) is Outcome.ACCEPTED
     await connection.rollback()
 
@@ -93,7 +93,7 @@ async def test_a_connection_that_counts_found_rows(store: MySQLStore, actor: Act
     begun = await actor.begin()  # before the transaction: its duplicates lock gaps, in which nobody else can insert
     await connection.begin()
     item, mail = start(body=b"on duplicate key update life = 1"), delivery(begun, dedupe="once")
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         assert await session.commit(item) is Outcome.ACCEPTED
         assert await session.commit(start(item.instance_id)) is Outcome.EXISTS
         assert await session.send([mail]) == [Delivered.ACCEPTED]
@@ -120,7 +120,7 @@ async def test_a_session_in_which_our_statements_would_mean_something_else_is_re
         await cursor.execute(setting)
 
         with pytest.raises(UsageError, match=reason):
-            async with store.rooms.sessions.join(connection):
+            async with store.services.sessions.join(connection):
                 pass
 
 
@@ -128,7 +128,7 @@ async def test_another_current_database_is_no_obstacle(store: MySQLStore, theirs
     connection = await theirs(db="information_schema")
     item = start()
 
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         assert await session.commit(item) is Outcome.ACCEPTED
     await connection.commit()
 
@@ -142,7 +142,7 @@ async def test_a_connection_to_another_server_is_refused(store: MySQLStore, thei
     await connection.begin()
 
     with pytest.raises(UsageError, match="to another server"):
-        async with store.rooms.sessions.join(connection):
+        async with store.services.sessions.join(connection):
             pass
 
 
@@ -155,7 +155,7 @@ async def test_mail_for_what_was_started_after_the_callers_snapshot(
     await (await connection.cursor()).execute("select * from romancy_instances")
     late = await actor.begin()
 
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         assert await session.send([delivery(late), delivery("nobody")]) == [Delivered.ACCEPTED, Delivered.UNKNOWN]
     await connection.commit()
 
@@ -164,7 +164,7 @@ async def test_mail_is_counted_once_the_caller_has_committed(store: MySQLStore, 
     target = await actor.begin()
     connection = await theirs()
     await connection.begin()
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         await session.send([delivery(target), delivery(target)])
     history = await store.read(target.instance_id)
     assert history is not None
@@ -181,7 +181,7 @@ async def test_mail_is_counted_once_the_caller_has_committed(store: MySQLStore, 
 
 async def test_something_that_is_no_connection_is_refused(store: MySQLStore) -> None:
     with pytest.raises(UsageError, match=r"aiomysql or PyMySQL inside a transaction, .* not str"):
-        async with store.rooms.sessions.join("connection"):
+        async with store.services.sessions.join("connection"):
             pass
 
 
@@ -195,7 +195,7 @@ async def test_a_savepoint_of_a_joined_session_fails_alone(store: MySQLStore, th
             await session.execute("insert into orders values (%s)", 2)
             raise LookupError("mine")
 
-    async with store.rooms.sessions.join(connection) as session:
+    async with store.services.sessions.join(connection) as session:
         await session.execute("insert into orders values (1)")
         with pytest.raises(LookupError):
             await fail()

@@ -78,7 +78,7 @@ async def test_an_append_in_a_transaction_holds_no_workers_row(store: MySQLStore
             await go.wait()
 
     async def write() -> Outcome:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             listen(store, hold)
             return await session.commit(step(begun, 2), worker=actor.token)
 
@@ -173,7 +173,7 @@ async def test_an_instance_is_removed_while_a_transaction_writes_what_its_neighb
         former = Former(over.life, frozenset({Status.COMPLETED}))
         assert await store.commit([start(over.instance_id, replaces=former)]) == [Outcome.ACCEPTED]
     else:
-        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(over.instance_id,))) == 1
+        assert await store.services.upkeep.prune(PruneRequest(instance_ids=(over.instance_id,))) == 1
 
     await wire.run(b"rollback", "test")
     (left,) = await wire.run(b"select count(*) from romancy_seen", "test")

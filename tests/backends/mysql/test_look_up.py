@@ -93,7 +93,7 @@ async def _pages(store: MySQLStore, query: Query) -> list[list[str]]:
     pages: list[list[str]] = []
     after = query.after
     while True:
-        page = await store.rooms.reading.find(replace(query, after=after))
+        page = await store.services.reading.find(replace(query, after=after))
         pages.append([row.instance_id for row in page.rows])
         if page.next_token is None:
             return pages
@@ -104,7 +104,7 @@ async def _pages(store: MySQLStore, query: Query) -> list[list[str]]:
 
 async def test_a_scan_finds_what_the_indexes_find(filled: MySQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the first instance of an index looked at before the scan, with some of them, and between two times."""
-    at = [row.created_at for row in (await filled.rooms.reading.find(build_query(limit=_COUNT))).rows]
+    at = [row.created_at for row in (await filled.services.reading.find(build_query(limit=_COUNT))).rows]
     queries: dict[str, Query] = {}
     for name, query in QUERIES.items():
         queries[name] = replace(query, limit=1000)
@@ -127,7 +127,7 @@ async def test_a_page_that_the_newest_fill_needs_no_scan(filled: MySQLStore, mon
     scans = _scans(monkeypatch)
     _as_if_large(monkeypatch, near=(4, 4), far=_FAR)
 
-    page = await filled.rooms.reading.find(build_query({"kind": "x"}, limit=10))
+    page = await filled.services.reading.find(build_query({"kind": "x"}, limit=10))
 
     assert (len(page.rows), scans) == (10, [])
 
@@ -140,11 +140,11 @@ async def test_an_index_that_leads_to_few_is_followed_to_its_end(
     query = build_query({"total": -1}, workflow_name="pay")
 
     _as_if_large(monkeypatch, near=(12, 12), far=2)
-    assert (await filled.rooms.reading.find(query)).rows == []
+    assert (await filled.services.reading.find(query)).rows == []
     assert scans == []
 
     _as_if_large(monkeypatch, near=(12, 12), far=6)
-    assert (await filled.rooms.reading.find(query)).rows == []
+    assert (await filled.services.reading.find(query)).rows == []
     (plan,) = scans
     assert "by_name" not in plan
 
@@ -154,7 +154,7 @@ async def test_what_moves_between_two_statuses_is_found_once(
 ) -> None:
     """Between the search of the newest and the scan of the rest, all instances exchange their statuses."""
     query = build_query({"total": gte(0)}, status=["failed", "waiting"], limit=_COUNT)
-    before = [row.instance_id for row in (await filled.rooms.reading.find(query)).rows]
+    before = [row.instance_id for row in (await filled.services.reading.find(query)).rows]
     scans = _scans(monkeypatch)
     _as_if_large(monkeypatch, near=(8, 8), far=_FAR)
     sent: list[str] = []
@@ -165,7 +165,7 @@ async def test_what_moves_between_two_statuses_is_found_once(
             await wire.run(_EXCHANGE, "test")
 
     listen(filled, exchange)
-    after = [row.instance_id for row in (await filled.rooms.reading.find(query)).rows]
+    after = [row.instance_id for row in (await filled.services.reading.find(query)).rows]
 
     assert after == before
     assert (sent.count("end_moment"), len(scans)) == (1, 1)

@@ -27,18 +27,18 @@ async def test_an_address_that_was_marked_meanwhile_does_not_expire(store: MySQL
     """Without its row, a dispatch that read before would not learn of the marks, and mark what nobody has compared."""
     address, screen = unique("c"), Owner(unique("screen"), OUTSIDE)
     slow, expiring = await open_store(), await open_store()
-    router = store.rooms.router
+    router = store.services.router
     await router.register(screen, member(address, "member"))
     await router.unregister(screen, ["member"])
     late, dispatch = HoldAt("end_addresses"), HoldAt("route_interests")
 
     listen(expiring, late)
-    expired = run(expiring, expiring.rooms.router.expire(1))
+    expired = run(expiring, expiring.services.router.expire(1))
     assert await held_at(late, expired), "it has found that nothing is kept there"
     await router.register(screen, take(address, {"n": gt(100)}, "first"))
     await router.post([posting(address, body=b'{"n":0}')])
     listen(slow, dispatch)
-    dispatched = run(slow, slow.rooms.router.dispatch([address]))
+    dispatched = run(slow, slow.services.router.dispatch([address]))
     assert await held_at(dispatch, dispatched), "it has read the messages"
     await router.post([posting(address, body=b'{"n":50}')])
     assert await drained(store, address) == 0

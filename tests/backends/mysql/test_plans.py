@@ -122,9 +122,9 @@ async def _everything(store: MySQLStore, actor: Actor) -> None:
     await store.commit([step(one, 3) for one in begun], worker=actor.token)
     await store.claim(ClaimRequest(worker=actor.token, codes={**actor.workflows, "flow1": "c1"}, limit=10, sweep=True))
     await store.read(begun[0].instance_id)
-    await store.rooms.outbox.read(10)
-    await store.rooms.outbox.remove(["o1", "o2"])
-    await store.rooms.upkeep.prune(PruneRequest(ended_before=3, dedupe_before=3, instance_ids=("i7",), limit=10))
+    await store.services.outbox.read(10)
+    await store.services.outbox.remove(["o1", "o2"])
+    await store.services.upkeep.prune(PruneRequest(ended_before=3, dedupe_before=3, instance_ids=("i7",), limit=10))
     survivor = await Actor(store, workflows=actor.workflows).register()
     await survivor.take_over(actor)
     await store.wait_for_work(0.05)
@@ -164,7 +164,7 @@ async def test_a_search_uses_its_index(filled: MySQLStore, wire: Wire, monkeypat
     for query in SEARCHES:
         recorder = Recorder(filled, monkeypatch)
         for after in (None, Position(5_000, "i5000")):
-            await filled.rooms.reading.find(replace(query, after=after))
+            await filled.services.reading.find(replace(query, after=after))
         monkeypatch.undo()
         leave(filled)
 
@@ -178,7 +178,7 @@ async def test_children_and_ids_are_looked_up(filled: MySQLStore, wire: Wire, mo
         (build_query(parent="old"), "'by_parent'"), (build_query(parent="old", oldest_first=True), "'by_parent'"),
         (build_query(parent="old", status="completed"), "'by_parent'"), (build_query(ids=["i7", "i8"]), "'PRIMARY'"),
     ):  # fmt: skip
-        for call, name in ((filled.rooms.reading.find, "find"), (filled.rooms.reading.count, "count")):
+        for call, name in ((filled.services.reading.find, "find"), (filled.services.reading.count, "count")):
             recorder = Recorder(filled, monkeypatch)
             await call(query)
             monkeypatch.undo()
@@ -190,7 +190,7 @@ async def test_children_and_ids_are_looked_up(filled: MySQLStore, wire: Wire, mo
 
 async def test_a_declared_path_is_looked_up(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder(filled, monkeypatch)
-    page = await filled.rooms.reading.find(build_query({"customer": "c77"}))
+    page = await filled.services.reading.find(build_query({"customer": "c77"}))
     monkeypatch.undo()
 
     assert [row.instance_id for row in page.rows] == ["i8077", "i6077", "i4077", "i2077", "i77"]
@@ -212,7 +212,7 @@ async def test_only_workflows_that_ever_did_not_declare_a_path_are_asked_row_by_
 
     monkeypatch.setattr(Wire, "run", recording)
     for workflow_name, ways in (("flow7", 1), ("flow", 1), ("l", 2), (None, 2)):
-        page = await filled.rooms.reading.find(build_query({"customer": "c77"}, workflow_name=workflow_name))
+        page = await filled.services.reading.find(build_query({"customer": "c77"}, workflow_name=workflow_name))
 
         assert len(page.rows) == 5 + ways - 1, workflow_name
         assert packets[-1].count(b"limit 51") == ways, workflow_name
@@ -225,7 +225,7 @@ async def test_many_workflows_are_read_each_by_its_index(filled: MySQLStore) -> 
         async with filled.database.work.borrow() as used:
             before = await _rows_read(used)
             asking = await _rows_read(used) - before
-        page = await filled.rooms.reading.find(query)
+        page = await filled.services.reading.find(query)
         async with filled.database.work.borrow() as used:
             looked_at = await _rows_read(used) - before - 2 * asking
 

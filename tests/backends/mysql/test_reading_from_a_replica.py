@@ -134,7 +134,7 @@ async def test_what_keeps_copies_by_itself_is_refused_by_name(engine: Engine) ->
     assert isinstance(store, MySQLStore)
     store.database.engine = engine
     with pytest.raises(StorageConfigurationError, match=f"read_url= does not work on {engine.product}") as refused:
-        await store.rooms.standby.standing()
+        await store.services.standby.standing()
     assert "secret" not in str(refused.value)
 
 

@@ -63,7 +63,7 @@ async def test_a_crash_at_any_step_is_made_good_by_the_next_process(
         store = await open_store()
 
         assert await store.commit([start()]) == [Outcome.ACCEPTED]
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             assert await session.fetch_all("select * from romancy_events") != []
         (answer,) = await wire.run(b"select count(*) from romancy_schema", "test")
         assert answer.rows[0][0] == len(migrations) + len(steps)
@@ -78,7 +78,7 @@ async def test_two_prefixes_share_a_database(open_store: Open) -> None:
 
     assert await other.read(item.instance_id) is None
     assert await other.commit([item]) == [Outcome.ACCEPTED]
-    async with other.rooms.sessions.begin() as session:
+    async with other.services.sessions.begin() as session:
         assert len(await session.fetch_all("select * from shop_events")) == 1
         (row,) = await session.fetch_all("select count(*) as n from shop_instances")
     assert row["n"] == 1

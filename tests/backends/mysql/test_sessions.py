@@ -62,7 +62,7 @@ async def count(wire: Wire, condition: str = "true") -> int:
 
 async def test_the_native_object_is_the_drivers_and_writes_in_the_transaction(actor: Actor, wire: Wire) -> None:
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert isinstance(session.native, aiomysql.Connection)
         cursor = await session.native.cursor()
         await cursor.executemany("insert into things (k, n) values (%s, %s)", [("c", 1), ("d", 2)])
@@ -88,7 +88,7 @@ METHODS: dict[str, tuple[object, ...]] = {
 
 async def test_the_native_object_cannot_end_the_transaction(actor: Actor, wire: Wire) -> None:
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into things values ('c', 1)")
         for method, arguments in METHODS.items():
             with pytest.raises(UsageError):
@@ -116,7 +116,7 @@ ENDINGS = [
 
 
 async def test_what_would_end_the_transaction_is_refused_however_it_is_said(actor: Actor, wire: Wire) -> None:
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into things values ('c', 1)")
         cursor = await session.native.cursor()
         for sql in ENDINGS:
@@ -133,7 +133,7 @@ async def test_a_value_that_looks_like_an_end_is_none(actor: Actor, wire: Wire) 
     begun = await actor.begin()
     texts = ["commit", "; commit", "'; commit; --", '"; rollback', "/*! commit */", "`commit`"]
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         for text in texts:
             await session.execute("insert into things values (%s, 1)", text)
             await session.execute("savepoint mine")
@@ -149,7 +149,7 @@ async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> Non
     """Their answers could not be distinguished."""
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         one: Any = await session.native.cursor()
         two: Any = await session.native.cursor()
         calls: list[Any] = [one.execute("select sleep(0)"), two.execute("select 2"), session.execute("select 3")]
@@ -159,7 +159,7 @@ async def test_cursors_side_by_side_are_refused(actor: Actor, wire: Wire) -> Non
 
 
 async def test_the_native_object_is_of_no_use_after_the_session(actor: Actor) -> None:
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native = session.native
     for use in (native.cursor, native.close):
         with pytest.raises(UsageError, match="has ended"):
@@ -169,7 +169,7 @@ async def test_the_native_object_is_of_no_use_after_the_session(actor: Actor) ->
 
 async def test_a_failure_in_the_native_object_dooms_the_session_too(actor: Actor, wire: Wire) -> None:
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into things values ('c', 1)")
         cursor = await session.native.cursor()
         with pytest.raises(pymysql.err.IntegrityError):
@@ -186,7 +186,7 @@ async def test_a_lock_that_is_waited_for_too_long_is_no_fault_of_the_activity(ac
     await wire.run(b"start transaction", "test")
     await wire.run(b"update things set n = 2 where k = 'a'", "test")
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into things values ('c', 1)")
         with pytest.raises(StorageUnavailableError, match="it can be tried again"):
             await session.execute("update things set n = 3 where k = 'a'")
@@ -203,11 +203,11 @@ async def test_a_beginning_that_waits_too_long_is_no_fault_of_the_activity(actor
     waits = Statement("begin", b"signal sqlstate 'HY000' set mysql_errno = 1205; start transaction")
     begin, store.database.begin = store.database.begin, waits
     with pytest.raises(StorageUnavailableError, match=r"beginning waited too long.*can be tried again"):
-        async with store.rooms.sessions.begin():
+        async with store.services.sessions.begin():
             pass
 
     store.database.begin = begin
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [{"one": 1}] == await session.fetch_all("select 1 as one")
 
 
@@ -216,7 +216,7 @@ async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(
 ) -> None:
     """A9: the victim's transaction is gone, so later statements would commit one by one."""
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("update things set n = 5 where k = 'a'")
         await wire.run(b"start transaction", "test")
         await wire.run(b"insert into things values ('x', 1), ('y', 1), ('z', 1)", "test")  # the heavier one survives
@@ -242,7 +242,7 @@ async def test_a_swallowed_deadlock_does_not_go_on_without_its_transaction(
 
 async def test_a_connection_that_dies_takes_the_session_with_it(actor: Actor, wire: Wire) -> None:
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("select connection_id() as id")
         await session.execute("insert into things values ('c', 1)")
         await wire.run(b"kill %d" % row["id"], "test")
@@ -258,7 +258,7 @@ async def test_a_connection_that_dies_takes_the_session_with_it(actor: Actor, wi
 async def test_settings_of_the_users_do_not_change_what_our_statements_mean(actor: Actor) -> None:
     begun = await actor.begin(body=b"[1]")
     body = rb'["it\'s", "\\", "\'; drop table things; -- "]'
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("set session sql_mode = 'NO_BACKSLASH_ESCAPES', time_zone = '+09:00'")
         await session.execute("set names latin1")
         await session.execute("create temporary table somewhere (n integer)")
@@ -271,7 +271,7 @@ async def test_settings_of_the_users_do_not_change_what_our_statements_mean(acto
 
 
 async def test_percent_signs_are_the_drivers_placeholders_only_with_parameters(actor: Actor) -> None:
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.fetch_all("select k from things where k like 'a%' order by k") == [{"k": "a"}]
         assert await session.fetch_all("select k from things where k like %s", "b%") == [{"k": "b"}]
 
@@ -280,7 +280,7 @@ async def test_a_session_that_sleeps_is_ended_by_the_server(open_store: Open, wi
     """A frozen worker does not keep its locks for ever: the server ends an idle connection."""
     store = await open_store("idle_timeout=5")
     begun = await actor.begin()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("update things set n = 7 where k = 'a'")
         for _ in range(100):
             await asyncio.sleep(0.1)

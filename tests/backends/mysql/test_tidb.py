@@ -166,7 +166,7 @@ async def test_no_answer_depends_on_the_order_of_the_parts_of_a_union(
         begun = await actor.begin()
         if number % 2:
             await actor.write(append(begun, 2, change=change("completed", seen=0)))  # type: ignore[arg-type]
-    figures, reading = actor.store.rooms.figures, actor.store.rooms.reading
+    figures, reading = actor.store.services.figures, actor.store.services.reading
     assert figures is not None
     assert reading is not None
     before = await figures.tally(most=10, newest=10)
@@ -351,7 +351,7 @@ async def test_nothing_has_a_time_outside_a_transaction(wire: Wire) -> None:
 
 async def test_what_a_long_session_writes_has_the_time_of_its_end(actor: Actor, wire: Wire) -> None:
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("select 1")
         await asyncio.sleep(1.2)
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED

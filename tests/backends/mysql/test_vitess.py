@@ -118,11 +118,11 @@ async def test_no_search_is_older_than_its_question(store: MySQLStore, open_stor
     for one in (store, other):
         rewrite(one, "instance_columns", f"{texts()['instance_columns']}, sleep(1)")
         one.database.select = one.database.select if mended else b"select "
-    before = asyncio.create_task(other.rooms.reading.find(build_query()))
+    before = asyncio.create_task(other.services.reading.find(build_query()))
     await asyncio.sleep(0.5)  # it has begun
     await store.commit([start()])
 
-    found = await store.rooms.reading.find(build_query())
+    found = await store.services.reading.find(build_query())
     await before
 
     assert len(found.rows) == (2 if mended else 1)
@@ -143,10 +143,10 @@ async def test_a_session_finds_nothing_that_another_one_has_set(
             await wire.setup()
 
         monkeypatch.setattr(Wire, "reset", reset)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("set @mine = 7")
     await asyncio.sleep(0.5 if not mended else 0)  # what it leaves behind is cleaned meanwhile
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("select @mine as mine")
 
     assert row["mine"] == (None if mended else 7)
@@ -167,7 +167,7 @@ async def test_an_instance_with_many_rows_is_removed(store: MySQLStore, actor: A
     )
     await ask(wire, f"update romancy_instances set status = 'completed' where instance_id = '{item.instance_id}'")  # noqa: S608
 
-    pruned = await store.rooms.upkeep.prune(PruneRequest(instance_ids=(item.instance_id,)))
+    pruned = await store.services.upkeep.prune(PruneRequest(instance_ids=(item.instance_id,)))
 
     assert pruned == 1
     assert await ask(wire, "select count(*) from romancy_log") == [(0,)]
@@ -185,7 +185,7 @@ async def test_a_session_is_refused_that_writes_in_another_keyspace_too(
 
     async def written() -> Outcome | None:
         try:
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 if not mended:
                     await session.execute("set session transaction_mode = 'multi'")
                 await session.execute("insert into whole.others values (%s)", begun.instance_id)

@@ -41,7 +41,7 @@ class Cluster:
 
 
 async def outbox_of(store: MySQLStore) -> list[str]:
-    return [row.outbox_id for row in await store.rooms.outbox.read(10)]
+    return [row.outbox_id for row in await store.services.outbox.read(10)]
 
 
 @pytest.mark.parametrize("after", [2, 3])
@@ -84,12 +84,12 @@ async def test_a_session_whose_head_is_lost_is_to_be_tried_again(
     cluster = Cluster(store, monkeypatch, 1)
     item = step(begun, 2, after=begun.writer)
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(StorageUnavailableError):
             await session.commit(item, worker=actor.token)
     assert cluster.taken
     assert len(await full_log(store, begun.instance_id)) == 1
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
     assert len(await full_log(store, begun.instance_id)) == 2
@@ -110,7 +110,7 @@ async def test_refusals_and_rollbacks_leave_the_connections_as_they_were(store: 
         assert await actor.write(item) is Outcome.ACCEPTED
         last = item.writer
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         rows = await session.fetch_all(
             "select count(*) as rows_there from romancy_log where instance_id = %s", begun.instance_id
         )

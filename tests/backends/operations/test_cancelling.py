@@ -58,31 +58,31 @@ async def given_up_at(store: Store, number: int, call: Awaitable[object], begun:
 
 async def _claim(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    return lambda held: held.rooms.outbox.claim(unique("c"), lease=MINUTE, limit=10)
+    return lambda held: held.services.outbox.claim(unique("c"), lease=MINUTE, limit=10)
 
 
 async def _settle(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
     settled = [ended(one) for one in await take(store)]
-    return lambda held: held.rooms.outbox.settle(settled)
+    return lambda held: held.services.outbox.settle(settled)
 
 
 async def _remove(publisher: Publisher, store: Store) -> Call:
     sent = await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
     await take(store)
-    return lambda held: held.rooms.outbox.remove([sent[0], sent[2]])
+    return lambda held: held.services.outbox.remove([sent[0], sent[2]])
 
 
 async def _sweep(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
     await take(store)
-    return lambda held: held.rooms.outbox.sweep()
+    return lambda held: held.services.outbox.sweep()
 
 
 async def _requeue(publisher: Publisher, store: Store) -> Call:
     await publisher.publish_each(outgoing("k"), outgoing("k"), outgoing())
-    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
-    return lambda held: held.rooms.outbox.requeue([OutboxState.FAILED])
+    await store.services.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
+    return lambda held: held.services.outbox.requeue([OutboxState.FAILED])
 
 
 async def _heartbeat(publisher: Publisher, store: Store) -> Call:
@@ -97,24 +97,24 @@ async def _take_over(publisher: Publisher, store: Store) -> Call:
 
 async def _prune(publisher: Publisher, store: Store) -> Call:
     over = await ended_instances(store)
-    return lambda held: held.rooms.upkeep.prune(PruneRequest(instance_ids=over))
+    return lambda held: held.services.upkeep.prune(PruneRequest(instance_ids=over))
 
 
 async def _register(publisher: Publisher, store: Store) -> Call:
     address = unique("c")
     await post(store, address, Spread.CHANNEL, 2)
     owner = Owner(unique("s"), OUTSIDE)
-    return lambda held: held.rooms.router.register(owner, copy(address, interest_id="i"))
+    return lambda held: held.services.router.register(owner, copy(address, interest_id="i"))
 
 
 async def _dispatch(publisher: Publisher, store: Store) -> Call:
     key, kind = unique("k"), unique("e")
     one = await receiver(store)
     await one.want(wish(key), copy(kind))
-    await store.rooms.router.register(Owner(unique("s"), OUTSIDE), copy(kind))
+    await store.services.router.register(Owner(unique("s"), OUTSIDE), copy(kind))
     await post(store, key)
     await post(store, kind, Spread.EVERY)
-    return lambda held: held.rooms.router.dispatch([key, kind])
+    return lambda held: held.services.router.dispatch([key, kind])
 
 
 async def _give_back(publisher: Publisher, store: Store) -> Call:
@@ -122,19 +122,19 @@ async def _give_back(publisher: Publisher, store: Store) -> Call:
     one = await receiver(store)
     await one.want(wish(key), wish(key))
     messages = await post(store, key, count=2)
-    assert (await store.rooms.router.dispatch([key])).delivered == len(messages)
-    return lambda held: held.rooms.router.give_back(one.owner, [message.message_id for message in messages])
+    assert (await store.services.router.dispatch([key])).delivered == len(messages)
+    return lambda held: held.services.router.give_back(one.owner, [message.message_id for message in messages])
 
 
 async def _expire(publisher: Publisher, store: Store) -> Call:
     await post(store, unique("k"), count=2)
-    return lambda held: held.rooms.router.expire(2**60)
+    return lambda held: held.services.router.expire(2**60)
 
 
 async def _find(publisher: Publisher, store: Store) -> Call:
-    (row,) = (await store.rooms.reading.find(build_query(limit=1))).rows
+    (row,) = (await store.services.reading.find(build_query(limit=1))).rows
     query = build_query({"a": 1}, workflow_name=row.workflow_name)
-    return lambda held: held.rooms.reading.find(query)
+    return lambda held: held.services.reading.find(query)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_a_call_cancelled_at_any_statement_closes_its_operation_and_its_tr
 
 async def all_sent(store: Store) -> None:
     """End every message, also those of claims that nobody knows of."""
-    while entries := await store.rooms.outbox.entries([OutboxState.PENDING]):
-        await store.rooms.outbox.settle([ended(one) for one in entries if one.claim is not None])
-        await store.rooms.outbox.sweep()
+    while entries := await store.services.outbox.entries([OutboxState.PENDING]):
+        await store.services.outbox.settle([ended(one) for one in entries if one.claim is not None])
+        await store.services.outbox.sweep()
         await take(store)

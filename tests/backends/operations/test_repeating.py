@@ -36,7 +36,7 @@ async def test_a_transaction_that_is_repeated_begins_its_operation_anew(
     begun = Begun(monkeypatch)
     fails_once(store, "outbox_due", monkeypatch)
 
-    given = await store.rooms.outbox.claim("c", lease=MINUTE, limit=10)
+    given = await store.services.outbox.claim("c", lease=MINUTE, limit=10)
 
     assert ids(given.entries) == sent
     parts = 1 if dialect(store) == "mysql" else 0  # the second attempt claims in parts, by an operation of the dialect
@@ -48,10 +48,10 @@ async def test_an_operation_that_touches_too_few_rows_begins_anew_and_is_undone(
     stores: tuple[Store, Store], publisher: Publisher
 ) -> None:
     store = stores[0]
-    outbox: Any = store.rooms.outbox
+    outbox: Any = store.services.outbox
     interpreter: Interpreter = outbox._interpreter
     sent = await publisher.publish_each(outgoing(), outgoing())
-    await store.rooms.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
+    await store.services.outbox.settle([ended(one, OutboxState.FAILED) for one in await take(store)])
     begun = list[int]()
 
     def requeue(expected: int) -> Operation[int]:
@@ -63,7 +63,7 @@ async def test_an_operation_that_touches_too_few_rows_begins_anew_and_is_undone(
     error = InternalError if dialect(store) == "sqlite" else OvertakenError
     with pytest.raises(error):
         await interpreter.together(partial(requeue, len(sent) + 1))
-    undone = await store.rooms.outbox.entries([OutboxState.FAILED])
+    undone = await store.services.outbox.entries([OutboxState.FAILED])
     done = await interpreter.together(partial(requeue, len(sent)))
 
     assert begun == [len(sent) + 1] * (1 if dialect(store) == "sqlite" else ROUNDS) + [len(sent)]
@@ -75,21 +75,21 @@ async def test_an_operation_that_must_not_wait_says_that_a_row_is_locked(
     stores: tuple[Store, Store], publisher: Publisher
 ) -> None:
     store, other = stores
-    outbox: Any = store.rooms.outbox
+    outbox: Any = store.services.outbox
     interpreter: Interpreter = outbox._interpreter
     await publisher.publish(outgoing())
     (entry,) = await take(store)
     row = (entry.row.outbox_id, entry.claim, OutboxState.PUBLISHED.value, 0, False, None)
     settle = partial(ask, "outbox_settle", settled=[row])
 
-    async with other.rooms.sessions.begin() as session:
+    async with other.services.sessions.begin() as session:
         await session.execute("update romancy_outbox set attempts = attempts")
         for carry_out in (interpreter.in_turn, interpreter.together):
             with pytest.raises(LockedError):
                 await carry_out(settle, lock_waits=0)
     await interpreter.together(settle, lock_waits=0)
 
-    (entry,) = await store.rooms.outbox.entries()
+    (entry,) = await store.services.outbox.entries()
     assert entry.state is OutboxState.PUBLISHED
 
 

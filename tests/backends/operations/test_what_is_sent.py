@@ -6,11 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.storage.outbox import OutboxState
 from romancy.storage.query import Position, build_query
+from romancy.storage.rebuilding import Rebuilt
 from romancy.storage.records import ClaimRequest, PruneRequest, Worker
-from romancy.storage.routing import OUTSIDE, Owner, Spread
+from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, Spread
 from romancy_conformance.contract.building import Actor, delivery, start, unique
 from romancy_conformance.contract.publishing import MINUTE, Publisher, ended, outgoing, take
 from romancy_conformance.contract.routing.scenes import Receiver, copy, member, post
@@ -109,9 +111,9 @@ _SENT: dict[str, dict[str, str]] = {
 
 _ROUTED: dict[str, dict[str, str]] = {
     "sqlite": {
-        "take": "is_open interest_put",
-        "copy": "is_open interests discard interest_put",
-        "member": "is_open interests interest_put",
+        "take": "is_open add_interest",
+        "copy": "is_open interests discard add_interest",
+        "member": "is_open interests add_interest",
         "refused": "is_open interests",
         "interests": "interests",
         "dispatch to nobody": "route_due",
@@ -203,7 +205,7 @@ _ROUTED: dict[str, dict[str, str]] = {
 async def test_an_operation_of_the_outbox_sends_no_more_than_it_needs(
     stores: tuple[Store, Store], publisher: Publisher, packets: list[str]
 ) -> None:
-    outbox, other = stores[0].rooms.outbox, stores[1].rooms.outbox
+    outbox, other = stores[0].services.outbox, stores[1].services.outbox
     sent: dict[str, str] = {}
 
     async def send(name: str, call: Awaitable[object]) -> None:
@@ -234,7 +236,7 @@ async def test_a_heartbeat_sends_no_more_than_it_needs(stores: tuple[Store, Stor
 
     sent["first heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
     sent["heartbeat"] = await sent_by(store, store.heartbeat(worker), packets)
-    sent["census"] = await sent_by(store, store.rooms.reading.census(), packets)
+    sent["census"] = await sent_by(store, store.services.reading.census(), packets)
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
 
@@ -265,6 +267,55 @@ async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store
 
     assert _SENT[dialect(stores[0])]["take over"] == await sent_by(stores[0], take_over(), packets)
     assert ids == sorted(moved)
+
+
+_REBUILT: dict[str, dict[str, str]] = {
+    "sqlite": {
+        "stored": "some_lives some_rows some_index last_life last_life",
+        "log": "log_of_life",
+        "rebuild": "hold_runs restore_instance renew_projections add_index_sets drop_index add_index add_interest",
+        "without index": "hold_runs renew_projections add_index_sets drop_index add_index",
+        "nothing": "hold_runs",
+    },
+    "postgres": {
+        "stored": "lives_with_rows",
+        "log": "log_of_life",
+        "rebuild": "begin hold_runs restore_instances renew_runs index_renewed interests_change commit",
+        "without index": "begin hold_runs renew_runs index_renewed commit",
+        "nothing": "begin hold_runs commit",
+    },
+    "mysql": {
+        "stored": "some_lives | one_moment begin_moment some_rows some_index last_life last_life end_moment",
+        "log": "log_of_life",
+        "rebuild": "begin hold_runs restore_instance | "
+        "add_index_sets drop_index renew_projections add_index add_interests commit",
+        "without index": "begin hold_runs | add_index_sets drop_index renew_projections commit",
+        "nothing": "begin hold_runs | commit",
+    },
+}
+
+
+async def test_rebuilding_sends_no_more_than_it_needs(stores: tuple[Store, Store], packets: list[str]) -> None:
+    store, sent = stores[0], dict[str, str]()
+    rebuilding = store.services.rebuilding
+    begun = [start(name, life=1) for name in ("a", "b")]
+    await stores[1].commit(begun)
+    rows = [one.row for one in await rebuilding.stored(after="", limit=2) if one.row is not None]
+    kept = Rebuilt(row=rows[0], projection=b"{}", index=())
+    wish = Interest(interest_id="i", address="a", kind=InterestKind.TAKE)
+    gone = replace(kept, row=rows[1], lost=True, index=(("n", "1"),), interests=(wish,))
+    async with stores[1].services.sessions.begin() as session:
+        await session.execute("delete from romancy_instances where instance_id = 'b'")
+        await session.commit(start())
+
+    sent["stored"] = await sent_by(store, rebuilding.stored(after="", limit=2), packets)
+    sent["log"] = await sent_by(store, rebuilding.log("a", 1, after=0, limit=9), packets)
+    sent["rebuild"] = await sent_by(store, rebuilding.rebuild([kept, gone]), packets)
+    sent["without index"] = await sent_by(store, rebuilding.rebuild([kept]), packets)
+    other = replace(kept, row=replace(kept.row, run_from=9))
+    sent["nothing"] = await sent_by(store, rebuilding.rebuild([other]), packets)
+
+    assert _REBUILT[dialect(store)] == sent
 
 
 class _UndoneError(Exception):
@@ -299,7 +350,7 @@ async def test_a_takeover_beside_a_lock_leaves_out_what_is_held(
     marks = ", ".join(mark.replace("1", str(number)) for number in range(1, 6))
     sql = f"insert into romancy_log (instance_id, life, seq, writer, body, at) values ({marks}, 1)"  # noqa: S608
     with suppress(_UndoneError):
-        async with other.rooms.sessions.begin() as session:
+        async with other.services.sessions.begin() as session:
             await session.execute(sql, begun[1].instance_id, begun[1].life, 2, "nobody", b"")
             assert _BESIDE_A_LOCK[dialect(store)] == await sent_by(store, take_over(), packets)
             raise _UndoneError
@@ -313,8 +364,8 @@ async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], 
     over = await ended_instances(store)
 
     nothing = PruneRequest(ended_before=1, dedupe_before=1)
-    sent["prune nothing"] = await sent_by(store, store.rooms.upkeep.prune(nothing), packets)
-    sent["prune"] = await sent_by(store, store.rooms.upkeep.prune(PruneRequest(instance_ids=over)), packets)
+    sent["prune nothing"] = await sent_by(store, store.services.upkeep.prune(nothing), packets)
+    sent["prune"] = await sent_by(store, store.services.upkeep.prune(PruneRequest(instance_ids=over)), packets)
 
     assert {name: _SENT[dialect(store)][name] for name in sent} == sent
     assert {None} == {await store.read(one, limit=0) for one in over}
@@ -323,7 +374,7 @@ async def test_pruning_sends_no_more_than_it_needs(stores: tuple[Store, Store], 
 async def test_an_operation_of_the_router_sends_no_more_than_it_needs(
     stores: tuple[Store, Store], packets: list[str]
 ) -> None:
-    router, there = stores[0].rooms.router, stores[1].rooms.router
+    router, there = stores[0].services.router, stores[1].services.router
     actor = await Actor(stores[1], workflows={unique("flow"): "c1"}).register()
     one, another = Receiver(actor, await actor.begin()), Receiver(actor, await actor.begin())
     outside = Owner(unique("s"), OUTSIDE)
@@ -407,28 +458,28 @@ _READ: dict[str, dict[str, str]] = {
 async def test_a_cold_read_sends_no_more_than_it_needs(
     stores: tuple[Store, Store], publisher: Publisher, packets: list[str]
 ) -> None:
-    rooms, sent = stores[0].rooms, dict[str, str]()
-    (row,) = (await stores[1].rooms.reading.find(build_query(limit=1))).rows
+    services, sent = stores[0].services, dict[str, str]()
+    (row,) = (await stores[1].services.reading.find(build_query(limit=1))).rows
     place = Position(row.created_at, row.instance_id)
 
     async def send(name: str, call: Awaitable[object]) -> None:
         sent[name] = await sent_by(stores[0], call, packets)
 
-    await send("tally", rooms.figures.tally(most=3, newest=3))
-    await send("open_work", rooms.figures.open_work(most=3))
-    await send("trend", rooms.figures.trend(since=0, width=MINUTE, most=3, newest=3))
-    await send("tally_slice", rooms.figures.tally_slice(after=place, count=3, width=MINUTE))
-    await send("loads", rooms.figures.loads(["one", "two"], most=3))
-    await send("taken_ids", rooms.lookups.taken_ids([row.instance_id]))
-    await send("last_commits", rooms.lookups.last_commits([row, row]))
-    await send("lying", rooms.lookups.lying(limit=3))
-    await send("place_behind", rooms.lookups.place_behind(place, 3))
-    await send("undeclared", rooms.lookups.undeclared("a"))
-    await send("find", rooms.reading.find(build_query(status="failed")))
-    await send("find by name", rooms.reading.find(build_query({"a": 1}, workflow_name=row.workflow_name)))
-    await send("find nowhere", rooms.reading.find(build_query(workflow_name=unique("none"))))
-    await send("find by end", rooms.reading.find(build_query(ended_since=row.created_at)))
-    await send("find none of no ids", rooms.reading.find(build_query(ids=[])))
-    await send("count", rooms.reading.count(build_query({"a": 1}, workflow_name=row.workflow_name)))
+    await send("tally", services.figures.tally(most=3, newest=3))
+    await send("open_work", services.figures.open_work(most=3))
+    await send("trend", services.figures.trend(since=0, width=MINUTE, most=3, newest=3))
+    await send("tally_slice", services.figures.tally_slice(after=place, count=3, width=MINUTE))
+    await send("loads", services.figures.loads(["one", "two"], most=3))
+    await send("taken_ids", services.lookups.taken_ids([row.instance_id]))
+    await send("last_commits", services.lookups.last_commits([row, row]))
+    await send("lying", services.lookups.lying(limit=3))
+    await send("place_behind", services.lookups.place_behind(place, 3))
+    await send("undeclared", services.lookups.undeclared("a"))
+    await send("find", services.reading.find(build_query(status="failed")))
+    await send("find by name", services.reading.find(build_query({"a": 1}, workflow_name=row.workflow_name)))
+    await send("find nowhere", services.reading.find(build_query(workflow_name=unique("none"))))
+    await send("find by end", services.reading.find(build_query(ended_since=row.created_at)))
+    await send("find none of no ids", services.reading.find(build_query(ids=[])))
+    await send("count", services.reading.count(build_query({"a": 1}, workflow_name=row.workflow_name)))
 
     assert _READ[dialect(stores[0])] == sent

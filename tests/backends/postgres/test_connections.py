@@ -54,7 +54,7 @@ async def test_cancelling_anywhere_leaves_nothing_open(open_store: Open, connect
     chance = random.Random(7)
 
     async def in_session(number: int) -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("select 1")
             await session.commit(step(begun[0], 1000 + number), worker=actor.token)
 
@@ -95,7 +95,7 @@ async def test_many_sessions_on_few_connections(open_store: Open, connection: as
     begun = [await actor.begin() for _ in range(100)]
 
     async def activity(number: int) -> Outcome:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("select pg_sleep(0.001)")
             if number % 10 == 0:
                 await store.commit([start()])
@@ -114,9 +114,9 @@ async def test_a_pool_that_stays_empty_says_what_to_do(open_store: Open) -> None
     store = await open_store("pool_size=2")
     store.database.sessions.patience = 0.2
 
-    async with store.rooms.sessions.begin():
+    async with store.services.sessions.begin():
         with pytest.raises(StorageUnavailableError, match="pool_size"):
-            async with store.rooms.sessions.begin():
+            async with store.services.sessions.begin():
                 pass
 
 
@@ -129,10 +129,10 @@ async def test_a_full_server_is_waited_for(open_store: Open, connection: asyncpg
     await connection.execute(f"alter role {role} nosuperuser connection limit 1")
 
     with pytest.raises(StorageUnavailableError, match="53300"):
-        async with store.rooms.sessions.begin():
+        async with store.services.sessions.begin():
             pass
     await connection.execute(f"alter role {role} connection limit 5")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.fetch_all("select 1 as one") == [{"one": 1}]
     await store.close()
     await connection.execute(f"drop role {role}")
@@ -215,7 +215,7 @@ async def test_a_connection_that_is_ended_between_two_messages_of_a_call_is_a_lo
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: store.read("x"),
         lambda: store.commit([step(begun, 2)], worker=actor.token),
-        lambda: store.rooms.upkeep.prune(PruneRequest()),
+        lambda: store.services.upkeep.prune(PruneRequest()),
     ]
     driver: Any = asyncpg.Connection
     gets = driver._get_statement

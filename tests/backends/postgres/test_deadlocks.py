@@ -74,7 +74,7 @@ async def test_a_commit_that_loses_a_deadlock_is_tried_again(
     await holding.reached.wait()
     lock = "select from romancy_instances where instance_id = $1 for update"
     crossing = asyncio.create_task(connection.execute(lock, begun.instance_id))
-    async with asyncio.timeout(60), store.rooms.sessions.begin() as session:
+    async with asyncio.timeout(60), store.services.sessions.begin() as session:
         while (await session.fetch_all(_WAITS, connection.get_server_pid()))[0]["count"] == 0:
             await session.execute("select pg_sleep(0.01), pg_stat_clear_snapshot()")
     holding.go.set()

@@ -73,11 +73,11 @@ WAYS = [by_execute, by_fetch, by_statement, by_cursor, by_many, by_copy, in_a_pa
 async def test_only_an_error_that_is_not_the_users_is_unavailable(store: PostgresStore) -> None:
     for state in NOBODYS:
         for call in ("execute", "fetch_all"):
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 with pytest.raises(StorageUnavailableError, match=state):
                     await getattr(session, call)("select fail($1)", state)
     for state in USERS:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             with pytest.raises(asyncpg.PostgresError) as raised:
                 await session.execute("select fail($1)", state)
         assert raised.value.sqlstate == state
@@ -86,7 +86,7 @@ async def test_only_an_error_that_is_not_the_users_is_unavailable(store: Postgre
 async def test_the_native_objects_errors_are_known_whatever_raised_them(store: PostgresStore) -> None:
     for way in WAYS:
         for state, nobodys in (("40P01", True), ("25006", True), ("57014", False), ("23505", False)):
-            async with store.rooms.sessions.begin() as session:
+            async with store.services.sessions.begin() as session:
                 with pytest.raises(asyncpg.PostgresError) as raised:
                     await way(session.native, state)
                 excuse = session.excuse(raised.value)
@@ -128,7 +128,7 @@ async def test_what_breaks_at_commit_fails_its_activity(storage_url: str, connec
 async def test_errors_of_other_connections_are_their_users(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(asyncpg.DeadlockDetectedError) as raised:
             await by_fetch(connection, "40P01")
         assert session.excuse(raised.value) is None
@@ -140,7 +140,7 @@ async def test_errors_of_other_connections_are_their_users(
 async def test_a_lost_connection_excuses_what_was_asked_of_it_and_nothing_else(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         ended = await connection.fetchval("select pg_terminate_backend($1)", session.native.get_server_pid())
         with pytest.raises(LOST) as raised:
             await session.native.fetch("select pg_sleep(60)")
@@ -168,17 +168,17 @@ async def test_a_connection_that_ends_while_it_is_lent_is_nobodys_fault_and_keep
         ending.setattr(store.database, "borrow_for_session", too_late)
         for _ in range(3):
             with pytest.raises(StorageUnavailableError, match="connection is closed"):
-                async with store.rooms.sessions.begin():
+                async with store.services.sessions.begin():
                     pytest.fail("there is no transaction")
 
-    async with asyncio.timeout(30), store.rooms.sessions.begin() as session:
+    async with asyncio.timeout(30), store.services.sessions.begin() as session:
         assert [{"one": 1}] == await session.fetch_all("select 1 as one")
 
 
 async def test_an_error_of_a_joined_connection_is_not_excused(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:
-    async with connection.transaction(), store.rooms.sessions.join(connection) as session:
+    async with connection.transaction(), store.services.sessions.join(connection) as session:
         with pytest.raises(asyncpg.DeadlockDetectedError) as raised:
             await in_a_part(connection, "40P01")
         assert session.excuse(raised.value) is None
@@ -188,12 +188,12 @@ def writes(store: PostgresStore) -> dict[str, Callable[[], Awaitable[object]]]:
     """Return a write for each kind of connection and transaction."""
 
     async def in_session() -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("insert into mine values ('a')")
             await session.commit(start())
 
     async def natively() -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             try:
                 await session.native.execute("insert into mine values ('a')")
             except asyncpg.ReadOnlySQLTransactionError as error:
@@ -213,7 +213,7 @@ def writes(store: PostgresStore) -> dict[str, Callable[[], Awaitable[object]]]:
 
 
 async def nothing_of_ones_own(store: PostgresStore) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.commit(start())
 
 

@@ -57,11 +57,11 @@ class World:
 
     @property
     def router(self) -> Any:
-        return self.store.rooms.router
+        return self.store.services.router
 
     @property
     def outbox(self) -> Any:
-        return self.store.rooms.outbox
+        return self.store.services.outbox
 
     async def ids(self, sql: str) -> list[str]:
         """Ask over a connection of the store: the test's own may still be at the end of its transaction."""
@@ -96,7 +96,7 @@ class World:
             await self.sql.execute(f"update romancy_outbox set {state}")  # noqa: S608 - a part of this file's
 
     async def prune(self, **fields: Any) -> int:
-        return int(await self.store.rooms.upkeep.prune(PruneRequest(**fields)))
+        return int(await self.store.services.upkeep.prune(PruneRequest(**fields)))
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ def in_session(sql: str, query: str, answer: list[str]) -> Callable[[World], Awa
         item = append(world.begun["free"], 2, deliveries=(delivery("held", delivery_id="d"),))
 
         async def call() -> list[str]:
-            async with world.store.rooms.sessions.begin() as session:
+            async with world.store.services.sessions.begin() as session:
                 assert await session.commit(item, worker=world.actor.token) is Outcome.ACCEPTED
             return await world.ids(query)
 
@@ -461,10 +461,9 @@ async def rebuilding(world: World) -> Any:
     await world.begin()
     found = await world.store.read("held", limit=0)
     assert found is not None
-    room = world.store.rooms.rebuilding
-    assert room is not None
+    service = world.store.services.rebuilding
     lost = Rebuilt(row=found.instance, projection=None, index=())
-    return "update romancy_instances set run_from = 5", lambda: room.rebuild([lost]), 0
+    return "update romancy_instances set run_from = 5", lambda: service.rebuild([lost]), 0
 
 
 A_ROW = "insert into romancy_log (instance_id, life, seq, writer, body, at) values ('held', 7, 2, 'w', '', 1)"

@@ -142,7 +142,7 @@ async def hot_path(store: PostgresStore, actor: Actor) -> Calls:
         "deliver again": lambda: store.deliver([told_it]),
         "read": lambda: store.read(full.instance_id),
         "beat": lambda: store.heartbeat(actor.worker),
-        "settle": lambda: store.rooms.outbox.settle([settled]),
+        "settle": lambda: store.services.outbox.settle([settled]),
     }
 
 
@@ -163,8 +163,8 @@ async def crossing_path(store: PostgresStore, actor: Actor) -> Calls:
     """The calls that concern several instances, or that do not know which."""
     one, *others = [await actor.begin() for _ in range(_MANY)]
     name, key = next(iter(actor.workflows)), unique("k/")
-    await store.rooms.router.register(Owner(one.instance_id, one.life), take(key))
-    await store.rooms.router.post([posting(key)])
+    await store.services.router.register(Owner(one.instance_id, one.life), take(key))
+    await store.services.router.post([posting(key)])
     tells = append(one, 2, deliveries=tuple([delivery(other, dedupe=unique()) for other in others]))
     bears = append(one, 3, starts=tuple([start(workflow_name=name) for _ in others]))
     dead = await Actor(store, workflows=actor.workflows).register()
@@ -176,8 +176,8 @@ async def crossing_path(store: PostgresStore, actor: Actor) -> Calls:
         "claim": actor.claim,
         "take over": lambda: actor.take_over(dead),
         "beat beside a dead one": lambda: store.heartbeat(actor.worker),
-        "dispatch": lambda: store.rooms.router.dispatch([key]),
-        "claim of a relay": lambda: store.rooms.outbox.claim("relay", lease=1_000_000, limit=1),
+        "dispatch": lambda: store.services.router.dispatch([key]),
+        "claim of a relay": lambda: store.services.outbox.claim("relay", lease=1_000_000, limit=1),
     }
 
 

@@ -88,7 +88,7 @@ async def carried_in_order(connection: asyncpg.Connection) -> None:
 
 @pytest.mark.parametrize("way", ["an append", "a first append", "a session", "a joined session"])
 async def test_what_an_append_carries(actor: Actor, connection: asyncpg.Connection, way: str) -> None:
-    mine, carried, sessions = await actor.begin(), await carrying(actor), actor.store.rooms.sessions
+    mine, carried, sessions = await actor.begin(), await carrying(actor), actor.store.services.sessions
     if way == "an append":
         assert await actor.write(append(mine, 2, **carried)) is Outcome.ACCEPTED
     elif way == "a first append":
@@ -109,7 +109,7 @@ async def test_what_an_append_carries(actor: Actor, connection: asyncpg.Connecti
 async def test_messages(actor: Actor, connection: asyncpg.Connection) -> None:
     messages = await mail(actor)
     assert set(await actor.store.deliver(messages)) == {"accepted"}
-    assert set(await actor.store.rooms.router.post(posts())) == {"accepted"}
+    assert set(await actor.store.services.router.post(posts())) == {"accepted"}
 
     await in_order(connection, "inbox", "instance_id, delivery_id")
     await in_order(connection, "messages", "message_id, address")
@@ -117,7 +117,7 @@ async def test_messages(actor: Actor, connection: asyncpg.Connection) -> None:
 
 
 async def test_messages_of_a_joined_session(actor: Actor, connection: asyncpg.Connection) -> None:
-    mine, messages, sessions = await actor.begin(), await mail(actor), actor.store.rooms.sessions
+    mine, messages, sessions = await actor.begin(), await mail(actor), actor.store.services.sessions
     async with sessions.begin() as outer:
         async with sessions.join(outer.native) as joined:
             assert set(await joined.send(messages, outgoing())) == {"accepted"}
@@ -148,7 +148,7 @@ async def taken(receiver: Receiver, store: PostgresStore, ids: Sequence[str], ad
     """Take messages one by one, the way they are named."""
     for one in ids:
         await receiver.want(take(address))
-        assert await store.rooms.router.post([posting(address, message_id=one)]) == ["accepted"]
+        assert await store.services.router.post([posting(address, message_id=one)]) == ["accepted"]
         assert await drained(store, address) == 1
 
 
@@ -159,11 +159,11 @@ async def test_messages_that_return(
     receiver, ids = Receiver(actor, await actor.begin()), named("m")
     await taken(receiver, store, ids, unique("a"))
     if way == "given back":
-        assert await store.rooms.router.give_back(receiver.owner, ids) == len(ids)
+        assert await store.services.router.give_back(receiver.owner, ids) == len(ids)
     else:
         await receiver.change(change(Status.COMPLETED, seen=len(ids)))
         if way == "pruned":
-            assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
+            assert await store.services.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
         else:
             await drained(store)
 
@@ -173,10 +173,10 @@ async def test_messages_that_return(
 async def test_letters_that_return(store: PostgresStore, connection: asyncpg.Connection) -> None:
     owner, ids, address = Owner(unique("s"), OUTSIDE), named("m"), unique("a")
     for one in ids:
-        await store.rooms.router.register(owner, take(address))
-        assert await store.rooms.router.post([posting(address, message_id=one)]) == ["accepted"]
+        await store.services.router.register(owner, take(address))
+        assert await store.services.router.post([posting(address, message_id=one)]) == ["accepted"]
         assert await drained(store, address) == 1
-    letters = [one.letter_id for one in await store.rooms.router.letters(owner.name, limit=100)]
-    assert await store.rooms.router.give_back(owner, letters) == len(ids)
+    letters = [one.letter_id for one in await store.services.router.letters(owner.name, limit=100)]
+    assert await store.services.router.give_back(owner, letters) == len(ids)
 
     await in_order(connection, "messages", "message_id, address")

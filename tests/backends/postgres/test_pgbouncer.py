@@ -110,14 +110,14 @@ async def test_the_session_of_the_server_may_change_between_two_statements(
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     for number in range(12):
         begun = await actor.begin(input=b'{"n":%d}' % number)
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             assert await session.fetch_all(f"select $1::int as n{number}", number) == [{f"n{number}": number}]
             assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
         assert await actor.write(step(begun, 3)) is Outcome.ACCEPTED
         assert await actor.write(start()) is Outcome.ACCEPTED
     work = await store.claim(ClaimRequest(worker=actor.token, codes={"flow": "c1"}, limit=50, sweep=True))
     assert len(work.claimed) == 12
-    assert len((await store.rooms.reading.find(build_query(limit=50))).rows) == 24
+    assert len((await store.services.reading.find(build_query(limit=50))).rows) == 24
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -186,7 +186,7 @@ async def test_doctor_says_whether_the_role_has_the_settings_of_the_planner(
 ) -> None:
     async def found() -> Setting:
         store = await open_store(OPTION, url=pgbouncer().url(storage_url))
-        (one,) = [each for each in await store.rooms.upkeep.settings() if each.name == "planner's settings"]
+        (one,) = [each for each in await store.services.upkeep.settings() if each.name == "planner's settings"]
         return one
 
     without = await found()

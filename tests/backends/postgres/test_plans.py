@@ -184,9 +184,9 @@ async def test_who_never_declared_a_path_is_in_the_way_of_nobody_elses_search(
         store = create_store(parse_url(storage_url))
         await store.open()
         named = await watch.cost(
-            store, store.rooms.reading.find(build_query({"customer": "c77"}, workflow_name="flow1"))
+            store, store.services.reading.find(build_query({"customer": "c77"}, workflow_name="flow1"))
         )
-        unnamed = await watch.cost(store, store.rooms.reading.find(build_query({"customer": "c77"})))
+        unnamed = await watch.cost(store, store.services.reading.find(build_query({"customer": "c77"})))
         await store.close()
 
     assert named.rows < 100, named.plan

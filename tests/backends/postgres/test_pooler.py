@@ -48,7 +48,7 @@ async def test_an_instance_lives_its_whole_life_behind_a_pooler(pooler: Pooler, 
         for seq in range(2, 6):
             assert await actor.write(step(begun, seq)) is Outcome.ACCEPTED
         assert await store.deliver([delivery(begun)]) == [Delivered.ACCEPTED]
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             assert await session.fetch_all("select $1::int as n", number) == [{"n": number}]
             assert await session.commit(step(begun, 6), worker=actor.token) is Outcome.ACCEPTED
         last = append(begun, 7, change=change(Status.COMPLETED, seen=1), starts=(start(),))
@@ -59,7 +59,7 @@ async def test_an_instance_lives_its_whole_life_behind_a_pooler(pooler: Pooler, 
 
     work = await store.claim(ClaimRequest(worker=actor.token, codes={"flow": "c1"}, limit=50, sweep=True))
     assert len(work.claimed) == 20
-    assert len((await store.rooms.reading.find(build_query(status="completed"))).rows) == 20
+    assert len((await store.services.reading.find(build_query(status="completed"))).rows) == 20
     assert pooler.transactions > 200
 
 
@@ -107,11 +107,11 @@ async def test_cancelled_statements_leave_nothing_behind(pooler: Pooler, open_st
     direct = await open_store()
 
     async def sleep() -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("select pg_sleep(30)")
 
     async def asleep() -> int:
-        async with direct.rooms.sessions.begin() as session:
+        async with direct.services.sessions.begin() as session:
             rows = await session.fetch_all(
                 "select query from pg_stat_activity "
                 "where query like '%pg_sleep%' and state = 'active' and pid <> pg_backend_pid() "

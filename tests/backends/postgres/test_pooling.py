@@ -95,7 +95,7 @@ async def test_a_lock_is_not_waited_for_longer_than_a_second(
     actor = await Actor(store, workflows={unique("flow"): "c1"}).register()
     begun = await actor.begin()
     holder = await open_store()
-    async with holder.rooms.sessions.begin() as session:
+    async with holder.services.sessions.begin() as session:
         await session.execute("select from romancy_instances where instance_id = $1 for update", begun.instance_id)
         loop = asyncio.get_running_loop()
         since = loop.time()

@@ -78,7 +78,7 @@ def to(*places: Place) -> Posting:
 
 async def duties(store: PostgresStore, actor: Actor) -> Calls:
     """The calls that concern a message or two, an interest or two."""
-    router = store.rooms.router
+    router = store.services.router
     one, another = await actor.begin(), await actor.begin()
     owner, outside = Owner(one.instance_id, one.life), Owner(unique(), OUTSIDE)
     key, kind = unique("k/"), unique("e/")
@@ -121,7 +121,7 @@ async def duties(store: PostgresStore, actor: Actor) -> Calls:
         "acknowledge": lambda: router.acknowledge("s1", ["l1", "l3"]),
         "kept": lambda: router.kept(limit=20),
         "kept at": lambda: router.kept(address="k/nobody/77"),
-        "prune": lambda: store.rooms.upkeep.prune(PruneRequest(instance_ids=("i77", ended.instance_id))),
+        "prune": lambda: store.services.upkeep.prune(PruneRequest(instance_ids=("i77", ended.instance_id))),
     }
 
 
@@ -134,7 +134,7 @@ async def excesses(store: PostgresStore, watch: Watch) -> dict[str, str]:
         if cost.rows > ENOUGH:
             found[what] = f"{cost.rows} rows\n{cost.plan}"
     for what in ("first", "second"):
-        cost = await watch.cost(store, store.rooms.router.dispatch())
+        cost = await watch.cost(store, store.services.router.dispatch())
         if cost.rows > SWEEP:
             found[f"{what} sweep"] = f"{cost.rows} rows\n{cost.plan}"
     return found
@@ -149,7 +149,7 @@ async def test_no_call_reads_more_than_it_needs(
     found = {f"as filled, {what}": cost for what, cost in (await excesses(full, watch)).items()}
     await watch.analyze(full)
     found |= {f"analyzed, {what}": cost for what, cost in (await excesses(full, watch)).items()}
-    all_of_them = await watch.cost(full, full.rooms.router.interests("c/queue"))
+    all_of_them = await watch.cost(full, full.services.router.interests("c/queue"))
 
     assert not found, "\n\n".join(f"{what}: {cost}" for what, cost in found.items())
     assert all_of_them.rows >= COUNT // 2, all_of_them.plan

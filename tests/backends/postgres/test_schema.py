@@ -37,9 +37,9 @@ async def use(store: PostgresStore) -> None:
     assert await store.deliver([delivery(item)]) == [Delivered.ACCEPTED]
     work = await store.claim(ClaimRequest(worker=actor.token, codes={"flow": "c1"}, limit=1, sweep=True, recover=True))
     assert [box.instance_id for box in work.mail] == [item.instance_id]
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.commit(step(item, 3), worker=actor.token) is Outcome.ACCEPTED
-    found = await store.rooms.reading.find(build_query({"a": "x"}, workflow_name="low"))
+    found = await store.services.reading.find(build_query({"a": "x"}, workflow_name="low"))
     assert [row.instance_id for row in found.rows] == [item.instance_id]
 
 

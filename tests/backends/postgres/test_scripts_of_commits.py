@@ -191,11 +191,11 @@ async def send(actor: Actor, road: str, mail: Sequence[Any] = (), posts: Sequenc
         if mail:
             await actor.store.deliver(mail)
         if posts:
-            await actor.store.rooms.router.post(posts)
+            await actor.store.services.router.post(posts)
         return
     carried: dict[str, Any] = {"deliveries": tuple(mail), "postings": tuple(posts)}
     if road == "in a session":
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             item = append(await actor.begin(), 2, **carried)
             assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
         return
@@ -211,7 +211,7 @@ def event(message_id: str, *addresses: str, dedupe: str | None = None) -> Postin
 @pytest.mark.parametrize("road", ROADS)
 async def test_messages_for_addresses(actor: Actor, scripts: Scripts, road: str) -> None:
     """Kept at all their places or at none. What is not kept uses no key; of one key the first is kept."""
-    await actor.store.rooms.router.post([event("there", "a", "b"), event("used", "t", dedupe="used")])
+    await actor.store.services.router.post([event("there", "a", "b"), event("used", "t", dedupe="used")])
     await scripts.sql("delete from romancy_messages where message_id = 'used'")
 
     await send(

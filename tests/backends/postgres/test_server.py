@@ -147,7 +147,7 @@ async def test_commits_wait_for_the_disk_whatever_the_database_says(
 
     store = await open_store(options)
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all("select current_setting('synchronous_commit') as said")
     ((engine,),) = await store.database.single(
         lambda link: link.fetch_text("select current_setting('synchronous_commit')")

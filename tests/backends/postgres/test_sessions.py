@@ -37,7 +37,7 @@ async def table(connection: asyncpg.Connection) -> str:
 async def test_the_native_object_is_a_connection(actor: Actor, table: str) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native: asyncpg.Connection = session.native
         assert isinstance(native, asyncpg.Connection)
         async with native.transaction():
@@ -48,14 +48,14 @@ async def test_the_native_object_is_a_connection(actor: Actor, table: str) -> No
         await part.rollback()
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.fetch_all("select k from mine order by k") == [{"k": "a"}, {"k": "b"}]
 
 
 async def test_going_back_to_a_savepoint_of_ones_own_is_allowed(actor: Actor) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         for sql in ("rollback to savepoint s", "ROLLBACK WORK TO s", "rollback transaction to savepoint s"):
             await session.execute("savepoint s")
             await session.native.execute(sql)
@@ -66,7 +66,7 @@ async def test_an_end_that_slipped_through_is_found_out(actor: Actor, table: str
     """A9: the guard reads the first words only; the savepoint detects every end."""
     for sql in ("commit", "rollback"):
         begun = await actor.begin()
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await session.execute(f"insert into {table} (k) values ('{sql}')")  # noqa: S608 - names of this test
             await session.native.lender.execute(sql)
             with pytest.raises(UsageError, match="ended by user code"):
@@ -98,7 +98,7 @@ async def test_no_method_of_the_native_object_ends_the_transaction(
 ) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into mine (k) values ('a')")
         for way, end in ENDING.items():
             with pytest.raises(UsageError, match="savepoint"):
@@ -110,7 +110,7 @@ async def test_no_method_of_the_native_object_ends_the_transaction(
                 await getattr(session.native, method)()
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.fetch_all("select k from mine") == [{"k": "a"}]
 
 
@@ -165,11 +165,11 @@ async def test_nothing_taken_from_the_native_object_outlives_the_session(
 ) -> None:
     """The connection serves another session, and objects kept from it reach neither it nor another transaction."""
     store = await open_store("pool_size=2")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (before,) = await session.fetch_all("select pg_backend_pid() as pid")
         taken = await Taken(session.native).take()
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [before] == await session.fetch_all("select pg_backend_pid() as pid"), "one connection serves all"
         for use in taken.uses.values():
             with pytest.raises(UsageError, match="ended"):
@@ -185,23 +185,23 @@ async def test_nothing_taken_from_the_native_object_outlives_the_session(
 
 async def test_a_codec_set_on_the_native_object_is_not_met_by_the_next_session(open_store: Open) -> None:
     store = await open_store("pool_size=2")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         native: asyncpg.Connection = session.native
         await native.set_type_codec("json", encoder=str, decoder=lambda _: "theirs", schema="pg_catalog")
         assert [{"it": "theirs"}] == await session.fetch_all("select '[1]'::json as it")
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [{"it": "[1]"}] == await session.fetch_all("select '[1]'::json as it")
 
 
 async def test_a_connection_on_which_a_statement_still_runs_is_lent_to_nobody(open_store: Open) -> None:
     store = await open_store("pool_size=2")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (before,) = await session.fetch_all("select pg_backend_pid() as pid")
         forgotten = asyncio.create_task(session.native.fetch("select pg_sleep(600)"))
         await asyncio.sleep(0)  # it has begun, and is sent
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [before] != await session.fetch_all("select pg_backend_pid() as pid")
     await asyncio.wait([forgotten])
     assert forgotten.exception() is not None
@@ -211,7 +211,7 @@ async def test_what_user_code_sets_is_gone_in_the_next_session(open_store: Open)
     store = await open_store("pool_size=2")
     pids: set[int] = set()
     for _ in range(3):
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             (row,) = await session.fetch_all(
                 "select current_setting('work_mem') as memory, pg_backend_pid() as pid, "
                 "(select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks"
@@ -227,7 +227,7 @@ async def test_what_user_code_sets_is_gone_in_the_next_session(open_store: Open)
 async def test_a_broken_deferred_constraint_is_the_users_error(actor: Actor, table: str) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into mine (k, parent) values ('a', 'nobody')")
         with pytest.raises(UsageError, match=r"refused at COMMIT: .*foreign key.* nothing is recorded") as told:
             await session.commit(step(begun, 2), worker=actor.token)
@@ -238,10 +238,10 @@ async def test_a_broken_deferred_constraint_is_the_users_error(actor: Actor, tab
 
 
 async def test_a_users_mistake_stays_the_drivers_error(store: PostgresStore) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(asyncpg.InterfaceError):
             await session.execute("select $1::text", "a", "b")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(asyncpg.UndefinedTableError):
             await session.fetch_all("select * from nothing_here")
 
@@ -251,7 +251,7 @@ async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_s
     store = await open_store("session_idle_timeout=0.3")
     begun = await actor.begin()
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         closed = asyncio.Event()
         native: asyncpg.Connection = session.native
         native.add_termination_listener(lambda _: closed.set())
@@ -260,7 +260,7 @@ async def test_a_session_that_stands_idle_too_long_is_ended_by_the_server(open_s
             await session.commit(step(begun, 2), worker=actor.token)
 
     assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.fetch_all("select 1 as one") == [{"one": 1}]
 
 
@@ -268,7 +268,7 @@ async def test_user_statements_wait_for_locks_as_the_server_says(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:
     """The engine gives up after a second, because it can repeat the call; user code cannot."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all(
             "select current_setting('lock_timeout') as wait, current_setting('transaction_isolation') as level"
         )
@@ -302,11 +302,11 @@ async def test_what_joined_a_transaction_wakes_others_when_that_is_committed(
     async with Joining(storage_url).pool as pool, pool.acquire() as caller:
         undone = caller.transaction()
         await undone.start()
-        async with store.rooms.sessions.join(caller) as session:
+        async with store.services.sessions.join(caller) as session:
             assert await session.commit(dropped) is Outcome.ACCEPTED
         await undone.rollback()
         async with caller.transaction():
-            async with store.rooms.sessions.join(caller) as session:
+            async with store.services.sessions.join(caller) as session:
                 assert await session.commit(kept) is Outcome.ACCEPTED
             assert await store.read(kept.instance_id) is None
 
@@ -323,7 +323,7 @@ async def test_mail_posted_in_a_joined_session_is_counted_after_its_commit(
     sender, target = await actor.begin(), await actor.begin()
     await actor.write(append(target, 2, change=change(Status.WAITING, release=True)))
 
-    async with connection.transaction(), store.rooms.sessions.join(connection) as session:
+    async with connection.transaction(), store.services.sessions.join(connection) as session:
         item = append(sender, 2, deliveries=(delivery(target),))
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
@@ -339,7 +339,7 @@ async def test_joining_needs_a_connection_with_a_transaction(
 ) -> None:
     for join, reason in ((connection, "without a transaction"), (object(), "asyncpg.Connection")):
         with pytest.raises(UsageError, match=reason):
-            async with store.rooms.sessions.join(join):
+            async with store.services.sessions.join(join):
                 pass
 
 
@@ -348,11 +348,11 @@ async def test_an_earlier_copy_of_the_commit_keeps_the_writes_out(actor: Actor, 
     begun = await actor.begin()
     item = step(begun, 2)
     for _ in range(2):
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             await session.execute("insert into mine (k) select 'k' || count(*) from mine")
             assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.fetch_all("select k from mine") == [{"k": "k0"}]
 
 
@@ -363,7 +363,7 @@ async def test_a_store_is_closed_right_after_a_joined_transaction(
     for _ in range(15):
         store = await open_store()
         target = await actor.begin()
-        async with connection.transaction(), store.rooms.sessions.join(connection) as joined:
+        async with connection.transaction(), store.services.sessions.join(connection) as joined:
             await joined.send([delivery(target)])
         await store.close()
         await asyncio.sleep(0)

@@ -179,7 +179,7 @@ async def test_no_commit_announces_by_itself(
     await actor.store.commit([item])
     await actor.write(append(begun, 2, change=sleep))
     await actor.store.deliver([delivery(begun)])
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.commit(append(other, 2, change=sleep), worker=actor.token)
     await connection.execute("select 1")
     assert heard == [[first.instance_id]], "the first is announced at once, and all others together after it"

@@ -67,7 +67,7 @@ async def actor(store: SqliteStore) -> Actor:
 @pytest.fixture
 async def dogs(store: SqliteStore) -> None:
     """A user's table with one row."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         native: Any = session.native
         native["dogs"].insert(DOG, pk="id")
         assert await session.commit(start()) is Outcome.ACCEPTED

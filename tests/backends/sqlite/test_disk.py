@@ -28,7 +28,7 @@ def free():
     resource.setrlimit(kind, (hard, hard))
 
 async def try_session(actor, item):
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("insert into mine (k) values (1)")
         full()
         try:
@@ -41,7 +41,7 @@ async def main():
     await store.open()
     actor = await Actor(store, workflows={"flow": "c1"}).register()
     begun = await actor.begin()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table mine (k integer)")
         await session.commit(append(begun, 2), worker=actor.token)
     plain = append(begun, 3)
@@ -58,7 +58,7 @@ async def main():
         print(type(error).__name__)
     print(await actor.write(append(begun, 4, b'["tombstone"]')))
     print((await full_log(store, begun.instance_id))[-1].body.decode())
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         print(await session.fetch_all("select * from mine"))
         print(await session.fetch_all("pragma integrity_check"))
     await store.close()

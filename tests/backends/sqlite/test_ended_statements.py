@@ -8,61 +8,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from romancy.errors import UsageError
-from romancy_sqlite._connection import connect_as
-from romancy_sqlite._driver import sqlite3
-from romancy_sqlite._guard import BEGIN, BEGIN_GUARD, BEGIN_WHOLE, OVER, GuardedConnection
+from romancy_sqlite._guard import OVER
+from tests.backends.sqlite.ending import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
 MANY = """\
 import sys, threading
 from pathlib import Path
-from tests.backends.sqlite.test_ended_statements import end_while_it_runs
+from tests.backends.sqlite.ending import end_while_it_runs
 
 sys.setswitchinterval(1e-6)
 for _ in range(1500):
     end_while_it_runs(Path(sys.argv[1]))
 """
-
-
-def opened(path: Path) -> GuardedConnection:
-    """A connection whose open transaction is the user's."""
-    connection = connect_as(GuardedConnection, path)
-    execute = sqlite3.Cursor(connection).execute
-    for statement in (BEGIN, BEGIN_WHOLE, BEGIN_GUARD):
-        execute(statement)
-    connection.hand_over()
-    return connection
-
-
-def end_while_it_runs(path: Path) -> None:
-    """End a session while a thread is inside a statement, which then closes its cursor, as libraries do."""
-    connection = opened(path)
-    begun = threading.Event()
-
-    def use() -> None:
-        cursor = connection.cursor()
-        begun.set()
-        try:
-            with suppress(UsageError, sqlite3.Error):
-                cursor.execute(ENDLESS)
-        finally:
-            with suppress(sqlite3.Error):  # the connection may be closed already
-                cursor.close()
-
-    user = threading.Thread(target=use)
-    user.start()
-    begun.wait()
-    connection.interrupt()
-    connection.end(OVER)
-    connection.really_close()
-    user.join()
 
 
 def test_a_thread_that_closes_its_cursor_at_the_end_of_its_session_harms_nothing(tmp_path: Path) -> None:

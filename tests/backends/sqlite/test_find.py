@@ -58,7 +58,7 @@ async def test_a_workflow_that_always_declared_a_path_is_sought_in_its_index_alo
     always = instance("always", declares=True)
     await store.commit([always, instance("never", declares=False)])
 
-    page = await store.rooms.reading.find(of_customer("always"))
+    page = await store.services.reading.find(of_customer("always"))
 
     assert [always.instance_id] == [row.instance_id for row in page.rows]
     assert 1 == await places(store, of_customer("always"))
@@ -75,5 +75,5 @@ async def test_a_run_that_declares_less_is_sought_beside_the_index(actor: Actor,
     again = change(Status.RUNNING, run_from=2, input=b"{}", projection=b'{"customer":"s:x"}', index=())
     assert await actor.write(append(begun, 2, change=again)) is Outcome.ACCEPTED
 
-    page = await store.rooms.reading.find(of_customer(name))
+    page = await store.services.reading.find(of_customer(name))
     assert [begun.instance_id] == [row.instance_id for row in page.rows]

@@ -39,7 +39,7 @@ from romancy.storage.backends import create_store
 from romancy_conformance.contract.building import start
 
 async def use(store, row):
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("insert into mine values (?)", row)
         print("held", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
@@ -94,7 +94,7 @@ def go_on(process: Process) -> None:
 async def store(open_store: Open) -> SqliteStore:
     """A store with a user's table, and short waits."""
     store = await open_store(lock_timeout=PATIENCE)
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table mine (k)")
         assert await session.commit(start()) is Outcome.ACCEPTED
     return store
@@ -113,9 +113,9 @@ async def test_others_are_told_in_time_and_go_on_when_it_is_killed(
                 await store.commit([item], worker=actor.token)
         waited = time.monotonic() - began
         with pytest.raises(StorageUnavailableError, match="other processes kept it locked"):
-            async with store.rooms.sessions.begin():
+            async with store.services.sessions.begin():
                 pass
-        seen = await store.rooms.reading.find(build_query())
+        seen = await store.services.reading.find(build_query())
         # The machine decides how soon a killed process is gone: repeat, as every caller does.
         waiting = asyncio.create_task(insist(lambda: store.commit([item], worker=actor.token)))
         process.kill()
@@ -125,7 +125,7 @@ async def test_others_are_told_in_time_and_go_on_when_it_is_killed(
     assert 3 * PATIENCE <= waited < 100 * PATIENCE
     assert 2 == len(seen.rows)
     assert [1, 2] == [row.seq for row in await full_log(store, begun.instance_id)]
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [] == await session.fetch_all("select k from mine")
 
 
@@ -148,5 +148,5 @@ async def test_it_loses_its_session_by_no_fault_of_its_own_when_it_goes_on(
 
     assert lost.startswith("StorageUnavailableError session: its process was stopped for")
     assert ["held", "accepted"] == [held, committed]
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert [{"k": 2}, {"k": 0}] == await session.fetch_all("select k from mine")

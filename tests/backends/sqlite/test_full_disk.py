@@ -49,7 +49,7 @@ def path(disk: Disk) -> Path:
 
 async def in_session(actor: Actor, item: Append, rows: str = "select 1") -> Outcome:
     """Commit an item with a user's rows."""
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("create table if not exists mine (k)")
         await session.execute(f"insert into mine {rows}")
         return await session.commit(item)
@@ -75,7 +75,7 @@ async def test_every_write_waits_for_room_and_every_read_goes_on(actor: Actor, s
     assert [1] == [row.seq for row in await full_log(store, begun.instance_id)]
     assert await store.read(item.instance_id) is None
     assert {begun.instance_id, other.instance_id} == {
-        row.instance_id for row in (await store.rooms.reading.find(build_query())).rows
+        row.instance_id for row in (await store.services.reading.find(build_query())).rows
     }
 
     disk.free()
@@ -94,7 +94,7 @@ MUCH = "with recursive n (i) as (select 1 union all select i + 1 from n limit 40
 
 async def swallow(store: SqliteStore, write: Callable[[Any], Awaitable[object]]) -> Outcome:
     """Continue and commit although a statement has met the full disk."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(StorageUnavailableError, match=FULL):
             await write(session)
         return await session.commit(start())
@@ -116,7 +116,7 @@ async def test_a_statement_of_the_users_that_meets_a_full_disk_is_nobodys_fault(
     with pytest.raises(StorageUnavailableError, match=FULL):
         await swallow(store, natively)
 
-    assert [] == (await store.rooms.reading.find(build_query())).rows
+    assert [] == (await store.services.reading.find(build_query())).rows
     assert Outcome.ACCEPTED is await in_session(actor, start())
 
 
@@ -130,7 +130,7 @@ async def test_a_file_on_a_full_disk_can_be_opened_and_none_be_made(open_store: 
         await create_store(parse_url(f"sqlite:///{disk.folder}/new.db")).open()
     second = await open_store()
 
-    assert 1 == len((await second.rooms.reading.find(build_query())).rows)
+    assert 1 == len((await second.services.reading.find(build_query())).rows)
 
 
 async def checkpoint(writer: Writer) -> None:
@@ -173,4 +173,4 @@ async def test_a_disk_that_is_read_only_is_refused_at_once(open_store: Open, dis
         await create_store(parse_url(f"sqlite:///{disk.folder}/new.db")).open()
     disk.remount("rw")
 
-    assert 1 == len((await (await open_store()).rooms.reading.find(build_query())).rows)
+    assert 1 == len((await (await open_store()).services.reading.find(build_query())).rows)

@@ -43,7 +43,7 @@ async def test_an_operation_that_waits_in_the_queue_never_begins(store: SqliteSt
     call.cancel()
     await asyncio.wait({call})
     free.set()
-    await store.rooms.outbox.sweep()
+    await store.services.outbox.sweep()
 
     assert call.cancelled()
     assert not sweeping.begun.is_set()
@@ -57,7 +57,7 @@ async def test_an_operation_that_has_begun_ends(store: SqliteStore) -> None:
     call.cancel()
     await asyncio.wait({call})
     sweeping.go.set()
-    await store.rooms.outbox.sweep()
+    await store.services.outbox.sweep()
 
     assert call.cancelled()
     assert sweeping.ended

@@ -47,7 +47,7 @@ class TestJoined:
         for ending in ("rollback", "commit"):
             connection = sqlite3.connect(path)
             connection.execute(begin)
-            async with store.rooms.sessions.join(connection) as session:
+            async with store.services.sessions.join(connection) as session:
                 await session.execute("update dogs set age = ?", 77)
                 assert await session.commit(item) is Outcome.ACCEPTED
             assert await store.read(item.instance_id) is None
@@ -64,7 +64,7 @@ class TestJoined:
 
         with database.atomic():
             database["dogs"].update(1, {"age": 77})
-            async with store.rooms.sessions.join(database) as session:
+            async with store.services.sessions.join(database) as session:
                 assert session.native is database
                 assert await session.commit(item) is Outcome.ACCEPTED
         database.close()
@@ -78,7 +78,7 @@ class TestJoined:
         await store.commit([item])
         connection = sqlite3.connect(path)
 
-        async with store.rooms.sessions.join(connection) as session:
+        async with store.services.sessions.join(connection) as session:
             await session.execute("update dogs set age = ?", 77)
             with pytest.raises(LookupError):
                 await fail_in_a_part(session)
@@ -92,7 +92,7 @@ class TestJoined:
         connection = sqlite3.connect(tmp_path / "other.db")
 
         with pytest.raises(UsageError, match="another database"):
-            async with store.rooms.sessions.join(connection) as session:
+            async with store.services.sessions.join(connection) as session:
                 await session.commit(item)
 
         connection.close()
@@ -103,7 +103,7 @@ class TestJoined:
         connection = sqlite3.connect(path, isolation_level=None)
 
         with pytest.raises(UsageError, match="BEGIN IMMEDIATE"):
-            async with store.rooms.sessions.join(connection) as session:
+            async with store.services.sessions.join(connection) as session:
                 await session.commit(item)
 
         connection.close()
@@ -118,7 +118,7 @@ class TestJoined:
         if setting:
             connection.execute("begin immediate")
 
-        async with store.rooms.sessions.join(connection) as session:
+        async with store.services.sessions.join(connection) as session:
             assert await session.commit(item) is Outcome.ACCEPTED
         assert await store.read(item.instance_id) is None
         connection.execute("commit")
@@ -128,7 +128,7 @@ class TestJoined:
 
     async def test_anything_else_is_refused(self, store: SqliteStore) -> None:
         with pytest.raises(UsageError, match=r"\bint\b"):
-            async with store.rooms.sessions.join(7):
+            async with store.services.sessions.join(7):
                 pass
 
     async def test_waiting_for_the_lock_never_stops_the_loop(
@@ -137,10 +137,10 @@ class TestJoined:
         connection = sqlite3.connect(path, timeout=30)
 
         async def join() -> Outcome:
-            async with store.rooms.sessions.join(connection) as session:
+            async with store.services.sessions.join(connection) as session:
                 return await session.commit(item)
 
-        async with store.rooms.sessions.begin() as holder:
+        async with store.services.sessions.begin() as holder:
             joining = asyncio.create_task(join())
             for _ in range(100):
                 await asyncio.sleep(0)
@@ -162,7 +162,7 @@ class TestJoined:
         await store.commit([start()])
 
         with pytest.raises(StorageUnavailableError, match="begin it with BEGIN IMMEDIATE"):
-            async with store.rooms.sessions.join(connection) as session:
+            async with store.services.sessions.join(connection) as session:
                 await session.commit(item)
 
         connection.close()

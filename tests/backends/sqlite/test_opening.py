@@ -157,7 +157,7 @@ async def test_a_cancelled_open_leaves_nothing_open(path: Path, monkeypatch: pyt
 
 
 async def test_durability_is_not_an_option(store: SqliteStore) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         pragmas = {
             name: next(iter((await session.fetch_all(f"pragma {name}"))[0].values()))
             for name in ("journal_mode", "synchronous", "wal_autocheckpoint")
@@ -175,7 +175,7 @@ async def test_tables_are_named_as_the_url_asks(
 
     assert await store.read(item.instance_id) is None
     assert len(await full_log(other, item.instance_id)) == 1
-    async with other.rooms.sessions.begin() as session:
+    async with other.services.sessions.begin() as session:
         rows = await session.fetch_all("select name from sqlite_master where name not like 'sqlite%'")
     assert {"romancy", "shop"} == {row["name"].split("_")[0] for row in rows} - {"idx"}
 

@@ -28,7 +28,7 @@ class Pace:
 
     async def __call__(self) -> None:
         await self._other.open()
-        self.seen.append(len((await self._other.rooms.reading.census()).workers))
+        self.seen.append(len((await self._other.services.reading.census()).workers))
         if len(self.seen) == self._lost_at:
             raise StorageUnavailableError("the connection is lost")
 
@@ -78,4 +78,4 @@ async def test_who_loses_the_connection_asks_for_no_more() -> None:
         await interpreter_of(store).in_turn(register_two)
     other = create_store("memory://lost")
     await other.open()
-    assert [peer.token for peer in (await other.rooms.reading.census()).workers] == ["a"]
+    assert [peer.token for peer in (await other.services.reading.census()).workers] == ["a"]

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_others_write_between_two_portions_of_old_keys(open_store: Open) -> None:
     store, other = await open_store(), await open_store()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(_KEYS, 3 * KEYS_AT_ONCE)
         assert await session.commit(start()) is Outcome.ACCEPTED
     writing: list[asyncio.Task[list[Outcome]]] = []
@@ -51,7 +51,7 @@ async def test_others_write_between_two_portions_of_old_keys(open_store: Open) -
     assert store._opened is not None
     writer = store._opened[0].writer
     writer._connection.set_trace_callback(traced)  # both stores write on this connection
-    await store.rooms.upkeep.prune(PruneRequest(dedupe_before=2))
+    await store.services.upkeep.prune(PruneRequest(dedupe_before=2))
     writer._connection.set_trace_callback(None)
 
     assert [[Outcome.ACCEPTED]] * 4 == await asyncio.gather(*writing)

@@ -91,7 +91,7 @@ async def test_it_is_noticed_at_the_next_beat_and_refused_from_then_on(
         with pytest.raises(DatabaseReplacedError):
             await refused
     with pytest.raises(DatabaseReplacedError):
-        async with store.rooms.sessions.begin():
+        async with store.services.sessions.begin():
             pass
 
 
@@ -114,7 +114,7 @@ async def test_a_connection_that_meets_another_file_is_not_used(store: SqliteSto
     make_anew(path)
 
     with pytest.raises(DatabaseReplacedError):
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute("create table mine (k text)")
 
     assert 0 == size_of(path)

@@ -34,10 +34,10 @@ def run_in_shell(path: Path, script: str, after: Callable[[str], None] = lambda 
 
 async def test_a_worker_that_writes_meanwhile_makes_no_step_be_recorded_that_was_not_taken(path: Path) -> None:
     store = create_store(parse_url(f"sqlite:///{path}"))
-    plan = await store.rooms.upkeep.plan()
+    plan = await store.services.upkeep.plan()
     head, _, _ = plan.sql.partition(f"-- {plan.steps[-1]}")
     run_in_shell(path, head + "commit;")
-    last = await store.rooms.upkeep.plan()
+    last = await store.services.upkeep.plan()
     assert plan.steps[-1:] == last.steps
 
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as worker:
@@ -50,13 +50,13 @@ async def test_a_worker_that_writes_meanwhile_makes_no_step_be_recorded_that_was
 
         run_in_shell(path, last.sql, end_with_alter)
 
-    assert () == (await store.rooms.upkeep.plan()).steps
+    assert () == (await store.services.upkeep.plan()).steps
     with closing(sqlite3.connect(path)) as reader:
         columns = {name for _, name, *_ in reader.execute("pragma table_info(romancy_inbox)")}
     assert "number" in columns
 
 
 async def test_the_script_says_how_it_stops_at_a_failure(path: Path) -> None:
-    plan = await create_store(parse_url(f"sqlite:///{path}")).rooms.upkeep.plan()
+    plan = await create_store(parse_url(f"sqlite:///{path}")).services.upkeep.plan()
 
     assert "sqlite3 -bail" in plan.sql.splitlines()[0]

@@ -78,12 +78,12 @@ async def test_every_way_of_writing_rolls_back_and_commits_with_the_log(actor: A
     begun = await actor.begin()
     before = contents(path)
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         write(session.native)
         assert session.native.conn.in_transaction
     assert before == contents(path)
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         write(session.native)
         assert before == contents(path)
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
@@ -94,7 +94,7 @@ async def test_every_way_of_writing_rolls_back_and_commits_with_the_log(actor: A
 
 async def connection_after(store: SqliteStore, use: Write) -> sqlite3.Connection | None:
     """Return what a session that was used like this has left for the next one."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         use(session.native)
         assert await session.commit(start()) is Outcome.ACCEPTED
     await store.run_write(lambda _: None)

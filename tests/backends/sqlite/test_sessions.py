@@ -59,7 +59,7 @@ async def test_nobody_but_romancy_ends_the_transaction(actor: Actor, path: Path)
     begun = await actor.begin()
     before = contents(path)
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native: Any = session.native
         native["dogs"].update(1, {"age": 6})
         for name, end in ENDINGS.items():
@@ -77,7 +77,7 @@ async def test_setting_the_isolation_level_does_not_commit(store: SqliteStore, p
     """Up to Python 3.11 the assignment commits; from 3.12 on it does not."""
     before = contents(path)
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         native: Any = session.native
         native["dogs"].delete(1)
         with suppress(sqlite3.DatabaseError):
@@ -98,7 +98,7 @@ LOSSES: dict[str, str] = {
 async def test_after_a_lost_transaction_nothing_more_is_done(actor: Actor, path: Path, loss: str) -> None:
     """A9: after a swallowed rollback, statements would commit one at a time."""
     begun = await actor.begin()
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         session.native.executescript(
             "create table trapped (id integer);"
             "create trigger trap before insert on trapped begin select raise(rollback, 'trapped'); end;"
@@ -106,7 +106,7 @@ async def test_after_a_lost_transaction_nothing_more_is_done(actor: Actor, path:
         assert await session.commit(start()) is Outcome.ACCEPTED
     before = contents(path)
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native: Any = session.native
         native["dogs"].insert(DOG | {"id": 2})
         statement = native.conn.execute("select * from dogs")
@@ -126,7 +126,7 @@ async def test_after_a_lost_transaction_nothing_more_is_done(actor: Actor, path:
 
 
 async def test_after_its_end_the_native_object_is_dead(store: SqliteStore) -> None:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         native: Any = session.native
         cursor = native.conn.cursor()
         assert await session.commit(start()) is Outcome.ACCEPTED
@@ -145,7 +145,7 @@ def _odd_row(_cursor: sqlite3.Cursor, _row: tuple[object, ...]) -> dict[str, int
 async def test_what_the_user_sets_on_the_connection_does_not_disturb_the_commit(actor: Actor) -> None:
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native: Any = session.native
         native.conn.row_factory = _odd_row
         native.conn.text_factory = bytes
@@ -161,7 +161,7 @@ async def test_a_session_may_be_used_from_other_threads(actor: Actor, path: Path
     """A sync activity does so, as it runs in a thread."""
     begun = await actor.begin()
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         native: Any = session.native
         await asyncio.to_thread(native["dogs"].insert, DOG)
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
@@ -175,7 +175,7 @@ async def test_the_event_loop_goes_on_while_a_session_is_open(actor: Actor, stor
     waiting: asyncio.Task[Any] | None = None
     turns = 0
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         waiting = asyncio.create_task(actor.write(step(other, 2)))
         while turns < 1000:
             await asyncio.sleep(0)
@@ -193,7 +193,7 @@ async def test_a_commit_is_a_beat(actor: Actor, open_store: Open) -> None:
     await other.register()
     before = await other.see(actor)
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert await session.commit(step(begun, 2), worker=actor.token) is Outcome.ACCEPTED
 
     assert before.beat + 1 == (await other.see(actor)).beat
@@ -201,7 +201,7 @@ async def test_a_commit_is_a_beat(actor: Actor, open_store: Open) -> None:
 
 async def test_a_session_held_for_long_is_reported(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "romancy.sqlite"):
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute(
                 "with recursive n (i) as (select 1 union all select i + 1 from n limit 3000000) select max(i) from n"
             )
@@ -215,7 +215,7 @@ async def test_a_session_held_for_too_long_is_ended(open_store: Open, actor: Act
     store = await open_store(session_limit=1.5)
     begun = await actor.begin()
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table mine (id integer)")
         assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
         with pytest.raises(UsageError, match=r"held the file for 1\.5 s"):
@@ -235,7 +235,7 @@ async def test_a_statement_that_runs_for_too_long_is_interrupted(open_store: Ope
     store = await open_store(session_limit=1.5)
     begun = await actor.begin()
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             await session.fetch_all(ENDLESS)
 
@@ -246,7 +246,7 @@ async def test_a_native_statement_that_stops_the_loop_is_interrupted(open_store:
     store = await open_store(session_limit=1.5)
     begun = await actor.begin()
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             session.native.conn.execute(ENDLESS)
 
@@ -270,7 +270,7 @@ async def test_a_statement_ends_with_the_block_that_waits_for_it(open_store: Ope
         return 0
 
     async def attempt() -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             connection = session.native.conn
             connection.create_function("begun", 0, tell)
             connection.create_function("ended", 1, ends.append)
@@ -293,7 +293,7 @@ async def test_a_session_waits_for_the_one_before(store: SqliteStore) -> None:
     order: list[str] = []
 
     async def hold(name: str) -> Outcome:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             order.append(f"{name} in")
             await session.execute(f"create table {name} (id integer)")
             order.append(f"{name} out")
@@ -307,10 +307,10 @@ async def test_a_session_waits_for_the_one_before(store: SqliteStore) -> None:
 
 async def test_a_session_cancelled_while_it_waits_takes_no_turn(store: SqliteStore) -> None:
     async def enter() -> None:
-        async with store.rooms.sessions.begin():
+        async with store.services.sessions.begin():
             raise AssertionError("it was cancelled before its turn came")
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         waiting = asyncio.create_task(enter())
         await asyncio.sleep(0)
         waiting.cancel()
@@ -331,7 +331,7 @@ async def test_the_end_of_a_session_that_was_long_for_the_lease_is_a_heartbeat(
     await actor.store.heartbeat(worker)
     (before,) = (await other.heartbeat(OTHER)).peers
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         assert session.excluding
         await session.execute("create table mine (k text)")
         if how != "left":
@@ -342,7 +342,7 @@ async def test_the_end_of_a_session_that_was_long_for_the_lease_is_a_heartbeat(
     (after,) = (await other.heartbeat(OTHER)).peers
     assert before.beat + 1 == after.beat
     assert session.renewed
-    async with actor.store.rooms.sessions.begin() as look:
+    async with actor.store.services.sessions.begin() as look:
         tables = await look.fetch_all("select name from sqlite_master where name = 'mine'")
     assert bool(tables) is (how == "committed")
 
@@ -353,7 +353,7 @@ async def test_a_dead_worker_is_not_brought_back_by_a_session(actor: Actor, open
     (peer,) = (await other.heartbeat(OTHER)).peers
     await other.takeover(OTHER.token, peer, b"[]", "w")
 
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         await session.execute("select 1")
 
     assert not (await actor.store.heartbeat(worker)).alive

@@ -93,7 +93,7 @@ async def test_event_loops_of_several_threads_share_a_file(store: SqliteStore, a
 
 async def test_calls_in_flight_fail_when_the_store_is_closed(open_store: Open) -> None:
     holder, store = await open_store(), await open_store()
-    async with holder.rooms.sessions.begin():
+    async with holder.services.sessions.begin():
         waiting = asyncio.ensure_future(store.commit([start(), start()]))
         await asyncio.sleep(0)
         await store.close()
@@ -107,7 +107,7 @@ async def test_a_session_in_flight_ends_when_its_store_is_closed(store: SqliteSt
     other = await open_store()
 
     async def use_after_close() -> None:
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await store.close()
             await session.execute("select 1")
 

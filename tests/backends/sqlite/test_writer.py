@@ -211,7 +211,7 @@ async def test_a_lone_write_does_not_wait_for_a_session_of_its_own_process(
     """A8: the holder of the session needs the event loop to continue and end it."""
     begun = [await actor.begin() for _ in range(2)]
 
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         pace(fast, 0.0)
         waiting = asyncio.create_task(actor.write(step(begun[0], 2)))
         for _ in range(500):
@@ -312,7 +312,7 @@ def restarts_of(log: Path) -> int:
 
 async def test_cancelled_work_that_was_waiting_is_not_done(store: SqliteStore) -> None:
     item = start()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         waiting = asyncio.create_task(store.commit([item, start()]))
         await asyncio.sleep(0)
         waiting.cancel()

@@ -43,7 +43,6 @@ SURVIVORS: Final[tuple[str, ...]] = (
     f"sqlite place_behind {_COUNTED}",
     "sqlite lying order order by instance_id, delivery_id @2",
     "sqlite lying order order by instance_id, delivery_id @3",
-    "sqlite lives_with_rows order order by ids.id",
     "sqlite owned order order by instance_id",
     "sqlite living_beat conjunct token = :token",
     "sqlite mailboxes conjunct inbox.instance_id = instance.instance_id",

@@ -103,11 +103,11 @@ class Forgetful(WrappedStore):
     def __init__(self, store: Store, times: int) -> None:
         super().__init__(store)
         self.left = times
-        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
+        self.services = store.services.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
     @asynccontextmanager
     async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.rooms.sessions.begin(**options) as session:
+        async with self._store.services.sessions.begin(**options) as session:
             if self.left:
                 self.left -= 1
                 raise StorageUnavailableError("chosen to give way")

@@ -199,11 +199,11 @@ class WithUnableSessions(WrappedStore):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.rooms = store.rooms.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
+        self.services = store.services.wrapped(sessions=lambda sessions: changed(sessions, begin=self._begin))
 
     @asynccontextmanager
     async def _begin(self, **options: Any) -> AsyncGenerator[Any]:
-        async with self._store.rooms.sessions.begin(**options) as session:
+        async with self._store.services.sessions.begin(**options) as session:
             yield changed(session, commit=refused)
 
 

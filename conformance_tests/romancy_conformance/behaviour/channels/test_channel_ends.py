@@ -39,7 +39,7 @@ async def asking(store: Store, count: int) -> None:
     """Wait until the channel has so many interests, those of receivers included."""
 
     async def so_many() -> bool:
-        return len(await store.rooms.router.interests(address_of_channel("orders"))) == count
+        return len(await store.services.router.interests(address_of_channel("orders"))) == count
 
     await until(so_many)
 
@@ -421,4 +421,4 @@ async def test_a_refused_subscription_may_be_asked_for_again_at_once(app: Romanc
     await app.signal(handle.instance_id, "go")
     await app.signal(handle.instance_id, "go")
     assert await handle.result(timeout=30) == 3
-    assert await store.rooms.router.interests(address_of_channel("orders")) == []
+    assert await store.services.router.interests(address_of_channel("orders")) == []

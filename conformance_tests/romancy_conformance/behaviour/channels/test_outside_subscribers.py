@@ -39,7 +39,7 @@ class Outage:
     def __init__(self, app: Romancy) -> None:
         self.channel = app.channel(Orders)
         mailer: Any = copy(self.channel._mailer)  # pyright: ignore[reportPrivateUsage]
-        self._router = mailer.access.opened().rooms.router
+        self._router = mailer.access.opened().services.router
         mailer.access = copy(mailer.access)
         mailer.access.opened = self._opened
         self.channel._mailer = mailer  # pyright: ignore[reportPrivateUsage]
@@ -47,7 +47,7 @@ class Outage:
         self.failed = 0
 
     def _opened(self, *_: object) -> SimpleNamespace:
-        return SimpleNamespace(rooms=SimpleNamespace(router=self))
+        return SimpleNamespace(services=SimpleNamespace(router=self))
 
     def of(self, method: str, times: int) -> None:
         """Let the next calls of this method fail."""

@@ -30,7 +30,7 @@ def prepared(url: str) -> dict[OutboxState, str]:
             await app.run(announce_all.options(instance_id="a-1"), [str(state) for state in OutboxState])
         store = create_store(url)
         await store.open()
-        given = await store.rooms.outbox.claim("c", lease=1, limit=10)
+        given = await store.services.outbox.claim("c", lease=1, limit=10)
         ids = {OutboxState(entry.row.key or ""): entry.row.outbox_id for entry in given.entries}
         ended = [
             Settled(
@@ -42,7 +42,7 @@ def prepared(url: str) -> dict[OutboxState, str]:
             for state, one in ids.items()
             if state is not OutboxState.PENDING
         ]
-        assert await store.rooms.outbox.settle(ended) == 4
+        assert await store.services.outbox.settle(ended) == 4
         await store.close()
         return ids
 
@@ -153,7 +153,7 @@ def test_an_event_that_fails_again_at_once_is_queued_again_once(
     """As many as there were at the beginning are queued again, however fast a relay fails."""
     prepared(url)
     monkeypatch.setattr(_relaying, "_AT_ONCE", 1)
-    box = type(create_store(url).rooms.outbox)
+    box = type(create_store(url).services.outbox)
     requeue, calls = box.requeue, list[int]()
 
     async def fails_again(self: Any, states: Any, /, **options: Any) -> int:

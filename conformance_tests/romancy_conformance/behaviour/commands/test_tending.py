@@ -13,7 +13,7 @@ from romancy import Romancy
 from romancy.status import Status
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
-from romancy.storage.rooms import Rooms
+from romancy.storage.services import Services
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
 from romancy_conformance.behaviour.damaging import damage
@@ -38,12 +38,12 @@ other = Romancy({url!r}, workflows=[])
 """
 
 
-def with_rooms(monkeypatch: pytest.MonkeyPatch, turned: Callable[[Rooms], Rooms]) -> None:
-    """Let each store of the commands have other rooms."""
+def with_services(monkeypatch: pytest.MonkeyPatch, turned: Callable[[Services], Services]) -> None:
+    """Let each store of the commands have other services."""
 
     def create(url: str) -> Store:
         store = create_store(url)
-        return changed(store, rooms=turned(store.rooms))
+        return changed(store, services=turned(store.services))
 
     monkeypatch.setattr("romancy.cli._tending.create_store", create)
 
@@ -124,7 +124,7 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
     async def settings() -> list[upkeep.Setting]:
         return [bad, slow]
 
-    with_rooms(monkeypatch, lambda rooms: rooms.wrapped(upkeep=lambda own: changed(own, settings=settings)))
+    with_services(monkeypatch, lambda services: services.wrapped(upkeep=lambda own: changed(own, settings=settings)))
     answer = romancy("doctor")
 
     assert 1 == answer.code
@@ -153,7 +153,7 @@ def test_an_adapter_without_upkeep_is_examined_as_far_as_it_goes(
     romancy: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     romancy("migrate")
-    with_rooms(monkeypatch, lambda rooms: Rooms(reading=rooms.reading))
+    with_services(monkeypatch, lambda services: Services(reading=services.reading))
     answer, doctor = romancy("migrate", "--plan"), romancy("doctor")
 
     assert (2, "") == (answer.code, answer.out)

@@ -122,7 +122,7 @@ def test_what_a_crash_left_undone_is_sent_at_once(url: str, romancy: Command) ->
             place = Place(address_of_key("paid", key), Spread.ONE)
             body = encode_message(Message(topic=Topic("paid", key), data=Raw(b"5")))
             posting = Posting(message_id=f"m-{key}", places=(place,), body=body)
-            await store.rooms.router.post([posting])
+            await store.services.router.post([posting])
         await store.close()
 
     asyncio.run(leave())
@@ -151,8 +151,10 @@ def test_what_cannot_be_sent_is_said_with_the_reason(url: str, romancy: Command)
             await app.send("paid", 6, key="o-2")
         store = create_store(url)
         await store.open()
-        await store.rooms.router.register(Owner("newer", OUTSIDE), newer)
-        await store.rooms.router.register(Owner("other", OUTSIDE), replace(newer, address="k/4/paid/o-2", where=None))
+        await store.services.router.register(Owner("newer", OUTSIDE), newer)
+        await store.services.router.register(
+            Owner("other", OUTSIDE), replace(newer, address="k/4/paid/o-2", where=None)
+        )
         await store.close()
 
     asyncio.run(prepare())

@@ -70,7 +70,7 @@ async def create_table(url: str) -> None:
     """Create the table that the transactional activities write to."""
     store = create_store(url)
     await store.open()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute(CREATE_TABLE)
         if store.capabilities.transactional_ddl:
             await session.commit(start(status=Status.COMPLETED, delay=None))

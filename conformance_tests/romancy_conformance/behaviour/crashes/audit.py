@@ -158,7 +158,7 @@ class Audit:
 
     async def _check_table(self, logs: dict[str, list[LogEvent]]) -> None:
         expected = Counter((instance, id) for (instance, _, id), name in self._done(logs) if name in WRITERS)
-        async with self._store.rooms.sessions.begin() as session:
+        async with self._store.services.sessions.begin() as session:
             rows = await session.fetch_all("select instance, activity from effects")
         found = Counter((row["instance"], row["activity"]) for row in rows if row["instance"] in logs)
         self.lost += [f"{what} has no row" for what in (expected - found)]

@@ -195,7 +195,7 @@ class Matrix:
 
     async def clear(self) -> None:
         """Remove every instance that has ended."""
-        while await self._store.rooms.upkeep.prune(PruneRequest(ended_before=1 << 60)):
+        while await self._store.services.upkeep.prune(PruneRequest(ended_before=1 << 60)):
             pass
 
     def _count(self, what: str, audit: Audit) -> None:

@@ -73,7 +73,7 @@ async def test_every_message_is_where_it_belongs_whoever_is_killed(shared_url: s
         worked = [await app.handle(instance_id).result(timeout=30) for instance_id in working]
     store = create_store(shared_url)
     await store.open()
-    kept = await store.rooms.router.kept()
+    kept = await store.services.router.kept()
     await store.close()
 
     everything = [1000 * first + number for first in range(HERALDS) for number in range(COUNT)]

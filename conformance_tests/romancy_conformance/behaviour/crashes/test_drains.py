@@ -69,7 +69,7 @@ async def test_a_worker_killed_at_each_write_of_its_stopping(shared_url: str) ->
     await create_table(shared_url)
     store = create_store(shared_url)
     await store.open()
-    await store.rooms.upkeep.prune(PruneRequest(ended_before=1 << 60))  # the rows that came with the table
+    await store.services.upkeep.prune(PruneRequest(ended_before=1 << 60))  # the rows that came with the table
     with Workshop(MODULE) as workshop:
         shifts, commits, wrong = await kill_stopping(workshop, shared_url)
     async with Romancy(shared_url, worker=False, workflows=WORKFLOWS) as app:
@@ -80,7 +80,7 @@ async def test_a_worker_killed_at_each_write_of_its_stopping(shared_url: str) ->
                     wrong.append(f"{handle.instance_id} ended with {value!r}")
                 if (ends := sum(isinstance(event, TERMINAL) for event in await app.history(handle.instance_id))) != 1:
                     wrong.append(f"{handle.instance_id} ended {ends} times")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         rows = await session.fetch_all("select instance from effects")
     wrong += map(str, await sweep(store, {kind.name: kind for kind in WORKFLOWS}))
     await store.close()

@@ -71,7 +71,7 @@ async def test_every_accepted_event_is_in_one_log_whoever_is_killed(shared_url: 
         logs = [await app.history(handle.instance_id) for handle in handles]
     store = create_store(shared_url)
     await store.open()
-    kept = await store.rooms.router.kept()
+    kept = await store.services.router.kept()
     await store.close()
 
     for key, (result, log) in enumerate(zip(results, logs, strict=True)):

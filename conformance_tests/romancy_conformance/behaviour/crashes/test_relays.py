@@ -115,9 +115,9 @@ async def test_killed_and_frozen_relays_lose_nothing_and_keep_the_order(open_app
 async def all_ended(store: Store) -> dict[str, OutboxEntry]:
     """Wait until everything has been sent or refused, and return it by its id."""
     async with asyncio.timeout(120):
-        while OutboxState.PENDING in (await store.rooms.outbox.counts(most=1000)).states:  # noqa: ASYNC110 - processes do it
+        while OutboxState.PENDING in (await store.services.outbox.counts(most=1000)).states:  # noqa: ASYNC110 - processes do it
             await asyncio.sleep(0.05)
-    return {entry.row.outbox_id: entry for entry in await store.rooms.outbox.entries(limit=10 * TOTAL)}
+    return {entry.row.outbox_id: entry for entry in await store.services.outbox.entries(limit=10 * TOTAL)}
 
 
 def check(receiver: Receiver, entries: dict[str, OutboxEntry]) -> None:

@@ -50,7 +50,7 @@ class Looks:
         (self.task,) = [task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro())]
         store = vars(app)["_access"].store
         self.asked: list[str] = []
-        for owner, name in ((store.rooms.reading, "find"), (store, "read")):
+        for owner, name in ((store.services.reading, "find"), (store, "read")):
             setattr(owner, name, self._noting(name, getattr(owner, name)))
 
     def _noting(self, name: str, method: Any) -> Any:
@@ -175,7 +175,7 @@ async def test_a_database_that_does_not_answer_is_no_fault_of_the_worker(
     async def away(*_: Any, **__: Any) -> Any:
         raise StorageUnavailableError("away")
 
-    vars(app)["_access"].store.rooms.reading.find = away
+    vars(app)["_access"].store.services.reading.find = away
     looks = next(task for task in vars(app)["_tasks"] if "tell_misfits" in repr(task.get_coro()))
     await asyncio.wait_for(looks, 60)
 

@@ -136,7 +136,7 @@ async def backlog_times(ctx: WorkflowContext) -> list[str]:
 async def test_what_was_kept_has_the_time_at_which_it_was_sent(app: Romancy) -> None:
     await app.send("item", 1, key="k")
     await app.channel("jobs").publish(1)
-    kept = sorted(one.at for one in await app._access.opened().rooms.router.kept() if one.spread is not Spread.EVERY)  # pyright: ignore[reportPrivateUsage]
+    kept = sorted(one.at for one in await app._access.opened().services.router.kept() if one.spread is not Spread.EVERY)  # pyright: ignore[reportPrivateUsage]
 
     handle = await app.start(backlog_times)
 

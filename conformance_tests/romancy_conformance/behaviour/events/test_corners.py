@@ -221,7 +221,7 @@ async def test_each_wait_of_a_subscriber_gets_another_event(app: Romancy, storag
     await app.signal(handle.instance_id, "begin")
     store = create_store(storage_url)
     await store.open()
-    await until(lambda: store.rooms.router.interests(address_of_type("paid")))
+    await until(lambda: store.services.router.interests(address_of_type("paid")))
     await store.close()
     for number in (1, 2, 3):
         await app.send(Paid, number)

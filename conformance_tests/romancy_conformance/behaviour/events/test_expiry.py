@@ -35,7 +35,7 @@ async def test_a_worker_removes_what_nobody_has_asked_for_in_time(open_app: Open
     await store.open()
 
     async def left() -> set[str]:
-        return {one.address for one in await store.rooms.router.kept()}
+        return {one.address for one in await store.services.router.kept()}
 
     async def only_one() -> bool:
         return await left() == {address_of_key("paid", "waited-for")}

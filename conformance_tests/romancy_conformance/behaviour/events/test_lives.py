@@ -172,11 +172,11 @@ async def picks(ctx: WorkflowContext) -> list[int]:
 
 
 async def kept(store: Store, key: str) -> int:
-    return len(await store.rooms.router.kept(address=address_of_key("paid", key)))
+    return len(await store.services.router.kept(address=address_of_key("paid", key)))
 
 
 async def interested(store: Store, address: str) -> int:
-    return len(await store.rooms.router.interests(address))
+    return len(await store.services.router.interests(address))
 
 
 async def waiting(app: Romancy, *ids: str) -> None:

@@ -140,7 +140,7 @@ async def test_while_no_worker_was_there_the_earlier_of_event_and_limit_counts(o
     assert wait.due is not None
 
     async def is_over() -> bool:
-        return (await store.rooms.reading.census()).now > (wait.due or 0)
+        return (await store.services.reading.census()).now > (wait.due or 0)
 
     if late:
         await until(is_over)

@@ -149,7 +149,7 @@ async def changes_its_mind(ctx: WorkflowContext) -> None:
 
 
 async def listeners(store: Store) -> int:
-    return len(await store.rooms.router.interests(address_of_type("reading")))
+    return len(await store.services.router.interests(address_of_type("reading")))
 
 
 @pytest.mark.parametrize(

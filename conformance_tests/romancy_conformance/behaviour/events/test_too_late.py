@@ -83,7 +83,7 @@ async def pool(ctx: WorkflowContext, waiter: str) -> str:
 
 
 async def kept(store: Store, instance_id: str) -> list[KeptMessage]:
-    return await store.rooms.router.kept(address=address_of_instance(instance_id))
+    return await store.services.router.kept(address=address_of_instance(instance_id))
 
 
 async def is_kept(store: Store, instance_id: str, count: int = 1) -> bool:
@@ -172,7 +172,7 @@ async def test_what_is_received_is_not_kept(app: Romancy, store: Store, caplog: 
     assert [await handle.result(timeout=SOON) for handle in handles] == ids
     await until(lambda: is_kept(store, "nobody", 2))
 
-    assert {message.address for message in await store.rooms.router.kept()} <= {
+    assert {message.address for message in await store.services.router.kept()} <= {
         address_of_instance(one) for one in [*ids, "nobody"]
     }
     late = [decode_message(message.body) for one in ids for message in await kept(store, one)]

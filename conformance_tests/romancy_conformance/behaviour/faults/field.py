@@ -178,7 +178,7 @@ class Field:
             log = await self.log(instance_id)
             assert [type(event) for event in log if isinstance(event, TERMINAL)] == [WorkflowCompleted], instance_id
             assert [event.id for event in log if isinstance(event, ActivityCompleted)] == line, instance_id
-        async with self.store.rooms.sessions.begin() as session:
+        async with self.store.services.sessions.begin() as session:
             rows = await session.fetch_all("select instance, activity from effects")
         table = Counter((row["instance"], row["activity"]) for row in rows)
         assert table == Counter((one, id) for one in names for id in line if id.startswith("faulty_write"))
@@ -210,7 +210,7 @@ class Field:
 
     async def places_of(self, ids: Sequence[str]) -> list[str]:
         """Those of these instances that stand in line at a limit, or have a place."""
-        return sorted({owner.name for owner, _ in await self.store.rooms.lookups.places_of(ids)})
+        return sorted({owner.name for owner, _ in await self.store.services.lookups.places_of(ids)})
 
     async def owners(self, instance_id: str) -> list[str]:
         """Return the new owners of the instance, in order; an empty one is a release."""

@@ -165,7 +165,7 @@ async def test_calls_in_a_storm(field: Field, tmp_path: Path) -> None:
         finally:
             storm.cancel()
             crew.dismiss()
-    async with field.store.rooms.sessions.begin() as session:
+    async with field.store.services.sessions.begin() as session:
         rows = await session.fetch_all("select instance, activity from effects")
     table = Counter((row["instance"], row["activity"]) for row in rows)
     expected = sum((caller.effects for caller in callers), Counter[tuple[str, str]]())

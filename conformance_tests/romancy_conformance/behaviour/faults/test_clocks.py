@@ -82,7 +82,7 @@ async def test_the_clock_of_the_database_jumps(field: Field, seconds: int) -> No
     workers = [await field.worker("--lease", str(LEASE)) for _ in range(2)]
     before = await start_naps(field, "before")
     await asleep(field)
-    async with field.store.rooms.sessions.begin() as session:
+    async with field.store.services.sessions.begin() as session:
         await session.execute(_PUT_CLOCK.format(seconds * 1_000_000))
         await session.commit(start(status=Status.COMPLETED, delay=None))
     await field.acquainted(workers)

@@ -174,6 +174,6 @@ async def test_a_worker_that_stops_inside_its_session_is_outlived(
         patient = create_store(storage_url)
         await patient.open()
         stack.push_async_callback(patient.close)
-        async with patient.rooms.sessions.begin() as session:
+        async with patient.services.sessions.begin() as session:
             rows = await session.fetch_all("select activity from effects where instance = 'held'")
         assert [{"activity": "faulty_hold:1"}] == rows

@@ -53,7 +53,7 @@ async def publish(url: str) -> None:
 
 async def all_published(store: Store) -> None:
     async with asyncio.timeout(90):
-        while (await store.rooms.outbox.counts(most=1000)).states != {OutboxState.PUBLISHED: TOTAL}:  # noqa: ASYNC110 - a relay does it
+        while (await store.services.outbox.counts(most=1000)).states != {OutboxState.PUBLISHED: TOTAL}:  # noqa: ASYNC110 - a relay does it
             await asyncio.sleep(0.05)
 
 

@@ -66,7 +66,7 @@ class Crew:
 
     async def suspects(self) -> int:
         """How many suspects the workers tell of."""
-        peers = (await self.store.rooms.reading.census()).workers
+        peers = (await self.store.services.reading.census()).workers
         return sum(suspects_in(peer.codes) for peer in peers if not peer.dead)
 
 

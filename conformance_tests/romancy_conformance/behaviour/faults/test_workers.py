@@ -85,7 +85,7 @@ async def test_a_worker_frozen_in_its_session_thaws_and_its_effects_are_undone(f
 
     assert frozen.alive
     assert before == await field.log("held")
-    async with field.store.rooms.sessions.begin() as session:
+    async with field.store.services.sessions.begin() as session:
         rows = await session.fetch_all("select activity from effects where instance = 'held'")
     assert len(rows) == 1
 

@@ -143,7 +143,7 @@ async def test_a_gap_is_told_and_not_passed_over(app: Romancy, storage_url: str)
     last = max(number for number, entry in enumerate(entries) if isinstance(entry.event, WorkflowContinued))
     store = create_store(storage_url)
     await store.open()
-    await store.rooms.upkeep.prune(PruneRequest(ended_before=0))
+    await store.services.upkeep.prune(PruneRequest(ended_before=0))
     await store.close()
 
     left = await all_of(handle.entries())

@@ -19,7 +19,7 @@ from romancy import (
 from romancy.rebuilding import rebuild
 from romancy.serialization import Codecs
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy import Instance
@@ -143,7 +143,7 @@ async def test_the_time_of_the_end_stays_after_it(app: Romancy, store: Store) ->
         assert not await app.cancel(one.instance_id)
     await app.send("nobody waits")
     await app.purge("done")
-    if Room.REBUILDING in store.rooms.offered:
+    if Service.REBUILDING in store.services.offered:
         await rebuild(store, app.workflows, Codecs())
 
     again = {one.instance_id: one.updated_at async for one in app.iter_instances(ended_after=failed.updated_at)}

@@ -42,7 +42,7 @@ class LatePurges(WrappedStore):
         self.delayed: list[PruneRequest] = []
         self.meanwhile: list[Callable[[], Awaitable[object]]] = []
         """What happens while others hold the rows."""
-        self.rooms = store.rooms.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
+        self.services = store.services.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
 
     async def _prune(self, request: PruneRequest, /) -> int:
         if self.delays:
@@ -52,11 +52,11 @@ class LatePurges(WrappedStore):
         if self.meanwhile:
             await self.meanwhile.pop()()
             return 0
-        return await self._store.rooms.upkeep.prune(request)
+        return await self._store.services.upkeep.prune(request)
 
     async def carry_out(self) -> int:
         """Carry the delayed purge out. Its answer goes nowhere."""
-        return await self._store.rooms.upkeep.prune(self.delayed[0])
+        return await self._store.services.upkeep.prune(self.delayed[0])
 
 
 async def run(app: Romancy, instance_id: str, number: int) -> None:

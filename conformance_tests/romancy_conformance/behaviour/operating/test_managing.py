@@ -392,13 +392,13 @@ class Contended(WrappedStore):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._asked: set[tuple[str, ...]] = set()
-        self.rooms = store.rooms.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
+        self.services = store.services.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
 
     async def _prune(self, request: PruneRequest, /) -> int:
         if request.instance_ids not in self._asked:
             self._asked.add(request.instance_ids)
             return 0  # what is held stays for the next call
-        return await self._store.rooms.upkeep.prune(request)
+        return await self._store.services.upkeep.prune(request)
 
 
 async def test_those_that_are_purged_at_once_are_not_in_each_others_way(

@@ -42,12 +42,12 @@ class Slow(WrappedStore):
     def __init__(self, store: Store, happens: Callable[[str], Awaitable[None]]) -> None:
         super().__init__(store)
         self._happens = happens
-        self.rooms = store.rooms.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
+        self.services = store.services.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
 
     async def _prune(self, request: PruneRequest, /) -> int:
         for instance_id in request.instance_ids:
             await self._happens(instance_id)
-        return await self._store.rooms.upkeep.prune(request)
+        return await self._store.services.upkeep.prune(request)
 
 
 async def failed(app: Romancy, instance_id: str) -> None:

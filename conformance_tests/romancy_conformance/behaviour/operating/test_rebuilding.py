@@ -16,12 +16,12 @@ from romancy.serialization import Codecs
 from romancy.storage.backends import create_store
 from romancy.storage.query import members_of
 from romancy.storage.rebuilding import Rebuilt
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.damaging import damage
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep_url
-from romancy_conformance.rooms import rooms_with
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -86,7 +86,7 @@ async def filled(app: Romancy) -> None:
 @asynccontextmanager
 async def opened(url: str, codecs: Codecs | None = None) -> AsyncGenerator[Store]:
     store = create_store(url)
-    rooms_with(Room.REBUILDING, store)
+    services_with(Service.REBUILDING, store)
     store = store if codecs is None else coded(store, codecs)
     await store.open()
     try:
@@ -96,7 +96,7 @@ async def opened(url: str, codecs: Codecs | None = None) -> AsyncGenerator[Store
 
 
 async def everything(store: Store) -> dict[str, Stored]:
-    rebuilding = store.rooms.rebuilding
+    rebuilding = store.services.rebuilding
     return {
         one.instance_id: replace(one, entries=tuple(sorted(one.entries)))
         for one in await rebuilding.stored(after="", limit=100)
@@ -312,7 +312,7 @@ async def test_what_changed_since_it_was_read_is_left(open_app: Open, storage_ur
     async with opened(storage_url) as store:
         app = await open_app()
         await filled(app)
-        rebuilding = store.rooms.rebuilding
+        rebuilding = store.services.rebuilding
         read = (await everything(store))["s0"].row
         assert read is not None
         stale = [

@@ -254,7 +254,7 @@ async def test_what_cannot_be_replaced_is_refused(app: Romancy, store: Store) ->
     await app.start(job.options(instance_id="x"), 1)
     with pytest.raises(UsageError, match="signal_with_start signals an existing instance: if_exists='replace'"):
         await app.signal_with_start(job.options(instance_id="x").bind(1), "go", if_exists="replace")
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         with pytest.raises(UsageError, match="if_exists='replace' ends an open instance by a commit of its own"):
             await app.start(job.options(instance_id="x"), 2, session=session.native, if_exists="replace")
 

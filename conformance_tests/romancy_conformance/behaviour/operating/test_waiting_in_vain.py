@@ -154,14 +154,14 @@ async def test_a_worker_elsewhere_that_knows_it_keeps_who_waits(
     worker = await open_app()
     looks = 0
     store = front._access.opened()  # pyright: ignore[reportPrivateUsage]
-    census = store.rooms.reading.census
+    census = store.services.reading.census
 
     async def counted() -> Census:
         nonlocal looks
         looks += 1
         return await census()
 
-    monkeypatch.setattr(store.rooms.reading, "census", counted)
+    monkeypatch.setattr(store.services.reading, "census", counted)
     handle = await front.start(waits.options(instance_id="k-1"))
     await status_is(worker, "k-1", Status.WAITING)
     task = asyncio.create_task(handle.result())

@@ -109,7 +109,7 @@ async def test_a_retried_workflow_publishes_nothing_twice(app: Romancy, store: S
                 await ended(store, 2)
             await app.retry(handle.instance_id)
     assert sorted(event.type for event in recorder.sent) == ["announced", "begun"]
-    assert (await store.rooms.outbox.counts(most=1000)).states == {OutboxState.PUBLISHED: 2}
+    assert (await store.services.outbox.counts(most=1000)).states == {OutboxState.PUBLISHED: 2}
 
 
 async def test_every_attempt_has_the_same_id_and_the_rest_of_its_key_waits(app: Romancy, store: Store) -> None:
@@ -157,7 +157,7 @@ async def test_an_event_that_is_too_old_expires_unsent(app: Romancy, store: Stor
     assert [(entry.state, entry.attempts) for entry in found.values()] == [(OutboxState.EXPIRED, 0)] * 2
     assert recorder.sent == []
 
-    assert await store.rooms.outbox.requeue([OutboxState.EXPIRED]) == 2
+    assert await store.services.outbox.requeue([OutboxState.EXPIRED]) == 2
     async with relaying(Relay(recorder), store):
         await recorder.until(2)
 
@@ -184,7 +184,7 @@ async def test_a_relay_that_stops_gives_back_what_it_sends(app: Romancy, store: 
 
     hanging, recorder = Hangs(), Recorder()
     await app.run(calls_announce, "ann")
-    at_work = Relaying(Relay(hanging), store.rooms.outbox)
+    at_work = Relaying(Relay(hanging), store.services.outbox)
     task = asyncio.create_task(at_work.run(lambda: 0.0))
     await hanging.until(1)
     at_work.stop()
@@ -200,16 +200,16 @@ async def test_an_event_that_is_claimed_while_the_relay_stops_is_settled(
 ) -> None:
     """Otherwise the event and its key wait for the end of the claim, which takes longer than an attempt may."""
     claiming, stopped = asyncio.Event(), asyncio.Event()
-    claim = store.rooms.outbox.claim
+    claim = store.services.outbox.claim
 
     async def claim_late(*arguments: Any, **options: Any) -> Consignment:
         claiming.set()
         await stopped.wait()
         return await claim(*arguments, **options)
 
-    monkeypatch.setattr(store.rooms.outbox, "claim", claim_late)
+    monkeypatch.setattr(store.services.outbox, "claim", claim_late)
     await app.run(calls_announce, "ann")
-    at_work = Relaying(Relay(Recorder()), store.rooms.outbox)
+    at_work = Relaying(Relay(Recorder()), store.services.outbox)
     task = asyncio.create_task(at_work.run(lambda: 5.0))
     await claiming.wait()
     at_work.stop()
@@ -218,7 +218,7 @@ async def test_an_event_that_is_claimed_while_the_relay_stops_is_settled(
     stopped.set()
     await task
 
-    assert (await store.rooms.outbox.counts(most=1000)).states == {OutboxState.PUBLISHED: 1}
+    assert (await store.services.outbox.counts(most=1000)).states == {OutboxState.PUBLISHED: 1}
 
 
 async def test_published_events_are_kept_as_long_as_the_relay_says(app: Romancy, store: Store) -> None:
@@ -236,7 +236,7 @@ async def test_sealed_events_are_opened_by_the_relay_of_the_app(open_app: Open, 
     store = create_store(storage_url)
     await store.open()
     await publisher.run(calls_announce, "ann")
-    (row,) = await store.rooms.outbox.read(10)
+    (row,) = await store.services.outbox.read(10)
     assert b'"Encoded"' in row.body
 
     async with relaying(Relay(recorder, retry=RetryPolicy.none()), store):  # it has no codec
@@ -244,7 +244,7 @@ async def test_sealed_events_are_opened_by_the_relay_of_the_app(open_app: Open, 
     assert (entry.state, recorder.sent) == (OutboxState.FAILED, [])
     assert "cannot open" in (entry.error or "")
 
-    await store.rooms.outbox.requeue([OutboxState.FAILED])
+    await store.services.outbox.requeue([OutboxState.FAILED])
     await open_app(codecs=[codec], relay=Relay(recorder))
     await recorder.until(1)
     await store.close()

@@ -99,7 +99,7 @@ async def test_each_run_of_a_workflow_publishes_once_and_in_order(app: Romancy, 
 async def test_what_a_cancelled_and_purged_instance_has_published_is_sent(app: Romancy, store: Store) -> None:
     recorder = Recorder()
     handle = await app.start(waits.options(instance_id="w"))
-    await until(lambda: store.rooms.outbox.read(1))
+    await until(lambda: store.services.outbox.read(1))
     await app.cancel("w")
     with pytest.raises(WorkflowCancelledError):
         await handle.result()
@@ -116,7 +116,7 @@ async def test_what_a_session_has_rolled_back_is_not_sent(app: Romancy, store: S
     async with relaying(Relay(recorder), store):
         await ended(store, 1)
     assert [(event.type, event.data) for event in recorder.sent] == [("tried", 2)]
-    assert (await store.rooms.outbox.counts(most=1000)).states == {OutboxState.PUBLISHED: 1}
+    assert (await store.services.outbox.counts(most=1000)).states == {OutboxState.PUBLISHED: 1}
 
 
 async def test_an_event_that_never_gets_through_holds_its_key_and_no_other(app: Romancy, store: Store) -> None:
@@ -130,8 +130,8 @@ async def test_an_event_that_never_gets_through_holds_its_key_and_no_other(app: 
     assert {event.data for event in deaf.sent} == {1, *range(10, 40)}
 
     # It is too old now, and lets the others of its key go.
-    entries = {entry.state: entry for entry in await store.rooms.outbox.entries([OutboxState.PENDING], limit=1)}
-    age = ((await store.rooms.outbox.counts(most=1000)).now - entries[OutboxState.PENDING].at) / 1e6
+    entries = {entry.state: entry for entry in await store.services.outbox.entries([OutboxState.PENDING], limit=1)}
+    age = ((await store.services.outbox.counts(most=1000)).now - entries[OutboxState.PENDING].at) / 1e6
     recorder = Recorder(Reject("one is refused"))
     await app.run(publishes, "stuck", [4])
     async with relaying(Relay(recorder, max_age=age / 2), store):
@@ -157,9 +157,9 @@ async def test_requeue_and_purge_while_events_are_sent(app: Romancy, store: Stor
     await app.run(publishes, "k", [1, 2, 3])
     async with relaying(Relay(slow), store):
         await slow.until(2)
-        later = (await store.rooms.outbox.counts(most=1000)).now + 1
-        assert await store.rooms.outbox.purge([OutboxState.PUBLISHED], later) == 0
-        assert await store.rooms.outbox.requeue(list(OutboxState)[1:]) == 1  # the first, while the second is sent
+        later = (await store.services.outbox.counts(most=1000)).now + 1
+        assert await store.services.outbox.purge([OutboxState.PUBLISHED], later) == 0
+        assert await store.services.outbox.requeue(list(OutboxState)[1:]) == 1  # the first, while the second is sent
         await slow.until(3)
         may_end.set()
         found = await ended(store, 3)
@@ -179,7 +179,7 @@ async def test_a_relay_drains_with_its_app_and_one_without_a_worker_sends_nothin
     store = create_store(storage_url)
     await store.open()
     await (await open_app()).run(publishes, "k", [2])
-    (pending,) = await store.rooms.outbox.read(9)
+    (pending,) = await store.services.outbox.read(9)
     assert (pending.key, len(first.sent)) == ("k", 1)
 
     async with relaying(Relay(second), store):

@@ -57,7 +57,7 @@ class Gated(WrappedStore):
         self.closed = False
         self.waits = asyncio.Event()
         self.opened = asyncio.Event()
-        self.rooms = store.rooms.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
+        self.services = store.services.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
 
     async def _pass(self) -> None:
         if self.closed:
@@ -75,7 +75,7 @@ class Gated(WrappedStore):
 
     async def _prune(self, *args: Any, **options: Any) -> Any:
         await self._pass()
-        return await self._store.rooms.upkeep.prune(*args, **options)
+        return await self._store.services.upkeep.prune(*args, **options)
 
 
 @pytest.fixture

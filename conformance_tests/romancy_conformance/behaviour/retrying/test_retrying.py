@@ -272,7 +272,7 @@ class LateCancellation(WrappedStore):
             if isinstance(item, Append) and item.change and item.change.status is Status.FAILED and self._left:
                 failure = decode_commit(item.body)[0]
                 assert isinstance(failure, ActivityFailed)
-                while (await self._store.rooms.reading.census()).now <= failure.at:  # noqa: ASYNC110 - the clock is the database's
+                while (await self._store.services.reading.census()).now <= failure.at:  # noqa: ASYNC110 - the clock is the database's
                     await asyncio.sleep(0.001)
                 body = encode_message(self._left.pop())
                 delivery = Delivery(instance_id=item.instance_id, delivery_id="late", body=body)
@@ -332,7 +332,7 @@ async def test_the_memory_outlives_pruning_and_its_worker(app: Romancy, open_app
     store = create_store(storage_url)
     await store.open()
     try:
-        await store.rooms.upkeep.prune(PruneRequest(ended_before=1 << 60))
+        await store.services.upkeep.prune(PruneRequest(ended_before=1 << 60))
     finally:
         await store.close()
     record.gates["gate"].set()

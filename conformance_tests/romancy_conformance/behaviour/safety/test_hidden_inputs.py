@@ -80,7 +80,7 @@ async def in_the_clear(url: str) -> list[str]:
 
 
 async def _projections(store: Store) -> AsyncIterator[str]:
-    for one in await store.rooms.rebuilding.stored(after="", limit=100):
+    for one in await store.services.rebuilding.stored(after="", limit=100):
         yield f"{one.projection!r} {one.entries!r}"
 
 

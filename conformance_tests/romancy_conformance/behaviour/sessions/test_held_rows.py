@@ -109,7 +109,7 @@ async def test_a_start_that_falls_due_while_a_reader_holds_its_row(
         await open_app()
     handle = await app.start(returns.options(instance_id="held", delay=0.5), "ran")
 
-    async with other.rooms.sessions.begin() as session:
+    async with other.services.sessions.begin() as session:
         await hold(session, "held")
         for store in stores:
             await store.has_claimed_in_vain(times)
@@ -125,7 +125,7 @@ async def test_a_timer_that_falls_due_while_a_session_holds_the_row(
     app = await open_app()
     handle = await app.start(sleeps.options(instance_id="held"))
 
-    async with other.rooms.sessions.begin() as session:
+    async with other.services.sessions.begin() as session:
         await hold(session, "held")
         await stores[0].has_claimed_in_vain(IN_VAIN)
 
@@ -137,7 +137,7 @@ async def test_a_held_instance_delays_no_other(open_app: Open, other: Store, mon
     app = await open_app()
     handle = await app.start(returns.options(instance_id="held", delay=0.2), "ran")
 
-    async with other.rooms.sessions.begin() as session:
+    async with other.services.sessions.begin() as session:
         await hold(session, "held")
         await stores[0].has_claimed_in_vain(IN_VAIN)
         free = await app.start(returns.options(delay=0.01), "ran")
@@ -201,7 +201,7 @@ async def prunes(app: Romancy, instance_id: str) -> None:
     """It locks open instances that have run again."""
     await app.signal(instance_id, "m", "x")
     store = app._access.opened()  # pyright: ignore[reportPrivateUsage]  # the app offers no such call
-    await store.rooms.upkeep.prune(PruneRequest())
+    await store.services.upkeep.prune(PruneRequest())
 
 
 async def cancels(app: Romancy, instance_id: str) -> None:

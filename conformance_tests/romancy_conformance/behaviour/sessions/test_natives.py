@@ -47,11 +47,11 @@ async def accounts(storage_url: str) -> AsyncIterator[Store]:
     """A user's table with two rows, and a store to read it."""
     store = create_store(storage_url)
     await store.open()
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("create table accounts (k varchar(10) primary key, n integer not null)")
         if store.capabilities.transactional_ddl:
             await session.commit(start(status=Status.COMPLETED, delay=None))
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         await session.execute("insert into accounts values ('a', 0), ('b', 0)")
         await session.commit(start(status=Status.COMPLETED, delay=None))
     yield store
@@ -59,7 +59,7 @@ async def accounts(storage_url: str) -> AsyncIterator[Store]:
 
 
 async def contents(store: Store) -> dict[str, int]:
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         return {row["k"]: row["n"] for row in await session.fetch_all("select k, n from accounts")}
 
 

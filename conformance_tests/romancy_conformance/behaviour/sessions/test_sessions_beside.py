@@ -228,8 +228,9 @@ async def test_a_session_that_ended_goes_with_a_terminated_instance(
     app: Romancy, scene: Scene, stores: list[Slow]
 ) -> None:
     handle = await under_way(app, scene, stores[0])
+    stores[0].brought.clear()
     ending = asyncio.ensure_future(app.terminate(handle.instance_id))
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(stores[0].brought.wait(), SOON)
     stores[0].free.set()
 
     assert await ending

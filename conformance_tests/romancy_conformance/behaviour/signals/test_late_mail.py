@@ -35,9 +35,9 @@ async def time_passes(url: str, seconds: float) -> None:
     store = create_store(url)
     await store.open()
     try:
-        until = (await store.rooms.reading.census()).now + round(1_000_000 * seconds)
+        until = (await store.services.reading.census()).now + round(1_000_000 * seconds)
         async with asyncio.timeout(60):
-            while (await store.rooms.reading.census()).now <= until:  # noqa: ASYNC110 - it is the database's clock
+            while (await store.services.reading.census()).now <= until:  # noqa: ASYNC110 - it is the database's clock
                 await asyncio.sleep(0.001)
     finally:
         await store.close()

@@ -284,16 +284,16 @@ async def test_data_that_a_codec_hides_is_not_told_to_the_database(
             await app.send("secret", {"text": SECRET}, key="k")
         else:
             await app.channel("secret").publish({"text": SECRET})
-        (kept,) = [one for one in await store.rooms.router.kept() if one.spread is not Spread.EVERY]
+        (kept,) = [one for one in await store.services.router.kept() if one.spread is not Spread.EVERY]
         assert SECRET.encode() not in kept.body
         owner, address = Owner("reader", OUTSIDE), kept.address
         readable = Interest(
             interest_id="all", address=address, kind=InterestKind.TAKE, where=encode_where({"text": SECRET})
         )
-        await store.rooms.router.register(owner, readable)
-        await store.rooms.router.dispatch([address])
-        assert await store.rooms.router.letters("reader") == []
-        await store.rooms.router.unregister(owner, ["all"])
+        await store.services.router.register(owner, readable)
+        await store.services.router.dispatch([address])
+        assert await store.services.router.letters("reader") == []
+        await store.services.router.unregister(owner, ["all"])
     finally:
         await store.close()
 

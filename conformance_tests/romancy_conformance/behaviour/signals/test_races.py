@@ -170,7 +170,7 @@ async def unread(url: str) -> Counter[str] | None:
     try:
         if not store.capabilities.sql:
             return None
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             rows = await session.fetch_all("select instance_id from romancy_inbox")
     finally:
         await store.close()

@@ -134,7 +134,7 @@ async def test_a_purge_that_fails_leaves_the_forgetting_to_the_next(
         raise StorageUnavailableError("the connection is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.rooms.upkeep, "prune", fail)
+        patch.setattr(store.services.upkeep, "prune", fail)
         with pytest.raises(StorageUnavailableError):
             await front.purge("nobody")
     await front.purge("nobody")

@@ -23,7 +23,7 @@ from romancy.core import ChildFailed, ChildStarted
 from romancy.engine.worker.retrying import runs_so_far
 from romancy.storage.records import Append
 from romancy_conformance.behaviour.cast import act, record, waits_at_a_gate
-from romancy_conformance.behaviour.lives import life_of, nothing_is_amiss
+from romancy_conformance.behaviour.started_anew import life_of, nothing_is_amiss
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is
 

@@ -484,7 +484,7 @@ async def test_a_database_of_a_newer_schema(storage_url: str) -> None:
         if not store.capabilities.schema:
             pytest.skip("capability: the store has no schema")
         dialect = dialect_of(store)
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await session.execute(dialect.newer_schema)
             assert await session.commit(start()) == "accepted"
     finally:

@@ -295,7 +295,7 @@ async def test_a_start_does_not_wait_for_a_child_that_another_transaction_begins
         store: Any = app._access.opened()  # pyright: ignore[reportPrivateUsage]
         if store.capabilities.embedded:
             pytest.skip("capability: while a transaction writes, nobody else does")
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             await app.start(returns.options(instance_id="held"), "theirs", session=session.native)
             handle = await asyncio.wait_for(app.start(first_takes.options(instance_id="t"), "held"), 20)
 

@@ -92,7 +92,7 @@ async def test_an_app_without_a_worker_needs_no_row_for_what_it_starts(open_app:
     for number in range(5):
         await front.signal_with_start(begun_cart.options(instance_id=f"c-{number}").bind("ann", 3), Added, "lamp")
 
-    census = await front._access.opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
+    census = await front._access.opened().services.reading.census()  # pyright: ignore[reportPrivateUsage]
     assert [] == census.workers
 
 
@@ -100,7 +100,7 @@ async def test_an_app_without_a_worker_leaves_no_row_behind(app: Romancy, storag
     async with Romancy(storage_url, workflows=[begun_cart], worker=False) as front:
         await front.signal_with_start(begun_cart.options(instance_id="c-1").bind("ann", 3), Added, "lamp")
 
-    census = await app._access.opened().rooms.reading.census()  # pyright: ignore[reportPrivateUsage]
+    census = await app._access.opened().services.reading.census()  # pyright: ignore[reportPrivateUsage]
     assert [True] == [peer.works for peer in census.workers]
 
 

@@ -30,7 +30,7 @@ from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.cast import hears
 from romancy_conformance.behaviour.coded import SECRET, Masking
-from romancy_conformance.behaviour.lives import keys, life_of, nothing_is_amiss
+from romancy_conformance.behaviour.started_anew import keys, life_of, nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from romancy import (
 from romancy.sync import SyncRomancy
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.cast import waits
-from romancy_conformance.behaviour.lives import nothing_is_amiss
+from romancy_conformance.behaviour.started_anew import nothing_is_amiss
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:

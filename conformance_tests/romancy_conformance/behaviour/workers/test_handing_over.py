@@ -211,7 +211,7 @@ async def test_an_instance_keeps_its_place(open_app: Open, storage_url: str, gat
     await until(lambda: begun)
     store = create_store(storage_url)
     await store.open()
-    before = (await store.rooms.reading.census()).now
+    before = (await store.services.reading.census()).now
     await first.drain(0)
     rows = [await store.read(handle.instance_id, limit=0) for handle in handles]
     await store.close()

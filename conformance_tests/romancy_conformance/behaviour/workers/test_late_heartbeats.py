@@ -23,7 +23,7 @@ LEASE = 1.5
 
 async def _beats(store: Store) -> int:
     """Return how often the newcomer's heart has beaten."""
-    census = await store.rooms.reading.census()
+    census = await store.services.reading.census()
     return sum(peer.beat for peer in census.workers if peer.worker_id == "the-one" and peer.token != "elder")
 
 
@@ -47,7 +47,7 @@ async def test_a_living_worker_of_that_name_is_a_rival(store: Store, storage_url
 
     async def elder_beats_too() -> bool:
         await store.heartbeat(ELDER)
-        census = await store.rooms.reading.census()
+        census = await store.services.reading.census()
         return all(peer.dead for peer in census.workers if peer.worker_id == "the-one" and peer.token != "elder")
 
     async with Romancy(storage_url, workflows=[returns], worker_id="the-one", lease=LEASE) as newcomer:

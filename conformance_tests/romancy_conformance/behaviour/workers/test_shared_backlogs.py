@@ -64,7 +64,7 @@ class Counting(WrappedStore):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.claims = self.empty = self.looks = 0
-        self.rooms = store.rooms.wrapped(reading=lambda reading: changed(reading, census=self._census))
+        self.services = store.services.wrapped(reading=lambda reading: changed(reading, census=self._census))
 
     async def claim(self, request: Any, /) -> Any:
         work = await self._store.claim(request)
@@ -74,7 +74,7 @@ class Counting(WrappedStore):
 
     async def _census(self) -> Any:
         self.looks += 1
-        return await self._store.rooms.reading.census()
+        return await self._store.services.reading.census()
 
 
 def in_hand(app: Romancy) -> int:

@@ -237,7 +237,7 @@ class Limited:
             last = await self._looks(scene, address_of_lane(limit.name, f"{scene.path}/{number}"), last)
 
     async def _looks(self, scene: Scene, lane: str, last: _Line) -> _Line:
-        read = scene.store.rooms.router.interests
+        read = scene.store.services.router.interests
         inside = await scene.insist(partial(read, address_held_at(lane)))
         if len(inside) > _ALLOWED:
             names = Counter(owner.name for owner, _ in inside)
@@ -256,7 +256,7 @@ class Limited:
         return _Line(waiting, has)
 
     async def _leaves_nothing(self, scene: Scene, ids: list[str]) -> None:
-        places = partial(scene.store.rooms.lookups.places_of, ids)
+        places = partial(scene.store.services.lookups.places_of, ids)
         left = await scene.insist(places)
         for _ in range(_PATIENCE):
             if not left:

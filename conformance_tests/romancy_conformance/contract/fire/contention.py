@@ -57,7 +57,7 @@ def needs_row_locks(store: Store) -> None:
 
 async def deadlocks(store: Store) -> int:
     """How many deadlocks the server has counted so far."""
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         (row,) = await session.fetch_all(_DEADLOCKS[store.capabilities.name.split()[0]])
     return int(row["n"])
 

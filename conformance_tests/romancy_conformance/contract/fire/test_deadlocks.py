@@ -54,7 +54,7 @@ class OtherSide:
 
     async def prepare(self) -> None:
         """Create a table to write to, and let Romancy, not this side, detect the deadlocks."""
-        async with self._store.rooms.sessions.begin() as session:
+        async with self._store.services.sessions.begin() as session:
             await session.execute("create table heavy (n integer)")
             if self._postgres:
                 (row,) = await session.fetch_all("select current_database() as name")
@@ -69,7 +69,7 @@ class OtherSide:
             chosen = sorted(chance.sample(ids, k=2), reverse=True)
             self.rounds += 1
             try:
-                async with self._store.rooms.sessions.begin() as session:
+                async with self._store.services.sessions.begin() as session:
                     await self._lock(session, chosen)
             except StorageUnavailableError:
                 self.losses += 1

@@ -70,7 +70,7 @@ async def _check(store: Store, workflow: str, acknowledged: set[tuple[str, int, 
         rich += [event for event in events if event["type"] == "rich"]
     assert acknowledged - written == set()
 
-    outgoing = {row.outbox_id: msgspec.json.decode(row.body) for row in await store.rooms.outbox.read(1_000_000)}
+    outgoing = {row.outbox_id: msgspec.json.decode(row.body) for row in await store.services.outbox.read(1_000_000)}
     assert outgoing == {event["outbox"]: {"instance": event["instance"], "seq": event["seq"]} for event in rich}
     mail = await _all_mail(store, workflow, instance_ids)
     assert mail == {event["delivery"]: {"instance": event["instance"], "seq": event["seq"]} for event in rich}

@@ -102,7 +102,7 @@ async def _in_session(worker: Actor, item: Append) -> Outcome:
     """
 
     async def write() -> Outcome:
-        async with worker.store.rooms.sessions.begin() as session:
+        async with worker.store.services.sessions.begin() as session:
             return await session.commit(item, worker=worker.token)
 
     return await in_the_end(write)

@@ -246,7 +246,7 @@ async def test_a_session_of_unknown_outcome_is_settled_by_a_tombstone(wire: Wire
     begun = await wire.actor.begin()
     item, tombstone = step(begun, 2), step(begun, 2, b'["tombstone"]')
 
-    async with wire.far.rooms.sessions.begin() as session:
+    async with wire.far.services.sessions.begin() as session:
         await ledger.write(session, "a", 1)
         wire.statement_by_statement()
         trigger = wire.on_commit(fault)
@@ -267,7 +267,7 @@ async def test_a_late_session_commit_and_its_tombstone_exclude_each_other(wire: 
     trigger = wire.on_commit(Fault.HOLD)
 
     async def in_session() -> None:
-        async with wire.far.rooms.sessions.begin() as session:
+        async with wire.far.services.sessions.begin() as session:
             await ledger.write(session, "a", 1)
             await session.commit(item, worker=wire.actor.token)
 
@@ -312,7 +312,7 @@ async def _check_rich(wire: Wire, begun: Append, target: Append, item: Append) -
     """Check that the append and everything it carries are there, once."""
     assert await wire.look(begun) == [(1, begun.writer), (2, item.writer)]
     ours = {row.outbox_id for row in item.outbox}
-    assert [row.outbox_id for row in await wire.near.rooms.outbox.read(1000) if row.outbox_id in ours] == list(ours)
+    assert [row.outbox_id for row in await wire.near.services.outbox.read(1000) if row.outbox_id in ours] == list(ours)
     history = await wire.near.read(target.instance_id, limit=0)
     assert history is not None
     assert history.instance.signals == 1

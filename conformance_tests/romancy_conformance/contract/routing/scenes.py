@@ -37,7 +37,7 @@ async def post(store: Store, address: str, spread: Spread = Spread.ONE, count: i
     """Post so many messages, one after the other."""
     messages = [posting(address, spread, b'{"n":%d}' % number) for number in range(count)]
     for one in messages:
-        assert await store.rooms.router.post([one]) == ["accepted"]
+        assert await store.services.router.post([one]) == ["accepted"]
     return messages
 
 
@@ -65,7 +65,7 @@ async def drained(store: Store, *addresses: str, limit: int = 500) -> int:
     """Dispatch until there is nothing more to do; return how much was delivered."""
     delivered = 0
     for _ in range(100):
-        done: Dispatched = await store.rooms.router.dispatch(addresses, limit=limit)
+        done: Dispatched = await store.services.router.dispatch(addresses, limit=limit)
         delivered += done.delivered
         if not done.more:
             return delivered

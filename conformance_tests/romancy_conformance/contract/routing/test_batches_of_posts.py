@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def bodies_at(store: Store, address: str) -> list[bytes]:
-    return [one.body for one in await store.rooms.router.kept(address=address)]
+    return [one.body for one in await store.services.router.kept(address=address)]
 
 
 def two(one: str, other: str) -> tuple[Posting, Posting]:
@@ -37,7 +37,7 @@ async def test_of_two_messages_with_one_id_the_second_is_kept_nowhere(store: Sto
     one, other = unique("a"), unique("b")
     batch = two(one, other)[:: -1 if wide_first else 1]
 
-    assert await store.rooms.router.post(batch) == ["accepted", "duplicate"]
+    assert await store.services.router.post(batch) == ["accepted", "duplicate"]
 
     assert await bodies_at(store, one) == [batch[0].body]
     assert await bodies_at(store, other) == ([batch[0].body] if wide_first else [])
@@ -48,8 +48,8 @@ async def test_a_message_that_is_refused_for_its_id_uses_no_key(store: Store) ->
     first = posting(address)
     copy, other = replace(first, dedupe=key), posting(address, dedupe=key)
 
-    assert await store.rooms.router.post([first, copy]) == ["accepted", "duplicate"]
-    assert await store.rooms.router.post([other]) == ["accepted"]
+    assert await store.services.router.post([first, copy]) == ["accepted", "duplicate"]
+    assert await store.services.router.post([other]) == ["accepted"]
 
 
 async def test_each_of_several_with_one_id_meets_what_is_kept(store: Store) -> None:
@@ -58,7 +58,7 @@ async def test_each_of_several_with_one_id_meets_what_is_kept(store: Store) -> N
     first, second = two(one, other)
     third = replace(first, places=(Place(other, Spread.ONE),), body=b'"third"')
 
-    assert await store.rooms.router.post([first, second, third]) == ["accepted", "duplicate", "accepted"]
+    assert await store.services.router.post([first, second, third]) == ["accepted", "duplicate", "accepted"]
 
     assert await bodies_at(store, other) == [b'"third"']
 
@@ -67,10 +67,10 @@ async def test_of_messages_with_one_key_the_first_is_kept(store: Store) -> None:
     """Not one that lies there already: that uses no key."""
     address, key = unique("a"), unique("k")
     there = posting(address)
-    assert await store.rooms.router.post([there]) == ["accepted"]
+    assert await store.services.router.post([there]) == ["accepted"]
     batch = [replace(there, dedupe=key), *(posting(address, body=b"%d" % number, dedupe=key) for number in range(3))]
 
-    assert await store.rooms.router.post(batch) == ["duplicate", "accepted", "duplicate", "duplicate"]
+    assert await store.services.router.post(batch) == ["duplicate", "accepted", "duplicate", "duplicate"]
 
     assert await bodies_at(store, address) == [there.body, b"0"]
 
@@ -80,7 +80,7 @@ async def test_of_two_messages_with_one_id_that_an_append_posts_too(actor: Actor
     one, other, begun = unique("a"), unique("b"), await actor.begin()
     batch = two(one, other)
     if road == "a session":
-        async with store.rooms.sessions.begin() as session:
+        async with store.services.sessions.begin() as session:
             item = append(begun, 2, after=begun.writer, postings=batch)
             assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
     else:

@@ -70,7 +70,7 @@ async def test_a_dispatch_compares_what_is_new(store: Store, receive: Receive, c
     assert await drained(store, address) == 1
     assert compared() == 0, "who takes any gets one that others do not want"
     await post(store, address, count=2)
-    await store.rooms.router.post([posting(address, body=b'{"n":101}')])
+    await store.services.router.post([posting(address, body=b'{"n":101}')])
     assert await drained(store, address) == 1
     assert compared() <= 2 * 3
     assert await first.bodies() == [b'{"n":101}']
@@ -84,7 +84,7 @@ async def test_a_backlog_of_many_pages_is_compared_once(
     first, second = await receive(), await receive()
     for begin in range(0, kept, 100):
         batch = [posting(address, body=b'{"n":%d}' % number) for number in range(begin, begin + 100)]
-        await store.rooms.router.post(batch)
+        await store.services.router.post(batch)
     await first.want(take(address, {"n": gt(kept)}))
     await second.want(take(address, {"n": gt(700)}))
 
@@ -92,11 +92,11 @@ async def test_a_backlog_of_many_pages_is_compared_once(
     assert compared() <= 2 * kept + 100, "those that were posted together with the last one of a page come again"
     await drained(store, address)
     assert compared() == 0
-    await store.rooms.router.post([posting(address, body=b'{"n":%d}' % (kept + 1))])
+    await store.services.router.post([posting(address, body=b'{"n":%d}' % (kept + 1))])
     assert await drained(store, address) == 1
     assert compared() == 1
     assert await first.bodies() == [b'{"n":%d}' % (kept + 1)]
-    assert len(await store.rooms.router.kept(address=address, limit=2 * kept)) == kept - 1
+    assert len(await store.services.router.kept(address=address, limit=2 * kept)) == kept - 1
 
 
 async def test_another_condition_is_compared_with_what_is_kept(store: Store, receive: Receive) -> None:
@@ -113,13 +113,13 @@ async def test_another_condition_is_compared_with_what_is_kept(store: Store, rec
 async def test_another_condition_of_a_subscriber_outside_too(store: Store) -> None:
     address, screen = unique("c"), Owner(unique("screen"), OUTSIDE)
     await post(store, address, count=3)
-    await store.rooms.router.register(screen, take(address, {"n": gt(100)}, "next"))
+    await store.services.router.register(screen, take(address, {"n": gt(100)}, "next"))
     assert await drained(store, address) == 0
 
-    await store.rooms.router.register(screen, take(address, {"n": gt(1)}, "next"))
+    await store.services.router.register(screen, take(address, {"n": gt(1)}, "next"))
 
     assert await drained(store, address) == 1
-    (letter,) = await store.rooms.router.letters(screen.name)
+    (letter,) = await store.services.router.letters(screen.name)
     assert letter.body == b'{"n":2}'
 
 
@@ -129,14 +129,14 @@ async def test_a_place_at_another_address_is_a_new_one(store: Store, receive: Re
     await in_vain(store, other, elsewhere)
     await in_vain(store, receiver, address)
     (message,) = await post(store, elsewhere)
-    await store.rooms.router.post([posting(elsewhere, body=b'{"n":50}')])
+    await store.services.router.post([posting(elsewhere, body=b'{"n":50}')])
     await drained(store, elsewhere)
 
     await receiver.want(take(elsewhere, {"n": 50}, "wait"))
 
     assert await drained(store, elsewhere) == 1
     assert await receiver.bodies() == [b'{"n":50}']
-    assert message.message_id in {one.message_id for one in await store.rooms.router.kept(address=elsewhere)}
+    assert message.message_id in {one.message_id for one in await store.services.router.kept(address=elsewhere)}
 
 
 @pytest.mark.parametrize("road", ["an append", "a call"])
@@ -147,7 +147,7 @@ async def test_an_equal_condition_at_another_address_is_compared_with_what_lies_
     address, elsewhere = unique("k"), unique("k")
     other, receiver = await receive(), await receive()
     await other.want(take(elsewhere, {"n": gt(200)}))
-    await store.rooms.router.post([posting(elsewhere, body=b'{"n":150}')])
+    await store.services.router.post([posting(elsewhere, body=b'{"n":150}')])
     assert await drained(store, elsewhere) == 0
     await in_vain(store, receiver, address)
 
@@ -155,7 +155,7 @@ async def test_an_equal_condition_at_another_address_is_compared_with_what_lies_
     if road == "an append":
         await receiver.want(moved)
     else:
-        assert await store.rooms.router.register(receiver.owner, moved) is None
+        assert await store.services.router.register(receiver.owner, moved) is None
 
     assert await drained(store, elsewhere) == 1
     assert await receiver.bodies() == [b'{"n":150}']
@@ -165,12 +165,12 @@ async def test_what_is_given_back_is_compared_again(store: Store, receive: Recei
     address = unique("k")
     taker, receiver = await receive(), await receive()
     await taker.want(take(address))
-    await store.rooms.router.post([posting(address, body=b'{"n":101}')])
+    await store.services.router.post([posting(address, body=b'{"n":101}')])
     assert await drained(store, address) == 1
     await in_vain(store, receiver, address)
     (row,) = await taker.inbox()
 
-    assert await store.rooms.router.give_back(taker.owner, [row.delivery_id]) == 1
+    assert await store.services.router.give_back(taker.owner, [row.delivery_id]) == 1
 
     assert await drained(store, address) == 1
     assert [one.delivery_id for one in await receiver.inbox()] == [row.delivery_id]
@@ -187,7 +187,7 @@ async def test_what_was_passed_over_and_given_back_is_compared_again(store: Stor
     await receiver.want(take(address, {"n": 0}, "wait"))
     await drained(store, address)
 
-    assert await store.rooms.router.give_back(taker.owner, [row.delivery_id]) == 1
+    assert await store.services.router.give_back(taker.owner, [row.delivery_id]) == 1
     await late.want(take(address, {"n": 0}))
 
     assert await drained(store, address) == 1
@@ -200,8 +200,8 @@ async def test_what_commits_late_is_compared(actor: Actor, store: Store, receive
         pytest.skip("capability: one writer at a time")
     address = unique("k")
     receiver, writer = await receive(), await receive()
-    async with store.rooms.sessions.begin() as outer:
-        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer:
+        async with store.services.sessions.join(joinable(actor, outer)) as joined:
             early = posting(address, body=b'{"n":101}')
             assert await joined.send([], [], [early]) == [Delivered.ACCEPTED]
         await in_vain(store, receiver, address)
@@ -217,7 +217,7 @@ async def test_who_begins_again_is_compared_with_what_came_meanwhile(store: Stor
     await in_vain(store, receiver, address)
     await other.want(take(address, {"n": gt(200)}))
     await receiver.change(change(Status.FAILED, release=True, seen=0))
-    await store.rooms.router.post([posting(address, body=b'{"n":101}')])
+    await store.services.router.post([posting(address, body=b'{"n":101}')])
     assert await drained(store, address) == 0
 
     history = await store.read(receiver.instance_id)
@@ -229,7 +229,7 @@ async def test_who_begins_again_is_compared_with_what_came_meanwhile(store: Stor
     )  # fmt: skip
 
     assert await drained(store, address) == 1
-    assert b'{"n":101}' not in {one.body for one in await store.rooms.router.kept(address=address)}
+    assert b'{"n":101}' not in {one.body for one in await store.services.router.kept(address=address)}
 
 
 @pytest.mark.dealt
@@ -249,11 +249,11 @@ async def test_while_a_dispatch_compares_others_wait_and_send(
             item = late.next(interests=(take(address, {"n": 2}),))
             assert await settled(mine, item, late.actor.token) is Outcome.ACCEPTED
             await patiently(mine, address)
-            await mine.rooms.router.post([posting(address, body=b'{"n":101}')])
+            await mine.services.router.post([posting(address, body=b'{"n":101}')])
             await patiently(mine, address)
 
         async def sending(mine: Store) -> None:
-            await mine.rooms.router.post([posting(address, body=b'{"n":101}')])
+            await mine.services.router.post([posting(address, body=b'{"n":101}')])
             await patiently(mine, address)
 
         async def waiting(mine: Store) -> None:

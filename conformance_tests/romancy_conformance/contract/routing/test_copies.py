@@ -36,7 +36,7 @@ async def test_every_listener_gets_a_copy_of_what_fits(store: Store, receive: Re
     await all_of_it.want(copy(address))
     await large.want(copy(address, {"n": gt(0)}))
     await twice.want(copy(address), copy(address, {"n": gt(0)}))
-    assert await store.rooms.router.register(screen, copy(address)) is None
+    assert await store.services.router.register(screen, copy(address)) is None
     messages = await post(store, address, Spread.EVERY, 2)
 
     assert await drained(store, address) == 7
@@ -44,13 +44,13 @@ async def test_every_listener_gets_a_copy_of_what_fits(store: Store, receive: Re
     bodies = [one.body for one in messages]
     assert await all_of_it.bodies() == await twice.bodies() == bodies
     assert await large.bodies() == bodies[1:]
-    letters = await store.rooms.router.letters(screen.name)
+    letters = await store.services.router.letters(screen.name)
     assert [(one.address, one.body) for one in letters] == [(address, body) for body in bodies]
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.kept(address=address) == []
     rows = await twice.inbox()
     assert [(row.address, row.interest) for row in rows] == [(address, None)] * 2
     assert await twice.signals() == 2
-    assert len(await store.rooms.router.interests(address)) == 5, "they go on listening"
+    assert len(await store.services.router.interests(address)) == 5, "they go on listening"
 
 
 async def test_what_nobody_listens_to_is_gone(store: Store, receive: Receive) -> None:
@@ -62,7 +62,7 @@ async def test_what_nobody_listens_to_is_gone(store: Store, receive: Receive) ->
     await late.want(copy(address))
 
     assert await drained(store, address) == 0
-    assert (await store.rooms.router.kept(address=address), await late.inbox()) == ([], [])
+    assert (await store.services.router.kept(address=address), await late.inbox()) == ([], [])
 
 
 async def test_copies_arrive_everywhere_in_one_order(store: Store, receive: Receive) -> None:
@@ -74,7 +74,7 @@ async def test_copies_arrive_everywhere_in_one_order(store: Store, receive: Rece
     for _ in range(4):
         await post(store, address, Spread.CHANNEL, 3)
         await drained(store, address)
-        await store.rooms.router.expire(0)
+        await store.services.router.expire(0)
 
     orders = [in_order_of_arrival(await one.inbox()) for one in listeners]
 
@@ -89,7 +89,7 @@ async def test_a_channel_is_taken_from_unless_somebody_listens(store: Store, rec
     address = unique("c")
     worker, other = await receive(), await receive()
     for one in (worker, other):
-        assert await store.rooms.router.register(one.owner, member(address)) is None
+        assert await store.services.router.register(one.owner, member(address)) is None
     messages = await post(store, address, Spread.CHANNEL, 2)
     assert await drained(store, address) == 0
     await worker.want(take(address))
@@ -107,10 +107,10 @@ async def test_the_first_that_listens_discards_what_was_kept(store: Store, recei
     await post(store, address, Spread.CHANNEL, 2)
     await drained(store, address)
 
-    assert await store.rooms.router.register(first.owner, copy(address)) is None
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.register(first.owner, copy(address)) is None
+    assert await store.services.router.kept(address=address) == []
     await post(store, address, Spread.CHANNEL)
-    assert await store.rooms.router.register(second.owner, copy(address)) is None
+    assert await store.services.router.register(second.owner, copy(address)) is None
     assert await drained(store, address) == 2, "the second discards nothing"
 
 
@@ -118,16 +118,16 @@ async def test_listening_and_membership_exclude_each_other(store: Store, receive
     address = unique("c")
     one, other, screen = await receive(), await receive(), outside()
     listening = copy(address)
-    assert await store.rooms.router.register(one.owner, listening) is None
-    assert await store.rooms.router.register(one.owner, listening) is None, "it stands already"
+    assert await store.services.router.register(one.owner, listening) is None
+    assert await store.services.router.register(one.owner, listening) is None, "it stands already"
 
-    assert await store.rooms.router.register(other.owner, member(address)) is InterestKind.COPY
-    assert await store.rooms.router.register(one.owner, member(address, listening.interest_id)) is InterestKind.COPY
-    assert [owner for owner, _ in await store.rooms.router.interests(address)] == [one.owner]
-    await store.rooms.router.unregister(one.owner, [listening.interest_id, "another"])
-    assert await store.rooms.router.register(screen, member(address)) is None
-    assert await store.rooms.router.register(one.owner, listening) is InterestKind.MEMBER
-    assert await store.rooms.router.register(one.owner, take(address)) is None, "a receiver is no listener"
+    assert await store.services.router.register(other.owner, member(address)) is InterestKind.COPY
+    assert await store.services.router.register(one.owner, member(address, listening.interest_id)) is InterestKind.COPY
+    assert [owner for owner, _ in await store.services.router.interests(address)] == [one.owner]
+    await store.services.router.unregister(one.owner, [listening.interest_id, "another"])
+    assert await store.services.router.register(screen, member(address)) is None
+    assert await store.services.router.register(one.owner, listening) is InterestKind.MEMBER
+    assert await store.services.router.register(one.owner, take(address)) is None, "a receiver is no listener"
 
 
 async def test_a_repeated_registration_keeps_its_place(store: Store, receive: Receive) -> None:
@@ -137,15 +137,15 @@ async def test_a_repeated_registration_keeps_its_place(store: Store, receive: Re
     await second.want(take(address, interest_id="i"))
     narrowed = take(address, {"n": gt(0)}, "i")
     await first.want(narrowed)
-    assert await store.rooms.router.register(first.owner, narrowed) is None
+    assert await store.services.router.register(first.owner, narrowed) is None
 
-    standing = await store.rooms.router.interests(address)
+    standing = await store.services.router.interests(address)
 
     assert [(owner, one.where) for owner, one in standing] == [(first.owner, narrowed.where), (second.owner, None)]
     await first.want(take(elsewhere, interest_id="i"))
-    assert [owner for owner, _ in await store.rooms.router.interests(address)] == [second.owner]
+    assert [owner for owner, _ in await store.services.router.interests(address)] == [second.owner]
     await first.want(take(address, interest_id="i"))
-    assert [owner for owner, _ in await store.rooms.router.interests(address)] == [second.owner, first.owner]
+    assert [owner for owner, _ in await store.services.router.interests(address)] == [second.owner, first.owner]
 
 
 async def test_an_interest_of_what_has_ended_counts_for_nothing(store: Store, receive: Receive) -> None:
@@ -161,12 +161,12 @@ async def interests_end_with(status: Status, store: Store, receive: Receive) -> 
     await there.want(take(key))
     await gone.change(change(status))
 
-    assert await store.rooms.router.interests(address) == []
-    assert await store.rooms.router.register(there.owner, member(address)) is None
+    assert await store.services.router.interests(address) == []
+    assert await store.services.router.register(there.owner, member(address)) is None
     with pytest.raises(InstanceNotFoundError):
-        await store.rooms.router.register(gone.owner, copy(unique("c")))
+        await store.services.router.register(gone.owner, copy(unique("c")))
     with pytest.raises(InstanceNotFoundError):
-        await store.rooms.router.register(there.owner._replace(life=there.owner.life + 1), copy(unique("c")))
+        await store.services.router.register(there.owner._replace(life=there.owner.life + 1), copy(unique("c")))
     await post(store, address, Spread.CHANNEL)
     await post(store, key)
     assert await drained(store, address, key) == 1
@@ -179,7 +179,7 @@ async def test_an_interest_of_another_life_counts_for_nothing(store: Store, rece
     former = await receive(name)
     await former.want(copy(address))
     await former.change(change(Status.COMPLETED))
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(name,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(name,))) == 1
     latter = await receive(name)
     assert latter.begun.life != former.begun.life
 
@@ -193,7 +193,7 @@ async def test_one_message_goes_to_several_addresses(store: Store, receive: Rece
     one, two = unique("e"), unique("e")
     receiver = await receive()
     await receiver.want(copy(one), copy(two))
-    await store.rooms.router.post([posting(one, places=(Place(one, Spread.EVERY), Place(two, Spread.EVERY)))])
+    await store.services.router.post([posting(one, places=(Place(one, Spread.EVERY), Place(two, Spread.EVERY)))])
 
     assert await drained(store, one, two) == 2
 
@@ -214,4 +214,4 @@ async def test_a_dispatch_in_small_portions_loses_nothing(store: Store, receive:
 
     assert [len(await one.inbox()) for one in listeners] == [5] * 3
     assert [await one.bodies() for one in takers] == [[b'{"n":%d}' % (6 - number)] for number in range(4)]
-    assert len(await store.rooms.router.kept(address=key)) == 3
+    assert len(await store.services.router.kept(address=key)) == 3

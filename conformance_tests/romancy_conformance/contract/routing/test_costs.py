@@ -44,11 +44,11 @@ async def written(actor: Actor, items: Sequence[Item]) -> None:
 
 
 async def posted(actor: Actor, messages: list[Posting]) -> None:
-    assert set(await actor.store.rooms.router.post(messages)) == {"accepted"}
+    assert set(await actor.store.services.router.post(messages)) == {"accepted"}
 
 
 async def dispatched(actor: Actor, addresses: list[str], expected: int) -> None:
-    done = await actor.store.rooms.router.dispatch(addresses)
+    done = await actor.store.services.router.dispatch(addresses)
     assert (done.delivered, done.more) == (expected, False)
 
 
@@ -120,7 +120,7 @@ async def giving_back(actor: Actor, count: int) -> Awaitable[Any]:
     messages = [posting(address) for _ in range(count)]
     await posted(actor, messages)
     await dispatched(actor, [address], count)
-    return actor.store.rooms.router.give_back(
+    return actor.store.services.router.give_back(
         Owner(one.instance_id, one.life), [message.message_id for message in messages]
     )  # fmt: skip
 
@@ -254,7 +254,7 @@ async def _cut_off(actor: Actor, places: list[str], number: int) -> None:
     """Cancel a dispatch before this statement of it, counted from 0."""
     hold = Hold(number + 1)
     listen(actor.store, hold)
-    calling = run(actor.store, actor.store.rooms.router.dispatch(places))
+    calling = run(actor.store, actor.store.services.router.dispatch(places))
     await hold.reached.wait()
     calling.cancel()
     await asyncio.wait({calling})

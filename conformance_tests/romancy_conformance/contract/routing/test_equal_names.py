@@ -37,15 +37,15 @@ class Crowd:
 
     async def want(self, interest: Interest) -> None:
         for owner in self.owners:
-            assert await self.store.rooms.router.register(owner, interest) is None
+            assert await self.store.services.router.register(owner, interest) is None
 
     async def bodies(self) -> list[list[bytes]]:
         """What each of them has got so far."""
-        letters = [await self.store.rooms.router.letters(one.name) for one in self.outside]
+        letters = [await self.store.services.router.letters(one.name) for one in self.outside]
         return [await one.bodies() for one in self.inside] + [[one.body for one in each] for each in letters]
 
     async def wanting(self, address: str) -> set[Owner]:
-        return {owner for owner, _ in await self.store.rooms.router.interests(address)}
+        return {owner for owner, _ in await self.store.services.router.interests(address)}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_each_message_has_one_taker_of_many_with_equal_names(store: Store,
 
     for number in range(4):
         message = posting(address, body=bodies[number])
-        await store.rooms.router.post([message])
+        await store.services.router.post([message])
         assert await drained(store, address) == 1
         assert await crowd.bodies() == [[bodies[place]] if place <= number else [] for place in range(4)]
         assert await crowd.wanting(address) == set(crowd.owners[number + 1 :])
@@ -71,7 +71,7 @@ async def test_each_message_has_one_taker_of_many_with_equal_names(store: Store,
 
     await post(store, address)
     assert await drained(store, address) == 0
-    assert len(await store.rooms.router.kept(address=address)) == 1
+    assert len(await store.services.router.kept(address=address)) == 1
 
 
 async def test_several_messages_at_once_have_a_taker_each(store: Store, crowd: Crowd) -> None:
@@ -80,12 +80,12 @@ async def test_several_messages_at_once_have_a_taker_each(store: Store, crowd: C
     await crowd.want(take(address, interest_id="want"))
     await crowd.want(take(elsewhere, interest_id="other"))
     messages = await post(store, address, count=3)
-    await store.rooms.router.post([posting(elsewhere, message_id=messages[0].message_id, body=b'"elsewhere"')])
+    await store.services.router.post([posting(elsewhere, message_id=messages[0].message_id, body=b'"elsewhere"')])
 
     assert await drained(store, address) == 3
 
     assert await crowd.bodies() == [*([one.body] for one in messages), []]
-    assert [one.body for one in await store.rooms.router.kept(address=elsewhere)] == [b'"elsewhere"']
+    assert [one.body for one in await store.services.router.kept(address=elsewhere)] == [b'"elsewhere"']
     assert await crowd.wanting(elsewhere) == set(crowd.owners)
 
 
@@ -104,19 +104,19 @@ async def test_each_of_many_with_equal_names_gets_one_copy(store: Store, crowd: 
 async def test_who_has_a_condition_is_compared_by_itself(store: Store, crowd: Crowd) -> None:
     address = unique("k")
     for number, owner in enumerate(crowd.owners):
-        await store.rooms.router.register(owner, take(address, {"n": number}, "want"))
+        await store.services.router.register(owner, take(address, {"n": number}, "want"))
     await post(store, address)
     assert await drained(store, address) == 1
     assert await drained(store, address) == 0
 
     for number in (3, 1):
-        await store.rooms.router.post([posting(address, body=b'{"n":%d}' % number)])
+        await store.services.router.post([posting(address, body=b'{"n":%d}' % number)])
         assert await drained(store, address) == 1
 
     assert await crowd.bodies() == [[b'{"n":0}'], [b'{"n":1}'], [], [b'{"n":3}']]
     assert await crowd.wanting(address) == {crowd.owners[2]}
-    await store.rooms.router.register(crowd.owners[2], take(address, {"n": 5}, "want"))
-    await store.rooms.router.post([posting(address, body=b'{"n":5}')])
+    await store.services.router.register(crowd.owners[2], take(address, {"n": 5}, "want"))
+    await store.services.router.post([posting(address, body=b'{"n":5}')])
     assert await drained(store, address) == 1
     assert (await crowd.bodies())[2] == [b'{"n":5}']
 
@@ -128,11 +128,11 @@ async def test_one_that_goes_leaves_the_others(store: Store, crowd: Crowd, how: 
     await crowd.want(take(address, interest_id="other"))
 
     if how == "unregistered":
-        await store.rooms.router.unregister(crowd.owners[0], ["want"])
+        await store.services.router.unregister(crowd.owners[0], ["want"])
     else:
         await crowd.inside[0].write(uninterested=("want",))
 
-    left = [(owner, one.interest_id) for owner, one in await store.rooms.router.interests(address)]
+    left = [(owner, one.interest_id) for owner, one in await store.services.router.interests(address)]
     assert len(left) == 7
     assert (crowd.owners[0], "want") not in left
 
@@ -160,11 +160,11 @@ async def test_what_one_gives_back_another_keeps(store: Store, crowd: Crowd) -> 
     await first.want(take(address))
     await second.want(take(elsewhere))
     (message,) = await post(store, address)
-    await store.rooms.router.post([posting(elsewhere, message_id=message.message_id, body=b'"elsewhere"')])
+    await store.services.router.post([posting(elsewhere, message_id=message.message_id, body=b'"elsewhere"')])
     assert await drained(store, address, elsewhere) == 2
 
-    assert await store.rooms.router.give_back(first.owner, [message.message_id]) == 1
+    assert await store.services.router.give_back(first.owner, [message.message_id]) == 1
 
     assert await crowd.bodies() == [[], [b'"elsewhere"'], [], []]
-    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
-    assert await store.rooms.router.kept(address=elsewhere) == []
+    assert [one.message_id for one in await store.services.router.kept(address=address)] == [message.message_id]
+    assert await store.services.router.kept(address=elsewhere) == []

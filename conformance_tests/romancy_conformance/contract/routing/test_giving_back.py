@@ -44,10 +44,10 @@ async def test_what_is_given_back_is_taken_first(store: Store, receive: Receive)
     await post(store, address, Spread.CHANNEL)
 
     ids = [one.message_id for one in messages]
-    assert await store.rooms.router.give_back(unable.owner, [ids[2], ids[0], "unknown"]) == 2
+    assert await store.services.router.give_back(unable.owner, [ids[2], ids[0], "unknown"]) == 2
 
     assert [row.delivery_id for row in await unable.inbox()] == [ids[1]]
-    kept = await store.rooms.router.kept(address=address)
+    kept = await store.services.router.kept(address=address)
     assert [one.message_id for one in kept[:2]] == [ids[0], ids[2]]
     assert [(one.at, one.body, one.spread) for one in kept[:2]] == [
         (rows[0].posted_at, rows[0].body, Spread.CHANNEL),
@@ -70,10 +70,10 @@ async def test_copies_are_removed_and_own_mail_stays(store: Store, receive: Rece
     await store.deliver([own])
 
     ids = [row.delivery_id for row in await receiver.inbox()]
-    assert await store.rooms.router.give_back(receiver.owner, ids) == 1
+    assert await store.services.router.give_back(receiver.owner, ids) == 1
 
     assert [row.delivery_id for row in await receiver.inbox()] == [own.delivery_id]
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.kept(address=address) == []
 
 
 async def test_what_was_consumed_does_not_come_back(store: Store, receive: Receive) -> None:
@@ -82,8 +82,8 @@ async def test_what_was_consumed_does_not_come_back(store: Store, receive: Recei
     (message,) = await given(store, receiver, address)
     await receiver.write(consumed=(message.message_id,))
 
-    assert await store.rooms.router.give_back(receiver.owner, [message.message_id]) == 0
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.give_back(receiver.owner, [message.message_id]) == 0
+    assert await store.services.router.kept(address=address) == []
 
 
 async def test_a_former_life_cannot_give_back_what_its_successor_has(store: Store, receive: Receive) -> None:
@@ -92,7 +92,7 @@ async def test_a_former_life_cannot_give_back_what_its_successor_has(store: Stor
     (message,) = await given(store, receiver, address)
 
     stranger = receiver.owner._replace(life=receiver.owner.life + 1)
-    assert await store.rooms.router.give_back(stranger, [message.message_id]) == 0
+    assert await store.services.router.give_back(stranger, [message.message_id]) == 0
     assert len(await receiver.inbox()) == 1
 
 
@@ -103,7 +103,7 @@ async def test_what_was_taken_anew_since_stays(store: Store, receive: Receive) -
     (message,) = await given(store, receiver, address)
     (first,) = await receiver.inbox()
     await receiver.want(take(address))
-    give_back = partial(store.rooms.router.give_back, receiver.owner, [message.message_id], at=first.at)
+    give_back = partial(store.services.router.give_back, receiver.owner, [message.message_id], at=first.at)
     assert await give_back() == 1
     assert await drained(store, address) == 1
 
@@ -111,7 +111,7 @@ async def test_what_was_taken_anew_since_stays(store: Store, receive: Receive) -
 
     (second,) = await receiver.inbox()
     assert (second.delivery_id, second.at > first.at) == (message.message_id, True)
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.kept(address=address) == []
     assert await receiver.signals() == 2, "it is counted, so somebody looks at it"
 
 
@@ -126,9 +126,9 @@ async def test_a_purge_gives_back(store: Store, receive: Receive) -> None:
     await receiver.want(take(address))
     await ended(receiver)
 
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
 
-    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
+    assert [one.message_id for one in await store.services.router.kept(address=address)] == [message.message_id]
     heir = await receive(receiver.instance_id)
     await heir.want(take(address))
     assert await drained(store, address) == 1
@@ -141,18 +141,18 @@ async def test_a_purge_leaves_a_subscriber_outside_of_that_name_alone(
 ) -> None:
     address, receiver = unique("k"), await receive()
     outside = Owner(receiver.instance_id, OUTSIDE)
-    await store.rooms.router.register(outside, take(address))
+    await store.services.router.register(outside, take(address))
     await ended(receiver)
 
     if how == "by its id":
-        assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
+        assert await store.services.upkeep.prune(PruneRequest(instance_ids=(receiver.instance_id,))) == 1
     elif how == "by its age":
-        assert await store.rooms.upkeep.prune(PruneRequest(ended_before=2**62)) == 1
+        assert await store.services.upkeep.prune(PruneRequest(ended_before=2**62)) == 1
     else:
         former = Former(receiver.begun.life, frozenset(TERMINAL_STATUSES))
         assert await actor.write(start(receiver.instance_id, replaces=former, delay=None)) == "accepted"
 
-    assert [owner for owner, _ in await store.rooms.router.interests(address)] == [outside]
+    assert [owner for owner, _ in await store.services.router.interests(address)] == [outside]
 
 
 async def test_what_belongs_to_an_instance_that_is_gone_is_swept(
@@ -166,14 +166,14 @@ async def test_what_belongs_to_an_instance_that_is_gone_is_swept(
     await gone.want(take(unique("k")), take(unique("k")))
     await other.want(take(unique("k")))
     sql = f"delete from romancy_instances where instance_id = {store.capabilities.placeholder}"  # noqa: S608 - a placeholder
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         assert await session.execute(sql, gone.instance_id) == 1
         assert await session.commit(start(delay=None)) == "accepted"
 
     for _ in range(4):
-        await store.rooms.router.dispatch()
+        await store.services.router.dispatch()
 
-    kept = [one.message_id for one in await store.rooms.router.kept(address=address)]
+    kept = [one.message_id for one in await store.services.router.kept(address=address)]
     assert kept == [message.message_id for message in messages]
     assert len(await fetch_rows(storage_url, "select owner from romancy_interests")) == 1, "that of the other instance"
 
@@ -186,15 +186,15 @@ async def test_a_new_life_gives_back_if_it_is_committed(actor: Actor, store: Sto
     begun = receiver.begun
     heir = start(begun.instance_id, replaces=Former(begun.life, frozenset(TERMINAL_STATUSES)))
 
-    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer, store.services.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.commit(heir) == "accepted"
-    assert await store.rooms.router.kept(address=address) == []
-    async with store.rooms.sessions.begin() as outer:
-        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    assert await store.services.router.kept(address=address) == []
+    async with store.services.sessions.begin() as outer:
+        async with store.services.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.commit(heir) == "accepted"
         assert await outer.commit(step(writer.begun, 2), worker=actor.token) == "accepted"
 
-    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
+    assert [one.message_id for one in await store.services.router.kept(address=address)] == [message.message_id]
 
 
 async def test_a_sweep_gives_back_what_an_end_left_and_removes_its_interests(store: Store, receive: Receive) -> None:
@@ -213,24 +213,24 @@ async def test_a_sweep_gives_back_what_an_end_left_and_removes_its_interests(sto
     assert history is not None
     ends.seq += 1
     await ends.actor.write(append(ends.begun, ends.seq, change=again, after=history.rows[-1].writer))
-    assert await store.rooms.router.interests(elsewhere) == [], "it has begun again, without what it wanted before"
+    assert await store.services.router.interests(elsewhere) == [], "it has begun again, without what it wanted before"
 
 
 async def test_a_subscriber_outside_gives_back_what_it_took(store: Store, receive: Receive) -> None:
     address, kind = unique("c"), unique("e")
     screen, other = Owner(unique("screen"), OUTSIDE), await receive()
-    await store.rooms.router.register(screen, take(address))
-    await store.rooms.router.register(screen, copy(kind))
+    await store.services.router.register(screen, take(address))
+    await store.services.router.register(screen, copy(kind))
     (message,) = await post(store, address, Spread.CHANNEL)
-    (kept,) = await store.rooms.router.kept(address=address)
+    (kept,) = await store.services.router.kept(address=address)
     await post(store, kind, Spread.EVERY)
     assert await drained(store, address, kind) == 2
-    letters = await store.rooms.router.letters(screen.name)
+    letters = await store.services.router.letters(screen.name)
 
-    assert await store.rooms.router.give_back(screen, [one.letter_id for one in letters]) == 2
+    assert await store.services.router.give_back(screen, [one.letter_id for one in letters]) == 2
 
-    assert await store.rooms.router.letters(screen.name) == []
-    assert await store.rooms.router.kept(address=address) == [kept]
+    assert await store.services.router.letters(screen.name) == []
+    assert await store.services.router.kept(address=address) == [kept]
     await other.want(take(address, {"n": 0}))
     assert await drained(store, address) == 1
     assert [row.delivery_id for row in await other.inbox()] == [message.message_id]

@@ -45,7 +45,7 @@ async def test_an_interest_that_cannot_be_read_holds_up_its_address_alone(
     messages = await post(store, bad, count=2)
     await post(store, good)
 
-    done = await store.rooms.router.dispatch(() if sweeps else (bad, good))
+    done = await store.services.router.dispatch(() if sweeps else (bad, good))
 
     assert done.delivered == 2
     assert list(done.held_up) == [bad]
@@ -53,7 +53,7 @@ async def test_an_interest_that_cannot_be_read_holds_up_its_address_alone(
     assert len(await other.inbox()) == 1
     assert await early.bodies() == [messages[0].body], "it began to wait before"
     assert await late.inbox() == []
-    assert [one.message_id for one in await store.rooms.router.kept(address=bad)] == [messages[1].message_id]
+    assert [one.message_id for one in await store.services.router.kept(address=bad)] == [messages[1].message_id]
 
     await newer.want(take(bad, {"n": gte(0)}, "newer"))
     assert await drained(store, *(() if sweeps else (bad,))) == 1
@@ -85,16 +85,16 @@ async def test_an_address_that_another_dispatch_holds_keeps_no_other_waiting(
     for one, address in zip(receivers, [*places, places[2]], strict=True):
         await one.want(take(address))
     await post(store, places[2])
-    assert (await other_store.rooms.router.dispatch([places[2]])).delivered == 1
+    assert (await other_store.services.router.dispatch([places[2]])).delivered == 1
     for address in places:
         await post(store, address)
     hold = HoldAt("commit")
     listen(other_store, hold)
-    stopped = run(other_store, other_store.rooms.router.dispatch([places[2]]))
+    stopped = run(other_store, other_store.services.router.dispatch([places[2]]))
     await hold.reached.wait()
 
     try:
-        await store.rooms.router.dispatch(places)
+        await store.services.router.dispatch(places)
     except StorageUnavailableError:
         pass  # it says that something is left to do
     got = [len(await one.inbox()) for one in receivers]

@@ -32,7 +32,7 @@ def outsider() -> Owner:
 
 async def test_of_messages_posted_together_each_is_compared(store: Store) -> None:
     """They have one time. A dispatch that reads one of them marks no other."""
-    router, owner, address = store.rooms.router, outsider(), unique("k")
+    router, owner, address = store.services.router, outsider(), unique("k")
     await router.register(owner, take(address, {"n": 7}))
     await router.post([numbered(address, number) for number in (1, 2, 3, 7)])
 
@@ -43,7 +43,7 @@ async def test_of_messages_posted_together_each_is_compared(store: Store) -> Non
 
 async def test_a_message_at_another_address_is_not_compared_with_it(store: Store) -> None:
     """Although it has the same id, and was posted at the same time."""
-    router, owner, here, there, same = store.rooms.router, outsider(), unique("k"), unique("k"), message_id()
+    router, owner, here, there, same = store.services.router, outsider(), unique("k"), unique("k"), message_id()
     await router.register(owner, take(here, {"n": 1}))
     await router.register(outsider(), take(there, {"n": 1}))
     await router.post([numbered(here, 2, message_id=same), numbered(there, 2, message_id=same)])
@@ -56,7 +56,7 @@ async def test_a_message_at_another_address_is_not_compared_with_it(store: Store
 
 async def test_an_interest_at_another_address_is_not_compared_with_what_is_here(store: Store) -> None:
     """Although one owner has both. What lies there was compared with others before."""
-    router, owner, here, there = store.rooms.router, outsider(), unique("k"), unique("k")
+    router, owner, here, there = store.services.router, outsider(), unique("k"), unique("k")
     await router.register(outsider(), take(there, {"n": 9}))
     await router.post([numbered(there, 2), numbered(here, 5)])
     assert await drained(store, there) == 0
@@ -74,7 +74,13 @@ async def test_an_interest_that_comes_while_others_are_compared_is_compared_too(
     """Whatever tells it from one that is being compared. Its message was compared with others before."""
 
     async def scenario() -> Scene:
-        router, owner, address, elsewhere, name = store.rooms.router, outsider(), unique("k"), unique("k"), unique("w")
+        router, owner, address, elsewhere, name = (
+            store.services.router,
+            outsider(),
+            unique("k"),
+            unique("k"),
+            unique("w"),
+        )
         late: dict[str, tuple[Owner, Interest]] = {
             "owner": (outsider(), take(address, {"n": 2}, interest_id=name)),
             "id": (owner, take(address, {"n": 2})),
@@ -91,6 +97,6 @@ async def test_an_interest_that_comes_while_others_are_compared_is_compared_too(
             await drained(store, interest.address)
             assert [one.body for one in await router.letters(receiver.name)] == [b'{"n":2}']
 
-        return drained(store, address), other_store.rooms.router.register(receiver, interest), check
+        return drained(store, address), other_store.services.router.register(receiver, interest), check
 
     await play(store, scenario)

@@ -30,13 +30,13 @@ async def write(receiver: Receiver, road: str, **fields: Any) -> None:
         return
     history = await receiver.actor.store.read(receiver.instance_id)
     assert history is not None
-    async with receiver.actor.store.rooms.sessions.begin() as session:
+    async with receiver.actor.store.services.sessions.begin() as session:
         item = receiver.next(after=history.rows[-1].writer, **fields)
         assert await session.commit(item, worker=receiver.actor.token) is Outcome.ACCEPTED
 
 
 async def standing(store: Store, address: str) -> list[tuple[str, str]]:
-    return [(owner.name, one.interest_id) for owner, one in await store.rooms.router.interests(address)]
+    return [(owner.name, one.interest_id) for owner, one in await store.services.router.interests(address)]
 
 
 @pytest.mark.parametrize("road", [*ROADS, "a call"])
@@ -46,7 +46,7 @@ async def test_only_the_interest_that_is_named_is_dropped(store: Store, receive:
         await receiver.want(take(address, interest_id="a"), take(address, interest_id="b"))
 
     if road == "a call":
-        await store.rooms.router.unregister(one.owner, ["a"])
+        await store.services.router.unregister(one.owner, ["a"])
     else:
         await write(one, road, uninterested=("a",))
 
@@ -72,7 +72,7 @@ async def test_an_interest_that_is_replaced_keeps_its_place_or_gets_a_new_one(
     await other.want(take(address))
 
     if road == "a call":
-        assert await store.rooms.router.register(one.owner, take(address, interest_id="w")) is None
+        assert await store.services.router.register(one.owner, take(address, interest_id="w")) is None
     else:
         await write(one, road, interests=(take(address, interest_id="w"),))
     await post(store, address)
@@ -97,12 +97,12 @@ async def test_of_an_interest_that_is_replaced_only_the_new_one_stands(
     await receiver.want(take(address, {"n": 1}, interest_id="w"))
 
     if road == "a call":
-        assert await store.rooms.router.register(receiver.owner, interest) is None
+        assert await store.services.router.register(receiver.owner, interest) is None
     else:
         await write(receiver, road, interests=(interest,))
 
-    assert await store.rooms.router.interests(interest.address) == [(receiver.owner, interest)]
-    assert len(await store.rooms.router.interests(address)) == (0 if now == "another address" else 1)
+    assert await store.services.router.interests(interest.address) == [(receiver.owner, interest)]
+    assert len(await store.services.router.interests(address)) == (0 if now == "another address" else 1)
 
 
 async def test_a_first_append_drops_nothing_of_others(store: Store, receive: Receive) -> None:

@@ -52,7 +52,10 @@ async def test_a_sender_and_a_receiver_do_not_miss_each_other(
 
         async def check(_: Any, __: Any) -> None:
             assert len(await receiver.inbox()) == 1
-            assert (await store.rooms.router.kept(address=address), await store.rooms.router.interests(address)) == (
+            assert (
+                await store.services.router.kept(address=address),
+                await store.services.router.interests(address),
+            ) == (
                 [],
                 [],
             )
@@ -70,7 +73,7 @@ async def test_two_dispatches_deliver_once(store: Store, other_store: Store, rec
         for one in receivers:
             await one.want(take(key), copy(kind))
         for _ in range(2):
-            await store.rooms.router.post([posting(key, places=(Place(key, Spread.ONE), Place(kind, Spread.EVERY)))])
+            await store.services.router.post([posting(key, places=(Place(key, Spread.ONE), Place(kind, Spread.EVERY)))])
 
         async def check(one: int, two: int) -> None:
             assert one + two == 2 + 2 * 3
@@ -100,9 +103,9 @@ async def test_a_dropped_interest_takes_nothing_or_has_taken(
         item = receiver.next(uninterested=("wait",), change=change())
 
         async def check(_: Any, __: Any) -> None:
-            rows, kept = await receiver.inbox(), await store.rooms.router.kept(address=address)
+            rows, kept = await receiver.inbox(), await store.services.router.kept(address=address)
             assert len(rows) + len(kept) == 1
-            assert await store.rooms.router.interests(address) == []
+            assert await store.services.router.interests(address) == []
             assert await patiently(store, address) == 0
 
         one, two = settled(mine, item, receiver.actor.token), patiently(theirs, address)
@@ -126,10 +129,10 @@ async def test_an_interest_that_moves_to_another_address_takes_nothing_or_has_ta
         item = receiver.next(interests=(take(elsewhere, interest_id="wait"),), change=change())
 
         async def check(_: Any, __: Any) -> None:
-            rows, kept = await receiver.inbox(), await store.rooms.router.kept(address=address)
+            rows, kept = await receiver.inbox(), await store.services.router.kept(address=address)
             assert len(rows) + len(kept) == 1
-            assert await store.rooms.router.interests(address) == []
-            assert [one.interest_id for _, one in await store.rooms.router.interests(elsewhere)] == ["wait"]
+            assert await store.services.router.interests(address) == []
+            assert [one.interest_id for _, one in await store.services.router.interests(elsewhere)] == ["wait"]
 
         one, two = settled(mine, item, receiver.actor.token), patiently(theirs, address)
         return (one, two, check) if held == "append" else (two, one, check)
@@ -157,7 +160,7 @@ async def test_a_message_outlives_an_end_a_purge_and_a_new_life(
             if outcome is Outcome.UNSEEN:
                 return None
             assert outcome is Outcome.ACCEPTED
-            while not await mine.rooms.upkeep.prune(PruneRequest(instance_ids=(name,))):
+            while not await mine.services.upkeep.prune(PruneRequest(instance_ids=(name,))):
                 pass
             return await receive(name)
 
@@ -169,7 +172,7 @@ async def test_a_message_outlives_an_end_a_purge_and_a_new_life(
             for _ in range(2):
                 await patiently(store)
             assert await heir.inbox() == []
-            assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [message.message_id]
+            assert [one.message_id for one in await store.services.router.kept(address=address)] == [message.message_id]
             await heir.want(take(address))
             assert await patiently(store, address) == 1
             assert [row.delivery_id for row in await heir.inbox()] == [message.message_id]
@@ -205,7 +208,7 @@ async def test_the_next_in_line_gets_what_was_given_to_one_that_is_ended_from_ou
 
         async def check(_: Any, __: Any) -> None:
             assert [row.delivery_id for row in await following.inbox()] == [message.message_id]
-            assert await store.rooms.router.kept(address=address) == []
+            assert await store.services.router.kept(address=address) == []
 
         one, two = ending(), patiently(theirs, address)
         return (one, two, check) if held == "end" else (two, one, check)
@@ -223,7 +226,7 @@ async def test_a_new_life_and_a_dispatch_agree(
         receiver = await receive()
         await receiver.want(take(address, interest_id="first"), take(address, interest_id="second"))
         (first, second) = await post(store, address, count=2)
-        assert (await store.rooms.router.dispatch([address], limit=1)).delivered == 1
+        assert (await store.services.router.dispatch([address], limit=1)).delivered == 1
         await receiver.change(change(Status.FAILED, seen=1))
         begun = receiver.begun
 
@@ -232,7 +235,7 @@ async def test_a_new_life_and_a_dispatch_agree(
             assert await store.commit([start(begun.instance_id, replaces=former)]) == [Outcome.ACCEPTED]
 
         async def check(_: Any, __: Any) -> None:
-            kept = await store.rooms.router.kept(address=address)
+            kept = await store.services.router.kept(address=address)
             assert [one.message_id for one in kept] == [first.message_id, second.message_id]
 
         return replacing(), patiently(other_store, address), check
@@ -249,10 +252,10 @@ async def test_listening_and_membership_do_not_both_come_to_stand(
 
         async def check(first: InterestKind | None, second: InterestKind | None) -> None:
             assert {first, second} in ({None, InterestKind.COPY}, {None, InterestKind.MEMBER})
-            assert len(await store.rooms.router.interests(address)) == 1
+            assert len(await store.services.router.interests(address)) == 1
 
-        listening = store.rooms.router.register(one.owner, copy(address))
-        return listening, other_store.rooms.router.register(two.owner, member(address)), check
+        listening = store.services.router.register(one.owner, copy(address))
+        return listening, other_store.services.router.register(two.owner, member(address)), check
 
     await play(store, scenario)
 
@@ -269,11 +272,11 @@ async def test_who_listens_first_gets_all_that_comes_after_or_finds_it_gone(
 
         async def check(_: Any, __: Any) -> None:
             await patiently(store, address)
-            assert await store.rooms.router.kept(address=address) == []
+            assert await store.services.router.kept(address=address) == []
             assert await receiver.bodies() in ([], [b'{"n":0}'])
 
         return (
-            store.rooms.router.register(receiver.owner, copy(address)),
+            store.services.router.register(receiver.owner, copy(address)),
             posted(other_store, address, Spread.CHANNEL),
             check,
         )
@@ -301,7 +304,7 @@ async def test_who_listens_before_a_message_is_posted_gets_it(
             assert len(await first.inbox()) == 2
             assert len(await later.inbox()) in (1, 2)
 
-        return store.rooms.router.dispatch([kind]), listening(), check
+        return store.services.router.dispatch([kind]), listening(), check
 
     await play(store, scenario)
 
@@ -313,9 +316,9 @@ async def test_of_two_copies_of_a_posting_one_is_accepted(store: Store, other_st
 
         async def check(first: list[Delivered], second: list[Delivered]) -> None:
             assert sorted([*first, *second]) == [Delivered.ACCEPTED, Delivered.DUPLICATE]
-            assert len(await store.rooms.router.kept(address=address)) == 1
+            assert len(await store.services.router.kept(address=address)) == 1
 
-        return store.rooms.router.post([message]), other_store.rooms.router.post([message]), check
+        return store.services.router.post([message]), other_store.services.router.post([message]), check
 
     await play(store, scenario)
 
@@ -330,11 +333,11 @@ async def test_giving_back_and_consuming_agree(store: Store, other_store: Store,
         item = append(receiver.begun, 3, consumed=(message.message_id,))
 
         async def check(given: int, outcomes: list[Outcome]) -> None:
-            kept = await store.rooms.router.kept(address=address)
+            kept = await store.services.router.kept(address=address)
             assert (given, outcomes, len(kept)) in ((1, [Outcome.GONE], 1), (0, [Outcome.ACCEPTED], 0))
             assert await receiver.inbox() == []
 
-        back = store.rooms.router.give_back(receiver.owner, [message.message_id])
+        back = store.services.router.give_back(receiver.owner, [message.message_id])
         return back, other_store.commit([item], worker=receiver.actor.token), check
 
     await play(store, scenario)
@@ -346,10 +349,10 @@ async def test_an_open_transaction_that_posts_holds_up_nobody(actor: Actor, stor
     address = unique("k")
     receiver = await receive()
 
-    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer, store.services.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.send([], [], [posting(address)]) == [Delivered.ACCEPTED]
         await receiver.want(take(address))
-        assert (await store.rooms.router.dispatch([address])).delivered == 0
+        assert (await store.services.router.dispatch([address])).delivered == 0
         await posted(store, address)
         assert await receiver.signals() == 1
 
@@ -366,9 +369,9 @@ async def test_wherever_a_dispatch_ends_sweeps_bring_the_message(
         await post(store, address)
         await post(store, kind, Spread.EVERY)
 
-        ran = await _cut_off(store, store.rooms.router.dispatch([address, kind]), number)
+        ran = await _cut_off(store, store.services.router.dispatch([address, kind]), number)
 
-        while (await other_store.rooms.router.dispatch()).more:
+        while (await other_store.services.router.dispatch()).more:
             pass
         for one in (receiver, listener):
             assert len(await one.inbox()) == 1

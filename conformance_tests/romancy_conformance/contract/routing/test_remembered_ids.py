@@ -66,7 +66,7 @@ async def test_an_id_goes_with_its_instance(actor: Actor, store: Store) -> None:
     first, key = await actor.begin(), unique("k")
     assert await store.deliver([delivery(first, dedupe=key)]) == [NEW]
     await end(actor, first, 1)
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(first.instance_id,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(first.instance_id,))) == 1
 
     second = await actor.begin(first.instance_id, life=first.life)
     assert await store.deliver([delivery(second, dedupe=key)]) == [NEW]
@@ -142,8 +142,8 @@ async def test_a_joined_session_sends_once_to_the_present_life(actor: Actor, sto
     new, mail = start(workflow_name="another"), delivery(second.begun, dedupe=key)
     beside = delivery(second.begun, dedupe=unique("k"))
 
-    async with store.rooms.sessions.begin() as outer:
-        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer:
+        async with store.services.sessions.join(joinable(actor, outer)) as joined:
             assert await joined.send([mail, delivery(second.begun, dedupe=key)], [], []) == [NEW, KNOWN]
             assert await joined.send([delivery(second.begun, dedupe=key)], [], []) == [KNOWN]
             assert await joined.send([beside], [], []) == [NEW], "the one that lies there has another key"
@@ -163,8 +163,8 @@ async def test_a_topic_knows_no_id_of_another(store: Store) -> None:
 
     batch = [posting(each, dedupe=key) for each in (one, another, one, another)]
 
-    assert await store.rooms.router.post(batch) == [NEW, NEW, KNOWN, KNOWN]
-    assert await store.rooms.router.post([posting(each, dedupe=key) for each in (another, one)]) == [KNOWN] * 2
+    assert await store.services.router.post(batch) == [NEW, NEW, KNOWN, KNOWN]
+    assert await store.services.router.post([posting(each, dedupe=key) for each in (another, one)]) == [KNOWN] * 2
 
 
 async def test_the_topic_is_the_last_place(store: Store) -> None:
@@ -177,10 +177,10 @@ async def test_the_topic_is_the_last_place(store: Store) -> None:
     places = event(kind)
     batch = [posting("", places=each, dedupe=key) for each in (places, event(other), event(kind), places)]
 
-    assert await store.rooms.router.post(batch) == [NEW, NEW, KNOWN, KNOWN]
-    assert len(await store.rooms.router.kept(address=places[0].address)) == 1
-    assert await store.rooms.router.post([posting("", places=event(kind), dedupe=key)]) == [KNOWN]
-    assert await store.rooms.router.post([posting(places[0].address, dedupe=key)]) == [NEW], "it is no topic of it"
+    assert await store.services.router.post(batch) == [NEW, NEW, KNOWN, KNOWN]
+    assert len(await store.services.router.kept(address=places[0].address)) == 1
+    assert await store.services.router.post([posting("", places=event(kind), dedupe=key)]) == [KNOWN]
+    assert await store.services.router.post([posting(places[0].address, dedupe=key)]) == [NEW], "it is no topic of it"
 
 
 async def test_an_append_posts_once_at_a_topic_however_it_is_written(
@@ -193,20 +193,20 @@ async def test_an_append_posts_once_at_a_topic_however_it_is_written(
             postings = tuple(posting(each, Spread.ONE, dedupe=key) for each in (one, another))
             assert await way(actor, [sender.next(postings=postings)]) == [Outcome.ACCEPTED]
 
-        assert [1, 1] == [len(await store.rooms.router.kept(address=each)) for each in (one, another)], way
+        assert [1, 1] == [len(await store.services.router.kept(address=each)) for each in (one, another)], way
 
 
 async def test_an_address_and_an_instance_of_one_name_know_different_ids(actor: Actor, store: Store) -> None:
     address, key = address_of_type(unique("t")), unique("k")
     begun = await actor.begin(address)
-    await store.rooms.router.register(Owner("outside", OUTSIDE), copy(address))
+    await store.services.router.register(Owner("outside", OUTSIDE), copy(address))
 
     assert await store.deliver([delivery(begun, dedupe=key)]) == [NEW]
-    assert await store.rooms.router.post([posting(address, Spread.EVERY, dedupe=key)]) == [NEW]
+    assert await store.services.router.post([posting(address, Spread.EVERY, dedupe=key)]) == [NEW]
     assert await drained(store, address) == 1
     await end(actor, begun, 1)
-    assert await store.rooms.upkeep.prune(PruneRequest(instance_ids=(address,))) == 1
+    assert await store.services.upkeep.prune(PruneRequest(instance_ids=(address,))) == 1
 
-    assert await store.rooms.router.post([posting(address, Spread.EVERY, dedupe=key)]) == [KNOWN]
+    assert await store.services.router.post([posting(address, Spread.EVERY, dedupe=key)]) == [KNOWN]
     again = await actor.begin(address)
     assert await store.deliver([delivery(again, dedupe=key)]) == [NEW]

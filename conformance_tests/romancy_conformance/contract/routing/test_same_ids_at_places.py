@@ -30,7 +30,7 @@ async def in_session(actor: Actor, item: Append) -> Outcome:
     """Commit in a session, again while another transaction is in the way, as an engine does."""
     for _ in range(20):
         try:
-            async with actor.store.rooms.sessions.begin() as session:
+            async with actor.store.services.sessions.begin() as session:
                 return await session.commit(item, worker=actor.token)
         except StorageUnavailableError:
             continue
@@ -52,19 +52,19 @@ async def test_one_is_kept_whole_and_uses_its_key(
 
         async def second() -> None:
             if way == "post":
-                await other_store.rooms.router.post([two])
+                await other_store.services.router.post([two])
             else:
                 item = append(theirs, 2, postings=(two,))
                 assert await other_store.commit([item], worker=actor.token) == [Outcome.ACCEPTED]
 
         async def check(_: Any, __: Any) -> None:
-            kept = [one for place in (left, shared, right) for one in await store.rooms.router.kept(address=place)]
+            kept = [one for place in (left, shared, right) for one in await store.services.router.kept(address=place)]
             (winner,) = (each for each in (one, two) if each.body == kept[0].body)
             assert [(each.address, each.body) for each in kept] == [(one.address, winner.body) for one in winner.places]
             for each in (one, two):
                 if each.dedupe is not None:
                     again = posting(each.topic, dedupe=each.dedupe)
-                    used = await store.rooms.router.post([again]) == ["duplicate"]
+                    used = await store.services.router.post([again]) == ["duplicate"]
                     assert used is (each is winner)
 
         return in_session(actor, append(mine, 2, postings=(one,))), second(), check

@@ -25,18 +25,18 @@ SEVERAL = 5
 
 
 async def swept(store: Store, times: int = 4 * SEVERAL) -> int:
-    return sum([(await store.rooms.router.dispatch(limit=1)).delivered for _ in range(times)])
+    return sum([(await store.services.router.dispatch(limit=1)).delivered for _ in range(times)])
 
 
 async def test_messages_at_all_addresses_are_routed(store: Store) -> None:
     """Nobody dispatched them: their senders have crashed."""
     owner, addresses = Owner(unique("s"), OUTSIDE), [unique("k") for _ in range(SEVERAL)]
     for address in addresses:
-        await store.rooms.router.register(owner, take(address))
+        await store.services.router.register(owner, take(address))
         await post(store, address)
 
     assert await swept(store) == SEVERAL
-    assert {one.address for one in await store.rooms.router.letters(owner.name)} == set(addresses)
+    assert {one.address for one in await store.services.router.letters(owner.name)} == set(addresses)
 
 
 async def test_what_ended_instances_had_taken_comes_back_from_all_of_them(store: Store, receive: Receive) -> None:
@@ -50,7 +50,7 @@ async def test_what_ended_instances_had_taken_comes_back_from_all_of_them(store:
 
     await swept(store)
 
-    assert len(await store.rooms.router.kept(address=address)) == SEVERAL
+    assert len(await store.services.router.kept(address=address)) == SEVERAL
 
 
 async def test_the_interests_of_all_ended_instances_go_and_those_of_open_ones_stay(
@@ -64,10 +64,10 @@ async def test_the_interests_of_all_ended_instances_go_and_those_of_open_ones_st
         await receiver.want(take(unique("k")), take(unique("k")))
         await receiver.change(change(Status.COMPLETED))
     outside = Owner(ended[0].instance_id, OUTSIDE)
-    await store.rooms.router.register(outside, take(wanted))
+    await store.services.router.register(outside, take(wanted))
 
     await swept(store)
 
-    assert {owner for owner, _ in await store.rooms.router.interests(wanted)} == {open_one.owner, outside}
+    assert {owner for owner, _ in await store.services.router.interests(wanted)} == {open_one.owner, outside}
     rows = await fetch_rows(storage_url, "select owner from romancy_interests")
     assert len(rows) == 2, "those of ended instances have gone"

@@ -30,7 +30,7 @@ async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: 
     address = unique("k/order")
     (message,) = await post(store, address)
     assert await drained(store, address) == 0
-    (kept,) = await store.rooms.router.kept(address=address)
+    (kept,) = await store.services.router.kept(address=address)
     assert (kept.message_id, kept.address, kept.spread) == (message.message_id, address, Spread.ONE)
 
     receiver = await receive()
@@ -41,8 +41,8 @@ async def test_a_message_is_kept_until_somebody_takes_it(store: Store, receive: 
     assert (row.delivery_id, row.body, row.posted_at) == (message.message_id, message.body, kept.at)
     assert (row.address, row.interest) == (address, "wait")
     assert await receiver.signals() == 1
-    assert await store.rooms.router.kept(address=address) == []
-    assert await store.rooms.router.interests(address) == []
+    assert await store.services.router.kept(address=address) == []
+    assert await store.services.router.interests(address) == []
 
 
 async def test_a_kept_message_comes_when_it_is_handed_out(store: Store, receive: Receive) -> None:
@@ -51,9 +51,9 @@ async def test_a_kept_message_comes_when_it_is_handed_out(store: Store, receive:
     await post(store, address)
     receiver = await receive()
     await receiver.want(take(address))
-    before = (await store.rooms.reading.census()).now
+    before = (await store.services.reading.census()).now
     assert await drained(store, address) == 1
-    after = (await store.rooms.reading.census()).now
+    after = (await store.services.reading.census()).now
 
     (row,) = await receiver.inbox()
     assert row.posted_at is not None
@@ -66,7 +66,7 @@ async def test_a_message_that_somebody_waits_for_comes_when_it_is_posted(store: 
     receiver = await receive()
     await receiver.want(take(address))
     await post(store, address)
-    (kept,) = await store.rooms.router.kept(address=address)
+    (kept,) = await store.services.router.kept(address=address)
     assert await drained(store, address) == 1
 
     (row,) = await receiver.inbox()
@@ -83,7 +83,7 @@ async def test_a_message_leaves_a_due_instance_its_place(
     for _ in range(3):
         items.append(start(workflow_name=workflow_name))
         await store.commit(items[-1:])
-    await store.rooms.router.register(Owner(items[0].instance_id, items[0].life), interest(address))
+    await store.services.router.register(Owner(items[0].instance_id, items[0].life), interest(address))
     await post(store, address, Spread.ONE if interest is take else Spread.EVERY, count=1 if interest is take else 3)
     assert await drained(store, address) == (1 if interest is take else 3)
 
@@ -103,7 +103,7 @@ async def test_the_longest_waiting_takes_the_oldest_that_fits(store: Store, rece
     assert await first.bodies() == [messages[0].body]
     assert await second.bodies() == [messages[1].body]
     assert await picky.bodies() == [messages[2].body]
-    assert [one.message_id for one in await store.rooms.router.kept(address=address)] == [messages[3].message_id]
+    assert [one.message_id for one in await store.services.router.kept(address=address)] == [messages[3].message_id]
 
 
 async def test_an_interest_takes_one_message_only(store: Store, receive: Receive) -> None:
@@ -123,7 +123,7 @@ async def test_who_takes_a_message_and_listens_gets_both(store: Store, receive: 
     await taker.want(take(key), copy(kind))
     await listener.want(copy(kind))
     places = (Place(key, Spread.ONE), Place(kind, Spread.EVERY))
-    assert await store.rooms.router.post([posting(key, places=places)]) == [Delivered.ACCEPTED]
+    assert await store.services.router.post([posting(key, places=places)]) == [Delivered.ACCEPTED]
 
     assert await drained(store, key, kind) == 3
 
@@ -137,12 +137,12 @@ async def test_a_message_that_is_posted_again_while_its_taker_has_it_is_gone(sto
     address = unique("k")
     receiver, message = await receive(), posting(address)
     await receiver.want(take(address))
-    await store.rooms.router.post([message])
+    await store.services.router.post([message])
     assert await drained(store, address) == 1
     await receiver.want(take(address))
-    await store.rooms.router.post([message])
+    await store.services.router.post([message])
 
     await drained(store, address)
 
     assert [row.delivery_id for row in await receiver.inbox()] == [message.message_id]
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.kept(address=address) == []

@@ -59,13 +59,13 @@ async def carry(way: Way, actor: Actor, store: Store, receive: Receive) -> None:
 
     assert await way(actor, items) == [Outcome.ACCEPTED] * 3
 
-    assert [(owner, one.interest_id) for owner, one in await store.rooms.router.interests(key)] == [
+    assert [(owner, one.interest_id) for owner, one in await store.services.router.interests(key)] == [
         (quiet.owner, "new")
     ]
-    assert [one.kind for _, one in await store.rooms.router.interests(channel)] == [InterestKind.MEMBER]
+    assert [one.kind for _, one in await store.services.router.interests(channel)] == [InterestKind.MEMBER]
     assert await drained(store, address, key, channel) == 2
     assert {row.address for row in await quiet.inbox()} == {address, key}
-    assert await store.rooms.router.post([posting(key, dedupe=message.dedupe)]) == [Delivered.DUPLICATE]
+    assert await store.services.router.post([posting(key, dedupe=message.dedupe)]) == [Delivered.DUPLICATE]
 
 
 async def test_nothing_of_a_refused_append_is_there(actor: Actor, store: Store, receive: Receive) -> None:
@@ -90,8 +90,8 @@ async def refuse(way: Way, actor: Actor, store: Store, receive: Receive) -> None
 
     assert await way(actor, items) == [Outcome.TAKEN, Outcome.GONE]
 
-    assert [one.interest_id for _, one in await store.rooms.router.interests(address)] == ["stays"]
-    assert await store.rooms.router.kept(address=address) == []
+    assert [one.interest_id for _, one in await store.services.router.interests(address)] == ["stays"]
+    assert await store.services.router.kept(address=address) == []
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["append", "first append"])
@@ -108,7 +108,7 @@ async def test_what_lies_there_holds_up_no_other_message(
             item = start(postings=messages) if first else (await receive()).next(postings=messages)
             assert await way(actor, [item]) == [Outcome.ACCEPTED], way
 
-        ids = [one.message_id for one in await store.rooms.router.kept(address=address)]
+        ids = [one.message_id for one in await store.services.router.kept(address=address)]
         assert ids == sorted([lies.message_id, keyed.message_id, plain.message_id]), (way, together)
 
 
@@ -122,7 +122,7 @@ async def test_an_append_sent_again_posts_once(actor: Actor, store: Store, recei
     assert await drained(store, address) == 1
     assert await actor.write(item) is Outcome.ACCEPTED
 
-    assert await store.rooms.router.kept(address=address) == []
+    assert await store.services.router.kept(address=address) == []
     assert len(await receiver.inbox()) == 1
 
 
@@ -132,11 +132,11 @@ async def test_a_joined_session_posts_with_the_callers_commit(actor: Actor, stor
     await receiver.want(take(address))
     message = posting(address, dedupe=unique("d"))
 
-    async with store.rooms.sessions.begin() as outer, store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer, store.services.sessions.join(joinable(actor, outer)) as joined:
         assert await joined.send([], [], [message]) == [Delivered.ACCEPTED]
     assert await drained(store, address) == 0
-    async with store.rooms.sessions.begin() as outer:
-        async with store.rooms.sessions.join(joinable(actor, outer)) as joined:
+    async with store.services.sessions.begin() as outer:
+        async with store.services.sessions.join(joinable(actor, outer)) as joined:
             mail = delivery(receiver.begun)
             answers = await joined.send([mail, delivery(unique("nobody"))], [], [message, message])
             assert answers == [Delivered.ACCEPTED, Delivered.UNKNOWN, Delivered.ACCEPTED, Delivered.DUPLICATE]
@@ -155,19 +155,19 @@ async def test_a_message_posted_again_is_recognised(store: Store, receive: Recei
         Place(unique("e"), Spread.EVERY), Place(address, Spread.ONE),
     ))  # fmt: skip
 
-    assert await store.rooms.router.post([message, message, same, posting(address)]) == [
+    assert await store.services.router.post([message, message, same, posting(address)]) == [
         Delivered.ACCEPTED,
         Delivered.DUPLICATE,
         Delivered.DUPLICATE,
         Delivered.ACCEPTED,
     ]
-    assert await store.rooms.router.post([elsewhere]) == [Delivered.DUPLICATE]
-    assert await store.rooms.router.kept(address=elsewhere.places[0].address) == [], "at all its places or at none"
+    assert await store.services.router.post([elsewhere]) == [Delivered.DUPLICATE]
+    assert await store.services.router.kept(address=elsewhere.places[0].address) == [], "at all its places or at none"
     await receiver.want(take(address), take(address))
     assert await drained(store, address) == 2
     again = posting(address, dedupe=message.dedupe)
-    assert await store.rooms.router.post([again]) == [Delivered.DUPLICATE], "also after it was dispatched"
-    assert await store.rooms.router.post([]) == []
+    assert await store.services.router.post([again]) == [Delivered.DUPLICATE], "also after it was dispatched"
+    assert await store.services.router.post([]) == []
 
 
 ODD = ["Abc", "abc", "k", "k ", "é", "e", "e\u0301", "a%b", "a_b", "x" * 255, "é" * 127]
@@ -180,7 +180,7 @@ async def test_ids_keys_and_addresses_compare_byte_for_byte(store: Store, receiv
         await one.want(take(address_of_key(kind, name), interest_id=name), copy(address_of_type(name), interest_id="c"))
     for name in ODD:
         places = (Place(address_of_key(kind, name), Spread.ONE),)
-        assert await store.rooms.router.post([posting("", places=places, body=name.encode(), message_id=name)]) == [
+        assert await store.services.router.post([posting("", places=places, body=name.encode(), message_id=name)]) == [
             "accepted"
         ]
 
@@ -188,10 +188,10 @@ async def test_ids_keys_and_addresses_compare_byte_for_byte(store: Store, receiv
 
     for name, one in receivers.items():
         assert [(row.delivery_id, row.body, row.interest) for row in await one.inbox()] == [(name, name.encode(), name)]
-        assert [owner for owner, _ in await store.rooms.router.interests(address_of_type(name))] == [one.owner]
+        assert [owner for owner, _ in await store.services.router.interests(address_of_type(name))] == [one.owner]
         await one.write(uninterested=("c",))
-        assert await store.rooms.router.interests(address_of_type(name)) == []
-        assert await store.rooms.router.give_back(one.owner, [name]) == 1
+        assert await store.services.router.interests(address_of_type(name)) == []
+        assert await store.services.router.give_back(one.owner, [name]) == 1
 
 
 async def test_the_longest_type_and_key_fit_and_any_text_is_a_key(store: Store, receive: Receive) -> None:
@@ -206,11 +206,13 @@ async def test_the_longest_type_and_key_fit_and_any_text_is_a_key(store: Store, 
     assert await drained(store, *addresses) == len(keys)
     assert {row.address for row in await receiver.inbox()} == set(addresses)
     screen = Owner("s" * 255, OUTSIDE)
-    assert await store.rooms.router.register(screen, copy(address_of_channel("c" * 255), interest_id="i" * 255)) is None
+    assert (
+        await store.services.router.register(screen, copy(address_of_channel("c" * 255), interest_id="i" * 255)) is None
+    )
     await post(store, address_of_channel("c" * 255), Spread.CHANNEL)
     assert await drained(store, address_of_channel("c" * 255)) == 1
-    (letter,) = await store.rooms.router.letters(screen.name)
-    assert await store.rooms.router.acknowledge(screen.name, [letter.letter_id]) == 1
+    (letter,) = await store.services.router.letters(screen.name)
+    assert await store.services.router.acknowledge(screen.name, [letter.letter_id]) == 1
 
 
 async def test_bodies_come_back_as_the_bytes_that_were_given(store: Store, receive: Receive) -> None:
@@ -219,16 +221,18 @@ async def test_bodies_come_back_as_the_bytes_that_were_given(store: Store, recei
     bodies = [bytes(range(256)), b"", b"\xff\xfe" * 600_000]
     await receiver.want(*(take(address) for _ in bodies))
     assert (
-        await store.rooms.router.post([posting(address, body=body, projection=None) for body in bodies])
+        await store.services.router.post([posting(address, body=body, projection=None) for body in bodies])
         == ["accepted"] * 3
     )
-    assert [one.body for one in await store.rooms.router.kept(address=address)] == bodies
+    assert [one.body for one in await store.services.router.kept(address=address)] == bodies
 
     assert await drained(store, address) == 3
 
     assert await receiver.bodies() == bodies
-    assert await store.rooms.router.give_back(receiver.owner, [row.delivery_id for row in await receiver.inbox()]) == 3
-    assert [one.body for one in await store.rooms.router.kept(address=address)] == bodies
+    assert (
+        await store.services.router.give_back(receiver.owner, [row.delivery_id for row in await receiver.inbox()]) == 3
+    )
+    assert [one.body for one in await store.services.router.kept(address=address)] == bodies
 
 
 async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
@@ -249,7 +253,7 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
     ]
     for error, bad in refused:
         with pytest.raises(error):
-            await store.rooms.router.post([fine, bad])
+            await store.services.router.post([fine, bad])
         with pytest.raises(error):
             await store.commit([append(receiver.begun, 2, postings=(fine, bad))], worker=actor.token)
     wide = Interest(interest_id="i", address=address, kind=InterestKind.TAKE, where=b"x" * (MAX_WHERE_BYTES + 1))
@@ -261,8 +265,8 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
         with pytest.raises(error):
             await store.commit([append(receiver.begun, 2, interests=(want,))], worker=actor.token)
         with pytest.raises(error):
-            await store.rooms.router.register(receiver.owner, want)
-    assert await store.rooms.router.kept(address=address) == []
+            await store.services.router.register(receiver.owner, want)
+    assert await store.services.router.kept(address=address) == []
     history = await store.read(receiver.instance_id)
     assert history is not None
     assert len(history.rows) == 1

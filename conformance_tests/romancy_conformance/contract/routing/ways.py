@@ -32,7 +32,7 @@ async def one_by_one(actor: Actor, items: list[Append]) -> list[Outcome]:
 async def by_session(actor: Actor, items: list[Append]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for item in items:
-        async with actor.store.rooms.sessions.begin() as session:
+        async with actor.store.services.sessions.begin() as session:
             outcomes.append(await session.commit(item, worker=actor.token))
     return outcomes
 

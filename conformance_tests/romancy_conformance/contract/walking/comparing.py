@@ -112,7 +112,7 @@ async def tables_of(store: Store) -> Tables | None:
     if package not in ("romancy_sqlite", "romancy_postgres", "romancy_mysql"):
         return None
     found: Tables = {}
-    async with store.rooms.sessions.begin() as session:
+    async with store.services.sessions.begin() as session:
         for name, sql in _QUERIES.items():
             found[name] = [tuple(map(_plain, row.values())) for row in await session.fetch_all(sql)]
     found["instances"] = [(*row[:3], _words(row[3])) for row in found["instances"]]

@@ -61,12 +61,12 @@ async def test_of_a_dead_worker_the_last_heartbeat_is_told(actor: Actor, hire: H
 async def test_a_dead_worker_stays_dead_when_its_row_is_pruned(actor: Actor, hire: Hire) -> None:
     other = await hire()
     await actor.take_over(other)
-    await actor.store.rooms.upkeep.prune(PruneRequest())
+    await actor.store.services.upkeep.prune(PruneRequest())
 
     pulse = await other.store.heartbeat(other.worker)
 
     assert not pulse.alive
-    assert other.token not in [peer.token for peer in (await actor.store.rooms.reading.census()).workers]
+    assert other.token not in [peer.token for peer in (await actor.store.services.reading.census()).workers]
 
 
 async def test_a_dead_worker_gets_none_of_the_mail_that_it_asks_for(actor: Actor) -> None:
@@ -105,7 +105,7 @@ async def test_a_session_counts_no_message_that_was_there_before(actor: Actor) -
     await actor.store.deliver([first])
 
     again = delivery(target, dedupe=first.dedupe)
-    async with actor.store.rooms.sessions.begin() as session:
+    async with actor.store.services.sessions.begin() as session:
         item = append(begun, 2, after=begun.writer, deliveries=(first, again))
         assert await session.commit(item, worker=actor.token) is Outcome.ACCEPTED
 
@@ -115,7 +115,7 @@ async def test_a_session_counts_no_message_that_was_there_before(actor: Actor) -
 async def test_a_message_that_was_posted_again_stays_when_the_first_is_given_back(actor: Actor) -> None:
     begun, address = await actor.begin(), unique("k")
     owner = Owner(begun.instance_id, begun.life)
-    router = actor.store.rooms.router
+    router = actor.store.services.router
     message = posting(address)
     await router.register(owner, take(address))
     await router.post([message])
@@ -187,7 +187,7 @@ async def test_a_sweep_counts_no_message_twice(storage_url: str) -> None:
 
 async def test_a_message_that_was_given_back_expires_by_its_age(storage_url: str) -> None:
     async with Ground.at(storage_url) as ground:
-        router, owner = ground.store.rooms.router, Owner("screen", OUTSIDE)
+        router, owner = ground.store.services.router, Owner("screen", OUTSIDE)
         await ground.clock.set(BEGINNING)
         await router.register(owner, take("a"))
         await router.post([posting("a")])
@@ -203,7 +203,7 @@ async def test_a_message_that_was_given_back_expires_by_its_age(storage_url: str
 async def test_numbers_that_lie_ahead_are_not_forgotten(storage_url: str) -> None:
     """Many copies at once have numbers ahead of the time. Later ones come behind them, also after a clean-up."""
     async with Ground.at(storage_url) as ground:
-        router, owner = ground.store.rooms.router, Owner("screen", OUTSIDE)
+        router, owner = ground.store.services.router, Owner("screen", OUTSIDE)
         await ground.clock.set(BEGINNING)
         await router.register(owner, copy("a", interest_id="one"))
         await router.post([posting("a", places=(Place("a", Spread.EVERY),)) for _ in range(9)])

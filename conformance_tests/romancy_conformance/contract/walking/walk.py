@@ -71,7 +71,7 @@ class Ground:
             "reopen": self.reopen, "session": self._session, "join": self._join, "send": self._send,
             "prune": self._prune, "drain": self._drain,
         }  # fmt: skip
-        call = special.get(step.call) or attrgetter(step.call)(self.store.rooms if "." in step.call else self.store)
+        call = special.get(step.call) or attrgetter(step.call)(self.store.services if "." in step.call else self.store)
         try:
             return await call(*step.arguments, **step.options)
         except InstanceNotFoundError:
@@ -84,7 +84,7 @@ class Ground:
         await self.store.open()
 
     async def _session(self, item: Item, worker: str | None, *, leaves: bool) -> Outcome | None:
-        async with self.store.rooms.sessions.begin() as session:
+        async with self.store.services.sessions.begin() as session:
             return None if leaves else await session.commit(item, worker=worker)
 
     def _joinable(self, outer: Any) -> object:
@@ -92,20 +92,20 @@ class Ground:
 
     async def _join(self, first: Append, silent: Item, worker: str) -> Outcome:
         """A joined session begins an instance; a row of its log commits both."""
-        async with self.store.rooms.sessions.begin() as outer:
-            async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
+        async with self.store.services.sessions.begin() as outer:
+            async with self.store.services.sessions.join(self._joinable(outer)) as joined:
                 outcome = await joined.commit(first)
             return outcome if outcome is not Outcome.ACCEPTED else await outer.commit(silent, worker=worker)
 
     async def _send(self, item: Append, outbox: Sequence[OutboxRow]) -> Outcome:
-        async with self.store.rooms.sessions.begin() as outer:
-            async with self.store.rooms.sessions.join(self._joinable(outer)) as joined:
+        async with self.store.services.sessions.begin() as outer:
+            async with self.store.services.sessions.join(self._joinable(outer)) as joined:
                 assert await joined.send((), outbox) == []
             return await outer.commit(item)
 
     async def _prune(self, request: PruneRequest) -> tuple[int, dict[str, int]]:
         """Of too many, a store chooses. So the walk looks at what is left."""
-        count = await self.store.rooms.upkeep.prune(request)
+        count = await self.store.services.upkeep.prune(request)
         left: dict[str, int] = {}
         for instance_id in self.ids:
             page = await self.store.read(instance_id, limit=1)
@@ -117,7 +117,7 @@ class Ground:
         """Dispatch until there is nothing more to do. What one call of several does is left to the store."""
         delivered = 0
         for _ in range(1000):
-            done = await self.store.rooms.router.dispatch(addresses, limit=limit)
+            done = await self.store.services.router.dispatch(addresses, limit=limit)
             delivered += done.delivered
             if not done.more:
                 return delivered
@@ -162,15 +162,15 @@ async def _look_at_all(store: Store, model: Model) -> None:
         require_same(f"the row of {found.instance_id}", found.row, page.instance)
         log = [found.log[seq] for seq in sorted(found.log)]
         require_same(f"the log of {found.instance_id}", log, await full_log(store, found.instance_id))
-    rooms = store.rooms
+    services = store.services
     for address in ADDRESSES:
         interests = model.router.interests(address)
-        require_same(f"the interests in {address}", interests, await rooms.router.interests(address))
-    require_same("what is kept", model.router.kept(limit=10_000), await rooms.router.kept(limit=10_000))
+        require_same(f"the interests in {address}", interests, await services.router.interests(address))
+    require_same("what is kept", model.router.kept(limit=10_000), await services.router.kept(limit=10_000))
     for name in OUTSIDERS:
         letters = model.router.letters(name, limit=10_000)
-        require_same(f"the letters of {name}", letters, await rooms.router.letters(name, limit=10_000))
-    require_same("the outbox", model.outbox.entries(limit=10_000), await rooms.outbox.entries(limit=10_000))
+        require_same(f"the letters of {name}", letters, await services.router.letters(name, limit=10_000))
+    require_same("the outbox", model.outbox.entries(limit=10_000), await services.outbox.entries(limit=10_000))
     tables = await tables_of(store)
     if tables is not None:
         expected = tables_of_model(model, tables)

@@ -36,4 +36,4 @@ class Command(BaseCommand):
 
 
 async def _plan(url: str) -> Plan:
-    return await create_store(url).rooms.upkeep.plan()
+    return await create_store(url).services.upkeep.plan()

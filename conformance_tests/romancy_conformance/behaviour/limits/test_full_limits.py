@@ -331,21 +331,21 @@ class Racers(NamedTuple):
     async def ask(self, number: int, full: str) -> None:
         """What the append of a start does; nobody dispatches behind it."""
         asked = PlaceAsked(id="place", limit="raced", concurrency=1, full=full)
-        router = self.stores[0].rooms.router
+        router = self.stores[0].services.router
         assert await router.register(self.owners[number], demand_of(asked)) is None
         await router.post(marks({self.lane: True}, lambda: f"mark-{number}-{next(COUNT)}"))
 
     async def inside(self) -> list[str]:
-        return [one.name for one, _ in await self.stores[0].rooms.router.interests(address_held_at(self.lane))]
+        return [one.name for one, _ in await self.stores[0].services.router.interests(address_held_at(self.lane))]
 
     async def told(self) -> dict[str, int]:
         """How many messages lie in the inbox of each."""
-        lying = await self.stores[0].rooms.lookups.lying()
+        lying = await self.stores[0].services.lookups.lying()
         return dict(Counter(one.instance_id for one in lying))
 
     async def left(self) -> int:
         """How many messages lie at the lane."""
-        return len(await self.stores[0].rooms.router.kept(address=self.lane))
+        return len(await self.stores[0].services.router.kept(address=self.lane))
 
 
 COUNT = count()
@@ -369,24 +369,24 @@ async def racers(open_app: Callable[..., Awaitable[Romancy]], storage_url: str) 
 async def test_dispatches_at_the_same_time_refuse_each_once(racers: Racers) -> None:
     await asyncio.gather(*(racers.ask(number, "skip") for number in range(12)))
 
-    await asyncio.gather(*(one.rooms.router.dispatch([racers.lane]) for one in racers.stores * 4))
+    await asyncio.gather(*(one.services.router.dispatch([racers.lane]) for one in racers.stores * 4))
 
     assert len(await racers.inside()) == 1
     assert await racers.told() == dict.fromkeys((one.name for one in racers.owners), 1)
     assert await racers.left() == 0
-    assert await racers.stores[0].rooms.router.interests(racers.lane) == []
+    assert await racers.stores[0].services.router.interests(racers.lane) == []
 
 
 async def test_a_sweep_refuses_what_a_crash_has_left(racers: Racers) -> None:
     for number in range(3):
         await racers.ask(number, "skip")
 
-    while (await racers.stores[1].rooms.router.dispatch()).more:
+    while (await racers.stores[1].services.router.dispatch()).more:
         pass
 
     assert await racers.inside() == ["racer-00"]
     assert await racers.told() == {"racer-00": 1, "racer-01": 1, "racer-02": 1}
-    await racers.stores[2].rooms.router.dispatch([racers.lane])
+    await racers.stores[2].services.router.dispatch([racers.lane])
     assert await racers.told() == {"racer-00": 1, "racer-01": 1, "racer-02": 1}
 
 
@@ -394,11 +394,11 @@ async def test_the_newest_waits_whichever_dispatch_sees_it(racers: Racers) -> No
     for number in range(12):
         await racers.ask(number, "replace_queued")
         if number % 5 == 0:
-            await asyncio.gather(*(one.rooms.router.dispatch([racers.lane]) for one in racers.stores))
-    await asyncio.gather(*(one.rooms.router.dispatch([racers.lane]) for one in racers.stores))
+            await asyncio.gather(*(one.services.router.dispatch([racers.lane]) for one in racers.stores))
+    await asyncio.gather(*(one.services.router.dispatch([racers.lane]) for one in racers.stores))
 
     assert await racers.inside() == ["racer-00"]
-    ((waits, _),) = await racers.stores[0].rooms.router.interests(racers.lane)
+    ((waits, _),) = await racers.stores[0].services.router.interests(racers.lane)
     assert waits.name == "racer-11"
     assert await racers.told() == {f"racer-{number:02}": 1 for number in range(11)}
 
@@ -408,7 +408,7 @@ async def test_who_queues_goes_before_who_is_skipped(racers: Racers) -> None:
     await racers.ask(1, "")
     await racers.ask(2, "")
 
-    await racers.stores[0].rooms.router.dispatch([racers.lane])
+    await racers.stores[0].services.router.dispatch([racers.lane])
 
     assert await racers.inside() == ["racer-01"]
     assert await racers.told() == {"racer-00": 1, "racer-01": 1}

@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import (
-    EventType,
     HmacCodec,
-    InstanceNotFoundError,
     Limit,
-    RegistrationError,
     Romancy,
-    RomancyError,
-    Status,
     TerminalError,
     UsageError,
     Workflow,
@@ -30,6 +25,26 @@ from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
 from romancy.engine.places import demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_held_at, address_of_lane
+from romancy_conformance.behaviour.limits.serving import (
+    GO,
+    PRINTER,
+    SOON,
+    cancel,
+    complete,
+    enter,
+    enters,
+    enters_next,
+    has_entered,
+    inside,
+    nobody_enters,
+    nobody_inside,
+    prints,
+    serve,
+    served,
+    terminate,
+    until_asked,
+    until_it_rests,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,70 +53,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-SOON = 30.0
-GO = EventType("go", str)
-inside: list[str] = []
-"""Who is inside, in the order of entering."""
-entered: asyncio.Queue[str]
-
-
-@pytest.fixture(autouse=True)
-def _nobody_inside() -> None:
-    global entered  # noqa: PLW0603 - the activities have no other way to it
-    entered = asyncio.Queue()
-    inside.clear()
-
-
-async def enters(*names: str) -> None:
-    """Wait until these have entered, and nobody else."""
-    came = [await asyncio.wait_for(entered.get(), SOON) for _ in names]
-    assert sorted(came) == sorted(names)
-    assert entered.empty()
-
-
-async def enters_next() -> str:
-    return await asyncio.wait_for(entered.get(), SOON)
-
-
-@activity
-async def enter(name: str) -> None:
-    inside.append(name)
-    entered.put_nowait(name)
-
-
-@workflow(limits=[Limit("per customer", key="customer", concurrency=2)])
-async def serve(ctx: WorkflowContext, customer: str, name: str) -> str:
-    await enter(name)
-    return (await ctx.wait_event(GO)).data
-
-
-PRINTER = Limit("printer", concurrency=1)
-
-
-@workflow
-async def prints(ctx: WorkflowContext, name: str) -> str:
-    async with ctx.limit(PRINTER):
-        await enter(name)
-        await ctx.wait_event(GO)
-    await ctx.wait_event(GO)
-    return name
-
-
-async def served(app: Romancy, customer: str, *names: str) -> dict[str, Handle[str]]:
-    """Start these one after the other, so that they stand in this order."""
-    handles: dict[str, Handle[str]] = {}
-    for name in names:
-        handles[name] = await app.start(serve.options(instance_id=name), customer, name)
-        await until_asked(handles[name])
-    return handles
-
-
-async def until_asked(handle: Handle[str]) -> None:
-    """Wait until the instance stands in line, or has its place."""
-    while True:
-        if any(isinstance(event, PlaceAsked) for event in await handle.history()):
-            return
-        await asyncio.sleep(0.005)
+__all__ = ["nobody_inside"]
 
 
 async def test_no_more_are_inside_than_allowed_and_the_others_come_in_their_order(app: Romancy) -> None:
@@ -126,22 +78,7 @@ async def test_each_key_has_a_limit_of_its_own(app: Romancy) -> None:
     await enters("x")
 
 
-async def _cancel(app: Romancy, handle: Handle[str]) -> None:
-    await handle.cancel("enough")
-    with pytest.raises(RomancyError):
-        await handle.result(timeout=SOON)
-
-
-async def _terminate(app: Romancy, handle: Handle[str]) -> None:
-    await app.terminate(handle.instance_id, reason="enough")
-
-
-async def _complete(app: Romancy, handle: Handle[str]) -> None:
-    await handle.signal(GO, "done")
-    await handle.result(timeout=SOON)
-
-
-@pytest.mark.parametrize("end", [_cancel, _terminate, _complete])
+@pytest.mark.parametrize("end", [cancel, terminate, complete])
 async def test_every_end_of_an_instance_gives_its_place_back(
     app: Romancy, end: Callable[[Romancy, Handle[str]], Awaitable[None]]
 ) -> None:
@@ -153,7 +90,7 @@ async def test_every_end_of_an_instance_gives_its_place_back(
     assert await enters_next() == "c"
 
 
-@pytest.mark.parametrize("end", [_cancel, _terminate])
+@pytest.mark.parametrize("end", [cancel, terminate])
 async def test_who_is_stopped_while_it_waits_leaves_the_line(
     app: Romancy, end: Callable[[Romancy, Handle[str]], Awaitable[None]]
 ) -> None:
@@ -161,7 +98,7 @@ async def test_who_is_stopped_while_it_waits_leaves_the_line(
     await enters("a", "b")
     await end(app, handles["c"])
 
-    await _complete(app, handles["a"])
+    await complete(app, handles["a"])
 
     assert await enters_next() == "d"
 
@@ -174,15 +111,6 @@ async def test_a_holder_that_rests_and_is_terminated_gives_its_place_back(app: R
     await app.terminate("a", reason="enough")
 
     assert await enters_next() == "c"
-
-
-async def until_it_rests(app: Romancy, instance_id: str) -> None:
-    while True:
-        found = await app.get_instance(instance_id)
-        assert found is not None
-        if found.status is Status.WAITING:
-            return
-        await asyncio.sleep(0.01)
 
 
 async def test_a_section_of_a_body_has_a_place_and_gives_it_back_at_its_end(app: Romancy) -> None:
@@ -235,7 +163,7 @@ stopped: asyncio.Event
 
 @activity(limits=[Limit("one at a time", concurrency=1)])
 async def slow_to_stop(name: str) -> str:
-    entered.put_nowait(name)
+    has_entered(name)
     try:
         await stopped.wait()
     except asyncio.CancelledError:
@@ -260,7 +188,7 @@ async def test_a_call_that_is_given_up_keeps_its_place_until_it_has_stopped(app:
 
     await first.cancel("enough")
     await asyncio.wait_for(stopping.wait(), SOON)
-    assert entered.empty()
+    assert nobody_enters()
     stopped.set()
 
     assert await enters_next() == "second"
@@ -319,77 +247,6 @@ async def test_an_input_without_the_key_is_refused_before_anything_is_written(ap
         await app.start(keyed, {"customer": "7"})
 
 
-async def test_a_list_says_who_is_inside_and_who_waits(app: Romancy) -> None:
-    handles = await served(app, "c1", "a", "b", "c")
-    await enters("a", "b")
-
-    (lane,) = await app.limits("per customer")
-
-    assert (lane.limit, lane.key, lane.taken, lane.waiting) == ("per customer", "c1", 2, 1)
-    assert sorted(lane.holders) == ["a", "b"]
-    assert (lane.concurrency, lane.rate, lane.chosen, lane.paused) == (2, None, False, False)
-    why = " ".join(await handles["c"].explain())
-    assert "waits for a place under the limit 'per customer' with the key 'c1'" in why
-    assert "0 before it in line, held by" in why
-    for one in handles.values():
-        await _cancel(app, one)
-    assert await app.limits("per customer") == []
-
-
-async def test_what_an_operator_chooses_holds_until_it_is_reset(app: Romancy) -> None:
-    handles = await served(app, "c1", "a", "b", "c", "d", "e")
-    await enters("a", "b")
-
-    await app.change_limit("per customer", concurrency=3)
-    await enters("c")
-    await app.change_limit("per customer", concurrency=1)
-    (lane,) = await app.limits("per customer")
-    assert (lane.concurrency, lane.chosen) == (1, True)
-    for one in ("a", "b"):
-        await _complete(app, handles[one])
-    assert entered.empty()
-    await app.reset_limit("per customer")
-
-    await enters("d")
-
-
-async def test_a_paused_limit_gives_no_place_until_it_is_resumed(app: Romancy) -> None:
-    await app.pause_limit("per customer")
-    handles = await served(app, "c1", "a")
-    (lane,) = await app.limits("per customer")
-    assert (lane.paused, lane.taken, lane.waiting, lane.concurrency) == (True, 0, 1, 2)
-
-    await app.resume_limit("per customer")
-
-    await enters("a")
-    await _complete(app, handles["a"])
-
-
-async def test_a_limit_of_an_operator_is_listed_even_if_nobody_is_there(app: Romancy) -> None:
-    await app.pause_limit("per")
-    await app.change_limit("per customer", rate=(3, 60))
-    await served(app, "c1", "a")
-
-    assert [(one.limit, one.key, one.paused, one.rate) for one in await app.limits()] == [
-        ("per customer", "c1", False, (3, 60.0)), ("per", "", True, None),
-    ]  # fmt: skip
-    assert [one.limit for one in await app.limits("per")] == ["per"]
-    await app.resume_limit("per")
-    assert await app.limits("per") == []
-
-
-async def test_places_are_given_back_by_hand(app: Romancy) -> None:
-    handles = await served(app, "c1", "a", "b", "c")
-    await enters("a", "b")
-
-    assert await app.free_places("a") == ["per customer"]
-
-    await enters("c")
-    await _complete(app, handles["a"])
-    with pytest.raises(InstanceNotFoundError):
-        await app.free_places("nobody")
-
-
 @workflow
 async def twice(ctx: WorkflowContext, name: str) -> str:
     async with ctx.limit(PRINTER):
@@ -412,7 +269,7 @@ async def test_a_child_that_would_wait_for_its_parent_is_refused(app: Romancy) -
 async def test_children_have_places_of_their_own(app: Romancy) -> None:
     handles = [await app.start(twice, "c9") for _ in range(3)]
     assert [await enters_next(), await enters_next()] == ["c9", "c9"]
-    assert entered.empty()
+    assert nobody_enters()
     await _let_out(app)
     assert await enters_next() == "c9"
     await _let_out(app)
@@ -464,11 +321,11 @@ async def test_places_come_and_go_beside_codecs(open_app: Callable[..., Awaitabl
     handles = await served(app, "c1", "a", "b", "c")
     await enters("a", "b")
 
-    await _complete(app, handles["a"])
+    await complete(app, handles["a"])
 
     assert await enters_next() == "c"
     for one in ("b", "c"):
-        await _complete(app, handles[one])
+        await complete(app, handles[one])
 
 
 async def test_dispatches_at_the_same_time_give_no_place_twice(
@@ -480,7 +337,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
     stores = [create_store(storage_url) for _ in range(3)]
     for one in stores:
         await one.open()
-    router = stores[0].rooms.router
+    router = stores[0].services.router
     lane = address_of_lane("raced", "")
     terms = b'{"concurrency":1}'
     demand = Interest(interest_id="place", address=lane, kind=InterestKind.TAKE, where=terms)
@@ -491,7 +348,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
     served: list[str] = []
     for number in range(len(owners)):
         await router.post(marks({lane: False}, partial("mark-{}".format, number)))
-        await asyncio.gather(*(one.rooms.router.dispatch([lane]) for one in stores * 3))
+        await asyncio.gather(*(one.services.router.dispatch([lane]) for one in stores * 3))
         inside = await router.interests(address_held_at(lane))
         assert len(inside) == 1
         ((holder, place),) = inside
@@ -537,19 +394,6 @@ async def test_limits_come_and_go_with_a_deploy(
     assert await new.result(timeout=SOON) == "new"
 
 
-async def test_a_paused_limit_stays_paused_with_other_numbers(app: Romancy) -> None:
-    await app.pause_limit("per customer")
-    handles = await served(app, "c1", "a")
-    await app.change_limit("per customer", concurrency=5)
-    (lane,) = await app.limits("per customer")
-    assert (lane.paused, lane.concurrency, lane.taken) == (True, 5, 0)
-
-    await app.resume_limit("per customer")
-
-    await enters("a")
-    await _complete(app, handles["a"])
-
-
 @workflow
 async def keyless(ctx: WorkflowContext) -> None:
     async with ctx.limit(Limit("per shop", key="order.shop", concurrency=1)):
@@ -572,9 +416,9 @@ async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
     await store.open()
     found = await store.read("asks", limit=0)
     assert found is not None
-    owner, router = Owner("asks", found.instance.life), store.rooms.router
+    owner, router = Owner("asks", found.instance.life), store.services.router
     hour = 3_600_000_000
-    now = (await store.rooms.reading.census()).now
+    now = (await store.services.reading.census()).now
     lanes = {limit: address_of_lane(limit, "") for limit in ("an hour", "a month")}
     count = 0
 
@@ -595,9 +439,3 @@ async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
     await router.expire(now + 24 * hour)
     assert await given() == [2, 1]
     await store.close()
-
-
-async def test_a_name_that_no_limit_can_have_is_refused(app: Romancy) -> None:
-    for call in (app.limits, app.pause_limit, app.resume_limit, app.reset_limit):
-        with pytest.raises(RegistrationError, match="at most 100 bytes"):
-            await call("n" * 101)

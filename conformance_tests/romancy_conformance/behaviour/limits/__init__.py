@@ -1,0 +1,1 @@
+"""Limits: who has a place, who waits for one, and what operators choose."""

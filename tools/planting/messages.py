@@ -1,0 +1,41 @@
+"""Faults of messages: those that are relayed, handled and given back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tools.planting.planted import Planted
+
+__all__ = ["PLANTED"]
+
+_ENGINE: Final = "romancy/engine"
+
+PLANTED: Final = (
+    Planted(
+        name="relay: an event is sent although its claim has run out",
+        file="romancy/outbox/running.py",
+        text="        if here().seconds() - begun > relay.lease - relay.timeout:",
+        replacement="        if False:",
+        unseen="a receiver may get an event twice",
+    ),
+    Planted(
+        name="relay: an event whose sending was stopped counts as sent",
+        file="romancy/outbox/running.py",
+        text="settled = _given_back(entry) if ours else",
+        replacement="settled = _settled(entry, OutboxState.PUBLISHED) if ours else",
+    ),
+    Planted(
+        name="handlers: a message overtakes those of another kind",
+        file=f"{_ENGINE}/inbox.py",
+        text="        elif self._in_turn:\n",
+        replacement="        elif self._in_turn < 0:\n",
+        shapes="listening",
+    ),
+    Planted(
+        name="returning: a message that was taken anew is passed over while it is given back",
+        file=f"{_ENGINE}/instance.py",
+        text="or (row.delivery_id, row.at) in self.returning:\n",
+        replacement="or any(row.delivery_id == one for one, _ in self.returning):\n",
+        shapes="listening",
+    ),
+)
