@@ -17,7 +17,7 @@ from romancy.retry import Duration, seconds
 
 __all__ = ["Full", "Limit", "Wanted", "text_of_key"]
 
-Full: TypeAlias = Literal["queue", "skip", "replace_queued"]
+Full: TypeAlias = Literal["queue", "skip", "replace_queued", "cancel_running"]
 """What becomes of an instance that finds no place."""
 
 
@@ -55,7 +55,8 @@ class Limit:
 
     `full` is for workflows, and says what becomes of an instance without a free place. `"queue"`: it waits in line.
     `"skip"`: it is cancelled at once, and `start` raises StartSkippedError. `"replace_queued"`: it waits, and the one
-    that waited at the same key, if it says so too, is cancelled.
+    that waited at the same key, if it says so too, is cancelled. `"cancel_running"`: the same, and of those that have
+    places and say so too, the first is cancelled; the newest gets the place when that one has ended.
 
     Who has waited in line for `expires`, a number of seconds or a timedelta, waits no longer: PlaceExpiredError is
     raised where the place was asked for, and for a whole workflow it is how the instance fails.
@@ -90,6 +91,8 @@ class Limit:
             raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
         if full not in get_args(Full):
             raise RegistrationError(f"{what}: full= is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        if full == "cancel_running" and concurrency is None:
+            raise RegistrationError(f"{what}: full='cancel_running' cancels who has a place; give concurrency= as well")
         for field, value in (
             ("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate), ("full", full),
             ("expires", expires),

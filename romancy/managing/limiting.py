@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from romancy.engine.places import lane_changed, marks
+from romancy.engine.places import Asks, lane_changed, marks
 from romancy.errors import InstanceNotFoundError
 from romancy.limit import Limit
 from romancy.managing.acting import Acting
@@ -104,7 +104,7 @@ class Limiting(Acting):
         await self._mark(store, found)
 
     async def _mark(self, store: Store, lanes: Iterable[str]) -> None:
-        posts = marks(dict.fromkeys(lanes, False), self._access.stamp)
+        posts = marks(dict.fromkeys(lanes, Asks.NOTHING), self._access.stamp)
         if posts:
             await store.rooms.router.post(posts)
             self._access.dispatch([place.address for one in posts for place in one.places])

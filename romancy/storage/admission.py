@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOOKS",
+    "CANCEL",
     "CHOSEN",
     "MOST_AT_ONCE",
     "REPLACE",
@@ -31,7 +32,10 @@ __all__ = [
     "decode_begins",
     "decode_terms",
     "head_start",
+    "losers",
+    "outrun",
     "replaced",
+    "told",
 ]
 
 BOOKS: Final = "romancy/lanes"
@@ -42,6 +46,8 @@ SKIP: Final = "skip"
 """Of a demand: it is refused if no place is free. It stands in no line."""
 REPLACE: Final = "replace_queued"
 """Of a demand: the one before it in line is refused, if it is such a one too."""
+CANCEL: Final = "cancel_running"
+"""The same, and of those that have places, if they are such ones too, the first is told to stop."""
 MOST_AT_ONCE: Final = 500
 """How many places of a lane are given in one dispatch."""
 
@@ -59,6 +65,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """That of who asks: the higher gets a place first."""
     full: str = ""
     """Of a demand: what becomes of it if no place is free. Empty: it waits."""
+    told: bool = False
+    """Of a place: whether who has it was told to stop."""
 
 
 class Demand(NamedTuple):
@@ -75,7 +83,8 @@ class Admission(NamedTuple):
     """Who gets a place, and when the last places were given then.
 
     `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
-    is in the way. `until`: when the last of the begins is a period old.
+    is in the way. `until`: when the last of the begins is a period old. `lacking`: how many places had to be given back
+    before the next one of those that wait gets one.
     """
 
     admitted: Sequence[Demand]
@@ -83,6 +92,7 @@ class Admission(NamedTuple):
     again: int | None
     free: int
     until: int = 0
+    lacking: int = 0
 
 
 def ahead_of(terms: bytes | None) -> int:
@@ -139,7 +149,8 @@ def admit(
     terms = chosen if chosen is not None else lowest(decode_terms(one.terms) for one in waiting)
     free = MOST_AT_ONCE if not terms.concurrency else min(max(terms.concurrency - taken, 0), MOST_AT_ONCE)
     if not terms.rate:
-        return Admission(waiting[:free], (), None, free)
+        admitted = waiting[:free]
+        return Admission(admitted, (), None, free, lacking=_lacking(terms, taken + len(admitted)))
     recent = tuple(at for at in begins if at > now - terms.period)
     left = max(terms.rate - len(recent), 0)
     admitted = waiting[: min(free, left)]
@@ -148,14 +159,46 @@ def admit(
         # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
         again = (*recent, *[now] * left)[-terms.rate] + terms.period
     last = (*recent, *[now] * len(admitted))
-    return Admission(admitted, last, again, min(free, left), max(last, default=now) + terms.period)
+    until = max(last, default=now) + terms.period
+    return Admission(admitted, last, again, min(free, left), until, _lacking(terms, taken + len(admitted)))
+
+
+def _lacking(terms: Terms, taken: int) -> int:
+    return max(taken + 1 - terms.concurrency, 0) if terms.concurrency else 0
+
+
+def outrun(line: Sequence[Demand], admitted: int) -> list[Demand]:
+    """Who of a line, of which so many get places, makes room for newer ones that have others cancelled.
+
+    Those that remain are to be admitted anew, until nobody is outrun.
+    """
+    kind = sorted((one for one in line if decode_terms(one.terms).full == CANCEL), key=_asked_at)
+    waiting = sum(decode_terms(one.terms).full == CANCEL for one in line[admitted:])
+    return kind[: min(waiting, len(kind) - 1)]
 
 
 def replaced(waiting: Iterable[Demand]) -> list[Demand]:
     """Of those that wait in this order: the ones in whose stead the newest of their kind waits."""
-    kind = [one for one in waiting if decode_terms(one.terms).full == REPLACE]
+    kind = [one for one in waiting if decode_terms(one.terms).full in (REPLACE, CANCEL)]
     newest = max(reversed(kind), key=_asked_at, default=None)
     return [one for one in kind if one is not newest]
+
+
+def losers(waiting: Sequence[Demand], holders: Sequence[Demand], lacking: int) -> list[Demand]:
+    """Who is told to stop, so that the first in line gets a place: the first ones that say so too.
+
+    Nobody, if the first in line does not have others cancelled, or if enough were told to stop already.
+    """
+    if not waiting or decode_terms(waiting[0].terms).full != CANCEL:
+        return []
+    may = [one for one in holders if decode_terms(one.terms).full == CANCEL]
+    told = sum(decode_terms(one.terms).told for one in may)
+    return [one for one in may if not decode_terms(one.terms).told][: max(lacking - told, 0)]
+
+
+def told(terms: bytes | None) -> bytes:
+    """The terms of a place of which the holder was told to stop."""
+    return msgspec.json.encode(msgspec.structs.replace(decode_terms(terms), told=True))
 
 
 def _asked_at(demand: Demand) -> int:

@@ -26,7 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import PlaceAsked, PlaceGranted, PlaceNotWanted, PlaceRefused
-from romancy.engine.places import demand_of, marks
+from romancy.engine.places import Asks, demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Owner, address_held_at, address_of_lane
 from romancy_conformance.behaviour.waiting import until
@@ -301,7 +301,7 @@ async def test_a_refusal_is_in_the_log(app: Romancy) -> None:
 
 
 def test_a_limit_that_says_what_becomes_of_an_instance_is_for_workflows() -> None:
-    with pytest.raises(RegistrationError, match="full= is one of 'queue', 'skip', 'replace_queued', not 'drop'"):
+    with pytest.raises(RegistrationError, match="'replace_queued', 'cancel_running', not 'drop'"):
         Limit("x", concurrency=1, full="drop")  # type: ignore[arg-type]
     with pytest.raises(RegistrationError, match="it is for limits= of a workflow"):
 
@@ -333,7 +333,7 @@ class Racers(NamedTuple):
         asked = PlaceAsked(id="place", limit="raced", concurrency=1, full=full)
         router = self.stores[0].rooms.router
         assert await router.register(self.owners[number], demand_of(asked)) is None
-        await router.post(marks({self.lane: True}, lambda: f"mark-{number}-{next(COUNT)}"))
+        await router.post(marks({self.lane: Asks.REFUSALS}, lambda: f"mark-{number}-{next(COUNT)}"))
 
     async def inside(self) -> list[str]:
         return [one.name for one, _ in await self.stores[0].rooms.router.interests(address_held_at(self.lane))]

@@ -27,7 +27,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
-from romancy.engine.places import demand_of, marks
+from romancy.engine.places import Asks, demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_held_at, address_of_lane
 
@@ -490,7 +490,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
         assert await router.register(owner, demand) is None
     served: list[str] = []
     for number in range(len(owners)):
-        await router.post(marks({lane: False}, partial("mark-{}".format, number)))
+        await router.post(marks({lane: Asks.NOTHING}, partial("mark-{}".format, number)))
         await asyncio.gather(*(one.rooms.router.dispatch([lane]) for one in stores * 3))
         inside = await router.interests(address_held_at(lane))
         assert len(inside) == 1
@@ -585,7 +585,7 @@ async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
             count += 1
             asked = PlaceAsked(id=f"{limit} {count}", limit=limit, rate=1, period=period)
             await router.register(owner, demand_of(asked))
-            await router.post(marks({lanes[limit]: False}, partial("note-{}".format, count)))
+            await router.post(marks({lanes[limit]: Asks.NOTHING}, partial("note-{}".format, count)))
             await router.dispatch([lanes[limit]])
         return [len(await router.interests(address_held_at(lane))) for lane in lanes.values()]
 

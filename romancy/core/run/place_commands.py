@@ -30,7 +30,7 @@ class Skipped(Exception):  # noqa: N818 - no fault
 
 def _refusal(wanted: Wanted) -> str:
     lane = f"limit {wanted.limit!r}" + (f" with the key {wanted.key!r}" if wanted.key else "")
-    if wanted.full == "replace_queued":
+    if wanted.full in ("replace_queued", "cancel_running"):
         return f"another start has taken its place in line at {lane}"
     return f"skipped: no place was free at {lane}"
 

@@ -6,7 +6,8 @@ and is found by a later dispatch. Then it reads the number of the lane, and afte
 another dispatch has given a place by then, it has moved the number.
 
 A demand that may be refused comes with a second message, which tells it so. Those that stand in no line are read only
-where such a message lies; all of them are decided at once, behind the line.
+where such a message lies; all of them are decided at once, behind the line. A demand that has others cancelled comes
+with a third message, for those. Who has a place and was told is marked, and stays inside until it has ended.
 
 Two dispatches of a lane never both succeed: PostgreSQL has locked the address, SQLite has one writer, and elsewhere the
 last number of the address is moved, which the second one finds moved.
@@ -20,7 +21,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from romancy.errors import InternalError
-from romancy.storage.admission import BOOKS, CHOSEN, MOST_AT_ONCE, Demand, admit, decode_begins, decode_terms, replaced
+from romancy.storage.admission import (
+    BOOKS,
+    CANCEL,
+    CHOSEN,
+    MOST_AT_ONCE,
+    Demand,
+    admit,
+    decode_begins,
+    decode_terms,
+    losers,
+    outrun,
+    replaced,
+    told,
+)
 from romancy.storage.pairing import copy_id
 from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread, address_held_at, limit_of_lane
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Moved, Unseen
@@ -48,8 +62,11 @@ class _Lane:
         marks, books, taken, waiting = answers
         self.address = address
         self.marks: list[str] = [one for one, spread in marks.rows if spread == Spread.EVERY]
-        self.refusals: list[str] = [one for one, spread in marks.rows if spread != Spread.EVERY]
+        self.refusals: list[str] = [one for one, spread in marks.rows if spread == Spread.ONE]
+        self.stops: list[str] = [one for one, spread in marks.rows if spread == Spread.CHANNEL]
         self.refused: list[Demand] = []
+        self.stopped: list[Demand] = []
+        """Those inside that are told to stop."""
         self.unseen = len(marks.rows) == _MARKS
         """Whether there may be marks, or demands that stand in no line, that were not read."""
         ((self.taken,),) = taken.rows
@@ -62,10 +79,16 @@ class _Lane:
     def judge(self, waiting: Answer, most: int) -> None:
         """Decide about these demands, of which so many were asked for."""
         self.line = _demands(waiting)
+        self.is_cut = len(self.line) == most
         self._admit(self.line)
         self.more = len(self.found.admitted) == most and (self.found.free > most or most == MOST_AT_ONCE)
         if self.refusals:
-            self.refused = replaced(self.line[len(self.found.admitted) :])
+            self.refused = []
+            while gone := outrun(self.line, len(self.found.admitted)):
+                self.refused += gone
+                self.line = [one for one in self.line if one not in gone]
+                self._admit(self.line)
+            self.refused += replaced(self.line[len(self.found.admitted) :])
 
     def judge_hasty(self, hasty: Answer) -> None:
         """Decide about those that do not wait, after the line."""
@@ -74,6 +97,24 @@ class _Lane:
         given = {(one.owner, one.interest_id) for one in self.found.admitted}
         self.unseen = self.unseen or len(demands) == MOST_AT_ONCE
         self.refused += [one for one in demands if (one.owner, one.interest_id) not in given]
+
+    def judge_holders(self, holders: Answer) -> None:
+        """Decide who of these has to stop for the first in line."""
+        self.stopped = losers(self._left(), _demands(holders), self.found.lacking)
+
+    def _left(self) -> list[Demand]:
+        """Who of the line waits on."""
+        gone = {(one.owner, one.interest_id) for one in (*self.found.admitted, *self.refused)}
+        return [one for one in self.line if (one.owner, one.interest_id) not in gone]
+
+    def holders(self) -> Ask:
+        """What asks for those that have places, the first ones first."""
+        return _waiting(address_held_at(self.address), InterestKind.MEMBER, MOST_AT_ONCE)
+
+    @property
+    def may_stop_others(self) -> bool:
+        """Whether somebody in line may have others cancelled."""
+        return bool(self.stops and self.marks) and any(decode_terms(one.terms).full == CANCEL for one in self._left())
 
     def _admit(self, demands: Sequence[Demand]) -> None:
         found = admit(demands, self.taken, self.begins, self.now, self.chosen)
@@ -87,7 +128,7 @@ class _Lane:
     @property
     def is_longer(self) -> bool:
         """Whether more demands of the line have to be read: for all free places, or to refuse all but the newest."""
-        return (self.more and self.found.free > _FIRST) or (bool(self.refusals) and len(self.line) == _FIRST)
+        return (self.more and self.found.free > _FIRST) or (bool(self.refusals) and self.is_cut)
 
     def longer(self) -> Ask:
         """What asks for them."""
@@ -99,15 +140,18 @@ class _Lane:
         more = self.more or self.unseen
         kept = self.found.again is not None or more  # a sweep finds the mark if this process dies
         number = self.last
-        for some, marks in ((given, self.marks), (self.refused, self.refusals)):
+        held = address_held_at(self.address)
+        for some, marks, at in (
+            (given, self.marks, self.address), (self.refused, self.refusals, self.address),
+            (self.stopped, self.stops, held),
+        ):  # fmt: skip
             for demand in some:
                 number = max(number + 1, self.now)
-                self._tell(decision, demand, marks[-1], number)
+                self._tell(decision, demand, marks[-1], number, at)
             if some:
                 decision.given.append((self.address, marks[-1]))
-        decision.holds.extend(
-            (*one.owner, one.interest_id, address_held_at(self.address), _HAS, one.terms) for one in given
-        )
+        has = [(one, one.terms) for one in given] + [(one, told(one.terms)) for one in self.stopped]
+        decision.holds.extend((*one.owner, one.interest_id, held, _HAS, terms) for one, terms in has)
         if number != self.last:
             decision.numbers.append((self.address, number, self.last))
         if given and self.found.begins:
@@ -117,13 +161,15 @@ class _Lane:
         decision.dropped.extend((self.address, one) for one in self.marks[kept : -1 if given else None])
         unused = self.refusals[self.unseen : -1 if self.refused else None] if self.marks else []
         decision.dropped.extend((self.address, one) for one in unused)
+        unused = self.stops[: -1 if self.may_stop_others else None] if self.marks else []  # the last is for later
+        decision.dropped.extend((self.address, one) for one in unused)
 
-    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int) -> None:
-        """Give a message to the one that asks, in the stead of the demand."""
+    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int, at: str) -> None:
+        """Give a message to an instance, in the stead of its interest at this address."""
         delivery_id = copy_id(self.address, number)
         owner, one = demand.owner, demand.interest_id
         decision.owners[owner.name] = owner
-        decision.takes.append((*owner, one, delivery_id, self.now, self.address, mark, demand.at))
+        decision.takes.append((*owner, one, delivery_id, self.now, at, mark, demand.at))
         decision.mail.append((owner.name, delivery_id, self.now, one, self.address, mark))
 
 
@@ -168,6 +214,11 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
         found = yield from look(*(one.hasty() for one in hurried))
         for lane, hasty in zip(hurried, found, strict=True):
             lane.judge_hasty(hasty)
+    stopping = [one for one in lanes if one.may_stop_others]
+    if stopping:
+        found = yield from look(*(one.holders() for one in stopping))
+        for lane, holders in zip(stopping, found, strict=True):
+            lane.judge_holders(holders)
     return lanes
 
 
