@@ -135,6 +135,19 @@ async def test_the_same_start_again_has_the_same_answer(app: Romancy) -> None:
     await has(again, PlaceGranted)
 
 
+async def test_a_signal_that_starts_is_skipped_too(app: Romancy) -> None:
+    first = await app.signal_with_start(report.options(instance_id="first").bind("x"), GO, "one")
+    assert await first.result(timeout=SOON) == "one"
+    await app.start(report.options(instance_id="holder"), "x")
+
+    with pytest.raises(StartSkippedError, match="held by holder"):
+        await app.signal_with_start(report.options(instance_id="second").bind("x"), GO, "two")
+
+    assert await ended(app, "second") is Status.CANCELLED
+    await app.signal_with_start(report.options(instance_id="holder").bind("x"), GO, "three")
+    assert await app.handle("holder", report).result(timeout=SOON) == "three"
+
+
 async def test_of_starts_at_once_exactly_one_goes_on(storage_url: str) -> None:
     async with Romancy(storage_url, workflows=WORKFLOWS) as one, Romancy(storage_url, workflows=WORKFLOWS) as other:
         for shop in ("x", "y", "z"):
