@@ -390,6 +390,22 @@ async def test_places_are_given_back_by_hand(app: Romancy) -> None:
         await app.free_places("nobody")
 
 
+async def test_a_giving_back_that_was_interrupted_is_finished_by_another(app: Romancy, storage_url: str) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+    store = create_store(storage_url)
+    await store.open()
+    ((owner, place),) = await store.rooms.lookups.places_of(["a"])
+    await store.rooms.router.unregister(owner, [place.interest_id])  # as a call that ends here: nobody marks the lane
+    await store.close()
+    assert [(lane.taken, lane.waiting) for lane in await app.limits("per customer")] == [(1, 1)]
+
+    assert await app.free_places("a") == []
+
+    await enters("c")
+    await _complete(app, handles["a"])
+
+
 @workflow
 async def twice(ctx: WorkflowContext, name: str) -> str:
     async with ctx.limit(PRINTER):
