@@ -26,7 +26,7 @@ from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of
 from romancy.declaring.callables import is_async
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
-from romancy.declaring.limit_keys import check_queues
+from romancy.declaring.limit_keys import check_queues, limit_of_name
 from romancy.declaring.limited import Section
 from romancy.declaring.log import AttemptLog, BodyLog
 from romancy.declaring.undo import Undo, checked_undo
@@ -34,6 +34,7 @@ from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
 from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
+from romancy.registry import declared_limits
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
@@ -321,12 +322,15 @@ class WorkflowContext:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
 
-    def limit(self, limit: Limit, key: str | int | None = None, /) -> Section:
+    def limit(self, limit: Limit | str, key: str | int | None = None, /) -> Section:
         """A part of the body that runs with a place under a limit: `async with ctx.limit(PRINTER):`.
 
         The body waits for the place, durably, and gives it back at the end of the block. `key` makes a limit of its
-        own for each value, and takes the place of the limit's `key=`.
+        own for each value, and takes the place of the limit's `key=`. A text is the name of a limit that a workflow or
+        an activity of the program declares in its `limits=`.
         """
+        if isinstance(limit, str):
+            limit = limit_of_name(limit, declared_limits())
         if key is None and limit.key is not None:
             raise UsageError(
                 f"limit {limit.name!r} has a key: say which one, as in ctx.limit({limit.name!r}, customer)"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from romancy.errors import QueryError, RegistrationError
+from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.limit import Limit, text_of_key
 from romancy.storage.query import parse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from msgspec import Raw
 
-__all__ = ["check_queues", "key_of", "limits_of"]
+__all__ = ["check_queues", "key_of", "limit_of_name", "limits_of"]
 
 
 def key_of(limit: Limit, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str:
@@ -59,6 +60,26 @@ def limits_of(given: object, where: str, *, callable_keys: bool) -> tuple[Limit,
                 "such as key='customer.id', which any program can read"
             )
     return tuple(sorted(limits, key=lambda one: one.name))
+
+
+def limit_of_name(name: str, declared: Iterable[Limit]) -> Limit:
+    """The limit of this name, for a section of a body. Raises UsageError if it is not declared, or in two ways."""
+    known: dict[str, list[Limit]] = {}
+    for one in declared:
+        known.setdefault(one.name, []).append(one)
+    alike = known.get(name)
+    if alike is None:
+        near = get_close_matches(name, known, 1)
+        meant = f"did you mean {near[0]!r}?" if near else f"they declare {', '.join(sorted(known)) or 'none'}"
+        raise UsageError(
+            f"ctx.limit({name!r}): no workflow and no activity of this program is declared under this limit; {meant}"
+        )
+    if len({(one.concurrency, one.rate) for one in alike}) > 1:
+        raise UsageError(
+            f"ctx.limit({name!r}): the program declares different numbers under this name; give the limit itself"
+        )
+    first = next((one for one in alike if one.key is not None), alike[0])
+    return Limit(name, key=first.key, concurrency=first.concurrency, rate=first.rate)
 
 
 def check_queues(limit: Limit, where: str) -> None:

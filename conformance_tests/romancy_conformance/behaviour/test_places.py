@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -197,6 +198,55 @@ async def test_a_section_of_a_body_has_a_place_and_gives_it_back_at_its_end(app:
     for one in (first, second):
         await one.signal(GO, "end")
     assert [await one.result(timeout=SOON) for one in (first, second)] == ["first", "second"]
+
+
+@workflow
+async def serves_by_hand(ctx: WorkflowContext, limit: str, customer: str | None, name: str) -> str:
+    async with ctx.limit(limit, customer):
+        await enter(name)
+        await ctx.wait_event(GO)
+    return name
+
+
+async def test_a_section_shares_the_places_of_a_limit_that_it_names(app: Romancy) -> None:
+    await served(app, "c1", "a", "b")
+    await enters("a", "b")
+    section = await app.start(serves_by_hand, "per customer", "c1", "by hand")
+    await until_asked(section)
+    assert entered.empty()
+
+    await app.signal("a", GO, "done")
+
+    await enters("by hand")
+    await section.signal(GO, "done")
+    assert await section.result(timeout=SOON) == "by hand"
+
+
+@pytest.mark.parametrize(
+    ("limit", "customer", "told"),
+    [
+        ("per custome", "c1", "did you mean 'per customer'?"), ("nothing of this kind", None, "they declare "),
+        ("per customer", None, "limit 'per customer' has a key"),
+        ("two numbers", None, "declares different numbers under this name"),
+    ],
+)  # fmt: skip
+async def test_a_name_that_says_no_limit_is_refused_at_the_line(
+    app: Romancy, limit: str, customer: str | None, told: str
+) -> None:
+    handle = await app.start(serves_by_hand, limit, customer, "nobody")
+
+    with pytest.raises(WorkflowFailedError, match=re.escape(told)):
+        await handle.result(timeout=SOON)
+
+    assert await app.limits(limit) == []
+
+
+@workflow(limits=[Limit("two numbers", concurrency=1)])
+async def once(ctx: WorkflowContext) -> None: ...
+
+
+@workflow(limits=[Limit("two numbers", concurrency=2)])
+async def twice_at_most(ctx: WorkflowContext) -> None: ...
 
 
 running = 0
