@@ -444,6 +444,8 @@ class Romancy(Followed):
 
         With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
+
+        A start that finds no place under a limit with `full="skip"` raises StartSkippedError, as in `start`.
         """
         check_if_exists(if_exists)
         store = self._access.opened("start")

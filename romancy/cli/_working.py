@@ -28,6 +28,7 @@ from romancy.insight import many
 from romancy.schedules.keeper import with_keeper
 from romancy.serialization import WRITTEN_BEFORE
 from romancy.starting.checks import IfExists
+from romancy.starting.skipping import refuse_if_skipped
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -123,7 +124,12 @@ def at_work(target: str, names: list[str]) -> str:
 @click.option(
     "--priority", type=int, help="From -9 to 9: the higher is taken first, and gets places under limits first."
 )
-@click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
+@click.option(
+    "--wait", "until", flag_value="end", help="Wait for the end and print the result; exit code 1 if it fails."
+)
+@click.option(
+    "--undecided", "until", flag_value="written", help="Do not wait for whether a limit has it skipped (exit code 7)."
+)
 @running
 async def start(
     target: str,
@@ -136,7 +142,7 @@ async def start(
     at: datetime | None,
     timeout: timedelta | None,
     priority: int | None,
-    wait: bool,
+    until: str | None,
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
 
@@ -155,7 +161,9 @@ async def start(
         options = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout, priority=priority)
         call = options.bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
-        if not wait:
+        if options.skips and until != "written":
+            await refuse_if_skipped(app._access.opened("start"), options, handle.instance_id)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app waits
+        if until != "end":
             click.echo(handle.instance_id)
             return
         say(f"started {handle.instance_id}")

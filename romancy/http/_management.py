@@ -84,8 +84,12 @@ class Management:
         ]
 
     async def start(self, request: Request) -> Response:
-        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=&priority=`: the body is the input."""
-        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority"))
+        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=&priority=&undecided=`: the body is the input.
+
+        409 if no place is free and the start is skipped. With `undecided=true` it does not wait for that.
+        """
+        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority", "undecided"))
+        undecided = asked.flag("undecided")
         name = request.path_params["name"]
         workflow = self._app.workflows.get(name)
         if workflow is None:
@@ -100,6 +104,8 @@ class Management:
             )
             call = call_of(plain, raw, asked.text("instance_id"))
             (handle,) = await self._accepting.in_time(self._app.start_many([call]))
+        if call.workflow.skips and not undecided:
+            await self._accepting.decided(call.workflow, handle.instance_id)
         return answer(accepted(handle.instance_id), HTTPStatus.ACCEPTED)
 
     async def signal(self, request: Request) -> Response:

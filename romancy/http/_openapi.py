@@ -343,6 +343,7 @@ def _start(names: list[str]) -> dict[str, Any]:
         _parameter("at", "query", {"type": "string", "format": "date-time"}, "instead of a delay: when it is due"),
         _parameter("timeout", "query", _LIMIT, "seconds until an instance that has not ended is stopped"),
         _parameter("priority", "query", _PRIORITY, "the higher goes first"),
+        _parameter("undecided", "query", {"type": "boolean"}, "true: do not wait for whether the start is skipped"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
 

@@ -80,8 +80,7 @@ class Starter:
                 await self._started(start, if_exists)
         elif start.sending is not None:
             self._mailer.tell_sent(start.sending)
-        given = start.workflow.given
-        if start.workflow.skips and not given.delay and given.at is None:
+        if start.workflow.skips:
             await refuse_if_skipped(self._access.opened("start"), start.workflow, start.instance_id)
         return start.handle
 
@@ -139,6 +138,8 @@ class Starter:
             self._written(start)
             self._mailer.tell_sent(sending)
         self._access.stir()
+        if started and start.workflow.skips:
+            await refuse_if_skipped(store, start.workflow, instance_id)
         return start.handle
 
     def refuse(self) -> None:

@@ -254,6 +254,8 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
 
         With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
+
+        A start that finds no place under a limit with `full="skip"` raises StartSkippedError, as in `start`.
         """
         return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
 

@@ -253,10 +253,14 @@ class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A caller asked the workflow to stop, or the time is over that its instance had: `limit`, in microseconds."""
+    """A caller asked the workflow to stop, or the time is over that its instance had: `limit`, in microseconds.
+
+    `place`: a newer start gets this place, so the request is only for the run that has it.
+    """
 
     reason: str = ""
     limit: int = 0
+    place: str = ""
 
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -44,11 +44,11 @@ class Returning(Slow):
         self.answers = asyncio.Event()
         self.fails = False
         self.calls = 0
-        self.rooms = self.rooms.wrapped(router=lambda router: changed(router, give_back=self._give_back))
+        self.rooms = self.services.wrapped(router=lambda router: changed(router, give_back=self._give_back))
 
     async def _give_back(self, *given: Any, **options: Any) -> int:
         self.calls += 1
-        count = await self._store.rooms.router.give_back(*given, **options)
+        count = await self._store.services.router.give_back(*given, **options)
         self.back.set()
         await self.answers.wait()
         if self.fails:
@@ -67,7 +67,7 @@ def returning(monkeypatch: pytest.MonkeyPatch) -> list[Returning]:
 async def test_an_event_is_handed_out_anew(open_app: Open, returning: list[Returning], answer: str) -> None:
     await open_app()
     store, other = returning[0], await open_app(worker=False)
-    router, place = other._access.opened().rooms.router, address_of_key("paid", "k")
+    router, place = other._access.opened().services.router, address_of_key("paid", "k")
     handle = await other.start(changes_its_mind, "k")
 
     async def waits() -> bool:
