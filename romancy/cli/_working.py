@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import logging
 import signal
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Unpack, get_args
 
 import click
 import msgspec
@@ -31,8 +31,9 @@ from romancy.starting.checks import IfExists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
+    from romancy._start_options import StartKeywords
     from romancy.checking import Check, Misfit
     from romancy.query import InstanceFilter
     from romancy.workflow import Workflow
@@ -110,6 +111,8 @@ def at_work(target: str, names: list[str]) -> str:
 @click.option(
     "--priority", type=int, help="From -9 to 9: the higher is taken first, and gets places under limits first."
 )
+@click.option("--fair-key", help="On whose behalf it runs, as a tenant: of those that wait, the keys take turns.")
+@click.option("--weight", type=int, help="From 1 to 100: how many turns the fair key has while another has one.")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
 @running
 async def start(
@@ -117,13 +120,9 @@ async def start(
     workflow: str,
     data: str | None,
     *,
-    instance_id: str | None,
     if_exists: IfExists,
-    delay: timedelta | None,
-    at: datetime | None,
-    timeout: timedelta | None,
-    priority: int | None,
     wait: bool,
+    **given: Unpack[StartKeywords],
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
 
@@ -137,7 +136,7 @@ async def start(
         if found is None:
             raise click.UsageError(f"{target} knows no workflow {workflow!r}; {_nearest(workflow, app.workflows)}")
         args, kwargs = _arguments(found, data)
-        options = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout, priority=priority)
+        options = found.options(**given)
         call = options.bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
         if not wait:

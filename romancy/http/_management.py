@@ -84,8 +84,8 @@ class Management:
         ]
 
     async def start(self, request: Request) -> Response:
-        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=&priority=`: the body is the input."""
-        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority"))
+        """`POST /workflows/{name}`, with options of the start in the query: the body is the input."""
+        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority", "fair_key", "weight"))
         name = request.path_params["name"]
         workflow = self._app.workflows.get(name)
         if workflow is None:
@@ -97,6 +97,8 @@ class Management:
                 at=asked.moment("at"),
                 timeout=asked.seconds("timeout"),
                 priority=asked.integer("priority"),
+                fair_key=asked.text("fair_key"),
+                weight=asked.integer("weight"),
             )
             call = call_of(plain, raw, asked.text("instance_id"))
             (handle,) = await self._accepting.in_time(self._app.start_many([call]))

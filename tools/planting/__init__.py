@@ -518,6 +518,13 @@ PLANTED: Final = (
         shapes="limited",
     ),
     Planted(
+        name="turns: the lines before the last one are not reached",
+        file="romancy/storage/turns.py",
+        text="            yield from self._lines(_NEXT, line, self._share)\n",
+        replacement="",
+        shapes="limited",
+    ),
+    Planted(
         name="place: who is refused begins all the same",
         file="romancy/core/run/place_commands.py",
         text="            answer.set_exception(Skipped(answer.refusal))\n",
