@@ -50,6 +50,7 @@ from romancy.serialization import Signature
 from romancy.storage.admission import SKIP
 from romancy.storage.limits import MEASURED_BYTES, check_id
 from romancy.storage.query import path_key
+from romancy.storage.turns import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -67,7 +68,7 @@ R_co = TypeVar("R_co", covariant=True)
 _OPTIONS: Final = {
     "instance_id": "instance_id", "id": "instance_id", "workflow_id": "instance_id", "delay": "delay",
     "at": "at", "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
-    "priority": "priority",
+    "priority": "priority", "fair_key": "fair_key", "fairness_key": "fair_key", "weight": "weight",
 }  # fmt: skip
 """What people give like an argument, and the option that it is."""
 
@@ -200,12 +201,15 @@ class Workflow(Generic[P, R_co]):
         The workflow reads the `headers` as `ctx.headers`. `timeout` limits the whole instance, whatever becomes of its
         workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is
         stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError. Of those that wait for a
-        worker or for a place under a limit, a higher `priority` goes first.
+        worker or for a place under a limit, a higher `priority` goes first. Of one priority, those that wait for a
+        worker take turns by their `fair_key`, and a key with a `weight` of 2 has two turns.
         """
         if (instance_id := options.get("instance_id")) is not None:
             check_id(instance_id)
         if (headers := options.get("headers")) is not None:
             options["headers"] = headers_of(headers, f"the start of workflow {self.name}")
+        if (fair_key := options.get("fair_key")) is not None:
+            check_key(fair_key, f"the fair_key of the start of workflow {self.name}")
         changed = copy.copy(self)
         changed.given = self.given.changed(options, self.name)
         return changed

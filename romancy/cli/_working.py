@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Unpack, get_args
 
 import click
 import msgspec
@@ -31,8 +31,9 @@ from romancy.starting.checks import IfExists
 from romancy.starting.skipping import refuse_if_skipped
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
+    from romancy._start_options import StartKeywords
     from romancy.checking import Check, Misfit
     from romancy.query import InstanceFilter
     from romancy.workflow import Workflow
@@ -124,6 +125,8 @@ def at_work(target: str, names: list[str]) -> str:
 @click.option(
     "--priority", type=int, help="From -9 to 9: the higher is taken first, and gets places under limits first."
 )
+@click.option("--fair-key", help="On whose behalf it runs, as a tenant: of those that wait, the keys take turns.")
+@click.option("--weight", type=int, help="From 1 to 100: how many turns the fair key has while another has one.")
 @click.option(
     "--wait", "until", flag_value="end", help="Wait for the end and print the result; exit code 1 if it fails."
 )
@@ -136,13 +139,9 @@ async def start(
     workflow: str,
     data: str | None,
     *,
-    instance_id: str | None,
     if_exists: IfExists,
-    delay: timedelta | None,
-    at: datetime | None,
-    timeout: timedelta | None,
-    priority: int | None,
     until: str | None,
+    **given: Unpack[StartKeywords],
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
 
@@ -158,7 +157,7 @@ async def start(
                 f"{target} knows no workflow {workflow!r}; {nearest_workflow(workflow, app.workflows)}"
             )
         args, kwargs = _arguments(found, data)
-        options = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout, priority=priority)
+        options = found.options(**given)
         call = options.bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
         if options.skips and until != "written":

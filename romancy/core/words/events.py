@@ -81,6 +81,8 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     rules: int = 0
     subscriptions: tuple[Subscription, ...] = ()
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -339,6 +341,8 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     limit: int = 0
     due: int | None = None
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -1,8 +1,9 @@
 """Instances that want places under limits, while operators stop some of them.
 
 At any moment the database has to hold no more places of a lane than allowed, and of two that wait there the one with
-the higher priority has to get one first. Every instance has to come to its place, except those that do not wait for
-ever: whoever was refused or waited for too long must not have begun. At the end no place may be left.
+the higher priority has to get one first. Every instance has to come to its place, whatever its fair key, except those
+that do not wait for ever: whoever was refused or waited for too long must not have begun. At the end no place may be
+left.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ _LIMITS = (_WHOLE, _SECTION, _CALLS)
 _EXPIRED: Final = -1
 """The result of a body that has waited for too long."""
 _PRIORITIES: Final = (-9, -1, 0, 0, 0, 1, 5)
+_KEYS: Final = (None, None, "a", "b", "c")
+"""Which take turns when they wait for a worker."""
 
 
 @activity(limits=[_CALLS, _RATE])
@@ -172,7 +175,9 @@ class Limited:
             path, count = f"{scene.path}.{number}", chance.choice((0, 1, 1, 2))
             key, form, nap = f"{scene.path}/{number % 2}", chance.choice([*FORMS]), chance.choice((0.0, 0.3, 1.0))
             ways[path] = chance.choice(self.workflows)
-            way = ways[path].options(instance_id=path, priority=chance.choice(_PRIORITIES))
+            way = ways[path].options(
+                instance_id=path, priority=chance.choice(_PRIORITIES), fair_key=chance.choice(_KEYS)
+            )
             if way.name == shape_limited_calls.name:
                 calls.append(way.bind(key, count))
             elif way.name == shape_limited_parts.name:
