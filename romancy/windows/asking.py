@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from contextvars import ContextVar
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from romancy._access import Access
     from romancy.starting.starter import Starter
 
-__all__ = ["BUILT_IN", "Asking"]
+__all__ = ["BUILT_IN", "LINGERS", "Asking"]
+
+LINGERS: Final[ContextVar[int]] = ContextVar("romancy_window_lingers", default=300_000_000)
+"""How many microseconds a window goes on after its last call: so long it knows what it was told, and has started. Tests
+begin windows that end soon.
+"""
 
 
 def _relay(bring: Callable[[Of, Ask], Awaitable[None]] | None, version: str) -> Workflow[[Of, Ask], None]:
@@ -52,8 +58,6 @@ BUILT_IN: Final[tuple[Workflow[..., Any], ...]] = (KEEPER, _relay(None, "1"))
 class Asking:
     """The calls of one open app for windows."""
 
-    lingers = 300_000_000
-    """How many microseconds a window goes on after its last call: so long it knows what it was told and started."""
     starter: Starter
     """Starts windows. The app sets it, once it has one."""
 
@@ -72,7 +76,7 @@ class Asking:
         """
         ask = replace(ask, headers=dict(given_headers(ask.headers)))
         message = message_on(TOLD, ask, None, None, id=ask.id if once else "", stored=self._access.stored_size)
-        first = self._keeper.options(instance_id=of.instance_id).bind(of, State(of=of, lingers=self.lingers), None)
+        first = self._keeper.options(instance_id=of.instance_id).bind(of, State(of=of, lingers=LINGERS.get()), None)
         await self.starter.start_or_tell(first, message, of.kind)
 
     async def ask_in(self, session: object, of: Of, ask: Ask, *, once: bool) -> str:

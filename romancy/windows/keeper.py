@@ -16,7 +16,7 @@ import asyncio
 from collections import deque
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +41,8 @@ __all__ = ["KEEPER", "keeper_of", "leaves_others_alone"]
 
 _MOST_WAITS: Final = 64
 """How many messages one commit can receive. It stays, as the other numbers do: a replay would take another way."""
+_LEAST: Final = 0.001
+"""Seconds of the shortest timer. One that is over at once would be no timer."""
 _MOST_BYTES: Final = 1_000_000
 """A batch closes when its items have this size together: its input must fit into an event."""
 _MOST_READ: Final = 8_000_000
@@ -90,6 +92,15 @@ def _declined(known: frozenset[str], given: bytes) -> str | None:
     return None if name in known else f"it starts {name}, which this worker does not know"
 
 
+class _Alarm(NamedTuple):
+    """A timer."""
+
+    due: datetime
+    received: int
+    """How many messages had been received when it was set."""
+    rings: asyncio.Task[None]
+
+
 class _Keeper:
     """One run of the instance of a window."""
 
@@ -110,11 +121,11 @@ class _Keeper:
         """What has been received and not looked at."""
         self._received = self._read = 0
         """How many messages, and bytes of them, this run has received."""
-        self._alarm: tuple[datetime, asyncio.Task[None]] | None = None
+        self._alarm: _Alarm | None = None
 
     async def keep(self) -> None:
         """Receive calls and start what they come to, until there have been none for a while."""
-        while self._window is not None or self._ctx.now() < self._ends:
+        while not self._is_over():
             self._listen()
             self._set_alarm()
             await self._ctx.until(self._has_something_to_do)
@@ -131,18 +142,29 @@ class _Keeper:
         """When the instance ends if no further message comes."""
         return self._rests_since + length(self._state.lingers)
 
+    def _is_over(self) -> bool:
+        """Whether no message came for so long, nor since the alarm was set.
+
+        What rang may have been fed together with messages, as many as there were waits, and others lie in the inbox. An
+        alarm that was set behind them rings after all that was in the inbox then.
+        """
+        alarm = self._alarm
+        if self._window is not None or alarm is None or not alarm.rings.done():
+            return False
+        return alarm.received == self._received and self._ctx.now() >= self._ends
+
     def _has_something_to_do(self) -> bool:
-        return bool(self._came) or (self._alarm is not None and self._alarm[1].done())
+        return bool(self._came) or (self._alarm is not None and self._alarm.rings.done())
 
     def _set_alarm(self) -> None:
         """Have an alarm that rings when something is due, or before: most calls need no other one."""
         due = self._ends if self._window is None else self._window.due
         if self._alarm is not None:
-            rings, alarm = self._alarm
-            if rings <= due and not alarm.done():
+            if self._alarm.due <= due and not self._alarm.rings.done():
                 return
-            alarm.cancel()
-        self._alarm = due, asyncio.create_task(self._ctx.sleep_until(due))
+            self._alarm.rings.cancel()
+        rest = max((due - self._ctx.now()).total_seconds(), _LEAST)
+        self._alarm = _Alarm(due, self._received, asyncio.create_task(self._ctx.sleep(rest)))
 
     async def _report(self) -> None:
         window = self._window

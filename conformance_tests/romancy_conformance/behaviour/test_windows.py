@@ -21,6 +21,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import WorkflowContinued
+from romancy.windows.asking import LINGERS
 from romancy.workflow import Call
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import Masking
@@ -161,8 +162,7 @@ async def test_thousands_of_calls_in_one_window(app: Romancy) -> None:
 async def test_eight_callers_and_two_workers(open_app: Open) -> None:
     """Instances of windows end all the time, and no call is lost, doubled, or comes into a batch that is full."""
     apps = [await open_app() for _ in range(2)] + [await open_app(worker=False) for _ in range(2)]
-    for app in apps:
-        app._windows.lingers = 20_000  # pyright: ignore[reportPrivateUsage] - so that they end
+    LINGERS.set(20_000)  # so that they end
 
     async def calls(number: int) -> list[WindowHandle[Any]]:
         chance = random.Random(number)
@@ -190,12 +190,22 @@ async def test_eight_callers_and_two_workers(open_app: Open) -> None:
 async def test_an_instance_that_is_about_to_end_hears_the_call_before_it(open_app: Open) -> None:
     """A call and the end of the instance race. The debounce never leaves out the last one."""
     apps = [await open_app(), await open_app(worker=False)]
-    for app in apps:
-        app._windows.lingers = 10_000  # pyright: ignore[reportPrivateUsage]
+    LINGERS.set(10_000)
     for version in range(20):
         call = await apps[1].debounce(reindexed.bind("a", version), "a", wait=0.005)
         assert await apps[0].handle((await call.started(SOON)).instance_id).result(SOON) == f"a {version}"
         await asyncio.sleep(random.random() * 0.03)
+
+
+async def test_calls_that_waited_for_a_worker_longer_than_a_window_goes_on(open_app: Open) -> None:
+    """Each commit receives as many messages as there are waits; the others lie in the inbox, and nothing ends."""
+    LINGERS.set(1)
+    client = await open_app(worker=False)
+    calls = [await client.batch(indexed, f"d{number}", "all", size=1, within=0.001) for number in range(40)]
+    app = await open_app()
+    for number, call in enumerate(calls):
+        started = await call.started(SOON)
+        assert await app.handle(started.instance_id).result(SOON) == [f"d{number}"]
 
 
 # ── what a window can be told ───────────────────────────────────────────────────────────────────────────────────────
