@@ -475,6 +475,21 @@ PLANTED: Final = (
         shapes="scheduled",
     ),
     Planted(
+        name="window: what is due is fed before the mail that has come",
+        file="romancy/windows/keeper.py",
+        text="    keeper.mail_first = True\n",
+        replacement="",
+        shapes="windows",
+    ),
+    Planted(
+        name="window: it ends by a timer that came with a message",
+        file="romancy/windows/keeper.py",
+        text="return alarm.received == self._received and self._ctx.now() >= self._ends",
+        replacement="return self._ctx.now() >= self._ends",
+        shapes="windows",
+        mend=True,
+    ),
+    Planted(
         name="place: a dispatch does not count those that are taken",
         file="romancy/storage/sqlkit/lanes.py",
         text="        ((self.taken,),) = taken.rows\n",
