@@ -63,6 +63,8 @@ from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session, SyncSession
 from romancy.status import Status
+from romancy.windows.handle import Window, WindowHandle
+from romancy.windows.records import WindowStart
 from romancy.workflow import Workflow, workflow
 
 __all__ = [
@@ -135,6 +137,9 @@ __all__ = [
     "Untaken",
     "UsageError",
     "Wait",
+    "Window",
+    "WindowHandle",
+    "WindowStart",
     "Workflow",
     "WorkflowCancelledError",
     "WorkflowChannel",

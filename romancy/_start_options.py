@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["HEAVIEST", "HIGHEST", "KEPT", "LOWEST", "StartKeywords", "StartOptions", "kept"]
+__all__ = ["HEAVIEST", "HIGHEST", "KEPT", "LOWEST", "StartKeywords", "StartOptions", "kept", "length_of"]
 
 _LONGEST: Final = 100 * 366 * 86_400.0
 _SECOND: Final = 1_000_000
@@ -78,7 +78,7 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
             if option == "timeout":
                 changes["limit"] = _limit(cast("Duration", given), f"the timeout of the start of workflow {name}")
             elif option == "delay":
-                changes |= {"delay": _microseconds(cast("Duration", given), "the delay of the start"), "at": None}
+                changes |= {"delay": length_of(cast("Duration", given), "the delay of the start"), "at": None}
             elif option == "at":
                 changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
             elif option in _NUMBERS:
@@ -116,10 +116,11 @@ def _number(given: object, option: str, what: str) -> int:
 def _limit(given: Duration, what: str) -> int:
     if not seconds(given, what):
         raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
-    return max(1, _microseconds(given, what))
+    return max(1, length_of(given, what))
 
 
-def _microseconds(given: Duration, what: str) -> int:
+def length_of(given: Duration, what: str) -> int:
+    """A duration in microseconds. Raises UsageError unless it is one of at most a century."""
     length = seconds(given, what)
     if length > _LONGEST:
         raise UsageError(f"{what} must be at most {_LONGEST:.0f} seconds (a century), not {length:g}")

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from romancy._named_workflows import nearest_workflow
+from romancy.built_in import with_built_in
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._child import stop_with_parent
@@ -25,7 +26,6 @@ from romancy.cli._reloading import run_and_reload
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
-from romancy.schedules.keeper import with_keeper
 from romancy.serialization import WRITTEN_BEFORE
 from romancy.starting.checks import IfExists
 from romancy.starting.skipping import refuse_if_skipped
@@ -207,7 +207,7 @@ async def check(*, target: str, url: str | None, chosen: InstanceFilter, json_li
     """
     app = load_app(target)
     async with operating(url, app) as operator:
-        found = await check_open(operator.store, with_keeper(app.workflows), chosen, progress=_progress)
+        found = await check_open(operator.store, with_built_in(app.workflows), chosen, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)
     say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code")
