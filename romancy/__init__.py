@@ -30,6 +30,11 @@ from romancy.errors import (
     PlaceExpiredError,
     QueryError,
     RegistrationError,
+    RequestError,
+    RequestFailedError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RequestUnansweredError,
     RetryExhaustedError,
     RomancyError,
     SerializationError,
@@ -52,7 +57,9 @@ from romancy.limit import Limit
 from romancy.log import LogEntry
 from romancy.managing.lanes import Lane
 from romancy.messages.channels import AppChannel
+from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
+from romancy.request import Request, RequestType
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
 from romancy.schedules.records import ScheduleRun
@@ -69,6 +76,7 @@ __all__ = [
     "ActivityTimeoutError",
     "ActivityUnknownError",
     "AppChannel",
+    "Asked",
     "Channel",
     "ChannelMember",
     "ChannelModeConflictError",
@@ -104,6 +112,13 @@ __all__ = [
     "QueryError",
     "ReadLag",
     "RegistrationError",
+    "Request",
+    "RequestError",
+    "RequestFailedError",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "RequestType",
+    "RequestUnansweredError",
     "RetryExhaustedError",
     "RetryPolicy",
     "Romancy",

@@ -130,7 +130,7 @@ class ActivityEnded(_About):
     """Whether nobody knows what the attempt did: it was told to stop and did not answer. It may still run."""
 
 
-WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child", "place"]
+WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "request", "child", "place"]
 """What a workflow waits for: the end of a sleep or of a time limit, an event or a signal, a message of a channel, or
 the end of a child, or a place under a limit."""
 
