@@ -26,7 +26,10 @@ from romancy.core import (
     raised_again,
 )
 from romancy.engine import refuse_to_wait
+from romancy.engine.messages import decode_message
 from romancy.errors import (
+    CodecError,
+    HistoryVersionError,
     InstanceEndedError,
     InstanceNotFoundError,
     RequestFailedError,
@@ -41,8 +44,10 @@ from romancy.request import RequestType, name_of_request, types_of_request
 from romancy.retry import seconds
 from romancy.serialization import dumps, loads, with_frames
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.any_store import lying_in
 from romancy.storage.limits import check_id
 from romancy.storage.records import Delivered
+from romancy.storage.rooms import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +64,10 @@ __all__ = ["Asked", "Requests", "asked_before", "request_message"]
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-_QUICKEST, _SLOWEST, _SLOWER = 0.01, 0.5, 1.5
+_QUICKEST, _SLOWEST, _SLOWER = 0.01, 1.0, 1.5
+_AT_LEAST: Final = 10.0
+"""Seconds after which each looks at the log by itself, whoever else does."""
+_MOST_LYING: Final = 100_000
 _ENDS: Final[Mapping[type[LogEvent], Status]] = {
     WorkflowCompleted: Status.COMPLETED,
     WorkflowFailed: Status.FAILED,
@@ -259,6 +267,8 @@ class _Search:
         self.taken = False
         """Whether the present run has received the request."""
         self.ended: Status | None = None
+        self.is_unsure = after is None
+        """Whether the log may have lost it: it was sent before, and what followed may have been pruned."""
 
     def look_at(self, event: LogEvent) -> RequestAnswered | RequestRefused | None:
         """The answer, if this is it. Raises RequestUnansweredError if none will come and the instance goes on."""
@@ -285,27 +295,61 @@ class _Search:
 
 async def _answer(access: Access, search: _Search) -> RequestAnswered | RequestRefused:
     """Follow the log up to the answer. Waits while the database is away."""
-    place, pause = search.place, _QUICKEST
-    while True:
-        news = access.answers.news(place.instance_id)
+    pause, awaiting = _QUICKEST, access.answers.enter(search.place.instance_id)
+    try:
+        while True:
+            news = awaiting.news()
+            try:
+                answer, moved = await _look(access, search)
+                if answer is not None:
+                    return answer
+                if moved:
+                    awaiting.tell_others()
+                pause = _QUICKEST if moved else min(pause * _SLOWER, _SLOWEST)
+            except StorageUnavailableError:
+                pause = _SLOWEST
+            await asyncio.wait([news], timeout=pause if awaiting.leads else _AT_LEAST)
+    finally:
+        access.answers.leave(awaiting)
+
+
+async def _look(access: Access, search: _Search) -> tuple[RequestAnswered | RequestRefused | None, bool]:
+    """The answer, if it is there; and whether the log has moved. Raises the error that says that there will be none."""
+    place = search.place
+    answer, moved = await _read_on(access, search)
+    if answer is None and search.ended is not None:
+        raise InstanceEndedError(
+            f"instance {place.instance_id} has ended ({search.ended}) without an answer to the request {place.name!r}",
+            instance_id=place.instance_id,
+            status=search.ended,
+        )
+    if answer is None and search.is_unsure and not search.taken and not await _lies_there(access, place):
+        answer, moved = await _read_on(access, search)  # it may have been received since
+        if answer is None and not search.taken and search.ended is None:
+            raise RequestUnansweredError(
+                f"the request {place.name!r} with the id {place.id!r} was sent to instance {place.instance_id} before, "
+                "and its log holds it no more: the run that received it was pruned",
+                **_of(place),
+            )
+    search.is_unsure = False
+    return answer, moved
+
+
+async def _lies_there(access: Access, place: _Place) -> bool:
+    """Whether the request lies in the inbox of the instance. True if that cannot be known."""
+    store = access.opened("request")
+    if Room.LOOKUPS not in store.rooms.offered:
+        return True
+    async for each in lying_in(store, place.instance_id, most=_MOST_LYING):
         try:
-            answer, moved = await _read_on(access, search)
-            if answer is not None:
-                return answer
-            if search.ended is not None:
-                raise InstanceEndedError(
-                    f"instance {place.instance_id} has ended ({search.ended}) without an answer to the request "
-                    f"{place.name!r}",
-                    instance_id=place.instance_id,
-                    status=search.ended,
-                )
-            pause = _QUICKEST if moved else min(pause * _SLOWER, _SLOWEST)
-            await asyncio.wait([news], timeout=pause)
-        except StorageUnavailableError:
-            pause = _SLOWEST
-            await asyncio.sleep(pause)
-        finally:
-            access.answers.forget(place.instance_id, news)
+            message = decode_message(each.row.body)
+        except (CodecError, HistoryVersionError):
+            return True
+        if isinstance(message, Message):
+            topic = message.topic
+            if (topic.kind, topic.name, message.id) == ("request", place.name, place.id):
+                return True
+    return False
 
 
 async def _read_on(access: Access, search: _Search) -> tuple[RequestAnswered | RequestRefused | None, bool]:
@@ -323,8 +367,9 @@ async def _read_on(access: Access, search: _Search) -> tuple[RequestAnswered | R
                 return answer, True
     except InstanceNotFoundError:
         raise
-    except UsageError:
-        search.after = None  # a new run has pruned what followed: all that is left is later
+    except UsageError:  # a new run has pruned what followed: all that is left is later
+        search.after, search.taken, search.is_unsure = None, False, True
+        return await _read_on(access, search)
     return None, moved
 
 

@@ -98,7 +98,15 @@ async def test_no_request_that_is_wrong_is_the_servers_fault(hostile: Hostile) -
     assert hostile.server.memory < memory + 64 * MB
 
 
-PATHS: Final = ("/", "/workflows/collect", "/cancel/x", "/instances/x/signals/y", "/hooks/mail", "/hooks/github")
+PATHS: Final = (
+    "/",
+    "/workflows/collect",
+    "/cancel/x",
+    "/instances/x/signals/y",
+    "/instances/x/requests/y",
+    "/hooks/mail",
+    "/hooks/github",
+)
 
 
 def hundred_megabytes(target: str, *, announced: bool) -> Iterator[bytes]:
@@ -177,5 +185,5 @@ def test_what_is_made_of_the_description_is_answered_as_it_says(tmp_path: Path) 
         told = [line for line in server.said if "Traceback" in line or "ERROR" in line]
 
     assert 0 == ended.returncode, ended.stdout
-    assert "23 selected / 23 total" in ended.stdout
+    assert "24 selected / 24 total" in ended.stdout
     assert [] == told

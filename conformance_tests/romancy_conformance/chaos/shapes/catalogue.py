@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy_conformance.chaos.shapes.asked import Requested
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
 from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
@@ -38,6 +39,7 @@ _ALL: tuple[Shape, ...] = (
     Small(),
     Limited(),
     Listening(),
+    Requested(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
