@@ -48,7 +48,8 @@ def _one_round(live: Live) -> bool:
         elif put_off or (wait.judged and not _changes_nothing(live)):
             put_off.append((mail, wait))
         elif wait.judged and (error := live.run.refusal_of(wait_id, message)) is not None:
-            live.give(RequestRefused(at=mail.at, id=message.id, name=message.topic.name, error=error), mail)
+            refusal = RequestRefused(at=mail.at, id=message.id, name=message.topic.name, error=error)
+            live.give(refusal, mail)
             live.inbox.wait(wait)
             refused = True
         elif (event := input_from_message(message, mail.at, wait_id, mail.posted_at)) is not None:

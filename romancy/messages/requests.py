@@ -64,7 +64,7 @@ __all__ = ["Asked", "Requests", "asked_before", "request_message"]
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-_QUICKEST, _SLOWEST, _SLOWER = 0.01, 1.0, 1.5
+_QUICKEST, _SLOWEST, _SLOWER = 0.02, 1.0, 1.5
 _AT_LEAST: Final = 10.0
 """Seconds after which each looks at the log by itself, whoever else does."""
 _MOST_LYING: Final = 100_000

@@ -553,6 +553,23 @@ PLANTED: Final = (
         shapes="listening",
     ),
     Planted(
+        name="requests: the answer is written in a later commit",
+        file="romancy/handling.py",
+        text="            error = handler.answer(self._commands, message, task)\n",
+        replacement=(
+            "            error = None\n"
+            "            asyncio.get_running_loop().call_later(0.05, handler.answer, self._commands, message, task)\n"
+        ),
+        shapes="requests",
+    ),
+    Planted(
+        name="requests: one that was refused stays in the inbox",
+        file=f"{_ENGINE}/refusing.py",
+        text="            live.give(refusal, mail)\n",
+        replacement="            live.give(refusal)\n",
+        shapes="requests",
+    ),
+    Planted(
         name="taken: what was found of the ids of children is forgotten when a read fails",
         file=f"{_WORKER}/worker.py",
         text="            find = partial(self._find_taken_children, live, _children_in(prepared))\n",
