@@ -44,6 +44,7 @@ NAMES: Final = {
     "Asked": "SyncAsked",
 }
 """The classes that have a name of their own in the types."""
+_HANDLES: Final = ("SyncHandle", "SyncAsked", "SyncScheduleHandle", "SyncWindowHandle")
 RENAMED: Final = (
     ("AsyncIterator[", "Iterator["),
     ("AppChannel[", "SyncChannel["),

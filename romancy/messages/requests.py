@@ -47,7 +47,7 @@ from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.any_store import lying_in
 from romancy.storage.limits import check_id
 from romancy.storage.records import Delivered
-from romancy.storage.rooms import Room
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -270,6 +270,11 @@ class _Search:
         self.is_unsure = after is None
         """Whether the log may have lost it: it was sent before, and what followed may have been pruned."""
 
+    @property
+    def is_open_without_it(self) -> bool:
+        """Whether the instance goes on, and has not received the request."""
+        return self.ended is None and not self.taken
+
     def look_at(self, event: LogEvent) -> RequestAnswered | RequestRefused | None:
         """The answer, if this is it. Raises RequestUnansweredError if none will come and the instance goes on."""
         place = self.place
@@ -325,7 +330,7 @@ async def _look(access: Access, search: _Search) -> tuple[RequestAnswered | Requ
         )
     if answer is None and search.is_unsure and not search.taken and not await _lies_there(access, place):
         answer, moved = await _read_on(access, search)  # it may have been received since
-        if answer is None and not search.taken and search.ended is None:
+        if answer is None and search.is_open_without_it:
             raise RequestUnansweredError(
                 f"the request {place.name!r} with the id {place.id!r} was sent to instance {place.instance_id} before, "
                 "and its log holds it no more: the run that received it was pruned",
@@ -338,7 +343,7 @@ async def _look(access: Access, search: _Search) -> tuple[RequestAnswered | Requ
 async def _lies_there(access: Access, place: _Place) -> bool:
     """Whether the request lies in the inbox of the instance. True if that cannot be known."""
     store = access.opened("request")
-    if Room.LOOKUPS not in store.services.offered:
+    if Service.LOOKUPS not in store.services.offered:
         return True
     async for each in lying_in(store, place.instance_id, most=_MOST_LYING):
         try:
