@@ -26,7 +26,7 @@ from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of
 from romancy.declaring.callables import is_async
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
-from romancy.declaring.limit_keys import check_queues, limit_of_name
+from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_section
 from romancy.declaring.limited import Section
 from romancy.declaring.log import AttemptLog, BodyLog
 from romancy.declaring.undo import Undo, checked_undo
@@ -322,12 +322,12 @@ class WorkflowContext:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
 
-    def limit(self, limit: Limit | str, key: str | int | None = None, /) -> Section:
+    def limit(self, limit: Limit | str, key: str | int | None = None, /, *, units: int | None = None) -> Section:
         """A part of the body that runs with a place under a limit: `async with ctx.limit(PRINTER):`.
 
         The body waits for the place, durably, and gives it back at the end of the block. `key` makes a limit of its
         own for each value, and takes the place of the limit's `key=`. A text is the name of a limit that a workflow or
-        an activity of the program declares in its `limits=`.
+        an activity of the program declares in its `limits=`. `units` says as how many places the section counts.
         """
         if isinstance(limit, str):
             limit = limit_of_name(limit, declared_limits())
@@ -336,7 +336,10 @@ class WorkflowContext:
                 f"limit {limit.name!r} has a key: say which one, as in ctx.limit({limit.name!r}, customer)"
             )
         check_queues(limit, "ctx.limit()")
-        return Section(self._commands, limit.place("" if key is None else text_of_key(key, limit.name)))
+        return Section(
+            self._commands,
+            limit.place("" if key is None else text_of_key(key, limit.name), units_of_section(limit, units)),
+        )
 
     def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:
         """Register an activity, with its arguments, to be carried out if this workflow fails or is cancelled.

@@ -42,7 +42,7 @@ from romancy.declaring.callables import (
 )
 from romancy.declaring.expected_names import OF_WORKFLOWS, answer_names
 from romancy.declaring.fingerprint import fingerprint
-from romancy.declaring.limit_keys import key_of, limits_of
+from romancy.declaring.limit_keys import key_of, limits_of, place_of_call
 from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
@@ -253,7 +253,7 @@ class Workflow(Generic[P, R_co]):
         if len(raw) > MEASURED_BYTES:
             check_large(raw, f"input of workflow {self.name}", stored)
         for limit in self.limits:
-            key_of(limit, raw)
+            place_of_call(limit, raw)
         return Raw(raw)
 
     def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
@@ -274,7 +274,8 @@ class Workflow(Generic[P, R_co]):
         args, kwargs = self.signature.decode_arguments(input)
         context = WorkflowContext(commands, self.name)
         if self.limits or commands.matcher is not None:
-            declared = [limit.place(key_of(limit, input)) for limit in self.limits]
+            replays = commands.matcher is not None
+            declared = [] if replays else [place_of_call(limit, input, fits=False) for limit in self.limits]
             if commands.next_of_the_whole(declared, "") is not None:
                 return within_all(commands, declared, partial(self._fn, context, *args, **kwargs))
         return self._fn(context, *args, **kwargs)  # type: ignore[no-any-return]

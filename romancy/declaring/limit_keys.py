@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-__all__ = ["check_queues", "key_of", "limit_of_name", "limits_of"]
+    from romancy.limit import Wanted
+
+__all__ = ["check_queues", "key_of", "limit_of_name", "limits_of", "place_of_call", "units_of_section"]
 
 
 def key_of(limit: Limit, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> str:
@@ -26,6 +28,18 @@ def key_of(limit: Limit, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dic
     if callable(limit.key):
         return text_of_key(limit.key(*args, **(kwargs or {})), limit.name)
     return text_of_key(_at(msgspec.json.decode(raw), parse_path(limit.key)), limit.name, limit.key)
+
+
+def place_of_call(
+    limit: Limit, raw: Raw | bytes, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, fits: bool = True
+) -> Wanted:
+    """The place that a call with these arguments asks for. Raises UsageError, as `key_of` and `Limit.place`."""
+    units: object = limit.units
+    if callable(units):
+        units = units(*args, **(kwargs or {}))
+    elif isinstance(units, str):
+        units = _at(msgspec.json.decode(raw), parse_path(units))
+    return limit.place(key_of(limit, raw, args, kwargs), units, fits=fits)
 
 
 def _at(document: object, names: Sequence[str]) -> object:
@@ -59,6 +73,11 @@ def limits_of(given: object, where: str, *, callable_keys: bool) -> tuple[Limit,
                 f"{where}: the key of limit {one.name!r} is a function; that of a workflow is a path of its input, "
                 "such as key='customer.id', which any program can read"
             )
+        if callable(one.units) and not callable_keys:
+            raise RegistrationError(
+                f"{where}: the units of limit {one.name!r} are a function; those of a workflow are a number or a path "
+                "of its input, such as units='pages'"
+            )
     return tuple(sorted(limits, key=lambda one: one.name))
 
 
@@ -91,9 +110,19 @@ def check_queues(limit: Limit, where: str) -> None:
         )
 
 
+def units_of_section(limit: Limit, given: int | None) -> int:
+    """As how many places a section of a body counts. Raises UsageError if nobody says it."""
+    if given is not None:
+        return given
+    if isinstance(limit.units, int):
+        return limit.units
+    raise UsageError(f"limit {limit.name!r} has units: say how many, as in ctx.limit({limit.name!r}, …, units=3)")
+
+
 def _check_path(limit: Limit, where: str) -> None:
-    if isinstance(limit.key, str):
-        try:
-            parse_path(limit.key)
-        except QueryError as error:
-            raise RegistrationError(f"{where}: key= of limit {limit.name!r}: {error}") from None
+    for option, path in (("key", limit.key), ("units", limit.units)):
+        if isinstance(path, str):
+            try:
+                parse_path(path)
+            except QueryError as error:
+                raise RegistrationError(f"{where}: {option}= of limit {limit.name!r}: {error}") from None

@@ -59,6 +59,7 @@ def demand_of(asked: PlaceAsked) -> Interest:
         period=asked.period,
         full=asked.full,
         priority=asked.priority,
+        units=asked.units,
     )
     address = address_of_lane(asked.limit, asked.key)
     kind = InterestKind.COPY if asked.full == SKIP else InterestKind.TAKE

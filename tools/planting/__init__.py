@@ -477,8 +477,8 @@ PLANTED: Final = (
     Planted(
         name="place: a dispatch does not count those that are taken",
         file="romancy/storage/sqlkit/lanes.py",
-        text="        ((self.taken,),) = taken.rows\n",
-        replacement="        self.taken = 0\n",
+        text="        ((self.taken, self.heavy),) = taken.rows\n",
+        replacement="        self.taken = self.heavy = 0\n",
         shapes="limited",
     ),
     Planted(

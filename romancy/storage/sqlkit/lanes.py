@@ -41,7 +41,7 @@ from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Mov
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from romancy.storage.admission import Admission
     from romancy.storage.sqlkit.dispatches import Row
@@ -69,12 +69,19 @@ class _Lane:
         """Those inside that are told to stop."""
         self.unseen = len(marks.rows) == _MARKS
         """Whether there may be marks, or demands that stand in no line, that were not read."""
-        ((self.taken,),) = taken.rows
+        ((self.taken, self.heavy),) = taken.rows
         ((number, begun, chosen, self.now),) = books.rows
         self.last: int = number or 0
         self.begins = decode_begins(begun)
         self.chosen = None if chosen is None else decode_terms(chosen)
-        self.judge(waiting, _FIRST)
+        self._first = waiting
+        if not self.heavy:
+            self.judge(waiting, _FIRST)
+
+    def weigh(self, heavy: Answer) -> None:
+        """Count the places that count as several."""
+        self.taken += sum(decode_terms(terms).units - 1 for (terms,) in heavy.rows)
+        self.judge(self._first, _FIRST)
 
     def judge(self, waiting: Answer, most: int) -> None:
         """Decide about these demands, of which so many were asked for."""
@@ -89,6 +96,10 @@ class _Lane:
                 self.line = [one for one in self.line if one not in gone]
                 self._admit(self.line)
             self.refused += replaced(self.line[len(self.found.admitted) :])
+
+    def judge_longer(self, waiting: Answer) -> None:
+        """Decide about more of the line."""
+        self.judge(waiting, MOST_AT_ONCE)
 
     def judge_hasty(self, hasty: Answer) -> None:
         """Decide about those that do not wait, after the line."""
@@ -204,22 +215,34 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
             lanes.append(_Lane(address, answers[place * _LOOKS : (place + 1) * _LOOKS]))
         except InternalError as error:
             held_up[address] = str(error)
-    longer = [one for one in lanes if one.is_longer]
-    if longer:
-        found = yield from look(*(one.longer() for one in longer))
-        for lane, waiting in zip(longer, found, strict=True):
-            lane.judge(waiting, MOST_AT_ONCE)
-    hurried = [one for one in lanes if one.refusals and one.marks]
-    if hurried:
-        found = yield from look(*(one.hasty() for one in hurried))
-        for lane, hasty in zip(hurried, found, strict=True):
-            lane.judge_hasty(hasty)
-    stopping = [one for one in lanes if one.may_stop_others]
-    if stopping:
-        found = yield from look(*(one.holders() for one in stopping))
-        for lane, holders in zip(stopping, found, strict=True):
-            lane.judge_holders(holders)
+    yield from _weighed(lanes, held_up)
+    yield from _ask_more([one for one in lanes if one.is_longer], _Lane.longer, _Lane.judge_longer)
+    yield from _ask_more([one for one in lanes if one.refusals and one.marks], _Lane.hasty, _Lane.judge_hasty)
+    yield from _ask_more([one for one in lanes if one.may_stop_others], _Lane.holders, _Lane.judge_holders)
     return lanes
+
+
+def _weighed(lanes: list[_Lane], held_up: dict[str, str]) -> Operation[None]:
+    """Read what places count that count as several. A lane whose terms cannot be read is left out."""
+    heavy = [one for one in lanes if one.heavy]
+    if not heavy:
+        return
+    found = yield from look(*(Ask("lane_heavy", {"address": address_held_at(one.address)}) for one in heavy))
+    for lane, places in zip(heavy, found, strict=True):
+        try:
+            lane.weigh(places)
+        except InternalError as error:
+            held_up[lane.address] = str(error)
+            lanes.remove(lane)
+
+
+def _ask_more(
+    lanes: list[_Lane], asks: Callable[[_Lane], Ask], hears: Callable[[_Lane, Answer], None]
+) -> Operation[None]:
+    if lanes:
+        found = yield from look(*map(asks, lanes))
+        for lane, answer in zip(lanes, found, strict=True):
+            hears(lane, answer)
 
 
 def _asks(address: str) -> tuple[Ask, ...]:

@@ -53,6 +53,7 @@ _ALONE: Final = 0.5
 _SKIPS = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="skip")
 _REPLACES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="replace_queued")
 _CANCELS = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="cancel_running")
+_HEAVY = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, units=_ALLOWED)
 _EXPIRES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, expires=_SHORT)
 _SOON = Limit(_SECTION.name, concurrency=_ALLOWED, expires=_SHORT)
 _LIMITS = (_WHOLE, _SECTION, _CALLS)
@@ -86,6 +87,11 @@ async def shape_limited_cancels(ctx: WorkflowContext, key: str, count: int, form
     return await _work(ctx, count, form, nap)
 
 
+@workflow(version="1", limits=[_HEAVY])
+async def shape_limited_heavy(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
+    return await _work(ctx, count, form, nap)
+
+
 @workflow(version="1", limits=[_EXPIRES])
 async def shape_limited_expires(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
     return await _work(ctx, count, form, nap)
@@ -102,7 +108,7 @@ async def shape_limited_soon(ctx: WorkflowContext, key: str, count: int, form: s
 
 _ALIKE = (
     shape_limited_whole, shape_limited_skips, shape_limited_replaces, shape_limited_cancels, shape_limited_expires,
-    shape_limited_soon,
+    shape_limited_soon, shape_limited_heavy,
 )  # fmt: skip
 """With the same parameters."""
 _REFUSED = {shape_limited_skips.name, shape_limited_replaces.name, shape_limited_cancels.name}
@@ -235,7 +241,8 @@ class Limited:
     def _has_let_some_in(scene: Scene, ways: dict[str, Any], refused: list[int]) -> None:
         """Who is refused finds places taken, so as many as there are places were not."""
         for number in range(2):
-            at_lane = sum(way.name in _AT_WHOLE and _lane_of(path) == number for path, way in ways.items())
+            names = [way.name for path, way in ways.items() if _lane_of(path) == number]
+            at_lane = sum((_ALLOWED if one == shape_limited_heavy.name else 1) for one in names if one in _AT_WHOLE)
             if refused[number] and at_lane - refused[number] < _ALLOWED:
                 scene.find("wrong", f"{refused[number]} of {at_lane} were refused at {_ALLOWED} places")
 
@@ -267,9 +274,10 @@ class Limited:
     async def _looks(self, scene: Scene, lane: str, last: _Line) -> _Line:
         read = scene.store.rooms.router.interests
         inside = await scene.insist(partial(read, address_held_at(lane)))
-        if len(inside) > _ALLOWED:
+        taken = sum(decode_terms(one.where).units for _, one in inside)
+        if taken > _ALLOWED:
             names = Counter(owner.name for owner, _ in inside)
-            scene.find("wrong", f"{lane} has {len(inside)} places, {_ALLOWED} are allowed: {dict(names)}")
+            scene.find("wrong", f"{lane} has {taken} places, {_ALLOWED} are allowed: {dict(names)}")
         has = {(owner, one.interest_id) for owner, one in inside}
         waiting = {
             (owner, one.interest_id): decode_terms(one.where).priority
