@@ -108,6 +108,11 @@ def check_queues(limit: Limit, where: str) -> None:
             f"{where}: limit {limit.name!r} has full={limit.full!r}, which says what becomes of an instance: it is for "
             "limits= of a workflow"
         )
+    if limit.hold != "open":
+        raise RegistrationError(
+            f"{where}: limit {limit.name!r} has hold={limit.hold!r}, which says when an instance has its place: it is "
+            "for limits= of a workflow"
+        )
 
 
 def units_of_section(limit: Limit, given: int | None) -> int:
