@@ -87,7 +87,16 @@ async def calls_the_app(ctx: WorkflowContext) -> None:
     apps[0].list_instances()
 
 
-WORKFLOWS: list[Workflow[..., Any]] = [greet, greets, wait_for_payment, fails, with_a_session, listens, begins, calls_the_app]
+WORKFLOWS: list[Workflow[..., Any]] = [
+    greet,
+    greets,
+    wait_for_payment,
+    fails,
+    with_a_session,
+    listens,
+    begins,
+    calls_the_app,
+]
 
 
 @pytest.fixture
