@@ -289,6 +289,8 @@ async def test_a_window_that_is_open(app: Romancy) -> None:
     assert window.due == window.since + timedelta(seconds=LONG)
     with pytest.raises(TimeoutError):
         await call.started(0.01)
+    reasons = await app.explain(call.instance_id)
+    assert sum("romancy.window" in reason for reason in reasons) == 1
 
 
 # ── transactions, codecs, other apps ────────────────────────────────────────────────────────────────────────────────
