@@ -61,7 +61,7 @@ class Requesting:
         async with self._bodies.read(request) as body:
             data = typed(data_of(request, body, "the data"), object, f"data of the request {name!r}")
             asked = await self._accepting.in_time(self._app.ask(instance_id, name, data, id=given.text("id")))
-        told: dict[str, Any] | None = {"status": "accepted"}
+        told: dict[str, Any] = {"status": "accepted"}
         if timeout:
             self._waits.check()
             with self._waits.place():
