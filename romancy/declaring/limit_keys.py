@@ -124,15 +124,6 @@ def units_of_section(limit: Limit, given: int | None) -> int:
     raise UsageError(f"limit {limit.name!r} has units: say how many, as in ctx.limit({limit.name!r}, …, units=3)")
 
 
-def units_of_section(limit: Limit, given: int | None) -> int:
-    """As how many places a section of a body counts. Raises UsageError if nobody says it."""
-    if given is not None:
-        return given
-    if isinstance(limit.units, int):
-        return limit.units
-    raise UsageError(f"limit {limit.name!r} has units: say how many, as in ctx.limit({limit.name!r}, …, units=3)")
-
-
 def _check_path(limit: Limit, where: str) -> None:
     for option, path in (("key", limit.key), ("units", limit.units)):
         if isinstance(path, str):

@@ -271,9 +271,9 @@ class _Search:
         """Whether the log may have lost it: it was sent before, and what followed may have been pruned."""
 
     @property
-    def is_open_without_it(self) -> bool:
-        """Whether the instance goes on, and has not received the request."""
-        return self.ended is None and not self.taken
+    def has_no_trace(self) -> bool:
+        """Whether nothing that was read says what became of it."""
+        return not self.taken and self.ended is None
 
     def look_at(self, event: LogEvent) -> RequestAnswered | RequestRefused | None:
         """The answer, if this is it. Raises RequestUnansweredError if none will come and the instance goes on."""
@@ -328,9 +328,9 @@ async def _look(access: Access, search: _Search) -> tuple[RequestAnswered | Requ
             instance_id=place.instance_id,
             status=search.ended,
         )
-    if answer is None and search.is_unsure and not search.taken and not await _lies_there(access, place):
+    if answer is None and search.is_unsure and search.has_no_trace and not await _lies_there(access, place):
         answer, moved = await _read_on(access, search)  # it may have been received since
-        if answer is None and search.is_open_without_it:
+        if answer is None and search.has_no_trace:
             raise RequestUnansweredError(
                 f"the request {place.name!r} with the id {place.id!r} was sent to instance {place.instance_id} before, "
                 "and its log holds it no more: the run that received it was pruned",

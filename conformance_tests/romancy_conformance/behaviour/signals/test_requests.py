@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import (
+    EventType,
     Handle,
     InstanceEndedError,
     InstanceNotFoundError,
@@ -143,14 +144,20 @@ async def request_by_hand(ctx: WorkflowContext, how: str) -> str:
 
 
 @workflow
-async def request_slowly(ctx: WorkflowContext, limit: float) -> str:
+async def request_slowly(ctx: WorkflowContext, how: str) -> str:
     """The handler never comes to an end; the body may give it up."""
+    begun = False
 
     async def add(number: int) -> str:
+        nonlocal begun
+        begun = True
         return str(await request_slow(number))
 
     try:
-        async with asyncio.timeout(limit), ctx.handling(Add.by(add)):
+        async with ctx.handling(Add.by(add)):
+            await ctx.until(lambda: begun)
+            if how == "gives it up":
+                raise TimeoutError
             await ctx.sleep(3600)
     except TimeoutError:
         await request_doubled(1)
@@ -164,6 +171,23 @@ async def request_retried(ctx: WorkflowContext) -> str:
     await request.reply(f"{request.data} once")
     await request_mended()
     return request.id
+
+
+@workflow
+async def request_or_signal(ctx: WorkflowContext) -> int:
+    """Takes one number, by a signal or by a request."""
+    seen: list[int] = []
+
+    async def noted(number: int) -> None:
+        seen.append(number)
+
+    async def answered(number: int) -> str:
+        seen.append(number)
+        return str(number)
+
+    async with ctx.handling(EventType("add", int).by(noted), Add.by(answered)):
+        await ctx.until(lambda: seen)
+    return seen[0]
 
 
 @workflow
@@ -242,6 +266,24 @@ async def test_the_answer_is_in_the_commit_of_the_step_that_gives_it(app: Romanc
     assert took[:3] == ["MessageReceived", "MessageAwaited", "RequestAnswered"]
     assert added[0] == "ActivityCompleted"
     assert added[-1] == "RequestAnswered"
+
+
+async def test_a_request_costs_a_signal_and_one_event(app: Romancy) -> None:
+    """In commits, and in events of the log."""
+    signalled, asked = await app.start(request_or_signal), await app.start(request_or_signal)
+    for handle in (signalled, asked):
+        await status_is(app, handle.instance_id, Status.WAITING)
+    await signalled.signal(EventType("add", int), 1)
+    assert await signalled.result() == 1
+    assert await asked.request(Add, 1) == "1"
+    assert await asked.result() == 1
+
+    costs: list[tuple[int, int]] = []
+    for handle in (signalled, asked):
+        cursors = [entry.cursor async for entry in app.entries_of(handle.instance_id)]
+        costs.append((len({cursor.rsplit("-", 1)[0] for cursor in cursors}), len(cursors)))
+    (commits, events), more = costs
+    assert more == (commits, events + 1)
 
 
 async def test_an_exception_of_a_handler_is_the_answer_and_the_body_goes_on(app: Romancy) -> None:
@@ -391,7 +433,7 @@ async def test_a_request_that_nobody_takes_is_kept_and_its_timeout_says_why(app:
 
 
 async def test_a_timeout_while_the_handler_works_says_so(app: Romancy) -> None:
-    handle = await app.start(request_slowly, 3600.0)
+    handle = await app.start(request_slowly, "waits")
     asked = await handle.ask(Add, 1)
     await until_began(1)
 
@@ -405,7 +447,7 @@ async def test_a_timeout_while_the_handler_works_says_so(app: Romancy) -> None:
 
 
 async def test_a_handler_that_its_body_stops_answers(app: Romancy) -> None:
-    handle = await app.start(request_slowly, 0.3)
+    handle = await app.start(request_slowly, "gives it up")
 
     with pytest.raises(RequestFailedError, match="stopped before it had answered"):
         await handle.request(Add, 1)
@@ -413,7 +455,7 @@ async def test_a_handler_that_its_body_stops_answers(app: Romancy) -> None:
 
 
 async def test_a_terminated_instance_answers_nobody(app: Romancy) -> None:
-    handle = await app.start(request_slowly, 3600.0)
+    handle = await app.start(request_slowly, "waits")
     asked = await handle.ask(Add, 1)
     await until_began(1)
 
