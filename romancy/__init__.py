@@ -20,6 +20,8 @@ from romancy.errors import (
     CodecError,
     DatabaseReplacedError,
     EventTimeoutError,
+    Expected,
+    Failure,
     HeartbeatTimeoutError,
     InstanceConflictError,
     InstanceEndedError,
@@ -37,6 +39,7 @@ from romancy.errors import (
     StorageError,
     StorageUnavailableError,
     TerminalError,
+    TooManyFailedError,
     UnawaitedCallError,
     UsageError,
     WorkflowCancelledError,
@@ -51,6 +54,7 @@ from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wa
 from romancy.limit import Limit
 from romancy.log import LogEntry
 from romancy.managing.lanes import Lane
+from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.subscriptions import Subscription
 from romancy.retry import RetryPolicy
@@ -59,6 +63,8 @@ from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session, SyncSession
 from romancy.status import Status
+from romancy.windows.handle import Window, WindowHandle
+from romancy.windows.records import WindowStart
 from romancy.workflow import Workflow, workflow
 
 __all__ = [
@@ -81,6 +87,8 @@ __all__ = [
     "Event",
     "EventTimeoutError",
     "EventType",
+    "Expected",
+    "Failure",
     "Handle",
     "HeartbeatTimeoutError",
     "HmacCodec",
@@ -92,6 +100,8 @@ __all__ = [
     "Lane",
     "Limit",
     "LogEntry",
+    "MapOutcome",
+    "Mapped",
     "Message",
     "Misfit",
     "NonDeterminismError",
@@ -121,11 +131,15 @@ __all__ = [
     "Subscription",
     "SyncSession",
     "TerminalError",
+    "TooManyFailedError",
     "UnawaitedCallError",
     "Undo",
     "Untaken",
     "UsageError",
     "Wait",
+    "Window",
+    "WindowHandle",
+    "WindowStart",
     "Workflow",
     "WorkflowCancelledError",
     "WorkflowChannel",

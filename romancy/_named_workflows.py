@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -18,7 +18,7 @@ from romancy.workflow import Workflow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["NamedWorkflow", "chosen_workflows", "nearest_workflow", "workflow_named"]
+__all__ = ["NamedWorkflow", "StoredCall", "chosen_workflows", "nearest_workflow", "workflow_named"]
 
 _CODE: Final = "by-name"
 """The code version of a start that was made without the workflow's code."""
@@ -61,11 +61,25 @@ class NamedWorkflow(Workflow[..., Any]):
         except msgspec.DecodeError:
             return False
 
-    def _child(self, commands: object, args: Any, kwargs: Any) -> NoReturn:  # noqa: ARG002 - refused whatever they are
+    def _child(self, commands: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG002 - refused whatever they are
         raise UsageError(
             f"workflow {self.name!r} is known here by its name alone, and cannot be the child of another one; "
             "an activity can start it with `app.start`"
         )
+
+
+class StoredCall(NamedWorkflow):
+    """A workflow by its name, with its input as stored: what the library's own workflows start as their children."""
+
+    def __init__(self, name: str, input: Raw) -> None:
+        super().__init__(name)
+        self._input = input
+
+    def encode(self, *_: Any) -> Raw:
+        return self._input
+
+    def _child(self, commands: Any, args: Any, kwargs: Any) -> Any:
+        return commands.child(self, self.encode(args, kwargs))
 
 
 def workflow_named(known: Mapping[str, Workflow[..., Any]], name: str) -> Workflow[..., Any]:

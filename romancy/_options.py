@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from romancy.storage.passwords import PasswordSource
 
-__all__ = ["hooks_of", "label", "password_source", "some_time", "some_time_or_ever", "whole_number", "yes_or_no"]
+__all__ = ["hooks_of", "label", "password_source", "some_time", "some_time_or_ever", "yes_or_no"]
 
 
 def some_time(value: Duration, what: str) -> float:
@@ -29,13 +29,6 @@ def some_time(value: Duration, what: str) -> float:
 def some_time_or_ever(value: Duration | None, what: str) -> float | None:
     """A duration in seconds, more than 0, or `math.inf` for no limit. None stays None."""
     return value if value is None or value == math.inf else some_time(value, what)  # type: ignore[return-value]
-
-
-def whole_number(value: Any, what: str, least: int = 1) -> int:
-    """A whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{what} must be a whole number, at least {least}, not {value!r}")
-    return value
 
 
 def yes_or_no(value: Any, what: str) -> bool:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["HIGHEST", "KEPT", "LOWEST", "StartKeywords", "StartOptions", "kept"]
+__all__ = ["HEAVIEST", "HIGHEST", "KEPT", "LOWEST", "StartKeywords", "StartOptions", "kept", "length_of"]
 
 _LONGEST: Final = 100 * 366 * 86_400.0
 _SECOND: Final = 1_000_000
 LOWEST: Final = -9
 HIGHEST: Final = 9
 """The priorities that a start may have."""
+HEAVIEST: Final = 100
+"""The highest weight of a fair key."""
 
 
 class StartKeywords(TypedDict, total=False):
@@ -44,6 +46,10 @@ class StartKeywords(TypedDict, total=False):
     """The longest time from when its body begins to its end."""
     priority: int | None
     """From -9 to 9, the higher goes first: how early a worker takes the instance, and it gets places under limits."""
+    fair_key: str | None
+    """On whose behalf the instance runs, as a tenant: of those that wait for a worker, the keys take turns."""
+    weight: int | None
+    """From 1 to 100: how many turns the `fair_key` has while another has one."""
 
 
 class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
@@ -58,6 +64,8 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     limit: int = 0
     """For how many microseconds the instance may go on; 0: as long as it takes."""
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
 
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
@@ -70,17 +78,20 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
             if option == "timeout":
                 changes["limit"] = _limit(cast("Duration", given), f"the timeout of the start of workflow {name}")
             elif option == "delay":
-                changes |= {"delay": _microseconds(cast("Duration", given), "the delay of the start"), "at": None}
+                changes |= {"delay": length_of(cast("Duration", given), "the delay of the start"), "at": None}
             elif option == "at":
                 changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
-            elif option == "priority":
-                changes[option] = _priority(given, f"the priority of the start of workflow {name}")
+            elif option in _NUMBERS:
+                changes[option] = _number(given, option, f"the {option} of the start of workflow {name}")
             else:
                 changes[option] = given
-        return replace(self, **changes)
+        changed = replace(self, **changes)
+        if options.get("weight") is not None and not changed.fair_key:
+            raise UsageError(f"the start of workflow {name}: a weight= is that of a fair_key=; give both")
+        return changed
 
 
-KEPT: Final = ("headers", "limit", "priority")
+KEPT: Final = ("headers", "limit", "priority", "fair_key", "weight")
 """The options that an instance keeps, by the fields of `WorkflowStarted` and of `ChildStarted`."""
 
 
@@ -89,21 +100,27 @@ def kept(source: object) -> dict[str, Any]:
     return {name: getattr(source, name) for name in KEPT}
 
 
-def _priority(given: object, what: str) -> int:
+_NUMBERS: Final = {"priority": (LOWEST, HIGHEST, "; the higher goes first"), "weight": (1, HEAVIEST, "")}
+"""The options that are numbers: the lowest and the highest, and a hint."""
+
+
+def _number(given: object, option: str, what: str) -> int:
+    least, most, hint = _NUMBERS[option]
     if type(given) is not int:
         raise UsageError(f"{what} must be an int, not {given!r}")
-    if not LOWEST <= given <= HIGHEST:
-        raise UsageError(f"{what} must be from {LOWEST} to {HIGHEST}, not {given}; the higher goes first")
+    if not least <= given <= most:
+        raise UsageError(f"{what} must be from {least} to {most}, not {given}{hint}")
     return given
 
 
 def _limit(given: Duration, what: str) -> int:
     if not seconds(given, what):
         raise UsageError(f"{what} must be more than 0 seconds; leave it out for none")
-    return max(1, _microseconds(given, what))
+    return max(1, length_of(given, what))
 
 
-def _microseconds(given: Duration, what: str) -> int:
+def length_of(given: Duration, what: str) -> int:
+    """A duration in microseconds. Raises UsageError unless it is one of at most a century."""
     length = seconds(given, what)
     if length > _LONGEST:
         raise UsageError(f"{what} must be at most {_LONGEST:.0f} seconds (a century), not {length:g}")

@@ -51,7 +51,7 @@ from romancy.declaring.callables import (
 from romancy.declaring.compensation import Compensation
 from romancy.declaring.expected_names import OF_ACTIVITIES, answer_names
 from romancy.declaring.inner_calls import say_called_by_an_activity
-from romancy.declaring.limit_keys import key_of, limits_of
+from romancy.declaring.limit_keys import limits_of, place_of_call
 from romancy.declaring.limited import within
 from romancy.declaring.undo import UndoByActivity
 from romancy.depends import dependencies_of, is_dependency
@@ -197,7 +197,7 @@ class Activity(Generic[P, R_co]):
         if len(encoded) > MEASURED_BYTES:
             check_large(encoded, self._arguments)
         if limits := self.given.limits:
-            wanted = [limit.place(key_of(limit, encoded, args, kwargs)) for limit in limits]
+            wanted = [place_of_call(limit, encoded, args, kwargs) for limit in limits]
             del args, kwargs
             return await within(commands, wanted, partial(commands.activity, self, encoded))
         del args, kwargs  # free the arguments: the call may wait for days

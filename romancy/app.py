@@ -17,9 +17,10 @@ from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._microseconds import moment_of
 from romancy._named_workflows import chosen_workflows, workflow_named
-from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, whole_number, yes_or_no
+from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, yes_or_no
 from romancy._schedule_options import ScheduleOptions
 from romancy._schedule_times import begins
+from romancy.built_in import ALL, known_here, with_built_in
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import NAMES_OF_APPS, answer_names, refuse_with
 from romancy.depends import Dependencies
@@ -38,11 +39,11 @@ from romancy.replaying.at_start import tell_misfits
 from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
-from romancy.retry import policy, seconds
+from romancy.retry import policy, seconds, whole_number
 from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
 from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_declared, state_of, takes_no_change
-from romancy.schedules.keeper import KEEPER, keeper_of, known_here, with_keeper
+from romancy.schedules.keeper import KEEPER, keeper_of
 from romancy.schedules.records import ORDER, WORKFLOW, Change, Progress, instance_of
 from romancy.serialization import Codecs
 from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
@@ -50,6 +51,9 @@ from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
 from romancy.storage.url import parse_url
+from romancy.windows.asking import Asking
+from romancy.windows.declared import ask_to_batch, ask_to_debounce, batch_terms, debounce_terms, of_window
+from romancy.windows.handle import WindowHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
     from romancy.serialization import PayloadCodec
     from romancy.storage.passwords import PasswordSource
     from romancy.storage.protocol import Store
+    from romancy.windows.records import Ask, Kind, Of
     from romancy.workflow import Call, Workflow
 
 __all__ = ["Romancy"]
@@ -82,7 +87,7 @@ class Romancy(Followed):
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _keeps_schedules = True
-    """Whether its worker keeps the schedules of the database."""
+    """Whether its worker keeps the schedules and the windows of the database."""
     _deploys_schedules = True
     """Whether its worker declares those that the code names."""
     _starter: Starter
@@ -259,6 +264,7 @@ class Romancy(Followed):
 
     async def _begin(self, store: Store) -> None:
         access = self._access
+        self._windows = Asking(access, self._registry.workflows)
         if self._settings.around is not None:
             store = self._settings.around(store)
         dispatcher = access.dispatcher = Dispatcher(store, self._keep_undelivered, self._settings.clock)
@@ -271,7 +277,7 @@ class Romancy(Followed):
             )
             worker = Worker(
                 store,
-                self._registry.also_knowing(known_here(self._keeper) if self._keeps_schedules else ()),
+                self._registry.also_knowing(known_here(self._keeper, self._windows) if self._keeps_schedules else ()),
                 self._settings,
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
@@ -284,11 +290,12 @@ class Romancy(Followed):
             if self._checks and Service.READING in store.services.offered:
                 self._tasks.append(asyncio.create_task(tell_misfits(store, worker)))
             if self._ends is not None:
-                self._tasks.append(asyncio.create_task(self._ends.tell(store, self._registry.also_knowing((KEEPER,)))))
+                self._tasks.append(asyncio.create_task(self._ends.tell(store, self._registry.also_knowing(ALL))))
         else:
             writer = LogWriter(store)
             self._tasks.append(asyncio.create_task(writer.run()))
         self._starter = Starter(self, access, self._registry, writer, self._mailer, self._watches)
+        self._windows.starter = self._starter
         self._waiting = EndWaits(access, self._settings.lease)
         self._tasks.append(asyncio.create_task(listen(store, access.worker, self._watches, writer.outage)))
 
@@ -444,6 +451,8 @@ class Romancy(Followed):
 
         With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
+
+        A start that finds no place under a limit with `full="skip"` raises StartSkippedError, as in `start`.
         """
         check_if_exists(if_exists)
         store = self._access.opened("start")
@@ -526,6 +535,67 @@ class Romancy(Followed):
         """All schedules, by id. Raises CodecError if one was written with a codec that this app does not have."""
         return await all_schedules(self)
 
+    # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def debounce(
+        self,
+        call: Call[T],
+        key: str | int,
+        /,
+        *,
+        wait: Duration,
+        max_wait: Duration | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> WindowHandle[T]:
+        """Start this workflow once calls for this key have rested for `wait`, with the arguments of the last call.
+
+        `call` is `workflow.bind(…)`, with the options of the start. The call is durable when this returns, and any
+        worker that knows the workflow starts it: once for all calls of a window, which opens with the first of them. If
+        they do not rest, it closes `max_wait` after the first. `wait` and `max_wait` are those of the last call.
+
+        With an `id` of yours, a repeated call has no effect; that is remembered for at least five minutes. With
+        `session=`, a connection or session in a transaction of your own, your commit makes the call.
+        """
+        self._access.opened("debounce")
+        of, ask = ask_to_debounce(call, key, debounce_terms(wait, max_wait), id, self._access.stored_size)
+        return await self._ask(of, ask, call.workflow, session, once=id is not None)
+
+    async def batch(
+        self,
+        wf: Workflow[..., T],
+        item: object,
+        key: str | int,
+        /,
+        *,
+        size: int,
+        within: Duration,
+        id: str | None = None,
+        session: object = None,
+    ) -> WindowHandle[T]:
+        """Start this workflow with a list of items: once `size` of them have come for this key, or `within` is over.
+
+        `wf` takes one list, and `item` is one of its members. They have the order in which the database received them.
+        The time counts from the first one. A batch also closes when its items have a megabyte together. Everything else
+        is as in `debounce`.
+        """
+        self._access.opened("batch")
+        of, ask = ask_to_batch(wf, item, key, batch_terms(size, within), id, self._access.stored_size)
+        return await self._ask(of, ask, wf, session, once=id is not None)
+
+    def window_handle(self, kind: Kind, wf: str, key: str | int, /) -> WindowHandle[Any]:
+        """A handle of the window of "debounce" or "batch" calls for this workflow, by its name, and this key."""
+        self._access.opened()
+        return WindowHandle(self, of_window(kind, wf, key))
+
+    async def _ask(self, of: Of, ask: Ask, wf: Workflow[..., T], session: object, *, once: bool) -> WindowHandle[T]:
+        relay = None
+        if session is None:
+            await self._windows.ask(of, ask, once=once)
+        else:
+            relay = await self._windows.ask_in(session, of, ask, once=once)
+        return WindowHandle(self, of, wf, ask.id, relay)
+
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...
     @overload
@@ -546,7 +616,7 @@ class Romancy(Followed):
         Use it in a deployment before the new workers start: give the new code to an app with `worker=False`. Nothing is
         written and no activity runs. The bodies of workflows run up to the end of each log.
         """
-        return await check_open(self._access.opened(), with_keeper(self.workflows), InstanceFilter.of(where, filters))
+        return await check_open(self._access.opened(), with_built_in(self.workflows), InstanceFilter.of(where, filters))
 
     def override(self, provider: Callable[[], Any], replacement: Callable[[], Any]) -> AbstractContextManager[None]:
         """Give activities the result of `replacement` wherever they ask for `provider`. For tests."""

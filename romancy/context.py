@@ -22,11 +22,11 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written
 from romancy.channel import ActivityChannel, Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import Topic, idempotency_key, is_in_a_workflow, kept, mode_of_wait, words_of
+from romancy.core import Topic, begun, idempotency_key, is_in_a_workflow, kept, mode_of_wait, words_of
 from romancy.declaring.callables import is_async
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
-from romancy.declaring.limit_keys import check_queues
+from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_section
 from romancy.declaring.limited import Section
 from romancy.declaring.log import AttemptLog, BodyLog
 from romancy.declaring.undo import Undo, checked_undo
@@ -34,6 +34,8 @@ from romancy.errors import PayloadTooLargeError, SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
 from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
+from romancy.mapping import Many, all_ended, first_done, many
+from romancy.registry import declared_limits
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
@@ -42,7 +44,7 @@ from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
     from datetime import datetime
 
     from typing_extensions import TypeForm
@@ -66,6 +68,7 @@ __all__ = [
     "entered_activity",
 ]
 
+A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -192,6 +195,37 @@ class WorkflowContext:
         raises an error ends the block with it.
         """
         return Handling(self._commands, self._handlings, handlers)
+
+    def map(
+        self,
+        call: Callable[[A], Coroutine[Any, Any, T]],
+        inputs: Iterable[A],
+        /,
+        *,
+        at_once: int | None = None,
+        enough: int | None = None,
+        may_fail: int | str | None = None,
+    ) -> Many[T]:
+        """Call an activity, a workflow or a function of the body for each input, `at_once` of them at the same time.
+
+        `await` it for the results, in the order of the inputs, or receive `async for` how each call ends. `may_fail` is
+        how many may fail, or a share of them as "20%"; by default none, and the failure is raised. `enough` is how many
+        have to succeed. When enough have, or too many failed, the others are stopped, and have ended when this returns.
+        """
+        made, calls = many(call, inputs, at_once, enough, may_fail), self._commands.calls
+        if calls.all:
+            calls.number += 1
+            made.made = begun(calls.number, calls, all_ended, made, (), {})
+            calls.keep(made.made, "ctx.map")
+        return made
+
+    @kept("ctx")
+    async def first(self, *calls: Awaitable[T]) -> T:
+        """The result of the first of these calls, waits or timers that succeeds. The others are stopped.
+
+        They have ended when this returns. If all fail, TooManyFailedError says so.
+        """
+        return await first_done(calls)
 
     @kept("ctx")
     async def all_handled(self) -> None:
@@ -321,18 +355,24 @@ class WorkflowContext:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
 
-    def limit(self, limit: Limit, key: str | int | None = None, /) -> Section:
+    def limit(self, limit: Limit | str, key: str | int | None = None, /, *, units: int | None = None) -> Section:
         """A part of the body that runs with a place under a limit: `async with ctx.limit(PRINTER):`.
 
         The body waits for the place, durably, and gives it back at the end of the block. `key` makes a limit of its
-        own for each value, and takes the place of the limit's `key=`.
+        own for each value, and takes the place of the limit's `key=`. A text is the name of a limit that a workflow or
+        an activity of the program declares in its `limits=`. `units` says as how many places the section counts.
         """
+        if isinstance(limit, str):
+            limit = limit_of_name(limit, declared_limits())
         if key is None and limit.key is not None:
             raise UsageError(
                 f"limit {limit.name!r} has a key: say which one, as in ctx.limit({limit.name!r}, customer)"
             )
         check_queues(limit, "ctx.limit()")
-        return Section(self._commands, limit.place("" if key is None else text_of_key(key, limit.name)))
+        return Section(
+            self._commands,
+            limit.place("" if key is None else text_of_key(key, limit.name), units_of_section(limit, units)),
+        )
 
     def on_undo(self, activity: Activity[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Undo:
         """Register an activity, with its arguments, to be carried out if this workflow fails or is cancelled.

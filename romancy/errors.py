@@ -2,11 +2,13 @@
 
     RomancyError
     ├── TerminalError                 raised by an activity: do not try this again
+    │   └── Expected                  … nor warn anybody: this belongs to the business
     ├── ActivityError                 an activity failed; the cause travels with it
     │   ├── RetryExhaustedError       … after its last allowed attempt
     │   └── ActivityUnknownError      … perhaps: it is begun at most once, and its outcome is unknown
     ├── ActivityTimeoutError          an attempt at an activity took longer than its timeout
     ├── HeartbeatTimeoutError         an attempt at an activity was silent for too long
+    ├── TooManyFailedError            more calls of a map have failed than may
     ├── WorkflowFailedError           the awaited workflow ended in failure
     ├── WorkflowCancelledError        the awaited workflow was cancelled
     ├── StartSkippedError             no place was free for a start under a limit
@@ -24,7 +26,8 @@ Messages name what, where and what to do. They never carry payloads, passwords o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +40,8 @@ __all__ = [
     "CodecError",
     "DatabaseReplacedError",
     "EventTimeoutError",
+    "Expected",
+    "Failure",
     "HeartbeatTimeoutError",
     "HistoryCorruptError",
     "HistoryVersionError",
@@ -59,6 +64,7 @@ __all__ = [
     "StorageError",
     "StorageUnavailableError",
     "TerminalError",
+    "TooManyFailedError",
     "UnawaitedCallError",
     "UsageError",
     "WorkflowCancelledError",
@@ -76,8 +82,34 @@ class TerminalError(RomancyError):
     """Raise it (or a subclass) in an activity when another attempt cannot help: it is never retried."""
 
 
+class Expected(TerminalError):  # noqa: N818 - it says that something is no error
+    """Raise it (or a subclass) for an outcome that belongs to the business, such as a declined card.
+
+    It is never retried. Logs tell it as information and without a traceback, also where a workflow fails with it, and
+    hooks and metrics tell it apart. `RetryPolicy(expected=…)` says the same of classes of others.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception as data: what code raised, in whichever process and however long ago."""
+
+    type: str
+    """`module.qualname` of its class; the name alone of a class that is built in."""
+    message: str
+    args: tuple[Any, ...] = ()
+    """Its arguments, if they are JSON."""
+    trace: str = ""
+    """The frames of the code that raised it."""
+    expected: bool = False
+    """Whether it belongs to the business: see `Expected`."""
+
+
 class ActivityError(RomancyError):
-    """An activity failed with an exception that could not be rebuilt as its own type."""
+    """An activity failed with an exception that could not be rebuilt as its own type.
+
+    `chain` has what the last attempt raised, then its cause, and so on to what was raised first.
+    """
 
     def __init__(
         self,
@@ -87,12 +119,14 @@ class ActivityError(RomancyError):
         error_type: str = "",
         trace: str = "",
         attempts: int = 1,
+        chain: Sequence[Failure] = (),
     ) -> None:
         super().__init__(message)
         self.activity_id = activity_id
         self.error_type = error_type
         self.trace = trace
         self.attempts = attempts
+        self.chain = tuple(chain)
 
 
 class RetryExhaustedError(ActivityError):
@@ -106,9 +140,12 @@ class RetryExhaustedError(ActivityError):
         error_type: str = "",
         trace: str = "",
         attempts: int = 1,
+        chain: Sequence[Failure] = (),
         history: Sequence[str] = (),
     ) -> None:
-        super().__init__(message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts)
+        super().__init__(
+            message, activity_id=activity_id, error_type=error_type, trace=trace, attempts=attempts, chain=chain
+        )
         self.history = tuple(history)
 
 
@@ -133,13 +170,27 @@ class WorkflowFailedError(RomancyError):
 
     Behind retries and children it is the exception of the last attempt, with its arguments, and with its own causes. If
     its class is not known here, an `ActivityError` stands for it. `trace` has the frames of the code that raised it.
+    `chain` has the same as data: that exception, then its cause, and so on to what was raised first.
     """
 
-    def __init__(self, message: str, *, instance_id: str = "", error_type: str = "", trace: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        instance_id: str = "",
+        error_type: str = "",
+        trace: str = "",
+        chain: Sequence[Failure] = (),
+    ) -> None:
         super().__init__(message)
         self.instance_id = instance_id
         self.error_type = error_type
         self.trace = trace
+        self.chain = tuple(chain)
+
+
+class TooManyFailedError(RomancyError):
+    """More calls of a `ctx.map` have failed than may, or all of a `ctx.first`. `__cause__` is the last failure."""
 
 
 class WorkflowTimeoutError(WorkflowFailedError):

@@ -75,6 +75,8 @@ class WorkflowEnded(_About):
     """Activities of failed runs that still stand and that the retry did not ask for."""
     unknown: tuple[str, ...] = ()
     """Activities of which nobody knows whether they took effect, and which were not undone."""
+    expected: bool = False
+    """Whether it failed with what belongs to the business, an `Expected`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,8 @@ class ActivityEnded(_About):
     error_message: str | None
     unknown: bool = False
     """Whether nobody knows what the attempt did: it was told to stop and did not answer. It may still run."""
+    expected: bool = False
+    """Whether it failed with what belongs to the business, an `Expected`, or a class that its policy expects."""
 
 
 WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child", "place"]

@@ -147,12 +147,23 @@ class Instance:
         UsageError. Raises CodecError if they need a codec that this app does not have, and HistoryVersionError if a
         newer Romancy wrote them.
         """
+        return dict(self._start("headers").headers)
+
+    @property
+    def fair_key(self) -> str | None:
+        """On whose behalf it was started, by `options(fair_key=…)`. None if on nobody's.
+
+        It is there, and raises, where `headers` are and do.
+        """
+        return self._start("fair key").fair_key or None
+
+    def _start(self, what: str) -> WorkflowStarted:
         if self.raw_start is None:
             raise UsageError(
-                f"the headers of instance {self.instance_id} were not read: ask for them with get_instance, or with "
+                f"the {what} of instance {self.instance_id} were not read: ask for them with get_instance, or with "
                 "list_instances(with_headers=True)"
             )
-        return headers_in(self.raw_start, self.instance_id)
+        return _start_in(self.raw_start, self.instance_id)
 
     @classmethod
     def of(
@@ -214,12 +225,16 @@ class Purged(int):
 
 def headers_in(raw_start: bytes, instance_id: str) -> dict[str, str]:
     """The headers in a commit that begins a run. They are those of every run of its instance."""
+    return dict(_start_in(raw_start, instance_id).headers)
+
+
+def _start_in(raw_start: bytes, instance_id: str) -> WorkflowStarted:
     what = f"the start of instance {instance_id}"
     refuse_sealed(raw_start, "commit", what)
     starts = [event for event in decode_commit(raw_start) if isinstance(event, WorkflowStarted)]
     if not starts:
         raise HistoryCorruptError(f"{what}: the first commit of its log begins no run")
-    return dict(starts[-1].headers)
+    return starts[-1]
 
 
 def raw_start_of(history: History) -> bytes:

@@ -17,7 +17,7 @@ from romancy.retry import Duration, seconds
 
 __all__ = ["Full", "Limit", "Wanted", "text_of_key"]
 
-Full: TypeAlias = Literal["queue", "skip", "replace_queued"]
+Full: TypeAlias = Literal["queue", "skip", "replace_queued", "cancel_running"]
 """What becomes of an instance that finds no place."""
 
 
@@ -40,6 +40,8 @@ class Wanted(NamedTuple):
     """What becomes of the run without a free place: as in `Limit`. Empty: it waits in line."""
     expires: int = 0
     """Microseconds that it waits in line. 0: as long as it takes."""
+    units: int = 1
+    """As how many places it counts."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -55,7 +57,11 @@ class Limit:
 
     `full` is for workflows, and says what becomes of an instance without a free place. `"queue"`: it waits in line.
     `"skip"`: it is cancelled at once, and `start` raises StartSkippedError. `"replace_queued"`: it waits, and the one
-    that waited at the same key, if it says so too, is cancelled.
+    that waited at the same key, if it says so too, is cancelled. `"cancel_running"`: the same, and of those that have
+    places and say so too, the first is cancelled; the newest gets the place when that one has ended.
+
+    `units` is for what weighs more: as how many places it counts, at once and in a period. It is a number, a path of
+    the input, or a function of the arguments of an activity. More than the whole limit is refused.
 
     Who has waited in line for `expires`, a number of seconds or a timedelta, waits no longer: PlaceExpiredError is
     raised where the place was asked for, and for a whole workflow it is how the instance fails.
@@ -67,6 +73,7 @@ class Limit:
     rate: tuple[int, Duration] | None
     full: Full
     expires: Duration | None
+    units: int | str | Callable[..., int]
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class Limit:
         rate: tuple[int, Duration] | None = None,
         full: Full = "queue",
         expires: Duration | None = None,
+        units: int | str | Callable[..., int] = 1,
     ) -> None:
         """Raises RegistrationError for a limit that makes no sense."""
         what = _checked_name(name)
@@ -90,20 +98,41 @@ class Limit:
             raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
         if full not in get_args(Full):
             raise RegistrationError(f"{what}: full= is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        if full == "cancel_running" and concurrency is None:
+            raise RegistrationError(f"{what}: full='cancel_running' cancels who has a place; give concurrency= as well")
         for field, value in (
             ("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate), ("full", full),
-            ("expires", expires),
+            ("expires", expires), ("units", units),
         ):  # fmt: skip
             object.__setattr__(self, field, value)
+        if not callable(units) and not isinstance(units, str):
+            _check_count(units, f"{what}: units=")
+            if fault := self._too_much(units):
+                raise RegistrationError(f"{what}: {fault}")
 
     _period: int
     _expires: int
 
-    def place(self, key: str) -> Wanted:
-        """A place, of those with this key."""
+    def place(self, key: str, units: object = 1, *, fits: bool = True) -> Wanted:
+        """A place, of those with this key, that counts as so many. Raises UsageError for what is no number of places.
+
+        `fits`: also for more than the whole limit. Who has begun under a higher limit is let in alone.
+        """
+        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+            raise UsageError(f"limit {self.name!r}: its units are a whole number of at least 1, not {units!r}")
+        if fits and units > 1 and (fault := self._too_much(units)):
+            raise UsageError(f"limit {self.name!r}: {fault}")
         rate = 0 if self.rate is None else self.rate[0]
         full = "" if self.full == "queue" else self.full
-        return Wanted(self.name, key, self.concurrency or 0, rate, self._period, full, self._expires)
+        return Wanted(self.name, key, self.concurrency or 0, rate, self._period, full, self._expires, units)
+
+    def _too_much(self, units: int) -> str:
+        """Why nobody could ever get so many units. Empty: somebody could."""
+        if self.concurrency is not None and units > self.concurrency:
+            return f"{units} units are more than the whole limit, concurrency={self.concurrency}"
+        if self.rate is not None and units > self.rate[0]:
+            return f"{units} units are more than the whole limit, rate={self.rate!r}"
+        return ""
 
 
 def text_of_key(value: object, limit: str, path: str = "") -> str:

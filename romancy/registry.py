@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import unwrap
 from itertools import chain
-from typing import Any, Final, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from romancy._logs import get_logger
@@ -23,7 +23,10 @@ from romancy.declaring.reaching import kind_of, owner_of, reached_from
 from romancy.errors import NonDeterminismError, RegistrationError
 from romancy.serialization import exception_name, hear_hints
 
-__all__ = ["Declared", "Registry", "declare", "reached_from", "refuse_another"]
+if TYPE_CHECKING:
+    from romancy.limit import Limit
+
+__all__ = ["Declared", "Registry", "declare", "declared_limits", "reached_from", "refuse_another"]
 
 hear_hints(get_logger("romancy").warning)
 
@@ -54,6 +57,17 @@ def declare(definition: D) -> D:
     place = fn.__module__, fn.__qualname__, definition.name, 0 if owner is None else id(owner)
     _declared[definition.kind, *place] = definition
     return definition
+
+
+def declared_limits() -> list[Limit]:
+    """The limits under which workflows and activities are declared."""
+    found: list[Limit] = []
+    for one in list(_declared.values()):
+        if one.kind == "workflow":
+            found += one.limits
+        elif one.kind == "activity":
+            found += one.given.limits
+    return found
 
 
 def _all_declared() -> list[Any]:

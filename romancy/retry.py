@@ -23,7 +23,17 @@ from romancy.errors import (
     WorkflowUnknownError,
 )
 
-__all__ = ["FRAMEWORK_DEFAULT", "Duration", "GiveUp", "Retry", "RetryPolicy", "policy", "resolve", "seconds"]
+__all__ = [
+    "FRAMEWORK_DEFAULT",
+    "Duration",
+    "GiveUp",
+    "Retry",
+    "RetryPolicy",
+    "policy",
+    "resolve",
+    "seconds",
+    "whole_number",
+]
 
 Duration: TypeAlias = float | timedelta
 ErrorTypes: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
@@ -60,6 +70,13 @@ def seconds(value: Duration, what: str = "duration", *, least: float | None = 0)
     return value
 
 
+def whole_number(value: Any, what: str, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{what} must be a whole number, at least {least}, not {value!r}")
+    return value
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class RetryPolicy:
     """How often and how fast a failed activity is tried again.
@@ -69,7 +86,8 @@ class RetryPolicy:
     `TerminalError` is never tried again, whatever the filters say. Nor is a `UsageError`, apart from those that depend
     on the state of other instances (`InstanceNotFoundError`, `InstanceConflictError`, `ChannelModeConflictError`,
     `WorkflowUnknownError`). An error that is not an `Exception` is tried again
-    only if `retry_on` names it. A filter that raises ends the attempts with its exception. No policy applies to a
+    only if `retry_on` names it. What is of a class in `expected` belongs to the business: it is retried like others,
+    and told like an `Expected`. A filter that raises ends the attempts with its exception. No policy applies to a
     result that cannot be stored: the activity has done its work, and fails at once.
     """
 
@@ -80,6 +98,7 @@ class RetryPolicy:
     jitter: float
     retry_on: ErrorFilter
     give_up_on: ErrorTypes
+    expected: ErrorTypes
 
     def __init__(
         self,
@@ -91,6 +110,7 @@ class RetryPolicy:
         jitter: float = 0.0,
         retry_on: ErrorFilter = Exception,
         give_up_on: ErrorTypes = (),
+        expected: ErrorTypes = (),
     ) -> None:
         attempts: Any = max_attempts
         if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 0:
@@ -106,6 +126,8 @@ class RetryPolicy:
             )
         if not _are_errors(give_up_on):
             raise UsageError(f"give_up_on takes exception classes, one or a tuple, not {give_up_on!r}")
+        if not _are_errors(expected):
+            raise UsageError(f"expected takes exception classes, one or a tuple, not {expected!r}")
         assign = object.__setattr__
         assign(self, "max_attempts", max_attempts)
         assign(self, "initial_interval", seconds(initial_interval, "initial_interval"))
@@ -114,6 +136,7 @@ class RetryPolicy:
         assign(self, "jitter", float(jitter))
         assign(self, "retry_on", retry_on)
         assign(self, "give_up_on", give_up_on)
+        assign(self, "expected", expected)
 
     @classmethod
     def default(cls) -> Self:

@@ -42,7 +42,7 @@ from romancy.declaring.callables import (
 )
 from romancy.declaring.expected_names import OF_WORKFLOWS, answer_names
 from romancy.declaring.fingerprint import fingerprint
-from romancy.declaring.limit_keys import key_of, limits_of
+from romancy.declaring.limit_keys import key_of, limits_of, place_of_call
 from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare
@@ -50,6 +50,7 @@ from romancy.serialization import Signature
 from romancy.storage.admission import SKIP
 from romancy.storage.limits import MEASURED_BYTES, check_id
 from romancy.storage.query import path_key
+from romancy.storage.turns import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -67,7 +68,7 @@ R_co = TypeVar("R_co", covariant=True)
 _OPTIONS: Final = {
     "instance_id": "instance_id", "id": "instance_id", "workflow_id": "instance_id", "delay": "delay",
     "at": "at", "headers": "headers", "timeout": "timeout", "execution_timeout": "timeout",
-    "priority": "priority",
+    "priority": "priority", "fair_key": "fair_key", "fairness_key": "fair_key", "weight": "weight",
 }  # fmt: skip
 """What people give like an argument, and the option that it is."""
 
@@ -123,6 +124,8 @@ class Workflow(Generic[P, R_co]):
         """What hooks hear of a report of the library's workflow of schedules. None: this is another workflow."""
         self.declines: Callable[[bytes], str | None] | None = None
         """Why a worker leaves an instance with this input to others. None: it does not, or (unset) takes all."""
+        self.mail_first = False
+        """Whether a run is fed what has come before what is due, whatever the times: for the library's own."""
         self.limits = limits_of(limits, f"@workflow on {fn.__qualname__}", callable_keys=False) if limits else ()
         """The limits under which the body runs, in the order in which it gets its places."""
         self.skips = any(limit.full == SKIP for limit in self.limits)
@@ -200,12 +203,15 @@ class Workflow(Generic[P, R_co]):
         The workflow reads the `headers` as `ctx.headers`. `timeout` limits the whole instance, whatever becomes of its
         workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is
         stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError. Of those that wait for a
-        worker or for a place under a limit, a higher `priority` goes first.
+        worker or for a place under a limit, a higher `priority` goes first. Of one priority, those that wait for a
+        worker take turns by their `fair_key`, and a key with a `weight` of 2 has two turns.
         """
         if (instance_id := options.get("instance_id")) is not None:
             check_id(instance_id)
         if (headers := options.get("headers")) is not None:
             options["headers"] = headers_of(headers, f"the start of workflow {self.name}")
+        if (fair_key := options.get("fair_key")) is not None:
+            check_key(fair_key, f"the fair_key of the start of workflow {self.name}")
         changed = copy.copy(self)
         changed.given = self.given.changed(options, self.name)
         return changed
@@ -253,7 +259,7 @@ class Workflow(Generic[P, R_co]):
         if len(raw) > MEASURED_BYTES:
             check_large(raw, f"input of workflow {self.name}", stored)
         for limit in self.limits:
-            key_of(limit, raw)
+            place_of_call(limit, raw)
         return Raw(raw)
 
     def _with_options_in_place(self, error: UsageError, given: Mapping[str, Any]) -> UsageError:
@@ -274,7 +280,8 @@ class Workflow(Generic[P, R_co]):
         args, kwargs = self.signature.decode_arguments(input)
         context = WorkflowContext(commands, self.name)
         if self.limits or commands.matcher is not None:
-            declared = [limit.place(key_of(limit, input)) for limit in self.limits]
+            replays = commands.matcher is not None
+            declared = [] if replays else [place_of_call(limit, input, fits=False) for limit in self.limits]
             if commands.next_of_the_whole(declared, "") is not None:
                 return within_all(commands, declared, partial(self._fn, context, *args, **kwargs))
         return self._fn(context, *args, **kwargs)  # type: ignore[no-any-return]

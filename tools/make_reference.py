@@ -67,7 +67,7 @@ INTERNAL = {
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
     "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
-    "SyncHandle", "SyncScheduleHandle", "SyncSubscription",
+    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
     "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip

@@ -7,6 +7,7 @@ are those of the source, except that handles and channels are those of `romancy.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ NAMES: Final = {
     "Romancy": "SyncRomancy",
     "Handle": "SyncHandle",
     "ScheduleHandle": "SyncScheduleHandle",
+    "WindowHandle": "SyncWindowHandle",
     "AppChannel": "SyncChannel",
 }
 """The classes that have a name of their own in the types."""
@@ -47,6 +49,7 @@ RENAMED: Final = (
     ("Subscription[", "SyncSubscription["),
     ("Handle[", "SyncHandle["),
     ("ScheduleHandle", "SyncScheduleHandle"),
+    ("WindowHandle[", "SyncWindowHandle["),
 )
 """The names in what a method returns, and those of the twin."""
 HEAD: Final = '''"""{what}
@@ -114,13 +117,20 @@ TWINS: Final = (
         "The app, for code without `await`.",
         "from romancy.app import Romancy\nfrom romancy.sync._calling import Keeper\n"
         "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n"
-        "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._senders import SyncSenders\n",
+        "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._senders import SyncSenders\n"
+        "from romancy.sync._window import SyncWindowHandle\n",
     ),
     Twin(
         "schedules.handle", "ScheduleHandle", "_schedule", "SyncScheduleHandle", "Caller",
         "Schedules, for code without `await`.",
         "from romancy.sync._calling import Caller, Keeper\n",
         OWN.replace("{original}[{parameter}]", "ScheduleHandle"),
+    ),
+    Twin(
+        "windows.handle", "WindowHandle", "_window", "SyncWindowHandle", "Caller, Generic[T]",
+        "Windows of calls, for code without `await`.",
+        "from romancy.sync._calling import Caller, Keeper\nfrom romancy.sync._handle import SyncHandle\n",
+        OWN.format(original="WindowHandle", parameter="T"),
     ),
     Twin(
         "handle", "Handle", "_handle", "SyncHandle", "Caller, Generic[R_co]",
@@ -207,7 +217,7 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
         return [f"self._target.{node.name}({passed})", "return self"]
     if returns.startswith(("AbstractContextManager", "Workflow")):
         return [f"return self._target.{node.name}({passed})"]
-    for kind in ("SyncHandle", "SyncScheduleHandle", "SyncChannel", "SyncSubscription"):
+    for kind in ("SyncHandle", "SyncScheduleHandle", "SyncWindowHandle", "SyncChannel", "SyncSubscription"):
         inner = "self._keeper" if owner != "Romancy" else "self"
         if returns == kind or returns.startswith(f"{kind}["):
             return [f"return {kind}({inner}, {call})"]
@@ -229,7 +239,7 @@ def _passed(arguments: ast.arguments) -> str:
 
 def _renamed(text: str) -> str:
     for one, other in RENAMED:
-        text = text.replace(one, other)
+        text = re.sub(rf"\b{re.escape(one)}", other, text)
     return text
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from romancy.errors import StorageUnavailableError
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
-from romancy.storage.ranks import rank
+from romancy.storage.ranks import HIGHEST, rank
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 from romancy.storage.sqlkit.statements import ask
+from romancy.storage.sqlkit.turns import choose_in_turn
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
 from romancy_mysql._nowait import lock_some
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from romancy.storage.records import Claimed, ClaimRequest
+    from romancy.storage.turns import Chosen
     from romancy_mysql._connection import Wire
     from romancy_mysql._database import Database
     from romancy_mysql._interpreter import MySQLInterpreter
@@ -56,23 +60,31 @@ async def claim(database: Database, interpreter: MySQLInterpreter, request: Clai
         return Work(claimed=[], mail=[], now=moment)
     *waiting, (_, lowest, highest) = due.rows
     times = _times(waiting)
-    others = [rung for rung in range(lowest or 0, (highest or 0) + 1) if rung]
+    turns = highest is not None and highest > HIGHEST
+    others = [rung for rung in range(lowest or 0, min(highest or 0, HIGHEST) + 1) if rung]
     if others and request.codes:
         more = await database.ask(_next_due(database, [(name, rung) for name in request.codes for rung in others]))
         times |= _times(more[0].rows)
     lines = [line for line, wake_at in times.items() if wake_at <= moment] if request.limit > 0 else []
     found = _Found([], _boxes(boxes), times, moment)
-    if lines or request.recover:
+    chosen: Chosen | None = None
+    if turns and request.limit > 0:
+        chosen = await interpreter.read(partial(choose_in_turn, request))
+    if lines or request.recover or (chosen is not None and chosen.due):
         try:
-            found = await database.insist(lambda wire: _Claim(database, wire, request, lines, found).made())
+            found = await database.insist(lambda wire: _Claim(database, wire, request, lines, found, chosen).made())
         except MismatchError:
             return Work(claimed=[], mail=[], now=moment)
     fresh = {one.instance_id for one in found.claimed}
-    chosen = chosen_mail(request, found.boxes, fresh)
-    messages = (await interpreter.read(partial(ask, "mail", wanted=chosen.wanted))).rows if chosen.wanted else ()
-    mail = filled(chosen, messages, fresh)
+    brought = chosen_mail(request, found.boxes, fresh)
+    messages = (await interpreter.read(partial(ask, "mail", wanted=brought.wanted))).rows if brought.wanted else ()
+    mail = filled(brought, messages, fresh)
     next_due = min(found.times.values(), default=None)
-    return Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=chosen.more)
+    work = Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=brought.more)
+    if chosen is None:
+        return work
+    missed = not chosen.due.keys() <= fresh
+    return replace(work, next_due=found.now if missed else next_due, turns={**request.turns, **chosen.turns})
 
 
 class _Found(NamedTuple):
@@ -96,22 +108,23 @@ class _Claim(NamedTuple):
     """Those with due instances."""
     before: _Found
     """What the first look has found."""
+    chosen: Chosen | None = None
+    """What is to be taken, while starts with fair keys wait: by their turns."""
 
     async def made(self) -> _Found:
         """Lock, take, and read the taken instances. `MismatchError` if the worker was declared dead in the meantime."""
         database, wire, request = self.database, self.wire, self.request
         wire.tainted = True
         skips = database.engine.skips_locked
-        each = request.limit if skips else request.limit * _CANDIDATES
-        locking = [_due(database, request, line, each) for line in self.lines]
+        locking = self._looking(skips=skips)
         if request.recover:
             locking.append(database.statement("claim_owned", worker=request.worker))
         begin = [database.begin] if skips else []
-        answers = (await database.send(wire, [*begin, *locking]))[-len(locking) :]
+        answers = (await database.send(wire, [*begin, *locking]))[-len(locking) :] if locking else []
         before = [line[0].decode() for line in answers.pop().rows] if request.recover else []
-        due = _ranked(row for answer in answers for row in answer.rows)
-        if due and not skips:
-            due = _ranked(await self._locked([one for _, one, _ in due]))
+        due = self._in_order(row for answer in answers for row in answer.rows)
+        if not skips and (ids := [one for _, one, _ in due] if self.chosen is None else self._chosen_ids()):
+            due = self._in_order(await self._locked(ids))
         taken = {one.decode(): wake_at for _, one, wake_at in due[: request.limit]}
         try:
             answers = await self._take(list(taken), self._reading([*before, *taken]))
@@ -124,10 +137,28 @@ class _Claim(NamedTuple):
             # They may be the worker's now. It must get them by `recover`; a retry would hide them.
             raise StorageUnavailableError(str(error)) from None
 
+    def _looking(self, *, skips: bool) -> list[Statement]:
+        """What reads the due instances and, where the engine skips locked rows, locks them."""
+        if self.chosen is None:
+            each = self.request.limit if skips else self.request.limit * _CANDIDATES
+            return [_due(self.database, self.request, line, each) for line in self.lines]
+        ids = sorted(self._chosen_ids())
+        return [self.database.statement("claim_chosen", ids=comma(ids))] if skips and ids else []
+
+    def _chosen_ids(self) -> list[bytes]:
+        return [] if self.chosen is None else [one.encode() for one in self.chosen.due]
+
+    def _in_order(self, rows: Iterable[Sequence[Any]]) -> list[tuple[int, bytes, int]]:
+        """Due instances in the order in which they are taken: place, id, and when each was due."""
+        if self.chosen is None:
+            return sorted((rank(int(wake_at), int(priority)), one, int(wake_at)) for one, wake_at, priority in rows)
+        places = {one: place for place, one in enumerate(self._chosen_ids())}
+        return sorted((places[one], one, int(wake_at)) for one, wake_at, _ in rows)
+
     async def _locked(self, ids: list[bytes]) -> list[tuple[Any, ...]]:
         """Begin a transaction, and lock as many of these instances as are wanted, but none that is held."""
         database, codes = self.database, self.request.codes
-        names = dict(self.lines)
+        names = codes if self.chosen is not None else dict(self.lines)
         fits = [database["claim_fits"].render(workflow_name=name, code=f"\n{codes[name]}\n") for name in names]
         fitting = Raw(b" or ".join(fits) or b"false")
 
@@ -178,11 +209,6 @@ class _Claim(NamedTuple):
 
 def _times(rows: Iterable[Sequence[Any]]) -> dict[Line, int]:
     return {(name.decode(), int(rung)): wake_at for name, rung, wake_at in rows if wake_at is not None}
-
-
-def _ranked(rows: Iterable[Sequence[Any]]) -> list[tuple[int, bytes, int]]:
-    """Due instances in the order in which they are taken: rank, id, and when each was due."""
-    return sorted((rank(int(wake_at), int(priority)), one, int(wake_at)) for one, wake_at, priority in rows)
 
 
 def _due(database: Database, request: ClaimRequest, line: Line, limit: int) -> Statement:

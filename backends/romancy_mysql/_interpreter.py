@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from romancy.storage.outbox import OutboxState
 from romancy.storage.query import path_key
+from romancy.storage.ranks import HIGHEST, LOWEST
 from romancy.storage.sqlkit import outbox
 from romancy.storage.sqlkit.statements import (
     ROUNDS,
@@ -48,6 +49,9 @@ T = TypeVar("T")
 
 _BYTES = frozenset({"body", "input", "where_", "projection"})
 """Columns of bytes. All others are texts or numbers."""
+_FAIR = 100
+"""How much higher a rung in the lines of fair keys is than the priority: as in the schema."""
+_BEHIND_NONE = "\x01"
 _LISTS = "codes"
 """The column that holds a list, as lines."""
 
@@ -310,6 +314,30 @@ def _mail(values: Values) -> Operation[Answer]:
     return (yield from ask("read_mail", wanted=Raw(b" or ".join(parts))))
 
 
+def _turn_priorities(_: Values) -> Operation[Answer]:
+    rungs = [one + above for above in (0, _FAIR) for one in range(LOWEST, HIGHEST + 1)]
+    found = yield from ask_all(*(Ask("at_rung", {"rung": rung}) for rung in rungs))
+    priorities = {rung - _FAIR * (rung > HIGHEST) for rung, answer in zip(rungs, found, strict=True) if answer.rows}
+    return Answer([(one,) for one in sorted(priorities)], len(priorities))
+
+
+def _turn_of_keys(values: Values) -> Operation[Answer]:
+    return (yield from _turns(values, values["priority"] + _FAIR, values["low"], values["below"]))
+
+
+def _turn_of_none(values: Values) -> Operation[Answer]:
+    return (yield from _turns(values, values["priority"], "", _BEHIND_NONE))
+
+
+def _turns(values: Values, rung: int, low: str, below: str) -> Operation[Answer]:
+    """Workflow by workflow: one statement over all would read whole indexes."""
+    about = {**values, "rung": rung, "low": low, "below": below, "leaves": bool(values["leave"])}
+    asks = [Ask("turn_of", {**about, "workflow_name": name, "code": f"\n{code}\n"}) for name, code in values["known"]]
+    found = yield from ask_all(*asks)
+    rows = [row for answer in found for row in answer.rows]
+    return Answer(rows, len(rows))
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
     **_prune.OWN,
@@ -325,6 +353,9 @@ _OWN: Own = {
     "outbox_counts": _counts,
     "loads": _loads,
     "undeclared": _undeclared,
+    "turn_priorities": _turn_priorities,
+    "turn_of_keys": _turn_of_keys,
+    "turn_of_none": _turn_of_none,
 }
 
 

@@ -5,13 +5,36 @@
 -- which old statistics may suggest, the query would lock every row it reads.
 (select i.instance_id, i.wake_at, i.priority
 from romancy_instances i force index (claim)
-where i.rung = :rung and i.workflow_name = :workflow_name
+where i.rung = :rung and i.workflow_name = :workflow_name and i.fair_line = ''
     and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
     and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
     and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
 order by i.wake_at
 limit :limit
 for update skip locked)
+
+-- name: at_rung (rung) -> rung
+-- Whether anything waits at a rung: of a priority or, a hundred higher, in the lines of fair keys.
+select i.rung from romancy_instances i force index (claim) where i.rung = :rung limit 1
+
+-- name: turn_of (rung, workflow_name, code, leaves, leave, grace, low, below,
+-- limit) -> workflow_name, fair_line, instance_id, wake_at
+-- Of one workflow, the first due instances at a rung of some lines, in the order of the lines.
+select i.workflow_name, i.fair_line, i.instance_id, i.wake_at
+from romancy_instances i force index (claim)
+where i.rung = :rung and i.workflow_name = :workflow_name and i.fair_line >= :low and i.fair_line < :below
+    and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+    and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
+    and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
+order by i.fair_line, i.wake_at
+limit :limit
+
+-- name: claim_chosen
+-- Those of these instances that are due still, without those that another transaction holds.
+select i.instance_id, i.wake_at, i.priority
+from romancy_instances i force index (primary)
+where i.instance_id in (:ids) and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+for update skip locked
 
 -- name: claim_owned
 -- The instances that the worker already owns, because an earlier answer may have been lost. Not locked: otherwise a row
@@ -21,7 +44,7 @@ for update skip locked)
 -- name: take_claimed
 -- Make the instances the worker's, if it is alive.
 update romancy_instances i
-set i.owner = :worker, i.wake_at = null
+set i.owner = :worker, i.wake_at = null, i.fair_line = ''
 where i.instance_id in (:ids)
     and exists (select 1 from romancy_workers w where w.token = :worker and w.dead = 0)
 
@@ -87,10 +110,10 @@ select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 -- blocks take the server 0.4 ms, ordered and limited ones 1.0; one query for all names reads whole indexes.
 (select :workflow_name, :rung, min(i.wake_at)
 from romancy_instances i force index (claim)
-where i.rung = :rung and i.workflow_name = :workflow_name)
+where i.rung = :rung and i.workflow_name = :workflow_name and i.fair_line = '')
 
 -- name: rungs
--- The lowest and the highest priority that something waits with, as a further row of `next_due`.
+-- The lowest and the highest rung that something waits at, as a further row of `next_due`.
 (select '', min(i.rung), max(i.rung) from romancy_instances i force index (claim))
 
 -- name: look_alive

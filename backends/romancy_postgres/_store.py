@@ -61,10 +61,10 @@ class PostgresStore:
         self._uncommitted = Uncommitted(self.database, self._signals)
         self.commit = self._commits.commit
         self.read = partial(read_history, self.database)
-        self.claim = partial(claim, self.database, self._signals)
         self.deliver = partial(deliver, self.database, self._signals)
         self.wait_for_work = self._signals.wait
         self._interpreter = interpreter = PostgresInterpreter(self.database, self._signals.tell)
+        self.claim = partial(claim, self.database, self._signals, interpreter)
         urgent = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.heartbeats)
         search = PostgresInterpreter(self.database, self._signals.tell, lambda: self.database.search)
         self._leases = Leases(urgent)

@@ -73,8 +73,9 @@ returning i.instance_id;
 -- Take ownership of due instances, by their ranks: each priority that something waits with is read by itself, as
 -- each workflow is, and of one priority the longest due goes first. $7 also asks for everything already owned. The
 -- first columns are the same in every row, and come also without a claim: the time, whether the worker is alive,
--- whether owned instances have unseen mail, and when the next instance becomes due, of which only the first eight of
--- each workflow and priority are looked at. A due instance that was passed over, because another transaction holds
+-- whether owned instances have unseen mail, when the next instance becomes due, of which only the first eight of each
+-- workflow and priority are looked at, and whether any start waits in the line of a fair key: then nothing is taken
+-- (`claim_chosen`). A due instance that was passed over, because another transaction holds
 -- its row, counts too: nobody announces that the row is free again. What is due is taken by an array of ids: joined,
 -- all instances would be read, of which the planner expects fewer.
 with recursive clock as materialized (
@@ -82,12 +83,32 @@ with recursive clock as materialized (
 ), alive as materialized (
     select token from romancy_workers where token = $1 and not dead
 ), rung (priority) as (
-    (select priority from romancy_instances where wake_at is not null order by priority desc limit 1)
+    (select priority from romancy_instances where wake_at is not null and fair_line = ''
+     order by priority desc limit 1)
     union all
     select (select i.priority from romancy_instances i
-            where i.wake_at is not null and i.priority < rung.priority order by i.priority desc limit 1)
+            where i.wake_at is not null and i.fair_line = '' and i.priority < rung.priority
+            order by i.priority desc limit 1)
     from rung
     where rung.priority is not null
+), fair_rung (priority) as (
+    (select priority from romancy_instances where wake_at is not null and fair_line <> ''
+     order by priority desc limit 1)
+    union all
+    select (select i.priority from romancy_instances i
+            where i.wake_at is not null and i.fair_line <> '' and i.priority < fair_rung.priority
+            order by i.priority desc limit 1)
+    from fair_rung
+    where fair_rung.priority is not null
+), turning as materialized (
+    select w.priority
+    from unnest($2::text[]) as t (name) cross join fair_rung cross join lateral (
+        select i.priority from romancy_instances i
+        where i.priority = fair_rung.priority and i.workflow_name = t.name
+          and i.wake_at is not null and i.fair_line <> ''
+        limit 1
+    ) w
+    limit 1
 ), known as materialized (
     select t.name, t.code, rung.priority
     from unnest($2::text[], $3::text[]) as t (name, code) cross join rung
@@ -97,14 +118,15 @@ with recursive clock as materialized (
     from clock, known cross join lateral (
         select i.instance_id, i.wake_at
         from romancy_instances i
-        where i.priority = known.priority and i.workflow_name = known.name and i.wake_at <= clock.now
+        where i.priority = known.priority and i.workflow_name = known.name and i.fair_line = ''
+          and i.wake_at <= clock.now
           and known.code <> all (i.refused)
           and (i.code <> all ($5::text[]) or i.wake_at <= clock.now - $6::bigint)
         order by i.wake_at
         limit $4::bigint
         for no key update skip locked
     ) d
-    where exists (select from alive)
+    where exists (select from alive) and not exists (select from turning)
     order by rank, d.instance_id
     limit $4
 ), passed_over as materialized (
@@ -112,14 +134,15 @@ with recursive clock as materialized (
     from clock, known cross join lateral (
         select i.wake_at
         from romancy_instances i
-        where i.priority = known.priority and i.workflow_name = known.name and i.wake_at <= clock.now
+        where i.priority = known.priority and i.workflow_name = known.name and i.fair_line = ''
+          and i.wake_at <= clock.now
           and known.code <> all (i.refused)
           and (i.code <> all ($5::text[]) or i.wake_at <= clock.now - $6::bigint)
           and i.instance_id not in (select instance_id from due)
         order by i.wake_at
         limit 1
     ) p
-    where (select count(*) from due) < $4
+    where (select count(*) from due) < $4 and not exists (select from turning)
 ), claimed as (
     update romancy_instances i
     set owner = $1, wake_at = null
@@ -141,7 +164,7 @@ with recursive clock as materialized (
                     when i.code = any ($5) then i.wake_at + $6
                     else i.wake_at end as due
         from romancy_instances i
-        where i.priority = known.priority and i.workflow_name = known.name
+        where i.priority = known.priority and i.workflow_name = known.name and i.fair_line = ''
           and i.wake_at > clock.now - case when cardinality($5) = 0 then 0 else greatest($6, 0) end
         order by i.wake_at
         limit 8
@@ -151,9 +174,92 @@ with recursive clock as materialized (
 select clock.now, exists (select from alive) as alive,
        exists (select from romancy_instances where owner = $1 and signals <> seen) as mail,
        least((select min(due) from ahead), (select due from passed_over)) as next_due,
+       exists (select from turning) as turns,
        given.*
 from clock left join given on true
 order by given.rank nulls first, given.instance_id;
+
+-- name: turn_priorities () -> priority
+-- The priorities with which something waits.
+with recursive plain (priority) as (
+    (select priority from romancy_instances where wake_at is not null and fair_line = ''
+     order by priority desc limit 1)
+    union all
+    select (select i.priority from romancy_instances i
+            where i.wake_at is not null and i.fair_line = '' and i.priority < plain.priority
+            order by i.priority desc limit 1)
+    from plain
+    where plain.priority is not null
+), fair (priority) as (
+    (select priority from romancy_instances where wake_at is not null and fair_line <> ''
+     order by priority desc limit 1)
+    union all
+    select (select i.priority from romancy_instances i
+            where i.wake_at is not null and i.fair_line <> '' and i.priority < fair.priority
+            order by i.priority desc limit 1)
+    from fair
+    where fair.priority is not null
+)
+select priority from plain where priority is not null
+union
+select priority from fair where priority is not null;
+
+-- name: turn_of_keys (known(name, code), leave, grace, priority, low, below,
+-- limit) -> workflow_name, fair_line, instance_id, wake_at
+-- Of each of these workflows, the first due instances of some lines, in the order of the lines.
+with clock as materialized (
+    select romancy_now() as now
+)
+select known.name, i.fair_line, i.instance_id, i.wake_at
+from clock, unnest($1::text[], $2::text[]) as known (name, code) cross join lateral (
+    select i.fair_line, i.instance_id, i.wake_at
+    from romancy_instances i
+    where i.priority = $5::smallint and i.workflow_name = known.name and i.fair_line <> ''
+      and i.fair_line >= $6::text and i.fair_line < $7::text and i.wake_at <= clock.now
+      and known.code <> all (i.refused)
+      and (i.code <> all ($3::text[]) or i.wake_at <= clock.now - $4::bigint)
+    order by i.fair_line, i.wake_at
+    limit $8::bigint
+) i
+order by known.name, i.fair_line, i.wake_at;
+
+-- name: turn_of_none (known(name, code), leave, grace, priority,
+-- limit) -> workflow_name, fair_line, instance_id, wake_at
+-- The same of what waits in no line, the longest due first.
+with clock as materialized (
+    select romancy_now() as now
+)
+select known.name, i.fair_line, i.instance_id, i.wake_at
+from clock, unnest($1::text[], $2::text[]) as known (name, code) cross join lateral (
+    select i.fair_line, i.instance_id, i.wake_at
+    from romancy_instances i
+    where i.priority = $5::smallint and i.workflow_name = known.name and i.fair_line = '' and i.wake_at <= clock.now
+      and known.code <> all (i.refused)
+      and (i.code <> all ($3::text[]) or i.wake_at <= clock.now - $4::bigint)
+    order by i.wake_at
+    limit $6::bigint
+) i;
+
+-- name: claim_chosen
+-- Take ownership of these instances, if they are due still and nobody holds them.
+with clock as materialized (
+    select romancy_now() as now
+), alive as materialized (
+    select token from romancy_workers where token = $1 and not dead
+), due as materialized (
+    select i.instance_id, i.wake_at
+    from romancy_instances i
+    where i.instance_id = any ($2::text[]) and i.wake_at <= (select now from clock) and exists (select from alive)
+    order by i.instance_id
+    for no key update skip locked
+), claimed as (
+    update romancy_instances i
+    set owner = $1, wake_at = null, fair_line = ''
+    where i.instance_id = any (array(select instance_id from due))
+    returning i.instance_id, i.life, i.workflow_name, i.status, i.code, i.run_from, i.signals, i.seen,
+              i.crashes, i.crash_seq
+)
+select claimed.*, due.wake_at as since from claimed join due using (instance_id);
 
 -- name: mailboxes
 -- The mailboxes of a worker's instances that have unseen mail, of those that it has just claimed ($2), and of those

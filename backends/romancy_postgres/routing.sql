@@ -170,7 +170,8 @@ limit $5::bigint;
 -- Move messages to their takers, and remove the takers' interests. The interests and messages are locked first, so that
 -- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages. A message that lies
 -- in the taker's inbox already, because it was posted twice, goes, and the interest stays. The number of a letter is its
--- time; that of mail is the time of the take, or null for the time of posting.
+-- time; that of mail is the time of the take, or null for the time of posting. Who has a place of a lane (p/…) gets a
+-- message of the lane (l/…).
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
            t.delivery_id
@@ -188,7 +189,8 @@ with held as materialized (
     cross join lateral (
         select m.message_id, m.address, m.spread, m.at, m.body, m.projection
         from romancy_messages m
-        where m.message_id = t.message_id and m.address = t.address
+        where m.message_id = t.message_id
+          and m.address = case when t.address like 'p/%' then 'l' || substr(t.address, 2) else t.address end
         for update
     ) m
 ), mailed as (

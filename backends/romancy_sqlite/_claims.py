@@ -6,55 +6,68 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
+from romancy.storage.sqlkit.turns import choose_in_turn
+from romancy.storage.turns import Chosen
+from romancy_sqlite._interpreter import carry_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from romancy.storage.records import ClaimRequest
+    from romancy.storage.sql import Head
     from romancy_sqlite._connection import Tx
     from romancy_sqlite._reached import Reached
 
 __all__ = ["claim"]
 
 
-async def claim(store: Reached, request: ClaimRequest) -> Work:
+async def claim(store: Reached, heads: Mapping[str, Head], request: ClaimRequest) -> Work:
     """As `Store.claim` promises. Looking for work needs no write."""
     if not (request.sweep or request.recover):
         work: Work | None = await store.run_read(partial(_unless_due, request=request))
         if work is not None:
             return work
-    return await store.run_write(partial(_take, request=request))
+    return await store.run_write(partial(_take, heads=heads, request=request))
 
 
 def _unless_due(tx: Tx, request: ClaimRequest) -> Work | None:
     """What a claim brings that takes nothing. None if there is something to take."""
     if request.limit > 0 and tx.rows("due", {**_wanted(tx, request), "limit": 1}):
         return None
-    return _collect(tx, request, {}) if _is_alive(tx, request) else Work(claimed=[], mail=[], now=tx.now)
+    alive, turns = _standing(tx, request)
+    if not alive:
+        return Work(claimed=[], mail=[], now=tx.now)
+    return None if turns and request.limit > 0 else _collect(tx, request, {})
 
 
-def _take(tx: Tx, request: ClaimRequest) -> Work:
+def _take(tx: Tx, heads: Mapping[str, Head], request: ClaimRequest) -> Work:
     """Claim the first due instances, and with them what the worker owned and asks for again."""
-    if not _is_alive(tx, request):
+    alive, turns = _standing(tx, request)
+    if not alive:
         return Work(claimed=[], mail=[], now=tx.now)
     wanted = _wanted(tx, request)
     if request.sweep:
         for repair in ("wake_asleep", "wake_stranded", "wake_parked"):
             tx.run(repair, wanted)
-    due: dict[str, int] = dict(tx.rows("due", wanted))
+    chosen = carry_out(tx, heads, partial(choose_in_turn, request)) if turns else Chosen({}, {})
+    due: dict[str, int] = chosen.due if turns else dict(tx.rows("due", wanted))
     mine = tx.rows("owned", {"owner": request.worker}) if request.recover else []
     if due:
         tx.run("take", {"worker": request.worker, "ids": _json(list(due))})
-    return _collect(tx, request, {**dict.fromkeys([one for (one,) in mine], 0), **due})
+    work = _collect(tx, request, {**dict.fromkeys([one for (one,) in mine], 0), **due})
+    return replace(work, turns={**request.turns, **chosen.turns}) if turns else work
 
 
-def _is_alive(tx: Tx, request: ClaimRequest) -> bool:
-    ((_, alive),) = tx.rows("alive", {"worker": request.worker, "now": tx.now})
-    return bool(alive)
+def _standing(tx: Tx, request: ClaimRequest) -> tuple[bool, bool]:
+    """Whether the worker is alive, and whether what it could claim takes turns."""
+    asked = {"worker": request.worker, "codes": _json(request.codes), "now": tx.now}
+    ((_, alive, turns),) = tx.rows("alive", asked)
+    return bool(alive), bool(turns)
 
 
 def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int]) -> Work:

@@ -185,7 +185,7 @@ class SqliteStore:
         return await self.run_read(partial(read_history, instance_id=instance_id, after=after, limit=limit))
 
     async def claim(self, request: ClaimRequest, /) -> Work:
-        return await claim(self, request)
+        return await claim(self, heads(), request)
 
     async def heartbeat(self, worker: Worker, /) -> Pulse:
         pulse = await self._beat(worker, leaving=False)

@@ -1,16 +1,42 @@
 -- Claims, the mail that comes with them, the repairs of a sweep, heartbeats and takeovers.
 
--- name: alive (worker) -> now, alive
--- The time, and whether the worker is alive.
-select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);
+-- name: alive (worker, codes) -> now, alive, turns
+-- The time, whether the worker is alive, and whether any start that it could claim waits in the line of a fair key.
+with recursive rung (priority) as (
+    select max(priority) from romancy_instances where wake_at is not null and fair_line <> ''
+    union all
+    select (
+        select max(priority) from romancy_instances
+        where wake_at is not null and fair_line <> '' and priority < rung.priority
+    )
+    from rung
+    where rung.priority is not null
+)
+select
+    :now,
+    exists (select 1 from romancy_workers where token = :worker and dead = 0),
+    exists (
+        select 1
+        from rung
+        cross join json_each(:codes) as known
+        where exists (
+            select 1 from romancy_instances
+            where
+                priority = rung.priority and workflow_name = known.key
+                and wake_at is not null and fair_line <> ''
+        )
+    );
 
 -- name: due (codes, leave, grace, limit) -> instance_id, wake_at
 -- The instances that a worker could claim, by their ranks. Each workflow is read separately, so that none hides another,
 -- and so is each priority that something waits with: of one priority, the longest due goes first.
 with recursive rung (priority) as (
-    select max(priority) from romancy_instances where wake_at is not null
+    select max(priority) from romancy_instances where wake_at is not null and fair_line = ''
     union all
-    select (select max(priority) from romancy_instances where wake_at is not null and priority < rung.priority)
+    select (
+        select max(priority) from romancy_instances
+        where wake_at is not null and fair_line = '' and priority < rung.priority
+    )
     from rung
     where rung.priority is not null
 )
@@ -23,6 +49,7 @@ cross join romancy_instances as instance on instance.rowid in (
     where
         candidate.priority = rung.priority
         and candidate.workflow_name = known.key
+        and candidate.fair_line = ''
         and candidate.wake_at <= :now
         and (
             candidate.wake_at <= :now - :grace
@@ -38,26 +65,109 @@ cross join romancy_instances as instance on instance.rowid in (
 order by instance.wake_at - instance.priority * {ahead}, instance.instance_id
 limit :limit;
 
+-- name: turn_priorities () -> priority
+-- The priorities with which something waits.
+with recursive plain (priority) as (
+    select max(priority) from romancy_instances where wake_at is not null and fair_line = ''
+    union all
+    select (
+        select max(priority) from romancy_instances
+        where wake_at is not null and fair_line = '' and priority < plain.priority
+    )
+    from plain
+    where plain.priority is not null
+),
+fair (priority) as (
+    select max(priority) from romancy_instances where wake_at is not null and fair_line <> ''
+    union all
+    select (
+        select max(priority) from romancy_instances
+        where wake_at is not null and fair_line <> '' and priority < fair.priority
+    )
+    from fair
+    where fair.priority is not null
+)
+select priority from plain where priority is not null
+union
+select priority from fair where priority is not null;
+
+-- name: turn_of_keys (known(name, code), leave, grace, priority, low, below,
+-- limit) -> workflow_name, fair_line, instance_id, wake_at
+-- Of each of these workflows, the first due instances of some lines, in the order of the lines.
+select instance.workflow_name, instance.fair_line, instance.instance_id, instance.wake_at
+from json_each(:known) as known
+cross join romancy_instances as instance on instance.rowid in (
+    select candidate.rowid
+    from romancy_instances as candidate
+    where
+        candidate.priority = :priority
+        and candidate.workflow_name = json_extract(known.value, '$[0]')
+        and candidate.fair_line <> ''
+        and candidate.fair_line >= :low
+        and candidate.fair_line < :below
+        and candidate.wake_at <= :now
+        and (
+            candidate.wake_at <= :now - :grace
+            or candidate.code not in (select value from json_each(:leave))
+        )
+        and (
+            candidate.refused = '[]'
+            or json_extract(known.value, '$[1]') not in (select value from json_each(candidate.refused))
+        )
+    order by candidate.fair_line, candidate.wake_at
+    limit :limit
+)
+order by instance.workflow_name, instance.fair_line, instance.wake_at;
+
+-- name: turn_of_none (known(name, code), leave, grace, priority,
+-- limit) -> workflow_name, fair_line, instance_id, wake_at
+-- The same of what waits in no line, the longest due first.
+select instance.workflow_name, instance.fair_line, instance.instance_id, instance.wake_at
+from json_each(:known) as known
+cross join romancy_instances as instance on instance.rowid in (
+    select candidate.rowid
+    from romancy_instances as candidate
+    where
+        candidate.priority = :priority
+        and candidate.workflow_name = json_extract(known.value, '$[0]')
+        and candidate.fair_line = ''
+        and candidate.wake_at <= :now
+        and (
+            candidate.wake_at <= :now - :grace
+            or candidate.code not in (select value from json_each(:leave))
+        )
+        and (
+            candidate.refused = '[]'
+            or json_extract(known.value, '$[1]') not in (select value from json_each(candidate.refused))
+        )
+    order by candidate.wake_at
+    limit :limit
+);
+
 -- name: next_due (names) -> due
 -- When the next instance of the known workflows becomes due.
 with recursive rung (priority) as (
-    select max(priority) from romancy_instances where wake_at is not null
+    select max(priority) from romancy_instances where wake_at is not null and fair_line = ''
     union all
-    select (select max(priority) from romancy_instances where wake_at is not null and priority < rung.priority)
+    select (
+        select max(priority) from romancy_instances
+        where wake_at is not null and fair_line = '' and priority < rung.priority
+    )
     from rung
     where rung.priority is not null
 )
 select min((
     select min(wake_at)
     from romancy_instances
-    where priority = rung.priority and workflow_name = known.value and wake_at is not null
+    where priority = rung.priority and workflow_name = known.value and wake_at is not null and fair_line = ''
 ))
 from rung
 cross join json_each(:names) as known;
 
 -- name: take (worker, ids)
 -- Make the instances the worker's.
-update romancy_instances set owner = :worker, wake_at = null where instance_id in (select value from json_each(:ids));
+update romancy_instances set owner = :worker, wake_at = null, fair_line = ''
+where instance_id in (select value from json_each(:ids));
 
 -- name: owned (owner) -> instance_id
 -- All instances that a worker owns.

@@ -18,6 +18,7 @@ from romancy.errors import (
     InstanceNotFoundError,
     NonDeterminismError,
     RomancyError,
+    StartSkippedError,
     StorageError,
     UsageError,
     WorkflowCancelledError,
@@ -33,6 +34,7 @@ __all__ = ["DIVERGED", "FAILED", "NOT_FOUND", "ended"]
 FAILED: Final = 1
 NOT_FOUND: Final = 3
 DIVERGED: Final = 6
+_SKIPPED: Final = 7
 _INTERRUPTED: Final = 130
 _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (InstanceNotFoundError, NOT_FOUND),
@@ -40,6 +42,7 @@ _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (UsageError, 2),
     (StorageError, 5),
     (NonDeterminismError, DIVERGED),
+    (StartSkippedError, _SKIPPED),
     (WorkflowFailedError, FAILED),
     (WorkflowCancelledError, FAILED),
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from romancy.built_in import with_built_in
 from romancy.cli._apps import load_app
 from romancy.cli._database import operating, running
 from romancy.cli._endings import FAILED
@@ -13,7 +14,6 @@ from romancy.cli._printing import as_json, json_option, line, say
 from romancy.insight import many
 from romancy.rebuilding import PARTS
 from romancy.rebuilding import rebuild as rebuilt
-from romancy.schedules.keeper import with_keeper
 
 if TYPE_CHECKING:
     from romancy.rebuilding import Findings, Part
@@ -49,7 +49,7 @@ async def rebuild(
     async with operating(url, app) as operator:
         found = await rebuilt(
             operator.store,
-            with_keeper(app.workflows),
+            with_built_in(app.workflows),
             app.codecs,
             parts=what or PARTS,
             dry_run=dry_run,

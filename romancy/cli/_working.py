@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Unpack, get_args
 
 import click
 import msgspec
 from msgspec import Raw
 
 from romancy._named_workflows import nearest_workflow
+from romancy.built_in import with_built_in
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
 from romancy.cli._child import stop_with_parent
@@ -25,13 +26,14 @@ from romancy.cli._reloading import run_and_reload
 from romancy.engine import ToldToStop
 from romancy.errors import SerializationError
 from romancy.insight import many
-from romancy.schedules.keeper import with_keeper
 from romancy.serialization import WRITTEN_BEFORE
 from romancy.starting.checks import IfExists
+from romancy.starting.skipping import refuse_if_skipped
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
+    from romancy._start_options import StartKeywords
     from romancy.checking import Check, Misfit
     from romancy.query import InstanceFilter
     from romancy.workflow import Workflow
@@ -123,20 +125,23 @@ def at_work(target: str, names: list[str]) -> str:
 @click.option(
     "--priority", type=int, help="From -9 to 9: the higher is taken first, and gets places under limits first."
 )
-@click.option("--wait", is_flag=True, help="Wait for the end and print the result; exit code 1 if it fails.")
+@click.option("--fair-key", help="On whose behalf it runs, as a tenant: of those that wait, the keys take turns.")
+@click.option("--weight", type=int, help="From 1 to 100: how many turns the fair key has while another has one.")
+@click.option(
+    "--wait", "until", flag_value="end", help="Wait for the end and print the result; exit code 1 if it fails."
+)
+@click.option(
+    "--undecided", "until", flag_value="written", help="Do not wait for whether a limit has it skipped (exit code 7)."
+)
 @running
 async def start(
     target: str,
     workflow: str,
     data: str | None,
     *,
-    instance_id: str | None,
     if_exists: IfExists,
-    delay: timedelta | None,
-    at: datetime | None,
-    timeout: timedelta | None,
-    priority: int | None,
-    wait: bool,
+    until: str | None,
+    **given: Unpack[StartKeywords],
 ) -> None:
     """Start a workflow; any worker continues it. Prints the instance's id, or with --wait the result.
 
@@ -152,10 +157,12 @@ async def start(
                 f"{target} knows no workflow {workflow!r}; {nearest_workflow(workflow, app.workflows)}"
             )
         args, kwargs = _arguments(found, data)
-        options = found.options(instance_id=instance_id, delay=delay, at=at, timeout=timeout, priority=priority)
+        options = found.options(**given)
         call = options.bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
-        if not wait:
+        if options.skips and until != "written":
+            await refuse_if_skipped(app._access.opened("start"), options, handle.instance_id)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app waits
+        if until != "end":
             click.echo(handle.instance_id)
             return
         say(f"started {handle.instance_id}")
@@ -200,7 +207,7 @@ async def check(*, target: str, url: str | None, chosen: InstanceFilter, json_li
     """
     app = load_app(target)
     async with operating(url, app) as operator:
-        found = await check_open(operator.store, with_keeper(app.workflows), chosen, progress=_progress)
+        found = await check_open(operator.store, with_built_in(app.workflows), chosen, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)
     say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code")

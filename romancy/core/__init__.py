@@ -51,6 +51,7 @@ from romancy.core.fold.state import (
 from romancy.core.loop.by_hand import FUTURE, BegunByHand, enter_task, leave_task
 from romancy.core.loop.calls import (
     RULES,
+    begun,
     kept,
 )
 from romancy.core.loop.conditions import words_of
@@ -291,6 +292,7 @@ __all__ = [
     "WorkflowStarted",
     "as_caught",
     "begin_of_retry",
+    "begun",
     "conditions_of_body",
     "current_commands",
     "current_run",

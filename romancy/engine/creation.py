@@ -10,6 +10,7 @@ from romancy.core import RULES, WorkflowStarted, encode_commit
 from romancy.engine.incarnation import RUNTIME
 from romancy.storage.query import project_with_index
 from romancy.storage.records import Append, Create
+from romancy.storage.turns import PLAIN, line_of
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def first_input(
         rules=RULES,
         limit=given.limit,
         priority=given.priority,
+        fair_key=given.fair_key,
+        weight=given.weight,
     )
 
 
@@ -60,8 +63,14 @@ def create_of(
         delay=given.delay,
         at=given.at,
         priority=started.priority,
+        fair_line=_fair_line(started) if not given.delay and given.at is None else PLAIN,
         parent=None if started.parent is None else started.parent.instance_id,
     )
+
+
+def _fair_line(started: WorkflowStarted) -> str:
+    """The line in which it waits for a worker, if it is due at once: the nonce is a random number."""
+    return line_of(started.fair_key, started.weight, int(started.nonce, 16))
 
 
 class Creation(Struct, frozen=True, gc=False):

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["in_order"]
 
 
-def in_order(inputs: Sequence[Given], *, acts_late: bool) -> list[Given]:
+def in_order(inputs: Sequence[Given], *, acts_late: bool, mail_first: bool = False) -> list[Given]:
     """The inputs in the order of their times, with messages in the order in which they came.
 
-    The clock of a database may go back. A run that acts late first gets what has it act (`Run.acts_late`).
+    The clock of a database may go back. A run that acts late first gets what has it act (`Run.acts_late`). A workflow
+    that wants its `mail_first` gets all that has come before what is due.
     """
     latest, places = 0, list[tuple[int, int]]()
     for place, (event, mail) in enumerate(inputs):
@@ -27,6 +28,8 @@ def in_order(inputs: Sequence[Given], *, acts_late: bool) -> list[Given]:
             latest = at = max(at, latest)
         places.append((at, place))
     places.sort()
+    if mail_first:
+        places.sort(key=lambda one: inputs[one[1]][1] is None)
     if acts_late:
         places.sort(key=lambda one: _rank(inputs[one[1]][0]))
     return [inputs[place] for _, place in places]

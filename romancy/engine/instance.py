@@ -377,7 +377,8 @@ class Live:
     def sort_inputs(self) -> None:
         """Put the waiting inputs in the order in which they are fed."""
         if len(self.inputs) > 1:
-            self.inputs = in_order(self.inputs, acts_late=bool(self.run.deferred) and self.run.acts_late)
+            acts_late, mail_first = bool(self.run.deferred) and self.run.acts_late, self.definition.mail_first
+            self.inputs = in_order(self.inputs, acts_late=acts_late, mail_first=mail_first)
 
     def take_inputs(self, first: int = 0, end: int | None = None) -> list[Given]:
         """Take waiting inputs, from the `first` to the one before `end`."""

@@ -25,8 +25,8 @@ from romancy.core import (
     WaitTimedOut,
     may_be_refused,
 )
-from romancy.engine.messages import PlaceGiven
-from romancy.engine.places import NO_LANES, Lanes, demand_of, lane_changed, may_be_refused_there, place_of
+from romancy.engine.messages import PlaceGiven, PlaceLost
+from romancy.engine.places import NO_LANES, Asks, Lanes, asks_there, demand_of, lane_changed, place_of
 from romancy.engine.topics import interest_of_subscription, interest_of_wait
 from romancy.storage.routing import Interest, InterestKind, is_lane
 
@@ -86,7 +86,7 @@ class Interests:
         self._left: dict[str, None] = {}
         """Interests that an append drops even if the run needs them again: they are registered anew after it."""
         self._touched: dict[str, None] = {}
-        self._lanes: dict[str, bool] = {}
+        self._lanes: dict[str, Asks] = {}
         """The lanes at which something has changed since the last append, as in `Lanes`."""
 
     def answered(self, interest_id: str) -> None:
@@ -195,7 +195,8 @@ class Interests:
     def _changes(self, interest: Interest, *, new: bool = False) -> None:
         lane = lane_changed(interest)
         if lane is not None:
-            self._lanes[lane] = self._lanes.get(lane, False) or (new and may_be_refused_there(interest))
+            asks = asks_there(interest) if new else Asks.NOTHING
+            self._lanes[lane] = max(self._lanes.get(lane, Asks.NOTHING), asks)
 
     def _changed_lanes(self) -> Lanes:
         if not self._lanes:
@@ -257,6 +258,8 @@ class Interests:
 
 _OfPlaces: TypeAlias = PlaceAsked | PlaceGranted | PlaceRefused | PlaceNotWanted | PlaceFreed
 _OF_PLACES: Final = (PlaceAsked, PlaceGranted, PlaceRefused, PlaceNotWanted, PlaceFreed)
+_OF_KEPT: Final = (PlaceGiven, PlaceLost)
+"""Messages of which the interest is still registered: it is now a place."""
 _LEAVING: Final = (Unsubscribed, PlaceNotWanted)
 """Effects that change interests although the state has none left."""
 
@@ -282,7 +285,7 @@ def difference(live: Registers, activation: Activation, inputs: Sequence[Given],
         before = Interests()
         live.registers(before)
     for _, mail in inputs:
-        if mail is not None and mail.interest is not None and not isinstance(mail.message, PlaceGiven):
+        if mail is not None and mail.interest is not None and not isinstance(mail.message, _OF_KEPT):
             before.answered(mail.interest)
     if activation.outcome is not None:
         return before.end(activation)

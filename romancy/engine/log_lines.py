@@ -37,6 +37,13 @@ def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException 
     """
     live, number = attempt.live, attempt.effect.attempt
     further = "not retried" if delay is None else f"the next follows in {delay:.3g} s"
+    if info.expected:
+        logger.info(
+            "instance %s: attempt %d at %s ended as expected, with %s%s; %s",
+            live.instance_id, number, attempt.id, info.type, Said(f": {info.message}"), further,
+            extra=about(live, attempt.id, number),
+        )  # fmt: skip
+        return
     logger.warning(
         "instance %s: attempt %d at %s failed with %s; %s%s",
         live.instance_id, number, attempt.id, info.type, further, Said("" if raised else f"\n{info.report}"),
@@ -108,6 +115,11 @@ def say_end(live: Live, outcome: RunEnd) -> None:
     if outcome.status is _COMPLETED:
         if logger.isEnabledFor(DEBUG):
             logger.debug("instance %s: completed", live.instance_id, extra=about(live))
+    elif outcome.error is not None and (raised := outcome.error.raised).expected:
+        said = Said(f": {raised.message}")
+        logger.info(
+            "instance %s: failed as expected, with %s%s", live.instance_id, raised.type, said, extra=about(live)
+        )
     elif outcome.error is not None:
         name, summary, report = outcome.error.raised.type, outcome.error.summary, outcome.error.report
         told = report if report.startswith(summary) else f"{summary}\n{report}"

@@ -16,7 +16,7 @@ from romancy.core import (
     PlaceGranted,
     PlaceRefused,
 )
-from romancy.engine.messages import CancelMessage, ChildEnded, PlaceFull, PlaceGiven, TerminateMessage
+from romancy.engine.messages import CancelMessage, ChildEnded, PlaceFull, PlaceGiven, PlaceLost, TerminateMessage
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -44,9 +44,18 @@ def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | 
             if bytes(message.result):
                 return ChildCompleted(at=at, id=message.child_id, result=message.result)
             return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
-        case PlaceGiven():
-            return PlaceGranted(at=at, id=wait_id)
-        case PlaceFull():
-            return PlaceRefused(at=at, id=wait_id)
+        case PlaceGiven() | PlaceFull() | PlaceLost():
+            return _about_a_place(message, at, wait_id)
         case TerminateMessage():
             return None
+
+
+def _about_a_place(message: PlaceGiven | PlaceFull | PlaceLost, at: int, place: str) -> Input:
+    match message:
+        case PlaceGiven():
+            return PlaceGranted(at=at, id=place)
+        case PlaceFull():
+            return PlaceRefused(at=at, id=place)
+        case PlaceLost(limit, key):
+            reason = f"another start takes its place at limit {limit!r}{f' with the key {key!r}' if key else ''}"
+            return CancelRequested(at=at, reason=reason, place=place)

@@ -28,6 +28,7 @@ __all__ = [
     "Outgoing",
     "PlaceFull",
     "PlaceGiven",
+    "PlaceLost",
     "TerminateMessage",
     "decode_message",
     "decode_outgoing",
@@ -89,7 +90,18 @@ class PlaceFull(msgspec.Struct, frozen=True, tag_field="type", tag="full"):
     """
 
 
-Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage | PlaceGiven | PlaceFull
+class PlaceLost(msgspec.Struct, frozen=True, tag_field="type", tag="lost"):
+    """A newer start gets the place that the instance has: it is to stop.
+
+    It is posted by that start, beside the mark. A dispatch hands it to whoever has the place. It is void for another
+    run than the one that has got the place.
+    """
+
+    limit: str
+    key: str
+
+
+Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage | PlaceGiven | PlaceFull | PlaceLost
 """Everything that is delivered to an instance."""
 
 _BY_USERS: Final = b'{"type":"message"'

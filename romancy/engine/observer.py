@@ -295,6 +295,7 @@ class Observer:
             uncompensated=outcome.uncompensated,
             unclaimed=outcome.unclaimed,
             unknown=outcome.unknown,
+            expected=outcome.error is not None and outcome.error.raised.expected,
         )
 
     def _begun(self, attempt: Begun) -> ActivityStarted:
@@ -332,6 +333,7 @@ class Observer:
                 error_type=None if error is None else error.type,
                 error_message=None if error is None else error.message,
                 unknown=getattr(event, "unknown", False),
+                expected=error is not None and error.expected,
             )
         )
 

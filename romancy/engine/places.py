@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from romancy.engine.messages import PlaceFull, PlaceGiven, encode_message
-from romancy.storage.admission import SKIP, Terms, decode_terms
+from romancy.engine.messages import PlaceFull, PlaceGiven, PlaceLost, encode_message
+from romancy.storage.admission import CANCEL, SKIP, Terms, decode_terms
 from romancy.storage.routing import (
     Interest,
     InterestKind,
@@ -19,7 +20,9 @@ from romancy.storage.routing import (
     address_held_at,
     address_of_lane,
     is_lane,
+    key_of_lane,
     lane_of,
+    limit_of_lane,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +30,21 @@ if TYPE_CHECKING:
 
     from romancy.core import PlaceAsked
 
-__all__ = ["NO_LANES", "Lanes", "demand_of", "lane_changed", "marks", "may_be_refused_there", "place_of"]
+__all__ = ["NO_LANES", "Asks", "Lanes", "asks_there", "demand_of", "lane_changed", "marks", "place_of"]
 
-Lanes: TypeAlias = "Mapping[str, bool]"
-"""Lanes at which something changes, and whether somebody asks there who may be refused."""
+
+class Asks(IntEnum):
+    """What new demands at a lane may bring about, beside places. Each includes those before it."""
+
+    NOTHING = 0
+    REFUSALS = 1
+    """That they, or earlier ones, are refused."""
+    CANCELS = 2
+    """That who has a place is cancelled."""
+
+
+Lanes: TypeAlias = "Mapping[str, Asks]"
+"""Lanes at which something changes, and what is asked there."""
 NO_LANES: Final[Lanes] = MappingProxyType({})
 
 _MARK: Final = encode_message(PlaceGiven())
@@ -45,6 +59,7 @@ def demand_of(asked: PlaceAsked) -> Interest:
         period=asked.period,
         full=asked.full,
         priority=asked.priority,
+        units=asked.units,
     )
     address = address_of_lane(asked.limit, asked.key)
     kind = InterestKind.COPY if asked.full == SKIP else InterestKind.TAKE
@@ -61,19 +76,23 @@ def lane_changed(interest: Interest) -> str | None:
     return interest.address if is_lane(interest.address) else lane_of(interest.address)
 
 
-def may_be_refused_there(interest: Interest) -> bool:
-    """Whether this is a demand that a dispatch may refuse, or of which it may refuse an earlier one."""
-    return is_lane(interest.address) and bool(decode_terms(interest.where).full)
+def asks_there(interest: Interest) -> Asks:
+    """What this interest, which is new at its lane, may bring about there."""
+    full = decode_terms(interest.where).full if is_lane(interest.address) else ""
+    return Asks.CANCELS if full == CANCEL else Asks.REFUSALS if full else Asks.NOTHING
 
 
 def marks(lanes: Lanes, stamp: Callable[[], str]) -> tuple[Posting, ...]:
     """The messages that say that something has changed at these lanes. `stamp` makes their ids.
 
     They are for everyone: a sweep looks at each, whether somebody waits there or not. With a demand that may be refused
-    comes the message that says so.
+    comes the message that says so, and with one that has others cancelled the message for them.
     """
-    changed = [Posting(message_id=stamp(), places=(Place(one, Spread.EVERY),), body=_MARK) for one in lanes]
-    full = [
-        Posting(message_id=stamp(), places=(Place(one, Spread.ONE),), body=_FULL) for one, new in lanes.items() if new
-    ]
-    return (*changed, *full)
+    posts = [(one, Spread.EVERY, _MARK) for one in lanes]
+    posts += [(one, Spread.ONE, _FULL) for one, asks in lanes.items() if asks >= Asks.REFUSALS]
+    posts += [(one, Spread.CHANNEL, _lost(one)) for one, asks in lanes.items() if asks >= Asks.CANCELS]
+    return tuple(Posting(message_id=stamp(), places=(Place(one, spread),), body=body) for one, spread, body in posts)
+
+
+def _lost(lane: str) -> bytes:
+    return encode_message(PlaceLost(limit_of_lane(lane), key_of_lane(lane)))

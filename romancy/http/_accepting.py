@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy._headers import bringing, brought
 from romancy._logs import get_logger
-from romancy.errors import InstanceConflictError, TerminalError
+from romancy.errors import InstanceConflictError, RomancyError, TerminalError
 from romancy.handle import Handle
 from romancy.http._answers import accepted, answer
 from romancy.http._decisions import Answering, Sending, Starting
 from romancy.http._refusal import Refused, refusal_of
+from romancy.starting.skipping import refuse_if_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from romancy.app import Romancy
     from romancy.http._decisions import Decision
-    from romancy.workflow import Call
+    from romancy.workflow import Call, Workflow
 
 __all__ = ["Accepting", "serving"]
 
@@ -119,6 +121,16 @@ class Accepting:
                 return await write
         except Exception as error:  # noqa: BLE001 - each becomes an answer
             raise self.fault(error) from None
+
+    async def decided(self, workflow: Workflow[..., Any], instance_id: str) -> None:
+        """Wait for whether the start is skipped, if no worker takes longer to decide. Raises Refused."""
+        store = self._app._access.opened("start")  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app waits
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                try:
+                    await refuse_if_skipped(store, workflow, instance_id)
+                except RomancyError as error:
+                    raise self.fault(error) from None
 
     @staticmethod
     def fault(error: Exception) -> Refused:

@@ -84,8 +84,12 @@ class Management:
         ]
 
     async def start(self, request: Request) -> Response:
-        """`POST /workflows/{name}?instance_id=&delay=&at=&timeout=&priority=`: the body is the input."""
-        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority"))
+        """`POST /workflows/{name}`, with options of the start in the query: the body is the input.
+
+        409 if no place is free and the start is skipped. With `undecided=true` it does not wait for that.
+        """
+        asked = Asked(request, ("instance_id", "delay", "at", "timeout", "priority", "fair_key", "weight", "undecided"))
+        undecided = asked.flag("undecided")
         name = request.path_params["name"]
         workflow = self._app.workflows.get(name)
         if workflow is None:
@@ -97,9 +101,13 @@ class Management:
                 at=asked.moment("at"),
                 timeout=asked.seconds("timeout"),
                 priority=asked.integer("priority"),
+                fair_key=asked.text("fair_key"),
+                weight=asked.integer("weight"),
             )
             call = call_of(plain, raw, asked.text("instance_id"))
             (handle,) = await self._accepting.in_time(self._app.start_many([call]))
+        if call.workflow.skips and not undecided:
+            await self._accepting.decided(call.workflow, handle.instance_id)
         return answer(accepted(handle.instance_id), HTTPStatus.ACCEPTED)
 
     async def signal(self, request: Request) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy._start_options import HIGHEST, LOWEST
+from romancy._start_options import HEAVIEST
 from romancy.http._choosing import CHOOSING
 from romancy.status import Status
 from romancy.storage.query import MAX_LIMIT
+from romancy.storage.ranks import HIGHEST, LOWEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +73,10 @@ _SCHEMAS: Final[dict[str, Any]] = {
             },
             "parent_id": {"type": ["string", "null"]},
             "priority": {"type": "integer"},
+            "fair_key": {
+                "type": "string",
+                "description": "on whose behalf it was started, where the headers are shown",
+            },
             "result": {"description": "of a completed instance, in a list with results=true; else null or absent"},
             "result_unreadable": {"type": "string", "description": "why the result cannot be read here"},
             "headers": {
@@ -331,6 +336,7 @@ def _receive() -> dict[str, Any]:
 
 
 _PRIORITY: Final = {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST}
+_WEIGHT: Final = {"type": "integer", "minimum": 1, "maximum": HEAVIEST}
 _LIMIT: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": 3162240000}
 
 
@@ -343,6 +349,9 @@ def _start(names: list[str]) -> dict[str, Any]:
         _parameter("at", "query", {"type": "string", "format": "date-time"}, "instead of a delay: when it is due"),
         _parameter("timeout", "query", _LIMIT, "seconds until an instance that has not ended is stopped"),
         _parameter("priority", "query", _PRIORITY, "the higher goes first"),
+        _parameter("fair_key", "query", {"type": "string"}, "on whose behalf it runs: the keys take turns"),
+        _parameter("weight", "query", _WEIGHT, "how many turns the fair_key has while another has one"),
+        _parameter("undecided", "query", {"type": "boolean"}, "true: do not wait for whether the start is skipped"),
     ]
     return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
 

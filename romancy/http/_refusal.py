@@ -7,7 +7,8 @@ sender was too slow. Transient conditions are a 5xx, and `retryable` is true.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from romancy.errors import (
     InstanceConflictError,
@@ -15,11 +16,15 @@ from romancy.errors import (
     InstanceNotFoundError,
     OutcomeUnknownError,
     PayloadTooLargeError,
+    StartSkippedError,
     StorageConfigurationError,
     StorageUnavailableError,
     UsageError,
 )
 from romancy.serialization import WRITTEN_BEFORE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["RETRY_AFTER", "Refused", "not_an_event", "refusal_of", "refusal_of_status", "unavailable"]
 
@@ -30,8 +35,12 @@ _KNOWN: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (InstanceNotFoundError, HTTPStatus.NOT_FOUND),
     (InstanceEndedError, HTTPStatus.CONFLICT),  # a 410 would tell event brokers to remove their subscription
     (InstanceConflictError, HTTPStatus.CONFLICT),
+    (StartSkippedError, HTTPStatus.CONFLICT),
     (PayloadTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
+
+
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault of the program
@@ -45,6 +54,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the program
         *,
         retryable: bool = False,
         headers: dict[str, str] | None = None,
+        beside: Mapping[str, object] = _NOTHING,
     ) -> None:
         super().__init__(error)
         self.status = status
@@ -52,11 +62,13 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the program
         self.error_type = error_type
         self.retryable = retryable
         self.headers = headers or {}
+        self.beside = beside
+        """What the answer has beside the error."""
 
     @property
     def body(self) -> dict[str, object]:
         """The JSON object of the answer."""
-        return {"error": self.error, "error_type": self.error_type, "retryable": self.retryable}
+        return {"error": self.error, "error_type": self.error_type, "retryable": self.retryable, **self.beside}
 
 
 def not_an_event(error: str, error_type: str = "ValidationError") -> Refused:
@@ -90,10 +102,18 @@ def refusal_of(error: Exception) -> Refused | None:
     name, text = type(error).__name__, str(error).removesuffix(f"; {WRITTEN_BEFORE}")
     for kind, status in _KNOWN:
         if isinstance(error, kind):
-            return Refused(status, text, name)
+            return Refused(status, text, name, beside=_beside(error))
     if isinstance(error, UsageError):
         return not_an_event(text)
     return None
+
+
+def _beside(error: Exception) -> Mapping[str, object]:
+    if not isinstance(error, StartSkippedError):
+        return _NOTHING
+    return {
+        "instance_id": error.instance_id, "limit": error.limit, "key": error.key, "holders": list(error.holders),
+    }  # fmt: skip
 
 
 def refusal_of_status(status: int) -> Refused:

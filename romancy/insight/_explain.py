@@ -51,6 +51,7 @@ def explain(
         *_cancelling(timeline),
         *_limited(timeline),
         *_ranked(row),
+        *_in_turn(timeline),
         *([] if suspicion is None else [suspicion.sentence]),
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
@@ -97,6 +98,12 @@ def _limited(timeline: Timeline) -> Iterator[str]:
 def _ranked(row: InstanceRow) -> Iterator[str]:
     if row.priority:
         yield f"It has priority {row.priority}: what has a higher one goes first, and what has a lower one later."
+
+
+def _in_turn(timeline: Timeline) -> Iterator[str]:
+    if timeline.fair_key:
+        turns = "one turn" if timeline.weight == 1 else f"{timeline.weight} turns"
+        yield f"Of those that wait to begin, its key {timeline.fair_key} has {turns} in each round."
 
 
 def _caught(timeline: Timeline, now: int, known: Known | None) -> Iterator[str]:

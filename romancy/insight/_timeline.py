@@ -156,6 +156,7 @@ class Timeline:
         self.stopped_at: int | None = None
         """When the run was told to stop: by a cancellation, or at its limit."""
         self.limit = 0
+        self.fair_key, self.weight = "", 1
         """For how many microseconds the instance may go on, from when its body begins; 0: as long as it takes."""
         self.late = False
         """Whether it was stopped because it had reached its limit."""
@@ -274,6 +275,7 @@ class Timeline:
         self._leave_open()
         self.put_aside.clear()
         self.cancelling, self.unknown, self.limit, self.late, self.stopped_at = None, (), event.limit, False, None
+        self.fair_key, self.weight = event.fair_key, event.weight
         begun = "retried" if isinstance(event, ev.WorkflowRetried) else "started"
         self.note(f"workflow {event.workflow} {begun}" + (f", run {event.run}" if event.run > 1 else ""))
 

@@ -44,7 +44,9 @@ class Lane:
     key: str
     """Empty for a limit without a key. A long key is told by its hash."""
     taken: int
+    """How many places are taken."""
     waiting: int
+    """How many instances, calls and sections wait."""
     oldest: datetime | None
     """Since when the first one waits. None: nobody waits."""
     holders: tuple[str, ...]
@@ -115,6 +117,9 @@ async def _lane(
     known = holders or first
     declared = decode_terms(known[0].terms if known else None)
     terms = declared if chosen is None or chosen == Terms(paused=True) else chosen
+    if any(decode_terms(one.terms).units > 1 for one in holders):
+        every = await store.services.lookups.front(address_held_at(address), MOST)
+        taken = sum(decode_terms(one.terms).units for one in every)
     return Lane(
         limit=limit,
         key=key_of_lane(address),

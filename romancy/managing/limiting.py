@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from romancy.engine.places import lane_changed, marks
-from romancy.errors import InstanceNotFoundError
+from romancy.core import PlaceAsked, PlaceFreed, PlaceGranted, WorkflowContinued, WorkflowStarted
+from romancy.engine.places import Asks, lane_changed, marks
+from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.limit import Limit
+from romancy.log import read_log
 from romancy.managing.acting import Acting
 from romancy.managing.lanes import CHOICES, choices_of, lanes_of, routed
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.admission import CHOSEN, Terms
-from romancy.storage.routing import OUTSIDE, Interest, InterestKind, Owner, is_lane, lanes_of_limit, limit_of_lane
+from romancy.storage.routing import (
+    OUTSIDE,
+    Interest,
+    InterestKind,
+    Owner,
+    address_of_lane,
+    is_lane,
+    lanes_of_limit,
+    limit_of_lane,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,10 +86,12 @@ class Limiting(Acting):
     async def free_places(self, instance_id: str) -> list[str]:
         """Give back the places of an instance that is stuck or never ends, and return the limits.
 
-        The instance does not hear of it, and goes on as if it had them. Raises InstanceNotFoundError.
+        The instance does not hear of it, and goes on as if it had them. If the call is interrupted, call it again: it
+        also has the lanes looked at whose places were given back by then. Raises InstanceNotFoundError.
         """
         store = routed(self._access.to_write("free_places", instance_id))
-        if await store.read(instance_id, limit=0) is None:
+        found = await store.read(instance_id, limit=0)
+        if found is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
         has = [
             (owner, one)
@@ -87,6 +102,10 @@ class Limiting(Acting):
             await store.services.router.unregister(owner, [one.interest_id])
         lanes = [lane for _, one in has if (lane := lane_changed(one)) is not None]
         await self._mark(store, lanes)
+        if found.instance.status not in TERMINAL_STATUSES:
+            # Of a log that cannot be read here, only what is left of its places is known.
+            with suppress(CodecError, HistoryCorruptError, HistoryVersionError):
+                await self._mark(store, set(await _lanes_in_its_log(store, instance_id)).difference(lanes))
         return sorted({limit_of_lane(one) for one in lanes})
 
     async def _choose(self, name: str, terms: Terms) -> None:
@@ -104,10 +123,29 @@ class Limiting(Acting):
         await self._mark(store, found)
 
     async def _mark(self, store: Store, lanes: Iterable[str]) -> None:
-        posts = marks(dict.fromkeys(lanes, False), self._access.stamp)
+        posts = marks(dict.fromkeys(lanes, Asks.NOTHING), self._access.stamp)
         if posts:
             await store.services.router.post(posts)
             self._access.dispatch([place.address for one in posts for place in one.places])
+
+
+async def _lanes_in_its_log(store: Store, instance_id: str) -> list[str]:
+    """The lanes of the places that the instance has by its log: it does not hear of those that are given back."""
+    asked: dict[str, PlaceAsked] = {}
+    has: set[str] = set()
+    async for entry in read_log(store, instance_id):
+        match entry.event:
+            case PlaceAsked() as event:
+                asked[event.id] = event
+            case PlaceGranted(id=id):
+                has.add(id)
+            case PlaceFreed(id=id):
+                has.discard(id)
+            case WorkflowContinued() | WorkflowStarted():
+                has.clear()
+            case _:
+                pass
+    return [address_of_lane(asked[id].limit, asked[id].key) for id in sorted(has & asked.keys())]
 
 
 def _check_name(name: str) -> None:

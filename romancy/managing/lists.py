@@ -45,11 +45,12 @@ def _body(row: LogRow | None) -> bytes | None:
 
 
 def headers_of_instance(instance: Instance) -> dict[str, Any]:
-    """The headers as the members of a record, and why if they cannot be read here. Empty if they were not read."""
+    """Headers and fair key as members of a record, or why they cannot be read here. Empty: they were not read."""
     if instance.raw_start is None:
         return {}
     try:
-        return {"headers": instance.headers}
+        key = instance.fair_key
+        return {"headers": instance.headers, **({} if key is None else {"fair_key": key})}
     except (CodecError, HistoryVersionError, HistoryCorruptError) as error:
         return {"headers": None, "headers_unreadable": str(error)}
 

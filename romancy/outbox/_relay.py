@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy._options import some_time, whole_number
+from romancy._options import some_time
 from romancy.errors import UsageError
 from romancy.outbox._sender import check_sender
-from romancy.retry import Duration, RetryPolicy, policy, seconds
+from romancy.retry import Duration, RetryPolicy, policy, seconds, whole_number
 from romancy.storage.limits import check_text
 
 if TYPE_CHECKING:

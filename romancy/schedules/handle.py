@@ -11,10 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from romancy._microseconds import microseconds_of, moment_of
-from romancy._options import whole_number
 from romancy._schedule_options import check_overlap
 from romancy._schedule_times import due
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, UsageError
+from romancy.retry import whole_number
 from romancy.schedules.declared import check_schedule_id
 from romancy.schedules.records import (
     ORDER,

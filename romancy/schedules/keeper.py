@@ -14,14 +14,13 @@ import asyncio
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from romancy._headers import SCHEDULED_AT
-from romancy._named_workflows import NamedWorkflow
+from romancy._named_workflows import StoredCall
 from romancy._schedule_options import BUFFER, Drops, Overlap
 from romancy._schedule_times import Due, Timing, begins, due
 from romancy._start_options import kept
@@ -49,13 +48,11 @@ from romancy.schedules.records import (
 from romancy.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from msgspec import Raw
+    from collections.abc import Iterable
 
     from romancy.event import Event
 
-__all__ = ["KEEPER", "keeper_of", "known_here", "with_keeper"]
+__all__ = ["KEEPER", "keeper_of"]
 
 _PORTION: Final = 100
 """How many ticks are looked at, and started, in one step."""
@@ -91,20 +88,6 @@ class _Given(msgspec.Struct):
     definition: _Named
 
 
-class _Run(NamedWorkflow):
-    """The workflow of a schedule as a child, by its name and with the input that the schedule has."""
-
-    def __init__(self, definition: Definition) -> None:
-        super().__init__(definition.workflow)
-        self._input = definition.input
-
-    def encode(self, *_: Any) -> Raw:
-        return self._input
-
-    def _child(self, commands: Any, args: Any, kwargs: Any) -> Any:
-        return commands.child(self, self.encode(args, kwargs))
-
-
 async def _keep(ctx: WorkflowContext, definition: Definition, progress: Progress) -> None:
     await _Keeper(ctx, definition, progress).keep()
 
@@ -119,16 +102,6 @@ def _drops(report: bytes) -> Drops | None:
 
 KEEPER: Final[Workflow[[Definition, Progress], None]] = Workflow(_keep, name=WORKFLOW, version="1")
 KEEPER.drops = _drops
-
-
-def with_keeper(workflows: Mapping[str, Workflow[..., Any]]) -> Mapping[str, Workflow[..., Any]]:
-    """Workflows of an app and that of schedules, to replay or to look at whatever is there."""
-    return {KEEPER.name: KEEPER, **workflows}
-
-
-def known_here(keeper: Workflow[..., Any]) -> tuple[Workflow[..., Any], ...]:
-    """What a worker knows beside its own workflows: their schedules, if it can read cron expressions."""
-    return (keeper,) if find_spec("cronsim") is not None else ()
 
 
 def keeper_of(workflows: Iterable[str]) -> Workflow[[Definition, Progress], None]:
@@ -159,7 +132,7 @@ class _Keeper:
         """The workflow that the input of this run names: workers see by it whether they can keep the schedule."""
         self._progress: Progress = progress
         self._reported: State | None = None
-        self._run: _Run = _Run(definition)
+        self._run = _run_of(definition)
         self._open: dict[str, asyncio.Task[Outcome]] = {}
         """The runs that have not ended, by instance id, in the order of their starts."""
         self._steps = 0
@@ -358,7 +331,7 @@ class _Keeper:
     async def _change(self, order: Change) -> None:
         """Go on with another definition. What was due before by the present one is started by it."""
         if self._progress.deleted:
-            self._definition, self._run = order.definition, _Run(order.definition)
+            self._definition, self._run = order.definition, _run_of(order.definition)
             self._progress = Progress(since=begins(order.definition.options.timing, order.declared_at))
             return
         if order.definition == self._definition:
@@ -366,7 +339,7 @@ class _Keeper:
         decided, declared_at = self._progress.since, min(order.declared_at, self._ctx.now())
         while await self._start_what_is_due(declared_at):
             pass
-        self._definition, self._run = order.definition, _Run(order.definition)
+        self._definition, self._run = order.definition, _run_of(order.definition)
         self._now(since=max(decided, begins(order.definition.options.timing, declared_at)), next=None)
 
     async def _trigger(self, overlap: Overlap) -> None:
@@ -389,6 +362,10 @@ class _Keeper:
         if found.more:
             others.insert(0, replace(stretch, after=found.ticks[-1]))
         self._now(backfills=tuple(others))
+
+
+def _run_of(definition: Definition) -> StoredCall:
+    return StoredCall(definition.workflow, definition.input)
 
 
 async def _outcome(result: Any) -> Outcome:

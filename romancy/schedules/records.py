@@ -55,6 +55,8 @@ class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: int = 0
     """The `timeout` of each run in microseconds; 0: none."""
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
     declared: bool = False
     """Whether the code of its workflow declares it."""
 

@@ -37,7 +37,7 @@ from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, with_frames
 from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
-from romancy.serialization._rebuild import rebuild_exception
+from romancy.serialization._rebuild import failures_in, rebuild_exception
 from romancy.serialization._signature import Parameter, Signature
 from romancy.serialization._untyped import hear_hints
 from romancy.serialization._value_at_fault import Where
@@ -59,6 +59,7 @@ __all__ = [
     "describe_exception",
     "dumps",
     "exception_name",
+    "failures_in",
     "hear_hints",
     "is_sealed",
     "loads",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 from msgspec import Raw
 
-from romancy.errors import ActivityError, TerminalError, WorkflowFailedError
+from romancy.errors import ActivityError, Expected, TerminalError, WorkflowFailedError
 from romancy.serialization._cause_first import around, one_line
 from romancy.serialization._plan import dumps
 
@@ -66,6 +66,8 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """The exception it was raised from, or that was being handled when it was raised."""
     members: tuple[ErrorInfo, ...] = ()
     """The exceptions of an exception group."""
+    expected: bool = False
+    """Whether it belongs to the business, so that nobody is warned."""
 
     @property
     def raised(self) -> ErrorInfo:
@@ -175,6 +177,7 @@ class _Describer:
             data=self._data(exc, record, is_end=first or cause is None),
             members=tuple(self.describe(member) for member in members_of(exc) if self._has_room_for(member)),
             cause=self._cause(cause),
+            expected=isinstance(exc, Expected) or (record is not None and record.expected),
         )
 
     def _cause(self, cause: BaseException | None) -> ErrorInfo | None:

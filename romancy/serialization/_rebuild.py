@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from romancy.errors import ActivityError, RegistrationError, SerializationError, TerminalError
+from romancy.errors import ActivityError, Failure, RegistrationError, SerializationError, TerminalError
 from romancy.serialization._error_info import (
     NO_DATA,
     ErrorData,
@@ -64,11 +64,23 @@ def rebuild_exception(
             error_type=info.type,
             trace=info.trace,
             attempts=attempts,
+            chain=failures_in(info),
         )
     if info.cause is not None:
         object.__setattr__(exc, "__cause__", rebuild_exception(info.cause, allowed))  # its own __setattr__ may refuse
     remember(exc, info)
     return exc
+
+
+def failures_in(info: ErrorInfo) -> tuple[Failure, ...]:
+    """What code of the user's raised, then its cause, and so on to what was raised first."""
+    chain: list[Failure] = []
+    following: ErrorInfo | None = info.raised
+    while following is not None:
+        args = tuple(_read_data(following).args or ())
+        chain.append(Failure(following.type, following.message, args, following.trace, following.expected))
+        following = following.cause
+    return tuple(chain)
 
 
 def _class_for(info: ErrorInfo, allowed: Mapping[str, type[Exception]]) -> type[Exception] | None:

@@ -40,7 +40,12 @@ _NAMED: Final = 10
 
 
 async def refuse_if_skipped(store: Store, workflow: Workflow[..., Any], instance_id: str) -> None:
-    """Wait until the instance has its places or was refused one. Raises StartSkippedError."""
+    """Wait until the instance has its places or was refused one, if its start may be skipped.
+
+    Raises StartSkippedError. What becomes of a start that is due later, nobody waits for.
+    """
+    if not workflow.skips or workflow.given.delay or workflow.given.at is not None:
+        return
     left = {limit.name for limit in workflow.limits if limit.full == SKIP}
     asked: dict[str, PlaceAsked] = {}
     async with aclosing(follow_log(store, instance_id)) as entries:

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
     from romancy._access import Access
     from romancy._followed import Followed
+    from romancy.core import Message
     from romancy.engine import LogWriter
     from romancy.event import EventType
     from romancy.messages.mailer import Mailer
     from romancy.registry import Registry
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
+    from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.workflow import Call, Workflow
 
@@ -80,8 +82,7 @@ class Starter:
                 await self._started(start, if_exists)
         elif start.sending is not None:
             self._mailer.tell_sent(start.sending)
-        given = start.workflow.given
-        if start.workflow.skips and not given.delay and given.at is None:
+        if start.workflow.skips:
             await refuse_if_skipped(self._access.opened("start"), start.workflow, start.instance_id)
         return start.handle
 
@@ -129,17 +130,34 @@ class Starter:
         store, start = self._access.opened(), self._checked(call)
         instance_id = start.instance_id
         refuse_to_wait(store, "signal_with_start", [instance_id])
-        plain = signal_message(instance_id, event, data, key, id, self._access.stored_size)
+        message = signal_message(instance_id, event, data, key, id, self._access.stored_size)
+        started = await self._begin_with(store, start, message, RENEWS.get(if_exists, frozenset()))
+        if started and start.workflow.skips:
+            await refuse_if_skipped(store, start.workflow, instance_id)
+        return start.handle
+
+    async def start_or_tell(self, call: Call[Any], message: Message, what: str) -> None:
+        """Send a message to an instance. If it does not exist or has ended, start it with the message in its inbox.
+
+        `what` makes this call. An ended instance that has received this very message is left as it is.
+        """
+        await self._submissions.turn()
+        store, start = self._access.opened(what), self._checked(call)
+        refuse_to_wait(store, what, [start.instance_id])
+        await self._begin_with(store, start, message, RENEWS["restart_ended"])
+
+    async def _begin_with(self, store: Store, start: Start[Any], plain: Message, makes_way: frozenset[Status]) -> bool:
+        """Send the message, and start the instance with it if it makes way or is not there. Returns whether it did."""
+        instance_id, chosen = start.instance_id, plain.id or None
         message, sending = self._mailer.announced(plain, instance_id)
-        makes_way = RENEWS.get(if_exists, frozenset())
         begin = Beginning(start.workflow, start.input, instance_id, message, makes_way)
-        with self._access.deadlines.call("signal", [instance_id], message_id=id):
+        with self._access.deadlines.call("signal", [instance_id], message_id=chosen):
             started = await start_or_signal(store, begin, plain, self._mailer, self._watches)
         if started:
             self._written(start)
             self._mailer.tell_sent(sending)
         self._access.stir()
-        return start.handle
+        return started
 
     def refuse(self) -> None:
         """Fail all callers that wait to begin a start: the app is being closed."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOOKS",
+    "CANCEL",
     "CHOSEN",
     "MOST_AT_ONCE",
     "REPLACE",
@@ -31,7 +32,10 @@ __all__ = [
     "decode_begins",
     "decode_terms",
     "head_start",
+    "losers",
+    "outrun",
     "replaced",
+    "told",
 ]
 
 BOOKS: Final = "romancy/lanes"
@@ -42,6 +46,8 @@ SKIP: Final = "skip"
 """Of a demand: it is refused if no place is free. It stands in no line."""
 REPLACE: Final = "replace_queued"
 """Of a demand: the one before it in line is refused, if it is such a one too."""
+CANCEL: Final = "cancel_running"
+"""The same, and of those that have places, if they are such ones too, the first is told to stop."""
 MOST_AT_ONCE: Final = 500
 """How many places of a lane are given in one dispatch."""
 
@@ -59,6 +65,10 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """That of who asks: the higher gets a place first."""
     full: str = ""
     """Of a demand: what becomes of it if no place is free. Empty: it waits."""
+    units: int = 1
+    """Of a demand and of a place: as how many it counts."""
+    told: bool = False
+    """Of a place: whether who has it was told to stop."""
 
 
 class Demand(NamedTuple):
@@ -75,7 +85,8 @@ class Admission(NamedTuple):
     """Who gets a place, and when the last places were given then.
 
     `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
-    is in the way. `until`: when the last of the begins is a period old.
+    is in the way. `until`: when the last of the begins is a period old. `lacking`: how many places had to be given back
+    before the first one of those that wait gets one.
     """
 
     admitted: Sequence[Demand]
@@ -83,6 +94,7 @@ class Admission(NamedTuple):
     again: int | None
     free: int
     until: int = 0
+    lacking: int = 0
 
 
 def ahead_of(terms: bytes | None) -> int:
@@ -131,31 +143,111 @@ def admit(
 ) -> Admission:
     """Decide in the order of the demands. `chosen`: an operator's terms, which hold in the place of the declared ones.
 
-    In each period of that length there are at most `rate` begins. A time in the future (the clock of the database went
-    back) counts as one in the period.
+    Nobody overtakes one that waits for as many units as it needs. In each period of that length at most `rate` units
+    begin. A time in the future (the clock of the database went back) counts as one in the period.
     """
     if not waiting or (chosen is not None and chosen.paused):
         return Admission((), begins, None, 0)
-    terms = chosen if chosen is not None else lowest(decode_terms(one.terms) for one in waiting)
-    free = MOST_AT_ONCE if not terms.concurrency else min(max(terms.concurrency - taken, 0), MOST_AT_ONCE)
+    wanted = [decode_terms(one.terms) for one in waiting]
+    terms = chosen if chosen is not None else lowest(wanted)
+    recent = [at for at in begins if at > now - terms.period] if terms.rate else []
+    room = _Room(terms, taken, recent)
+    free = min(room.free(), MOST_AT_ONCE)
+    admitted: list[Demand] = []
+    again, lacking = None, 0
+    for demand, asked in zip(waiting, wanted, strict=True):
+        if len(admitted) == free:
+            lacking = room.lacking(asked.units)
+            again = room.again(asked.units)
+            break
+        if room.lacking(asked.units) or room.early(asked.units):
+            if asked.full == SKIP:
+                continue  # it does not stay in the way
+            lacking, again = room.lacking(asked.units), room.again(asked.units)
+            break
+        admitted.append(demand)
+        room.take(asked.units, now)
     if not terms.rate:
-        return Admission(waiting[:free], (), None, free)
-    recent = tuple(at for at in begins if at > now - terms.period)
-    left = max(terms.rate - len(recent), 0)
-    admitted = waiting[: min(free, left)]
-    again = None
-    if left < min(free, len(waiting)):
-        # The next place is free when so many of the last begins are a period old that fewer than `rate` are left.
-        again = (*recent, *[now] * left)[-terms.rate] + terms.period
-    last = (*recent, *[now] * len(admitted))
-    return Admission(admitted, last, again, min(free, left), max(last, default=now) + terms.period)
+        return Admission(admitted, (), None, free, lacking=lacking)
+    last = tuple(room.begins)
+    return Admission(admitted, last, again, free, max(last, default=now) + terms.period, lacking)
+
+
+class _Room:
+    """What a limit has left while places are given. A demand for more than there will ever be takes all of it."""
+
+    def __init__(self, terms: Terms, taken: int, begins: list[int]) -> None:
+        self.begins = begins
+        self._terms = terms
+        self._taken = taken
+
+    def free(self) -> int:
+        """How many places there are at most."""
+        terms = self._terms
+        at_once = max(terms.concurrency - self._taken, 0) if terms.concurrency else MOST_AT_ONCE
+        return min(at_once, max(terms.rate - len(self.begins), 0)) if terms.rate else at_once
+
+    def lacking(self, units: int) -> int:
+        """How many places have to be given back before one that needs so many is let in."""
+        allowed = self._terms.concurrency
+        return max(self._taken + min(units, allowed) - allowed, 0) if allowed else 0
+
+    def early(self, units: int) -> int:
+        """How many of the begins have to be a period old before one that needs so many is let in."""
+        allowed = self._terms.rate
+        return max(len(self.begins) + min(units, allowed) - allowed, 0) if allowed else 0
+
+    def again(self, units: int) -> int | None:
+        """When the rate lets it in. None: the rate is not what it waits for."""
+        early = self.early(units)
+        if not early or self.lacking(units):
+            return None
+        return self.begins[early - 1] + self._terms.period
+
+    def take(self, units: int, now: int) -> None:
+        self._taken += min(units, self._terms.concurrency or units)
+        if self._terms.rate:
+            self.begins += [now] * min(units, self._terms.rate)
+
+
+def outrun(line: Sequence[Demand], admitted: int) -> list[Demand]:
+    """Who of a line, of which so many get places, makes room for newer ones that have others cancelled.
+
+    Those that remain are to be admitted anew, until nobody is outrun.
+    """
+    kind = sorted((one for one in line if decode_terms(one.terms).full == CANCEL), key=_asked_at)
+    waiting = sum(decode_terms(one.terms).full == CANCEL for one in line[admitted:])
+    alike = all(decode_terms(one.terms).units == 1 for one in kind)
+    return kind[: min(waiting if alike else min(waiting, 1), len(kind) - 1)]
 
 
 def replaced(waiting: Iterable[Demand]) -> list[Demand]:
     """Of those that wait in this order: the ones in whose stead the newest of their kind waits."""
-    kind = [one for one in waiting if decode_terms(one.terms).full == REPLACE]
+    kind = [one for one in waiting if decode_terms(one.terms).full in (REPLACE, CANCEL)]
     newest = max(reversed(kind), key=_asked_at, default=None)
     return [one for one in kind if one is not newest]
+
+
+def losers(waiting: Sequence[Demand], holders: Sequence[Demand], lacking: int) -> list[Demand]:
+    """Who is told to stop, so that the first in line gets a place: the first ones that say so too.
+
+    Nobody, if the first in line does not have others cancelled, or if enough were told to stop already.
+    """
+    if not waiting or decode_terms(waiting[0].terms).full != CANCEL:
+        return []
+    may = [(one, decode_terms(one.terms)) for one in holders]
+    stopped: list[Demand] = []
+    lacking -= sum(terms.units for _, terms in may if terms.told)
+    for one, terms in may:
+        if lacking > 0 and terms.full == CANCEL and not terms.told:
+            stopped.append(one)
+            lacking -= terms.units
+    return stopped
+
+
+def told(terms: bytes | None) -> bytes:
+    """The terms of a place of which the holder was told to stop."""
+    return msgspec.json.encode(msgspec.structs.replace(decode_terms(terms), told=True))
 
 
 def _asked_at(demand: Demand) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GIVEN", "INTEREST", "given", "instance_columns", "spelled"]
 
-GIVEN: Final = {"workflow_name": "text", "code": "text", "priority": "smallint"}
+GIVEN: Final = {"workflow_name": "text", "code": "text", "priority": "smallint", "fair_line": "text"}
 """The columns of a new row that hold what the start says, each with its type. They are never null."""
 
 INTEREST: Final = ("owner", "life", "interest_id", "address", "kind", "where_", "ahead")

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["AHEAD", "rank"]
+from romancy._start_options import HIGHEST, LOWEST
+
+__all__ = ["AHEAD", "HIGHEST", "LOWEST", "rank"]
+
 
 AHEAD: Final = 3_600_000_000
 """How many microseconds of waiting one priority is worth."""

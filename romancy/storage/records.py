@@ -167,6 +167,8 @@ class Create(Struct, frozen=True, kw_only=True, gc=False):
     parent: str | None = None
     priority: int = 0
     """The higher is claimed first (`romancy.storage.ranks`)."""
+    fair_line: str = ""
+    """The line in which the instance waits for its first claim (`romancy.storage.turns`), if it is due at once."""
     replaces: Former | None = None
     """The ended life under this id that is removed, with all its data, in its favour."""
 
@@ -347,6 +349,8 @@ class InstanceRow(Struct, frozen=True, kw_only=True):
     seen: int = 0
     """How many of them its owner had seen at its last change."""
     priority: int = 0
+    fair_line: str = ""
+    """The line in which it waits for its first claim. Empty: it waits in none, or was claimed."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -443,7 +447,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     """The workflows that it knows, each with its code version. It claims no others."""
     limit: int
     """How many new instances at most, by their ranks (`romancy.storage.ranks`): the longest due first, and of a higher
-    priority before. What `recover` brings comes in addition.
+    priority before. While some wait in lines, these take turns (`romancy.storage.turns`). What `recover` brings comes
+    in addition.
     """
     leave: tuple[str, ...] = ()
     """Code versions that other live workers run: their instances are left to them for `grace`."""
@@ -468,6 +473,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     """Many workers have heard of this work. A store that tells others of changes at once also tells, by `TAKEN_NEWS`,
     which instances this claim brings, or mail of which. A store whose callers look for changes need not.
     """
+    turns: dict[int, tuple[str, int]] = {}
+    """Where the turns of this worker stand, as the last claim that had any has said (`Work.turns`)."""
 
 
 class Claimed(Struct, frozen=True, kw_only=True, gc=False):
@@ -513,6 +520,8 @@ class Work(Struct, frozen=True, kw_only=True):
     now: int = 0
     more: bool = False
     """Mailboxes were left out. Claim again with `known`. A new instance that got none may have mail."""
+    turns: dict[int, tuple[str, int]] = {}
+    """Where the turns of the worker stand, by priority (`romancy.storage.turns`). Empty: nothing waited in lines."""
 
 
 class Takeover(Struct, frozen=True, kw_only=True):

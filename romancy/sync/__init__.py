@@ -12,8 +12,9 @@ from romancy.sync._channel import SyncChannel
 from romancy.sync._handle import SyncHandle
 from romancy.sync._schedule import SyncScheduleHandle
 from romancy.sync._subscription import SyncSubscription
+from romancy.sync._window import SyncWindowHandle
 
-__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncScheduleHandle", "SyncSubscription"]
+__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle"]
 
 refuse_async_with(SyncRomancy)
 answer_names(SyncRomancy, NAMES_OF_APPS, "url")

@@ -13,6 +13,7 @@ from romancy.sync._handle import SyncHandle
 from romancy.sync._instances import SyncInstances
 from romancy.sync._schedule import SyncScheduleHandle
 from romancy.sync._senders import SyncSenders
+from romancy.sync._window import SyncWindowHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.starting.checks import IfExists
     from romancy.storage.passwords import PasswordSource
+    from romancy.windows.records import Kind
     from romancy.workflow import Call, Workflow
 
 
@@ -254,6 +256,8 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
 
         With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
         has received this very signal. `"refuse"` and `"replace"` raise UsageError.
+
+        A start that finds no place under a limit with `full="skip"` raises StartSkippedError, as in `start`.
         """
         return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
 
@@ -285,6 +289,56 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         """All schedules, by id. Raises CodecError if one was written with a codec that this app does not have."""
         result: list[Schedule] = self._call("schedules")
         return result
+
+    def debounce(
+        self,
+        call: Call[T],
+        key: str | int,
+        /,
+        *,
+        wait: Duration,
+        max_wait: Duration | None = None,
+        id: str | None = None,
+        session: object = None,
+    ) -> SyncWindowHandle[T]:
+        """Start this workflow once calls for this key have rested for `wait`, with the arguments of the last call.
+
+        `call` is `workflow.bind(…)`, with the options of the start. The call is durable when this returns, and any
+        worker that knows the workflow starts it: once for all calls of a window, which opens with the first of them. If
+        they do not rest, it closes `max_wait` after the first. `wait` and `max_wait` are those of the last call.
+
+        With an `id` of yours, a repeated call has no effect; that is remembered for at least five minutes. With
+        `session=`, a connection or session in a transaction of your own, your commit makes the call.
+        """
+        return SyncWindowHandle(
+            self, self._call("debounce", call, key, wait=wait, max_wait=max_wait, id=id, session=session)
+        )
+
+    def batch(
+        self,
+        wf: Workflow[..., T],
+        item: object,
+        key: str | int,
+        /,
+        *,
+        size: int,
+        within: Duration,
+        id: str | None = None,
+        session: object = None,
+    ) -> SyncWindowHandle[T]:
+        """Start this workflow with a list of items: once `size` of them have come for this key, or `within` is over.
+
+        `wf` takes one list, and `item` is one of its members. They have the order in which the database received them.
+        The time counts from the first one. A batch also closes when its items have a megabyte together. Everything else
+        is as in `debounce`.
+        """
+        return SyncWindowHandle(
+            self, self._call("batch", wf, item, key, size=size, within=within, id=id, session=session)
+        )
+
+    def window_handle(self, kind: Kind, wf: str, key: str | int, /) -> SyncWindowHandle[Any]:
+        """A handle of the window of "debounce" or "batch" calls for this workflow, by its name, and this key."""
+        return SyncWindowHandle(self, self._call("window_handle", kind, wf, key))
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> SyncHandle[Any]: ...

@@ -52,7 +52,8 @@ class SyncLimiting(SyncActing):
     def free_places(self, instance_id: str) -> list[str]:
         """Give back the places of an instance that is stuck or never ends, and return the limits.
 
-        The instance does not hear of it, and goes on as if it had them. Raises InstanceNotFoundError.
+        The instance does not hear of it, and goes on as if it had them. If the call is interrupted, call it again: it
+        also has the lanes looked at whose places were given back by then. Raises InstanceNotFoundError.
         """
         result: list[str] = self._call("free_places", instance_id)
         return result

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy._microseconds import at_of, moment_of
-from romancy._options import whole_number, yes_or_no
+from romancy._options import yes_or_no
 from romancy.app import Romancy
+from romancy.built_in import ALL
 from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
-from romancy.retry import Duration, seconds
-from romancy.schedules.keeper import KEEPER
+from romancy.retry import Duration, seconds, whole_number
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
 from romancy.storage.passing import changed_by
@@ -254,7 +254,7 @@ class TestApp(Faking, Romancy):
         """What the bodies of ended instances do and their logs do not say."""
         if self._replays is None or (store := self._access.store) is None:
             return None
-        return await self._replays.check(store, self._registry.also_knowing((KEEPER,)))
+        return await self._replays.check(store, self._registry.also_knowing(ALL))
 
     def entries_of(
         self, instance_id: str, *, after: str | None = None, follow: bool = False

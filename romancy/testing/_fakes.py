@@ -12,8 +12,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
-from romancy._options import whole_number
 from romancy.errors import ActivityTimeoutError, UsageError
+from romancy.retry import whole_number
 from romancy.testing._calls import name_of_activity
 from romancy.testing._mocks import Fault, fake_of
 

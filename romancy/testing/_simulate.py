@@ -21,10 +21,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from romancy._options import whole_number
 from romancy.declaring.callables import is_async
 from romancy.errors import UsageError
-from romancy.retry import Duration, seconds
+from romancy.retry import Duration, seconds, whole_number
 from romancy.testing._takes import check_takes
 from romancy.testing.simulating.cases import Case, Outcome
 from romancy.testing.simulating.faults import Faults

@@ -18,8 +18,12 @@ GIVEN: Final[dict[str, tuple[Any, str, Any]]] = {
     "headers": ({"a": "b"}, "headers", {"a": "b"}),
     "timeout": (0.0000001, "limit", 1),
     "priority": (-9, "priority", -9),
+    "fair_key": ("acme", "fair_key", "acme"),
+    "weight": (100, "weight", 100),
 }
 """For each option what is given, and the field and what it holds then."""
+BESIDE: Final[dict[str, dict[str, Any]]] = {"weight": {"fair_key": "acme"}}
+"""What has to be given with an option."""
 
 
 @workflow
@@ -29,10 +33,11 @@ async def started_with(ctx: WorkflowContext) -> None: ...
 @pytest.mark.parametrize("option", StartKeywords.__annotations__)
 def test_an_option_of_a_start_is_in_its_value_alone(option: str) -> None:
     given, field, held = GIVEN[option]
-    wanted = StartOptions(**{field: held})
+    beside = BESIDE.get(option, {})
+    wanted = StartOptions(**{field: held, **beside})
 
-    assert started_with.options(**{option: given}).given == wanted
-    assert started_with.options(**{option: given}).options(**{option: None}).given == wanted
+    assert started_with.options(**{option: given, **beside}).given == wanted
+    assert started_with.options(**{option: given, **beside}).options(**{option: None}).given == wanted
     assert started_with.given == StartOptions()
 
 

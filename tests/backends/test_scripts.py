@@ -51,6 +51,8 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "due": ({"sqlite"}, _CLAIMS),
     "next_due": ({"sqlite"}, _CLAIMS),
     "take": ({"sqlite"}, _CLAIMS),
+    "at_rung": ({"mysql"}, _CLAIMS),
+    "turn_of": ({"mysql"}, _CLAIMS),
     "owned": ({"sqlite"}, _CLAIMS),
     "taken": ({"sqlite"}, _CLAIMS),
     "short_logs": ({"sqlite"}, _CLAIMS),

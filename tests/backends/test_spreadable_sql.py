@@ -127,8 +127,8 @@ BROKEN: Final[Mapping[Rule, dict[str, dict[str, str]]]] = {
         "mysql": dict.fromkeys(
             (
                 "change_instances", "signal_instances", "register", "free_from_dead", "count_mail", "offer_asleep",
-                "claim_due", "outbox_record", "outbox_requeue", "add_interests", "signal_free", "interest_put",
-                "restore_instance",
+                "claim_due", "turn_of", "outbox_record", "outbox_requeue", "add_interests", "signal_free",
+                "interest_put", "restore_instance",
             ),
             _ONE_A_STATEMENT,
         ),
@@ -137,9 +137,9 @@ BROKEN: Final[Mapping[Rule, dict[str, dict[str, str]]]] = {
         "mysql": dict.fromkeys(
             (
                 "change_instances", "signal_instances", "beat_again", "free_from_dead", "find_uncounted", "count_mail",
-                "offer_asleep", "dead_workers", "claim_due", "outbox_due", "outbox_give", "outbox_record",
-                "outbox_unpark", "outbox_requeue", "add_interests", "signal_free", "interest_put", "sweep_messages",
-                "sweep_interests",
+                "offer_asleep", "dead_workers", "claim_due", "claim_chosen", "turn_of", "outbox_due", "outbox_give",
+                "outbox_record", "outbox_unpark", "outbox_requeue", "add_interests", "signal_free", "interest_put",
+                "sweep_messages", "sweep_interests",
             ),
             _ONE_A_STATEMENT,
         ),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from romancy import EventType, Limit, Romancy, WorkflowContext, workflow
+from romancy import EventType, Limit, Romancy, StartSkippedError, WorkflowContext, workflow
 from romancy.core import PlaceAsked, PlaceGranted
 from romancy_conformance.behaviour.waiting import until
 from tests.cli.in_process import runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.in_process import Answer
 
@@ -87,3 +87,39 @@ def test_places_are_given_back(romancy: Callable[..., Answer]) -> None:
 def test_mistakes_are_answered(romancy: Callable[..., Answer]) -> None:
     assert "Give its name" in romancy("limits", "--pause").err
     assert "one of --pause" in romancy("limits", "shop", "--pause", "--concurrency", "2").err
+
+
+PROGRAM = """
+from romancy import EventType, Limit, Romancy, WorkflowContext, workflow
+
+@workflow(limits=[Limit("one report", key="shop", concurrency=1, full="skip")])
+async def report(ctx: WorkflowContext, shop: str) -> str:
+    return (await ctx.wait_event("go", str)).data
+
+app = Romancy("sqlite:///made.db", workflows=[report])
+"""
+
+
+@workflow(limits=[Limit("one report", key="shop", concurrency=1, full="skip")])
+async def report(ctx: WorkflowContext, shop: str) -> str:
+    return (await ctx.wait_event(GO)).data
+
+
+async def _reported(url: str) -> None:
+    async with Romancy(url, workflows=[report]) as app:
+        await app.start(report.options(instance_id="report"), "7")
+        with pytest.raises(StartSkippedError):
+            await app.start(report.options(instance_id="skipped"), "7")
+
+
+def test_a_start_that_is_skipped_has_a_code_of_its_own(romancy: Callable[..., Answer]) -> None:
+    asyncio.run(_reported("sqlite:///made.db"))
+    Path("reporting.py").write_text(PROGRAM, encoding="utf-8")
+
+    skipped = romancy("start", "reporting", "report", '"7"', "--id", "skipped")
+    undecided = romancy("start", "reporting", "report", '"7"', "--id", "skipped", "--undecided")
+
+    assert (skipped.code, skipped.out) == (7, "")
+    assert "no place was free at limit 'one report' with the key '7', held by report" in " ".join(skipped.err.split())
+    assert (undecided.code, undecided.out) == (0, "skipped\n")
+    assert romancy("start", "reporting", "report", '"7"', "--id", "report").code == 0

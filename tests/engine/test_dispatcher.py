@@ -9,13 +9,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from msgspec import Raw
 
+from romancy.core import Message, Topic
 from romancy.engine import dispatcher as module
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.inbox import Mail
 from romancy.errors import StorageUnavailableError
+from romancy.storage.rooms import Room
 from romancy.storage.routing import Dispatched, Owner
-from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -52,7 +54,7 @@ class Router:
         self.changed.set()
         return Dispatched(delivered=len(addresses), held_up=self.held_up)
 
-    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], /, *, at: int) -> int:
+    async def give_back(self, owner: Owner, delivery_ids: Sequence[str], *, at: int) -> int:
         if owner.name in self.bad:
             self.changed.set()
             raise self.error
@@ -70,7 +72,7 @@ class Router:
 
 
 def over(router: Router) -> Dispatcher:
-    return Dispatcher(cast("Any", SimpleNamespace(services=SimpleNamespace(router=router, offered=frozenset(Service)))))
+    return Dispatcher(cast("Any", SimpleNamespace(rooms=SimpleNamespace(router=router, offered=frozenset(Room)))))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ async def test_a_return_that_fails_keeps_no_other_waiting() -> None:
     dispatcher = over(router)
     back: list[str] = []
     for name in ("bad", "good"):
-        mail = Mail("m", 1, cast("Any", None), 1, address=f"k-{name}")
+        mail = Mail("m", 1, Message(Topic("k"), Raw(b"1")), 1, address=f"k-{name}")
         dispatcher.give_back(Owner(name, 1), mail, partial(back.append, name))
     await router.until("good", "k-good")
     assert back == ["good"]

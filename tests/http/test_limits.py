@@ -113,3 +113,30 @@ async def test_each_route_asks_whether_the_visitor_may(app: Romancy) -> None:
         assert (403, True) == (refused.status, refused.json["error"].startswith("you may not limits:"))
     assert 200 == (await clerk.get("/limits")).status
     assert 200 == (await chief.post("/limits/a/shop/pause")).status
+
+
+@workflow(limits=[Limit("one report", key="shop", concurrency=1, full="skip")])
+async def report(ctx: WorkflowContext, shop: str) -> str:
+    return (await ctx.wait_event(GO)).data
+
+
+async def test_a_start_that_is_skipped_is_a_conflict(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[report]) as app:
+        client = Client(asgi(app, auth=anyone))
+        first, second, third = [
+            await client.post(f"/workflows/report?instance_id={number}{more}", b'{"shop": "x"}')
+            for number, more in ((1, ""), (2, ""), (3, "&undecided=true"))
+        ]
+
+        assert (first.status, second.status, third.status) == (202, 409, 202)
+        assert {
+            "error_type": "StartSkippedError", "retryable": False, "instance_id": "2", "limit": "one report",
+            "key": "x", "holders": ["1"],
+        }.items() <= second.json.items()  # fmt: skip
+
+
+async def test_a_start_that_nobody_decides_about_is_accepted(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[report], worker=False) as app:
+        client = Client(asgi(app, auth=anyone, write_timeout=0.3))
+
+        assert (await client.post("/workflows/report", b'{"shop": "x"}')).status == 202

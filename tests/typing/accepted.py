@@ -18,6 +18,7 @@ from romancy import (
     Depends,
     Event,
     EventType,
+    Failure,
     Handle,
     InstancePage,
     RetryPolicy,
@@ -310,3 +311,13 @@ async def sessions_of_sqlalchemy(app: Romancy, session: AsyncSession, blocking: 
     assert_type(await app.start(order_workflow, Order("a", 1), session=session), Handle[Receipt])
     await app.signal("id", settled, Receipt("1"), session=blocking)
     await app.publish("ordered", Order("a", 1), session=session)
+
+
+@workflow
+async def maps(ctx: WorkflowContext, orders: list[Order]) -> list[Receipt]:
+    receipts = await ctx.map(order_workflow, orders, at_once=3, may_fail="10%")
+    assert_type(receipts.outcomes[0].result, Receipt)
+    async for outcome in ctx.map(order_workflow, orders, enough=1):
+        assert_type(outcome.failure, Failure | None)
+    assert_type(await ctx.first(order_workflow(orders[0]), order_workflow(orders[1])), Receipt)
+    return receipts

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tools.planting import histories, messages, owning, places, schedules
+from tools.planting import histories, messages, owning, places, schedules, windows
 from tools.planting.planted import Planted
 
 __all__ = ["PLANTED", "Planted"]
@@ -24,4 +24,5 @@ PLANTED: Final = (
     *messages.PLANTED,
     *schedules.PLANTED,
     *places.PLANTED,
+    *windows.PLANTED,
 )

@@ -75,4 +75,11 @@ PLANTED: Final = (
         replacement="(PlaceAsked, PlaceGranted, PlaceRefused)",
         shapes="limited",
     ),
+    Planted(
+        name="turns: the lines before the last one are not reached",
+        file="romancy/storage/turns.py",
+        text="            yield from self._lines(_NEXT, line, self._share)\n",
+        replacement="",
+        shapes="limited",
+    ),
 )

@@ -5,7 +5,7 @@
 -- Due instances of one workflow and priority, longest due first, not locked: `claim_locked` does that.
 (select i.instance_id, i.wake_at, i.priority
 from romancy_instances i force index (claim)
-where i.rung = :rung and i.workflow_name = :workflow_name
+where i.rung = :rung and i.workflow_name = :workflow_name and i.fair_line = ''
     and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
     and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
     and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)

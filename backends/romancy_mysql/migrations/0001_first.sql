@@ -20,7 +20,8 @@ create table if not exists romancy_workers (
 
 -- wake_at is not null only while owner is null: "unowned and due at that time". touched_at moves when an instance may be
 -- due, gets mail or ends: what those who wait should hear of. Only here, where nobody is notified, is such a column needed.
--- rung is the priority of what is due at some time: its lowest and its highest value are read from the ends of an index.
+-- rung is the priority of what is due at some time, and a hundred more in the line of a fair key: its lowest and its highest
+-- value are read from the ends of an index. fair_line is not empty until the first claim of an instance in such a line.
 -- mail_for is the owner while there is mail that it has not been told of, which is what each claim asks for. Most instances
 -- have the same value in claim, owned, mail and runs: not due, of nobody, in the first run. Among those the place is that
 -- of the age, so that a claim or a start reads the page where the others of its hour are.
@@ -31,6 +32,7 @@ create table if not exists romancy_instances (
     status varbinary(16) not null,
     code varbinary(1024) not null,
     priority smallint not null default 0,
+    fair_line varbinary(255) not null default '',
     owner varbinary(255) null,
     wake_at bigint null,
     signals bigint not null default 0,
@@ -49,8 +51,10 @@ create table if not exists romancy_instances (
     projection json null,
     index_paths varbinary(255) not null default '',
     mail_for varbinary(255) generated always as (case when signals <> seen then owner end) stored,
-    rung smallint generated always as (case when wake_at is not null then priority end) stored,
-    key claim (rung, workflow_name, wake_at, created_at),
+    rung smallint generated always as (
+        case when wake_at is null then null when fair_line = '' then priority else priority + 100 end
+    ) stored,
+    key claim (rung, workflow_name, fair_line, wake_at, created_at),
     key owned (owner, created_at),
     key mail (mail_for, created_at),
     key runs (run_from, created_at),

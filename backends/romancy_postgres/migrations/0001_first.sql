@@ -21,6 +21,7 @@ create table romancy_workers (
 ) with (fillfactor = 50);
 
 -- wake_at is set only while owner is null: "nobody's, and due at that time". kept_from: the log has no older rows.
+-- fair_line is not empty until the first claim of an instance that waits for it in the line of a fair key.
 create table romancy_instances (
     life          bigint not null,
     created_at    bigint not null,
@@ -36,6 +37,7 @@ create table romancy_instances (
     priority      smallint not null default 0,
     instance_id   text collate "C" primary key,
     workflow_name text collate "C" not null,
+    fair_line     text collate "C" not null default '',
     status        text collate "C" not null,
     code          text collate "C" not null,
     owner         text collate "C",
@@ -47,7 +49,10 @@ create table romancy_instances (
     projection    jsonb
 );
 
-create index romancy_instances_due on romancy_instances (priority, workflow_name, wake_at) where wake_at is not null;
+create index romancy_instances_due on romancy_instances (priority, workflow_name, wake_at)
+    where wake_at is not null and fair_line = '';
+create index romancy_instances_fair on romancy_instances (priority, workflow_name, fair_line, wake_at)
+    where wake_at is not null and fair_line <> '';
 create index romancy_instances_owner on romancy_instances (owner) where owner is not null;
 create index romancy_instances_mail on romancy_instances (owner) where signals <> seen;
 create index romancy_instances_new on romancy_instances (created_at desc, instance_id desc);

@@ -17,7 +17,8 @@ create table romancy_workers (
     beat_at       integer not null
 ) without rowid;
 
--- wake_at is not null only while owner is null: "nobody's, and due at that time".
+-- wake_at is not null only while owner is null: "nobody's, and due at that time". fair_line is not empty until the first
+-- claim of an instance that waits for it in the line of a fair key.
 create table romancy_instances (
     instance_id   text    not null primary key,
     life          integer not null,
@@ -25,6 +26,7 @@ create table romancy_instances (
     status        text    not null,
     code          text    not null,
     priority      integer not null default 0,
+    fair_line     text    not null default '',
     owner         text,
     wake_at       integer,
     signals       integer not null default 0,
@@ -44,7 +46,10 @@ create table romancy_instances (
     projection    text
 );
 
-create index romancy_instances_due on romancy_instances (priority, workflow_name, wake_at) where wake_at is not null;
+create index romancy_instances_due on romancy_instances (priority, workflow_name, wake_at)
+    where wake_at is not null and fair_line = '';
+create index romancy_instances_fair on romancy_instances (priority, workflow_name, fair_line, wake_at)
+    where wake_at is not null and fair_line <> '';
 create index romancy_instances_owner on romancy_instances (owner) where owner is not null;
 create index romancy_instances_mail on romancy_instances (owner) where signals <> seen;
 create index romancy_instances_status on romancy_instances (status, created_at desc, instance_id desc);

@@ -14,10 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from romancy import InstanceNotFoundError, Romancy, StorageUnavailableError, UsageError
+from romancy.built_in import with_built_in
 from romancy.engine.surroundings import here
 from romancy.query import one_of
-from romancy.schedules.keeper import with_keeper
-from romancy.schedules.records import PREFIX
 from romancy.serialization import Codecs
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.backends import create_store
@@ -424,9 +423,9 @@ class Round:
     async def _violations(self) -> list[Finding]:
         """Return what contradicts itself in the tables; those of the shapes' workflows are replayed."""
         workflows = {each.name: each for sealed in (False, True) for each in workflows_of(sealed=sealed)}
-        codecs, ours = Codecs.of([Sealing()]), (self._plan.seed, PREFIX + self._plan.seed)  # not the ledger's own
-        complaints = await self._insist(lambda: sweep(self._store, with_keeper(workflows), codecs=codecs))
-        found = [each for each in complaints if each.instance_id.startswith(ours)]
+        codecs = Codecs.of([Sealing()])
+        complaints = await self._insist(lambda: sweep(self._store, with_built_in(workflows), codecs=codecs))
+        found = [each for each in complaints if self._plan.seed in each.instance_id]  # not the ledger's own
         return [Finding("invariant", each.instance_id, each.what) for each in found]
 
     async def _keep_log(self, instance_id: str) -> None:

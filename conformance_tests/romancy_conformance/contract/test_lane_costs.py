@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.core import PlaceAsked
-from romancy.engine.places import demand_of, marks
+from romancy.engine.places import Asks, demand_of, marks
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.routing import address_held_at, address_of_lane
@@ -72,7 +72,7 @@ async def full(storage_url: str, watch: Watch) -> AsyncIterator[Store]:
 async def dispatched(store: Store, watch: Watch, limit: str) -> Cost:
     """What a dispatch of the lane costs at which something has changed."""
     lane = address_of_lane(limit, "")
-    await store.services.router.post(marks({lane: False}, nonce))
+    await store.services.router.post(marks({lane: Asks.NOTHING}, nonce))
     cost = await watch.cost(store, store.services.router.dispatch([lane]))
     assert len(await store.services.router.interests(address_held_at(lane))) == 1
     return cost
@@ -95,7 +95,7 @@ async def test_a_sweep_and_a_place_that_is_given_back_read_no_more(full: Store, 
         lane = address_of_lane(limit, "")
         ((owner, place),) = await router.interests(address_held_at(lane))
         await router.unregister(owner, [place.interest_id])
-        await router.post(marks({lane: False}, nonce))
+        await router.post(marks({lane: Asks.NOTHING}, nonce))
         costs[limit] = await watch.cost(full, router.dispatch())
         ((following, other),) = await router.interests(address_held_at(lane))
         assert (following, other.interest_id) != (owner, place.interest_id)

@@ -62,8 +62,12 @@ class State(Entries):
         if isinstance(event, ev.WorkflowStarted):
             return self.started is None
         if isinstance(event, ev.CancelRequested):
-            return self.cancel is None and (not event.limit or bool(self.limits))
+            return self.cancel is None and (not event.limit or bool(self.limits)) and self.is_meant(event)
         return True
+
+    def is_meant(self, request: ev.CancelRequested) -> bool:
+        """Whether the request is for this run: one for whoever has a place is not, if the run has not got that."""
+        return not request.place or request.place in self.held
 
     def status(self) -> Status:
         if self.terminal is not None:

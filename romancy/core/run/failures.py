@@ -18,7 +18,7 @@ from romancy.errors import (
     WorkflowFailedError,
     WorkflowTimeoutError,
 )
-from romancy.serialization import exception_name, rebuild_exception
+from romancy.serialization import exception_name, failures_in, rebuild_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -45,7 +45,13 @@ def failure_of(
     kind, cause = WorkflowFailedError, None
     if error.type == _LATE and error.cause is None:
         kind, cause = WorkflowTimeoutError, TimeoutError(error.message)
-    failed = kind(told, instance_id=instance_id, error_type=raised.type, trace=raised.trace or error.trace)
+    failed = kind(
+        told,
+        instance_id=instance_id,
+        error_type=raised.type,
+        trace=raised.trace or error.trace,
+        chain=failures_in(error),
+    )
     failed.__cause__ = _raised_again(error, named, fn) if cause is None else cause
     return failed
 
@@ -105,6 +111,7 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
         "error_type": event.error.type,
         "trace": event.error.trace,
         "attempts": event.attempts,
+        "chain": failures_in(event.error),
         "history": (*failures, f"{event.error.type}: {event.error.message}"),
     }
     name = next((name for name in (event.error.type, *event.error.bases) if name in own), None)
@@ -122,7 +129,11 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
 def _unknown(event: ev.ActivityFailed, rebuilt: BaseException) -> ActivityUnknownError:
     """The error of an activity that is begun at most once. `rebuilt` has the cause of the record."""
     error = ActivityUnknownError(
-        event.error.message, activity_id=event.id, error_type=event.error.type, attempts=event.attempts
+        event.error.message,
+        activity_id=event.id,
+        error_type=event.error.type,
+        attempts=event.attempts,
+        chain=failures_in(event.error),
     )
     error.__cause__ = rebuilt.__cause__
     return error

@@ -24,13 +24,18 @@ _TERMS: Final = 5
 """Of a wanted place: which it is, and what the limit allows."""
 
 
+def heavy(place_id: str, units: int) -> str:
+    """The id, from which the database tells those apart that count as several places."""
+    return f"{place_id}#{units}" if units > 1 else place_id
+
+
 class Skipped(Exception):  # noqa: N818 - no fault
     """There is no place for the run, and it does not wait: it ends as cancelled."""
 
 
 def _refusal(wanted: Wanted) -> str:
     lane = f"limit {wanted.limit!r}" + (f" with the key {wanted.key!r}" if wanted.key else "")
-    if wanted.full == "replace_queued":
+    if wanted.full in ("replace_queued", "cancel_running"):
         return f"another start has taken its place in line at {lane}"
     return f"skipped: no place was free at {lane}"
 
@@ -45,9 +50,9 @@ class PlaceCommands(Asking):
         self._require_open()
         self._refuse_what_the_run_has(wanted)
         number = self._ids.number("place", wanted.limit)
-        id = f"{number}~{self.started.nonce[:_OF_THE_RUN]}"
-        priority = self.started.priority
-        asked = self.ask(pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, priority))
+        id = heavy(f"{number}~{self.started.nonce[:_OF_THE_RUN]}", wanted.units)
+        priority, units = self.started.priority, wanted.units
+        asked = self.ask(pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, priority, units))
         if self.places is NO_DICT:
             self.places = {}
         answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)
@@ -78,7 +83,9 @@ class PlaceCommands(Asking):
         asked = self.matcher.place_of_the_whole(last)
         if asked is None:
             return None
-        return Wanted(asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full, asked.expires)
+        return Wanted(
+            asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full, asked.expires, asked.units
+        )
 
     def free(self, place_id: str) -> None:
         """Give back a place, if the run has not ended: its end gives all of them back.

@@ -342,8 +342,10 @@ class Run:
 
     def _gives_up(self, event: ev.Input) -> bool:
         """Whether the input is a cancellation, the first or a later one, that ends a run without code."""
-        ends = isinstance(event, ev.CancelRequested) and not self._has_code
-        return ends and not self.state.abandoned and self.state.terminal is None
+        if self._has_code or not isinstance(event, ev.CancelRequested):
+            return False
+        state = self.state
+        return not state.abandoned and state.terminal is None and state.is_meant(event)
 
     def _wind_up(self, event: ev.Input) -> None:
         """Keep the inputs of a run without code, until a cancellation ends the run from its log."""

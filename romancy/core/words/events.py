@@ -81,6 +81,8 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     rules: int = 0
     subscriptions: tuple[Subscription, ...] = ()
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -253,10 +255,14 @@ class CompensationFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """A caller asked the workflow to stop, or the time is over that its instance had: `limit`, in microseconds."""
+    """A caller asked the workflow to stop, or the time is over that its instance had: `limit`, in microseconds.
+
+    `place`: a newer start gets this place, so the request is only for the run that has it.
+    """
 
     reason: str = ""
     limit: int = 0
+    place: str = ""
 
 
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -335,6 +341,8 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     limit: int = 0
     due: int | None = None
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

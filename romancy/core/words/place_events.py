@@ -27,6 +27,8 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     expires: int = 0
     priority: int = 0
     """That of the instance: the higher gets a place first."""
+    units: int = 1
+    """As how many places it counts."""
 
 
 class PlaceGranted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -11,6 +11,8 @@ import traceback
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from romancy.core import (
     ActivityAttemptFailed,
     ActivityFailed,
@@ -101,6 +103,8 @@ def judged(
             verdict = policy.decide(effect.failed + 1, error, _chance(attempt) if policy.jitter else 0.0)
     except (Exception, SystemExit) as broken:  # noqa: BLE001 - a filter of the user failed, so nothing allows a retry
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
+    if isinstance(error, policy.expected) and not never_again:
+        info = replace(info, expected=True)
     say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
     if isinstance(verdict, GiveUp):
         failed = failed_for_good(effect, info, now=now, queued=attempt.queued, unknown=unknown)

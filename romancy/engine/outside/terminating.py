@@ -19,7 +19,7 @@ from romancy.engine.decide import terminated
 from romancy.engine.messages import ChildEnded, TerminateMessage, encode_message
 from romancy.engine.outside.descendants import children_of
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
-from romancy.engine.places import lane_changed, marks
+from romancy.engine.places import Asks, lane_changed, marks
 from romancy.engine.replay import history
 from romancy.engine.surroundings import here
 from romancy.engine.worker.orphans import is_child_of
@@ -175,7 +175,8 @@ async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tupl
         return (), ()
     has = [one for owner, one in await store.services.lookups.places_of([row.instance_id]) if owner.life == row.life]
     lanes = [lane for one in has if (lane := lane_changed(one)) is not None]
-    return tuple(one.interest_id for one in has), marks(dict.fromkeys(lanes, False), lambda: f"m-{here().token()}")
+    posts = marks(dict.fromkeys(lanes, Asks.NOTHING), lambda: f"m-{here().token()}")
+    return tuple(one.interest_id for one in has), posts
 
 
 async def _who_waits(store: Store, row: InstanceRow, parent: str) -> Parent | None:

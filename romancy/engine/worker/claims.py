@@ -85,6 +85,8 @@ class Claiming:
         """The number of items that this worker had written at its last claim."""
         self._tells = False
         """Whether the store tells what the claims of others have brought."""
+        self._turns: dict[int, tuple[str, int]] = {}
+        """Where the turns of those with fair keys stand."""
         self._postponed = False
         """Whether the reaction to news was postponed until there is less work at hand."""
         self.intake = intake
@@ -263,6 +265,7 @@ class Claiming:
             known=self.intake.known(),
             kept=self.intake.kept(),
             announce=len(self._keeper.leases.peers) > _FEW_PEERS,
+            turns=self._turns,
         )
         before = self.intake.standing() if recover else {}
         term = self._keeper.term
@@ -279,6 +282,7 @@ class Claiming:
             # This worker may have written to its own instances since the store read them: read their logs again.
             work.claimed[:] = [replace(claimed, log=()) for claimed in work.claimed]
             self.intake.drop_lost(work, before)
+        self._turns = work.turns or self._turns
         self._clock.observe(work.now)  # the store decided by this clock what is due; it may have jumped
         if sweep:
             self._swept = now

@@ -160,7 +160,7 @@ class OpenTelemetry(Hook):
             self._attempts.popitem(last=False)
 
     def _attempt_ended(self, event: ActivityEnded) -> None:
-        self._measures.attempt(event.activity_name, event.outcome, event.duration, unknown=event.unknown)
+        self._measures.attempt(event)
         self._lines.touch(event.instance_id, event.at)
         attempt = self._attempts.pop((event.instance_id, event.activity_id, event.attempt), None)
         if attempt is None:
@@ -172,8 +172,11 @@ class OpenTelemetry(Hook):
                 span.record_exception(attempt.error)
             if event.error_type is not None:
                 span.set_attribute(names.ERROR, event.error_type)
-            text = event.error_message if self._error_text else None
-            span.set_status(Status(StatusCode.ERROR, text or event.error_type))
+            if event.expected:
+                span.set_attribute(names.EXPECTED, event.expected)
+            else:
+                text = event.error_message if self._error_text else None
+                span.set_status(Status(StatusCode.ERROR, text or event.error_type))
         span.end(attempt.ended_at)
 
     # ── what the log says ───────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +235,7 @@ class OpenTelemetry(Hook):
             began = line.began_at if line is not None and line.run == event.run else None
         if began is None:
             return
-        self._measures.run(event.workflow_name, status, event.at - began)
+        self._measures.run(event, status, event.at - began)
         start = start_of(event.headers)
         links = []
         if line is not None and line.run == event.run:
@@ -248,7 +251,7 @@ class OpenTelemetry(Hook):
             links,
             nanoseconds(began),
         )
-        if isinstance(event, WorkflowEnded) and event.error_type is not None:
+        if isinstance(event, WorkflowEnded) and event.error_type is not None and not event.expected:
             text = event.error_message if self._error_text else None
             span.set_status(Status(StatusCode.ERROR, text or event.error_type))
         span.end(nanoseconds(event.at))
@@ -323,6 +326,8 @@ def _about_run(event: WorkflowEnded | WorkflowContinued, status: str) -> dict[st
     if isinstance(event, WorkflowEnded):
         if event.error_type is not None:
             about[names.ERROR] = event.error_type
+        if event.expected:
+            about[names.EXPECTED] = True
         if event.uncompensated:
             about[names.UNCOMPENSATED] = list(event.uncompensated)
         if event.unknown:

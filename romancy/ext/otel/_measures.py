@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from romancy.ext.otel._names import ACTIVITY, KIND, OUTCOME, STATUS, WORKFLOW, metric
+from romancy.ext.otel._names import ACTIVITY, ERROR, EXPECTED, KIND, OUTCOME, STATUS, WORKFLOW, metric
+from romancy.hooks import WorkflowEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
     from opentelemetry.metrics import Meter
+
+    from romancy.hooks import ActivityEnded, WorkflowContinued
 
 __all__ = ["Measures"]
 
@@ -36,21 +39,24 @@ class Measures:
         self.committed: Callable[[float], None] = made(meter.create_histogram, "romancy.commit.duration").record
         """A batch of writes took so many seconds."""
 
-    def attempt(self, activity: str, outcome: str, duration: timedelta, *, unknown: bool = False) -> None:
+    def attempt(self, event: ActivityEnded) -> None:
         """An attempt ended."""
-        self._attempt.record(duration.total_seconds(), {ACTIVITY: activity, OUTCOME: outcome})
-        if outcome == "retrying":
+        activity = event.activity_name
+        labels = {ACTIVITY: activity, OUTCOME: event.outcome, **_failed(event)}
+        self._attempt.record(event.duration.total_seconds(), labels)
+        if event.outcome == "retrying":
             self._retries.add(1, {ACTIVITY: activity})
-        if unknown:
+        if event.unknown:
             self._unknown.add(1, {ACTIVITY: activity})
 
     def waited(self, activity: str, duration: timedelta) -> None:
         """An attempt began."""
         self._waited.record(duration.total_seconds(), {ACTIVITY: activity})
 
-    def run(self, workflow: str, status: str, duration: timedelta) -> None:
+    def run(self, event: WorkflowEnded | WorkflowContinued, status: str, duration: timedelta) -> None:
         """A run ended."""
-        self._run.record(duration.total_seconds(), {WORKFLOW: workflow, STATUS: status})
+        failed = _failed(event) if isinstance(event, WorkflowEnded) else {}
+        self._run.record(duration.total_seconds(), {WORKFLOW: event.workflow_name, STATUS: status, **failed})
 
     def stuck(self, workflow: str) -> None:
         """An instance became stuck."""
@@ -71,3 +77,9 @@ class Measures:
     def sent(self, kind: str) -> None:
         """Something was sent."""
         self._sent.add(1, {KIND: kind})
+
+
+def _failed(event: ActivityEnded | WorkflowEnded) -> dict[str, Any]:
+    if event.error_type is None:
+        return {}
+    return {ERROR: event.error_type, EXPECTED: True} if event.expected else {ERROR: event.error_type}

@@ -49,6 +49,7 @@ UNCOMPENSATED: Final = "romancy.uncompensated"
 UNKNOWN: Final = "romancy.unknown"
 UNKNOWN_ACTIVITIES: Final = "romancy.unknown_activities"
 ERROR: Final = "error.type"
+EXPECTED: Final = "romancy.expected"
 
 ATTRIBUTES: Final = (
     Attribute(INSTANCE, "the instance; for a sending, the instance that sends"),
@@ -70,15 +71,21 @@ ATTRIBUTES: Final = (
     Attribute(UNCOMPENSATED, "the compensations that failed for good"),
     Attribute(UNKNOWN, "true for an attempt that was told to stop and did not answer"),
     Attribute(UNKNOWN_ACTIVITIES, "the activities of unknown outcome that were not undone"),
-    Attribute(ERROR, "the type of the exception"),
+    Attribute(ERROR, "the type of the exception", label=True),
+    Attribute(EXPECTED, "true for a failure that belongs to the business (`Expected`)", label=True),
 )
 
+_IF_FAILED: Final = (ERROR, EXPECTED)
+"""Labels of what has failed."""
+
 METRICS: Final = (
-    Metric("romancy.activity.duration", "histogram", "s", "the time that an attempt took", (ACTIVITY, OUTCOME)),
+    Metric(
+        "romancy.activity.duration", "histogram", "s", "the time that an attempt took", (ACTIVITY, OUTCOME, *_IF_FAILED)
+    ),
     Metric("romancy.activity.schedule_to_start", "histogram", "s", "the wait of an attempt for a slot", (ACTIVITY,)),
     Metric("romancy.activity.retries", "counter", "{attempt}", "attempts that failed and are made again", (ACTIVITY,)),
     Metric("romancy.activity.unknown", "counter", "{attempt}", "attempts whose outcome is unknown", (ACTIVITY,)),
-    Metric("romancy.workflow.duration", "histogram", "s", "the time that a run took", (WORKFLOW, STATUS)),
+    Metric("romancy.workflow.duration", "histogram", "s", "the time that a run took", (WORKFLOW, STATUS, *_IF_FAILED)),
     Metric("romancy.workflow.stuck", "counter", "{instance}", "instances that became stuck", (WORKFLOW,)),
     Metric(
         "romancy.schedule.schedule_to_start",

@@ -129,7 +129,9 @@ class Decision(NamedTuple):
     owners: dict[str, Owner]
     """The instances that get mail, by id: of each, one life can get messages."""
     takes: list[Row]
-    """Owner, life, interest, delivery id, number or time, address, message id, and since when the interest stands."""
+    """Owner, life, interest, delivery id, number or time, address of the interest, message id, and since when the
+    interest stands.
+    """
     copies: list[Row]
     """Owner, life, interest, delivery id, number, address, message id: a row for each interest that listens."""
     mail: list[Row]

@@ -6,7 +6,8 @@ and is found by a later dispatch. Then it reads the number of the lane, and afte
 another dispatch has given a place by then, it has moved the number.
 
 A demand that may be refused comes with a second message, which tells it so. Those that stand in no line are read only
-where such a message lies; all of them are decided at once, behind the line.
+where such a message lies; all of them are decided at once, behind the line. A demand that has others cancelled comes
+with a third message, for those. Who has a place and was told is marked, and stays inside until it has ended.
 
 Two dispatches of a lane never both succeed: PostgreSQL has locked the address, SQLite has one writer, and elsewhere the
 last number of the address is moved, which the second one finds moved.
@@ -20,14 +21,27 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from romancy.errors import InternalError
-from romancy.storage.admission import BOOKS, CHOSEN, MOST_AT_ONCE, Demand, admit, decode_begins, decode_terms, replaced
+from romancy.storage.admission import (
+    BOOKS,
+    CANCEL,
+    CHOSEN,
+    MOST_AT_ONCE,
+    Demand,
+    admit,
+    decode_begins,
+    decode_terms,
+    losers,
+    outrun,
+    replaced,
+    told,
+)
 from romancy.storage.pairing import copy_id
 from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread, address_held_at, limit_of_lane
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Moved, Unseen
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from romancy.storage.admission import Admission
     from romancy.storage.sqlkit.dispatches import Row
@@ -48,24 +62,44 @@ class _Lane:
         marks, books, taken, waiting = answers
         self.address = address
         self.marks: list[str] = [one for one, spread in marks.rows if spread == Spread.EVERY]
-        self.refusals: list[str] = [one for one, spread in marks.rows if spread != Spread.EVERY]
+        self.refusals: list[str] = [one for one, spread in marks.rows if spread == Spread.ONE]
+        self.stops: list[str] = [one for one, spread in marks.rows if spread == Spread.CHANNEL]
         self.refused: list[Demand] = []
+        self.stopped: list[Demand] = []
+        """Those inside that are told to stop."""
         self.unseen = len(marks.rows) == _MARKS
         """Whether there may be marks, or demands that stand in no line, that were not read."""
-        ((self.taken,),) = taken.rows
+        ((self.taken, self.heavy),) = taken.rows
         ((number, begun, chosen, self.now),) = books.rows
         self.last: int = number or 0
         self.begins = decode_begins(begun)
         self.chosen = None if chosen is None else decode_terms(chosen)
-        self.judge(waiting, _FIRST)
+        self._first = waiting
+        if not self.heavy:
+            self.judge(waiting, _FIRST)
+
+    def weigh(self, heavy: Answer) -> None:
+        """Count the places that count as several."""
+        self.taken += sum(decode_terms(terms).units - 1 for (terms,) in heavy.rows)
+        self.judge(self._first, _FIRST)
 
     def judge(self, waiting: Answer, most: int) -> None:
         """Decide about these demands, of which so many were asked for."""
         self.line = _demands(waiting)
+        self.is_cut = len(self.line) == most
         self._admit(self.line)
         self.more = len(self.found.admitted) == most and (self.found.free > most or most == MOST_AT_ONCE)
         if self.refusals:
-            self.refused = replaced(self.line[len(self.found.admitted) :])
+            self.refused = []
+            while gone := outrun(self.line, len(self.found.admitted)):
+                self.refused += gone
+                self.line = [one for one in self.line if one not in gone]
+                self._admit(self.line)
+            self.refused += replaced(self.line[len(self.found.admitted) :])
+
+    def judge_longer(self, waiting: Answer) -> None:
+        """Decide about more of the line."""
+        self.judge(waiting, MOST_AT_ONCE)
 
     def judge_hasty(self, hasty: Answer) -> None:
         """Decide about those that do not wait, after the line."""
@@ -74,6 +108,24 @@ class _Lane:
         given = {(one.owner, one.interest_id) for one in self.found.admitted}
         self.unseen = self.unseen or len(demands) == MOST_AT_ONCE
         self.refused += [one for one in demands if (one.owner, one.interest_id) not in given]
+
+    def judge_holders(self, holders: Answer) -> None:
+        """Decide who of these has to stop for the first in line."""
+        self.stopped = losers(self._left(), _demands(holders), self.found.lacking)
+
+    def _left(self) -> list[Demand]:
+        """Who of the line waits on."""
+        gone = {(one.owner, one.interest_id) for one in (*self.found.admitted, *self.refused)}
+        return [one for one in self.line if (one.owner, one.interest_id) not in gone]
+
+    def holders(self) -> Ask:
+        """What asks for those that have places, the first ones first."""
+        return _waiting(address_held_at(self.address), InterestKind.MEMBER, MOST_AT_ONCE)
+
+    @property
+    def may_stop_others(self) -> bool:
+        """Whether somebody in line may have others cancelled."""
+        return bool(self.stops and self.marks) and any(decode_terms(one.terms).full == CANCEL for one in self._left())
 
     def _admit(self, demands: Sequence[Demand]) -> None:
         found = admit(demands, self.taken, self.begins, self.now, self.chosen)
@@ -87,7 +139,7 @@ class _Lane:
     @property
     def is_longer(self) -> bool:
         """Whether more demands of the line have to be read: for all free places, or to refuse all but the newest."""
-        return (self.more and self.found.free > _FIRST) or (bool(self.refusals) and len(self.line) == _FIRST)
+        return (self.more and self.found.free > _FIRST) or (bool(self.refusals) and self.is_cut)
 
     def longer(self) -> Ask:
         """What asks for them."""
@@ -99,15 +151,18 @@ class _Lane:
         more = self.more or self.unseen
         kept = self.found.again is not None or more  # a sweep finds the mark if this process dies
         number = self.last
-        for some, marks in ((given, self.marks), (self.refused, self.refusals)):
+        held = address_held_at(self.address)
+        for some, marks, at in (
+            (given, self.marks, self.address), (self.refused, self.refusals, self.address),
+            (self.stopped, self.stops, held),
+        ):  # fmt: skip
             for demand in some:
                 number = max(number + 1, self.now)
-                self._tell(decision, demand, marks[-1], number)
+                self._tell(decision, demand, marks[-1], number, at)
             if some:
                 decision.given.append((self.address, marks[-1]))
-        decision.holds.extend(
-            (*one.owner, one.interest_id, address_held_at(self.address), _HAS, one.terms) for one in given
-        )
+        has = [(one, one.terms) for one in given] + [(one, told(one.terms)) for one in self.stopped]
+        decision.holds.extend((*one.owner, one.interest_id, held, _HAS, terms) for one, terms in has)
         if number != self.last:
             decision.numbers.append((self.address, number, self.last))
         if given and self.found.begins:
@@ -117,13 +172,15 @@ class _Lane:
         decision.dropped.extend((self.address, one) for one in self.marks[kept : -1 if given else None])
         unused = self.refusals[self.unseen : -1 if self.refused else None] if self.marks else []
         decision.dropped.extend((self.address, one) for one in unused)
+        unused = self.stops[: -1 if self.may_stop_others else None] if self.marks else []  # the last is for later
+        decision.dropped.extend((self.address, one) for one in unused)
 
-    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int) -> None:
-        """Give a message to the one that asks, in the stead of the demand."""
+    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int, at: str) -> None:
+        """Give a message to an instance, in the stead of its interest at this address."""
         delivery_id = copy_id(self.address, number)
         owner, one = demand.owner, demand.interest_id
         decision.owners[owner.name] = owner
-        decision.takes.append((*owner, one, delivery_id, self.now, self.address, mark, demand.at))
+        decision.takes.append((*owner, one, delivery_id, self.now, at, mark, demand.at))
         decision.mail.append((owner.name, delivery_id, self.now, one, self.address, mark))
 
 
@@ -158,17 +215,34 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
             lanes.append(_Lane(address, answers[place * _LOOKS : (place + 1) * _LOOKS]))
         except InternalError as error:
             held_up[address] = str(error)
-    longer = [one for one in lanes if one.is_longer]
-    if longer:
-        found = yield from look(*(one.longer() for one in longer))
-        for lane, waiting in zip(longer, found, strict=True):
-            lane.judge(waiting, MOST_AT_ONCE)
-    hurried = [one for one in lanes if one.refusals and one.marks]
-    if hurried:
-        found = yield from look(*(one.hasty() for one in hurried))
-        for lane, hasty in zip(hurried, found, strict=True):
-            lane.judge_hasty(hasty)
+    yield from _weighed(lanes, held_up)
+    yield from _ask_more([one for one in lanes if one.is_longer], _Lane.longer, _Lane.judge_longer)
+    yield from _ask_more([one for one in lanes if one.refusals and one.marks], _Lane.hasty, _Lane.judge_hasty)
+    yield from _ask_more([one for one in lanes if one.may_stop_others], _Lane.holders, _Lane.judge_holders)
     return lanes
+
+
+def _weighed(lanes: list[_Lane], held_up: dict[str, str]) -> Operation[None]:
+    """Read what places count that count as several. A lane whose terms cannot be read is left out."""
+    heavy = [one for one in lanes if one.heavy]
+    if not heavy:
+        return
+    found = yield from look(*(Ask("lane_heavy", {"address": address_held_at(one.address)}) for one in heavy))
+    for lane, places in zip(heavy, found, strict=True):
+        try:
+            lane.weigh(places)
+        except InternalError as error:
+            held_up[lane.address] = str(error)
+            lanes.remove(lane)
+
+
+def _ask_more(
+    lanes: list[_Lane], asks: Callable[[_Lane], Ask], hears: Callable[[_Lane, Answer], None]
+) -> Operation[None]:
+    if lanes:
+        found = yield from look(*map(asks, lanes))
+        for lane, answer in zip(lanes, found, strict=True):
+            hears(lane, answer)
 
 
 def _asks(address: str) -> tuple[Ask, ...]:

@@ -6,12 +6,19 @@
 -- for demands that get no place.
 select message_id, spread from romancy_messages where address = :address limit :limit;
 
--- name: lane_taken (address) -> taken
--- How many instances that have not ended have places of a lane.
-select count(*)
+-- name: lane_taken (address) -> taken, heavy
+-- How many instances that have not ended have places of a lane, and how many of these count as several.
+select count(*), count(case when i.interest_id like '%~%#%' then 1 end)
 from romancy_interests i
 join romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and x.status not in ('completed', 'failed', 'cancelled');
+
+-- name: lane_heavy (address) -> where_
+-- The places of a lane that count as several.
+select i.where_
+from romancy_interests i
+join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address = :address and i.interest_id like '%~%#%' and x.status not in ('completed', 'failed', 'cancelled');
 
 -- name: lane_waiting (address, kind, limit) -> owner, life, interest_id, where_, at
 -- The first demands of a kind at a lane, of instances that have not ended. `take`: those that wait in line.

@@ -27,9 +27,9 @@ NONE = Raw(b"")
 _MOMENT = 10**15
 _INSTANCE: Values = {
     "instance_id": "i", "life": 7, "workflow_name": "flow", "status": "running", "code": "c1", "owner": None,
-    "priority": 0, "wake_at": None, "signals": 3, "seen": 3, "created_at": 5, "updated_at": 5, "touched_at": None,
-    "run_from": 1, "last_seq": 1, "refused": None, "error": None, "parent": None, "input": b"null", "projection": None,
-    "index_paths": "",
+    "priority": 0, "fair_line": "", "wake_at": None, "signals": 3, "seen": 3, "created_at": 5, "updated_at": 5,
+    "touched_at": None, "run_from": 1, "last_seq": 1, "refused": None, "error": None, "parent": None,
+    "input": b"null", "projection": None, "index_paths": "",
 }  # fmt: skip
 _USUAL: Rows = {
     "workers": {
@@ -70,7 +70,7 @@ _GIVEN: Values = {
     "limit": 10, "most": 10, "before": 6, "after": "", "age": 1, "ids": ["i"], "count": 1, "prior": 1, "known": "x",
     "last": 5, "until": 8, "head": 1, "writer": "y", "codes": "c1", "unit": "i", "dedupe": "k", "other": "member",
     "copies": False, "every": False, "owner": "i", "statuses": ["running"], "states": ["pending"], "tokens": ["w"],
-    "rung": 0,
+    "rung": 0, "low": "", "below": "\x01",
 }  # fmt: skip
 
 

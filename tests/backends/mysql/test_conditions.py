@@ -56,6 +56,22 @@ CLAIMS = (
         hits=({"leave": ["c1"], "grace": 1}, {"leave": ["c1"], "leaves": False}, {"instances.refused": b"c11"}),
     ),
     Case(
+        "turn_of", "instances", "workflow_name",
+        {
+            "code": "\nc1\n", "instances.wake_at": 5, "instances.fair_line": "a", "rung": 100, "low": "a", "below": "b",
+            "leaves": True, "leave": ["c9"], "grace": NOW,
+        },
+        misses=(
+            {"instances.refused": b"c0\nc1"}, {"instances.wake_at": NOW}, {"leave": ["c1"]}, {"rung": 101},
+            {"low": "aa"}, {"below": "a"},
+        ),
+        hits=({"leave": ["c1"], "grace": 1}, {"leave": ["c1"], "leaves": False}, {"instances.refused": b"c11"}),
+    ),
+    Case(
+        "claim_chosen", "instances", "ids", {"instances.wake_at": 5},
+        misses=({"instances.wake_at": None}, {"instances.wake_at": NOW}),
+    ),
+    Case(
         "find_stranded", "instances",
         misses=({"instances.owner": "w"}, {"instances.wake_at": 5}, {"instances.status": "waiting"}),
         hits=({"instances.status": "cancelling"}, {"instances.status": "compensating"}),

@@ -45,6 +45,10 @@ RUN: Rows = {"instances": {"run_from": 2, "last_seq": 3}}
 LIMITS = (
     Answered("load", three("instances", "instance_id", owner="w"), TWO, [2]),
     Answered("claim_due", three("instances", "instance_id", wake_at=5), TWO | CODE, [b"x", b"y"]),
+    Answered(
+        "turn_of", three("instances", "instance_id", wake_at=5, fair_line="a"),
+        TWO | CODE | {"rung": 100, "low": "a", "below": "b"}, [b"x", b"y"], (2,),
+    ),
     Answered("find_parked", three("instances", "instance_id", status="stuck"), TWO | CODE, [b"x", b"y"]),
     Answered("find_stranded", three("instances", "instance_id"), TWO, [b"x", b"y"]),
     Answered("find_old", three("instances", "instance_id"), TWO, [b"x", b"y"]),

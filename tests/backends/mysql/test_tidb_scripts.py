@@ -26,7 +26,7 @@ MEANS_ANOTHER_THING: Final = {
 }
 UNUSED: Final = {
     "see_uncommitted", "find_old", "prune_named", "outbox_due", "hold_free", "signal_free", "number_free",
-    "still_uncounted", "await_change", "former_schema_steps",
+    "still_uncounted", "await_change", "former_schema_steps", "claim_chosen",
 }  # fmt: skip
 """The scripts of MySQL that TiDB never runs: operations of its own answer them, or nobody asks."""
 IN_ANY_ORDER: Final = {

@@ -68,7 +68,7 @@ async def claim(scripts: Scripts, limit: int = 10, *, recover: bool = False, **m
 
 
 def names(rows: list[tuple[Any, ...]]) -> list[str]:
-    return [row[4] for row in rows if row[4] is not None]
+    return [row[5] for row in rows if row[5] is not None]
 
 
 async def test_what_is_claimed_first(scripts: Scripts) -> None:
@@ -262,3 +262,36 @@ async def test_what_a_dead_worker_leaves(scripts: Scripts) -> None:
     ]  # fmt: skip
     assert await free(scripts, "alive", 9) == ["c"]
     assert await scripts.ask("still_owned", "dead") == []
+
+
+async def test_what_waits_in_a_line_is_left_to_the_turns(scripts: Scripts) -> None:
+    """Of one workflow in the order of the lines, and not what is not due, is refused, or is left to others."""
+    await put_instances(
+        scripts,
+        plain={"wake_at": 1}, second={"wake_at": 5, "fair_line": "a"}, first={"wake_at": 4, "fair_line": "a"},
+        third={"wake_at": 3, "fair_line": "b"}, beyond={"wake_at": 3, "fair_line": "c"},
+        high={"wake_at": 3, "fair_line": "a", "priority": 1}, later={"wake_at": 10**16, "fair_line": "a"},
+        refused={"wake_at": 1, "fair_line": "a", "refused": ["c1"]},
+        left={"wake_at": 1, "fair_line": "a", "code": "c9"},
+        unknown={"wake_at": 1, "fair_line": "a", "workflow_name": "third"},
+    )  # fmt: skip
+    known = ["flow", "other"], ["c1", "c2"], ["c9"], 10**15 * 4
+
+    assert names(await claim(scripts)) == []
+    assert (await claim(scripts))[0][4] is True
+    assert await scripts.ask("turn_priorities") == [(0,), (1,)]
+    found = await scripts.ask("turn_of_keys", *known, 0, "a", "c", 10)
+    assert [row[1:] for row in found] == [("a", "first", 4), ("a", "second", 5), ("b", "third", 3)]
+    assert len(await scripts.ask("turn_of_keys", *known, 0, "a", "c", 2)) == 2
+    assert [row[1:] for row in await scripts.ask("turn_of_none", *known, 0, 10)] == [("", "plain", 1)]
+
+
+async def test_what_was_chosen_is_taken_if_it_is_due_still(scripts: Scripts) -> None:
+    await put_instances(
+        scripts, a={"wake_at": 1, "fair_line": "a"}, b={"wake_at": None}, c={"wake_at": 10**16}, d={"wake_at": 1}
+    )
+
+    assert await scripts.ask("claim_chosen", "dead", ["a", "b", "c"]) == []
+    assert [row[0] for row in await scripts.ask("claim_chosen", "alive", ["a", "b", "c"])] == ["a"]
+    assert await scripts.ask("turn_priorities") == [(0,)]
+    assert await scripts.ask("turn_of_keys", ["flow"], ["c1"], [], 0, 0, "", "z", 10) == []

@@ -1,4 +1,4 @@
-"""An event that came after its wait had ended goes back, and is handed out again while that call is still under way."""
+"""An event that came after its wait had ended goes back, and is handed out again while that call is on its way."""
 
 # pyright: reportPrivateUsage=false
 
@@ -44,7 +44,7 @@ class Returning(Slow):
         self.answers = asyncio.Event()
         self.fails = False
         self.calls = 0
-        self.services = self.services.wrapped(router=lambda router: changed(router, give_back=self._give_back))
+        self.rooms = self.services.wrapped(router=lambda router: changed(router, give_back=self._give_back))
 
     async def _give_back(self, *given: Any, **options: Any) -> int:
         self.calls += 1

@@ -26,7 +26,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import PlaceAsked, PlaceGranted, PlaceNotWanted, PlaceRefused
-from romancy.engine.places import demand_of, marks
+from romancy.engine.places import Asks, demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Owner, address_held_at, address_of_lane
 from romancy_conformance.behaviour.waiting import until
@@ -133,6 +133,19 @@ async def test_the_same_start_again_has_the_same_answer(app: Romancy) -> None:
     again = await app.start(report.options(instance_id="second"), "x", if_exists="restart_failed")
 
     await has(again, PlaceGranted)
+
+
+async def test_a_signal_that_starts_is_skipped_too(app: Romancy) -> None:
+    first = await app.signal_with_start(report.options(instance_id="first").bind("x"), GO, "one")
+    assert await first.result(timeout=SOON) == "one"
+    await app.start(report.options(instance_id="holder"), "x")
+
+    with pytest.raises(StartSkippedError, match="held by holder"):
+        await app.signal_with_start(report.options(instance_id="second").bind("x"), GO, "two")
+
+    assert await ended(app, "second") is Status.CANCELLED
+    await app.signal_with_start(report.options(instance_id="holder").bind("x"), GO, "three")
+    assert await app.handle("holder", report).result(timeout=SOON) == "three"
 
 
 async def test_of_starts_at_once_exactly_one_goes_on(storage_url: str) -> None:
@@ -301,7 +314,7 @@ async def test_a_refusal_is_in_the_log(app: Romancy) -> None:
 
 
 def test_a_limit_that_says_what_becomes_of_an_instance_is_for_workflows() -> None:
-    with pytest.raises(RegistrationError, match="full= is one of 'queue', 'skip', 'replace_queued', not 'drop'"):
+    with pytest.raises(RegistrationError, match="'replace_queued', 'cancel_running', not 'drop'"):
         Limit("x", concurrency=1, full="drop")  # type: ignore[arg-type]
     with pytest.raises(RegistrationError, match="it is for limits= of a workflow"):
 
@@ -333,7 +346,7 @@ class Racers(NamedTuple):
         asked = PlaceAsked(id="place", limit="raced", concurrency=1, full=full)
         router = self.stores[0].services.router
         assert await router.register(self.owners[number], demand_of(asked)) is None
-        await router.post(marks({self.lane: True}, lambda: f"mark-{number}-{next(COUNT)}"))
+        await router.post(marks({self.lane: Asks.REFUSALS}, lambda: f"mark-{number}-{next(COUNT)}"))
 
     async def inside(self) -> list[str]:
         return [one.name for one, _ in await self.stores[0].services.router.interests(address_held_at(self.lane))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from romancy import InstanceNotFoundError, RegistrationError, Romancy
+from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.limits.serving import (
     cancel,
     complete,
@@ -108,3 +109,19 @@ async def test_a_name_that_no_limit_can_have_is_refused(app: Romancy) -> None:
     for call in (app.limits, app.pause_limit, app.resume_limit, app.reset_limit):
         with pytest.raises(RegistrationError, match="at most 100 bytes"):
             await call("n" * 101)
+
+
+async def test_a_giving_back_that_was_interrupted_is_finished_by_another(app: Romancy, storage_url: str) -> None:
+    handles = await served(app, "c1", "a", "b", "c")
+    await enters("a", "b")
+    store = create_store(storage_url)
+    await store.open()
+    ((owner, place),) = await store.services.lookups.places_of(["a"])
+    await store.services.router.unregister(owner, [place.interest_id])  # a call that ends here: nobody marks it
+    await store.close()
+    assert [(lane.taken, lane.waiting) for lane in await app.limits("per customer")] == [(1, 1)]
+
+    assert await app.free_places("a") == []
+
+    await enters("c")
+    await complete(app, handles["a"])

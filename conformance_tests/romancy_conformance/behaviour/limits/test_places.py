@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, PlaceAsked, PlaceGranted
-from romancy.engine.places import demand_of, marks
+from romancy.engine.places import Asks, demand_of, marks
 from romancy.storage.backends import create_store
 from romancy.storage.routing import Interest, InterestKind, Owner, address_held_at, address_of_lane
 from romancy_conformance.behaviour.limits.serving import (
@@ -125,6 +126,55 @@ async def test_a_section_of_a_body_has_a_place_and_gives_it_back_at_its_end(app:
     for one in (first, second):
         await one.signal(GO, "end")
     assert [await one.result(timeout=SOON) for one in (first, second)] == ["first", "second"]
+
+
+@workflow
+async def serves_by_hand(ctx: WorkflowContext, limit: str, customer: str | None, name: str) -> str:
+    async with ctx.limit(limit, customer):
+        await enter(name)
+        await ctx.wait_event(GO)
+    return name
+
+
+async def test_a_section_shares_the_places_of_a_limit_that_it_names(app: Romancy) -> None:
+    await served(app, "c1", "a", "b")
+    await enters("a", "b")
+    section = await app.start(serves_by_hand, "per customer", "c1", "by hand")
+    await until_asked(section)
+    assert nobody_enters()
+
+    await app.signal("a", GO, "done")
+
+    await enters("by hand")
+    await section.signal(GO, "done")
+    assert await section.result(timeout=SOON) == "by hand"
+
+
+@pytest.mark.parametrize(
+    ("limit", "customer", "told"),
+    [
+        ("per custome", "c1", "did you mean 'per customer'?"), ("nothing of this kind", None, "they declare "),
+        ("per customer", None, "limit 'per customer' has a key"),
+        ("two numbers", None, "declares different numbers under this name"),
+    ],
+)  # fmt: skip
+async def test_a_name_that_says_no_limit_is_refused_at_the_line(
+    app: Romancy, limit: str, customer: str | None, told: str
+) -> None:
+    handle = await app.start(serves_by_hand, limit, customer, "nobody")
+
+    with pytest.raises(WorkflowFailedError, match=re.escape(told)):
+        await handle.result(timeout=SOON)
+
+    assert await app.limits(limit) == []
+
+
+@workflow(limits=[Limit("two numbers", concurrency=1)])
+async def once(ctx: WorkflowContext) -> None: ...
+
+
+@workflow(limits=[Limit("two numbers", concurrency=2)])
+async def twice_at_most(ctx: WorkflowContext) -> None: ...
 
 
 running = 0
@@ -347,7 +397,7 @@ async def test_dispatches_at_the_same_time_give_no_place_twice(
         assert await router.register(owner, demand) is None
     served: list[str] = []
     for number in range(len(owners)):
-        await router.post(marks({lane: False}, partial("mark-{}".format, number)))
+        await router.post(marks({lane: Asks.NOTHING}, partial("mark-{}".format, number)))
         await asyncio.gather(*(one.services.router.dispatch([lane]) for one in stores * 3))
         inside = await router.interests(address_held_at(lane))
         assert len(inside) == 1
@@ -429,7 +479,7 @@ async def test_what_a_lane_notes_of_a_rate_goes_when_its_period_is_over(
             count += 1
             asked = PlaceAsked(id=f"{limit} {count}", limit=limit, rate=1, period=period)
             await router.register(owner, demand_of(asked))
-            await router.post(marks({lanes[limit]: False}, partial("note-{}".format, count)))
+            await router.post(marks({lanes[limit]: Asks.NOTHING}, partial("note-{}".format, count)))
             await router.dispatch([lanes[limit]])
         return [len(await router.interests(address_held_at(lane))) for lane in lanes.values()]
 

@@ -15,6 +15,7 @@ from romancy_conformance.chaos.shapes.scheduled import Scheduled
 from romancy_conformance.chaos.shapes.small import Small
 from romancy_conformance.chaos.shapes.stopped import Stopped
 from romancy_conformance.chaos.shapes.told import Told
+from romancy_conformance.chaos.shapes.windows import Windows
 
 if TYPE_CHECKING:
     from romancy import Workflow
@@ -42,17 +43,19 @@ _ALL: tuple[Shape, ...] = (
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
+    Windows(sealed=False),
+    Windows(sealed=True),
 )
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
-SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, Scheduled))
-"""Those that begin schedules."""
+SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
+"""Those that begin schedules, or windows."""
 
 
 def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return which of these shapes a round plays, and what its programs are without.
 
-    A purge also removes rows of finished runs, of any instance, and so does a schedule that is declared anew. The judge
-    needs those of programs that recur. So either ids are purged, or there are schedules, or programs recur.
+    A purge also removes rows of finished runs, of any instance, and so does a schedule or a window that begins anew.
+    The judge needs those of programs that recur. So either ids are purged, or there are schedules, or programs recur.
     """
     if shapes - SCHEDULED and random.Random(f"schedules {seed}").random() >= _SCHEDULES:
         shapes -= SCHEDULED

@@ -1,8 +1,9 @@
 """Instances that want places under limits, while operators stop some of them.
 
 At any moment the database has to hold no more places of a lane than allowed, and of two that wait there the one with
-the higher priority has to get one first. Every instance has to come to its place, except those that do not wait for
-ever: whoever was refused or waited for too long must not have begun. At the end no place may be left.
+the higher priority has to get one first. Every instance has to come to its place, whatever its fair key, except those
+that do not wait for ever: whoever was refused or waited for too long must not have begun. At the end no place may be
+left.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy.core import ActivityScheduled, PlaceGranted, PlaceRefused
+from romancy.core import ActivityScheduled, CancelRequested, PlaceGranted, PlaceRefused
 from romancy.storage.admission import decode_terms
 from romancy.storage.routing import InterestKind, Owner, address_held_at, address_of_lane
 from romancy_conformance.chaos.shapes.acts import FORMS
@@ -52,12 +53,16 @@ _ALONE: Final = 0.5
 """The share of the starts of those that may be skipped which hear of it."""
 _SKIPS = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="skip")
 _REPLACES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="replace_queued")
+_CANCELS = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="cancel_running")
+_HEAVY = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, units=_ALLOWED)
 _EXPIRES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, expires=_SHORT)
 _SOON = Limit(_SECTION.name, concurrency=_ALLOWED, expires=_SHORT)
 _LIMITS = (_WHOLE, _SECTION, _CALLS)
 _EXPIRED: Final = -1
 """The result of a body that has waited for too long."""
 _PRIORITIES: Final = (-9, -1, 0, 0, 0, 1, 5)
+_KEYS: Final = (None, None, "a", "b", "c")
+"""Which take turns when they wait for a worker."""
 
 
 @activity(limits=[_CALLS, _RATE])
@@ -80,6 +85,16 @@ async def shape_limited_replaces(ctx: WorkflowContext, key: str, count: int, for
     return await _work(ctx, count, form, nap)
 
 
+@workflow(version="1", limits=[_CANCELS])
+async def shape_limited_cancels(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
+    return await _work(ctx, count, form, nap)
+
+
+@workflow(version="1", limits=[_HEAVY])
+async def shape_limited_heavy(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
+    return await _work(ctx, count, form, nap)
+
+
 @workflow(version="1", limits=[_EXPIRES])
 async def shape_limited_expires(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
     return await _work(ctx, count, form, nap)
@@ -95,10 +110,12 @@ async def shape_limited_soon(ctx: WorkflowContext, key: str, count: int, form: s
 
 
 _ALIKE = (
-    shape_limited_whole, shape_limited_skips, shape_limited_replaces, shape_limited_expires, shape_limited_soon,
+    shape_limited_whole, shape_limited_skips, shape_limited_replaces, shape_limited_cancels, shape_limited_expires,
+    shape_limited_soon, shape_limited_heavy,
 )  # fmt: skip
 """With the same parameters."""
-_REFUSED = {shape_limited_skips.name, shape_limited_replaces.name}
+_REFUSED = {shape_limited_skips.name, shape_limited_replaces.name, shape_limited_cancels.name}
+_MAKES_WAY = {shape_limited_replaces.name, shape_limited_cancels.name}
 _AT_WHOLE = {each.name for each in _ALIKE} - {shape_limited_soon.name}
 
 
@@ -123,6 +140,12 @@ async def _work(ctx: WorkflowContext, count: int, form: str, nap: float) -> int:
             await ctx.sleep(nap)
         total += await FORMS[form](number)
     return total
+
+
+async def _made_way(scene: Scene, path: str) -> bool:
+    """Whether it was refused, or stopped for another start."""
+    events = await scene.insist(partial(scene.app.history, path))
+    return any(isinstance(one, PlaceRefused) or (isinstance(one, CancelRequested) and one.place) for one in events)
 
 
 def _lane_of(path: str) -> int:
@@ -152,7 +175,9 @@ class Limited:
             path, count = f"{scene.path}.{number}", chance.choice((0, 1, 1, 2))
             key, form, nap = f"{scene.path}/{number % 2}", chance.choice([*FORMS]), chance.choice((0.0, 0.3, 1.0))
             ways[path] = chance.choice(self.workflows)
-            way = ways[path].options(instance_id=path, priority=chance.choice(_PRIORITIES))
+            way = ways[path].options(
+                instance_id=path, priority=chance.choice(_PRIORITIES), fair_key=chance.choice(_KEYS)
+            )
             if way.name == shape_limited_calls.name:
                 calls.append(way.bind(key, count))
             elif way.name == shape_limited_parts.name:
@@ -175,6 +200,7 @@ class Limited:
                 continue
             refused[_lane_of(path)] += await self._is_right(scene, path, ways[path].name, total, outcome)
         self._has_let_some_in(scene, ways, refused)
+        await self._has_let_the_newest_in(scene, ways)
         await self._leaves_nothing(scene, list(right))
 
     async def _is_right(self, scene: Scene, path: str, way: str, right: int, outcome: Any) -> bool:
@@ -184,6 +210,10 @@ class Limited:
         if refused:
             as_said = way in _REFUSED and isinstance(outcome, WorkflowCancelledError)
         elif outcome == right:
+            return False
+        elif any(isinstance(event, CancelRequested) and event.place for event in events):
+            if way != shape_limited_cancels.name or not isinstance(outcome, WorkflowCancelledError):
+                scene.find("wrong", f"{path} of {way} was stopped for a newer one, and ended with {outcome!r}")
             return False
         elif way == shape_limited_soon.name:
             as_said = outcome == _EXPIRED
@@ -216,9 +246,19 @@ class Limited:
     def _has_let_some_in(scene: Scene, ways: dict[str, Any], refused: list[int]) -> None:
         """Who is refused finds places taken, so as many as there are places were not."""
         for number in range(2):
-            at_lane = sum(way.name in _AT_WHOLE and _lane_of(path) == number for path, way in ways.items())
+            names = [way.name for path, way in ways.items() if _lane_of(path) == number]
+            at_lane = sum((_ALLOWED if one == shape_limited_heavy.name else 1) for one in names if one in _AT_WHOLE)
             if refused[number] and at_lane - refused[number] < _ALLOWED:
                 scene.find("wrong", f"{refused[number]} of {at_lane} were refused at {_ALLOWED} places")
+
+    @staticmethod
+    async def _has_let_the_newest_in(scene: Scene, ways: dict[str, Any]) -> None:
+        """Of those that make way for newer ones, the newest makes way for nobody."""
+        for number in range(2):
+            kind = [path for path, way in ways.items() if way.name in _MAKES_WAY and _lane_of(path) == number]
+            left = kind and [path for path in kind if not await _made_way(scene, path)]
+            if kind and not left:
+                scene.find("wrong", f"{kind} have all made way for a newer one")
 
     async def _is_stopped(self, scene: Scene, path: str, after: float) -> None:
         await asyncio.sleep(after)  # the moment is what is tried
@@ -239,9 +279,10 @@ class Limited:
     async def _looks(self, scene: Scene, lane: str, last: _Line) -> _Line:
         read = scene.store.services.router.interests
         inside = await scene.insist(partial(read, address_held_at(lane)))
-        if len(inside) > _ALLOWED:
+        taken = sum(decode_terms(one.where).units for _, one in inside)
+        if taken > _ALLOWED:
             names = Counter(owner.name for owner, _ in inside)
-            scene.find("wrong", f"{lane} has {len(inside)} places, {_ALLOWED} are allowed: {dict(names)}")
+            scene.find("wrong", f"{lane} has {taken} places, {_ALLOWED} are allowed: {dict(names)}")
         has = {(owner, one.interest_id) for owner, one in inside}
         waiting = {
             (owner, one.interest_id): decode_terms(one.where).priority

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from romancy import StorageUnavailableError
-from romancy.schedules.records import PREFIX
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy_conformance.chaos.judge import Finding
 from romancy_conformance.chaos.shapes.acts import Act, Stood, read_acts
@@ -55,8 +54,7 @@ class Throng:
 
     def describe(self, instance: str) -> str:
         """Describe the instance of a finding, or return nothing for another one."""
-        of = f"{instance.removeprefix(PREFIX)}."
-        return next((f"shape {name}: {path}" for path, name in self.cast if of.startswith(f"{path}.")), "")
+        return next((f"shape {name}: {path}" for path, name in self.cast if f"{path}." in f"{instance}."), "")
 
     async def play(self, apps: Mapping[bool, Romancy], store: Store, patience: float) -> None:
         """Play all instances to their ends, many at once. `apps`: the one that seals (True), and the other."""
@@ -86,7 +84,7 @@ class Throng:
         """Count the rows in the logs of an instance and of what it has started."""
         rows = 0
         for instance in await _insist(self._instances):
-            if f"{instance}.".startswith(f"{path}."):
+            if f"{path}." in f"{instance}.":
                 page = await _insist(partial(store.read, instance, after=0, limit=100_000))
                 rows += 0 if page is None else len(page.rows)
         return rows

@@ -1,0 +1,362 @@
+"""Windows: calls that come to one start, with the last arguments or with all, whoever calls and whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import (
+    InstanceConflictError,
+    InstanceNotFoundError,
+    Romancy,
+    SerializationError,
+    Status,
+    UsageError,
+    WindowHandle,
+    WorkflowContext,
+    workflow,
+)
+from romancy.core import WorkflowContinued
+from romancy.windows.asking import LINGERS
+from romancy.workflow import Call
+from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.waiting import until
+
+if TYPE_CHECKING:
+    from romancy_conformance.behaviour.opening import Open
+
+pytestmark = pytest.mark.anyio
+
+SOON = 60.0
+LONG = 3600.0
+
+
+@workflow
+async def reindexed(ctx: WorkflowContext, document: str, version: int = 0) -> str:
+    return f"{document} {version}"
+
+
+@workflow
+async def indexed(ctx: WorkflowContext, documents: list[str]) -> list[str]:
+    return documents
+
+
+async def result_of(handle: WindowHandle[Any]) -> Any:
+    return await (await handle.started(SOON)).result(SOON)
+
+
+async def starts_of(app: Romancy, handle: WindowHandle[Any]) -> list[Any]:
+    """The results of all that a window has started, in the order of their starts."""
+    found = [one async for one in app.iter_instances(parent=handle.instance_id)]
+    found.sort(key=lambda one: (one.created_at, one.instance_id))
+    return [await app.handle(one.instance_id).result(SOON) for one in found]
+
+
+# ── debounce ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_calls_that_follow_one_another_start_once_with_the_last_arguments(app: Romancy) -> None:
+    calls = [await app.debounce(reindexed.bind("a", version), "a", wait=0.5) for version in range(5)]
+    assert [await result_of(call) for call in calls] == ["a 4"] * 5
+    assert await starts_of(app, calls[0]) == ["a 4"]
+
+
+async def test_each_key_has_its_own_window(app: Romancy) -> None:
+    calls = [await app.debounce(reindexed.bind(key, 1), key, wait=0.05) for key in ("a", "b", "a:b", "")]
+    calls.append(await app.debounce(reindexed.bind("7", 1), 7, wait=0.05))
+    assert [await result_of(call) for call in calls] == ["a 1", "b 1", "a:b 1", " 1", "7 1"]
+
+
+async def test_calls_that_never_rest_start_in_the_end(app: Romancy) -> None:
+    since = asyncio.get_running_loop().time()
+    first = await app.debounce(reindexed.bind("a", 0), "a", wait=30.0, max_wait=LONG)
+    for version in range(1, 5):
+        await app.debounce(reindexed.bind("a", version), "a", wait=30.0, max_wait=LONG)
+    last = await app.debounce(reindexed.bind("a", 5), "a", wait=0.3, max_wait=0.3)
+    assert await result_of(first) == await result_of(last) == "a 5"
+    assert asyncio.get_running_loop().time() - since < 30.0
+
+
+async def test_a_call_behind_the_window_opens_the_next_one(app: Romancy) -> None:
+    for version in range(3):
+        call = await app.debounce(reindexed.bind("a", version), "a", wait=0.01)
+        assert await result_of(call) == f"a {version}"
+    window = await app.window_handle("debounce", "reindexed", "a").get()
+    assert window is not None
+    assert (window.kind, window.workflow, window.key) == ("debounce", "reindexed", "a")
+    assert (window.started, window.since, [one.calls for one in window.starts]) == (3, None, [1, 1, 1])
+
+
+async def test_what_is_started_has_the_options_of_the_last_call(app: Romancy) -> None:
+    await app.debounce(reindexed.options(priority=1, headers={"by": "a"}).bind("a"), "a", wait=0.3)
+    last = reindexed.options(priority=7, headers={"by": "b"}, timeout=LONG)
+    started = await (await app.debounce(last.bind("a"), "a", wait=0.3)).started(SOON)
+    await started.result(SOON)
+    found = await app.get_instance(started.instance_id)
+    assert found is not None
+    assert (found.priority, found.headers["by"]) == (7, "b")
+    assert started.instance_id.startswith("reindexed:a@")
+
+
+async def test_a_workflow_that_is_known_by_its_name(open_app: Open) -> None:
+    await open_app(workflows=[reindexed])
+    client = await open_app(workflows=[], worker=False)
+    call = await client.debounce(client.workflow("reindexed").bind(document="a", version=2), "a", wait=0.01)
+    assert await result_of(call) == "a 2"
+
+
+async def test_a_call_with_a_known_id_has_no_effect(app: Romancy) -> None:
+    first, *_ = [
+        await app.debounce(reindexed.bind("a", version), "a", wait=0.4, id=one) for version, one in enumerate("xyx")
+    ]
+    assert await result_of(first) == "a 1"
+    again = await app.debounce(reindexed.bind("a", 9), "a", wait=0.01, id="y")
+    assert await result_of(again) == "a 1"
+    assert await starts_of(app, again) == ["a 1"]
+
+
+# ── batch ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_batch_starts_when_it_is_full(open_app: Open) -> None:
+    client = await open_app(worker=False)
+    calls = [await client.batch(indexed, f"d{number}", "all", size=4, within=0.5) for number in range(13)]
+    app = await open_app()
+    assert await result_of(calls[-1]) == ["d12"]
+    found = await starts_of(app, calls[0])
+    assert sorted(found) == sorted(
+        [["d0", "d1", "d2", "d3"], ["d4", "d5", "d6", "d7"], ["d8", "d9", "d10", "d11"], ["d12"]]
+    )
+
+
+async def test_a_batch_starts_when_its_time_is_over(app: Romancy) -> None:
+    calls = [await app.batch(indexed, name, "all", size=100, within=0.5) for name in "abc"]
+    assert await result_of(calls[0]) == await result_of(calls[2]) == ["a", "b", "c"]
+
+
+async def test_a_batch_of_large_items_starts_before_it_is_full(app: Romancy) -> None:
+    calls = [await app.batch(indexed, str(number) * 400_000, "all", size=100, within=0.5) for number in range(4)]
+    assert [len(each) for each in [await result_of(calls[0]), await result_of(calls[3])]] == [3, 1]
+
+
+async def test_thousands_of_calls_in_one_window(app: Romancy) -> None:
+    """The log of a run stays short, and a call before the last run is still known."""
+    first = await app.debounce(reindexed.bind("a", -1), "a", wait=LONG)
+    for portion in range(20):
+        await asyncio.gather(*(app.debounce(reindexed.bind("a", portion), "a", wait=LONG) for _ in range(125)))
+    await first.flush()
+    assert await result_of(first) == "a 19"
+    assert await starts_of(app, first) == ["a 19"]
+    runs = [event for event in await app.history(first.instance_id) if isinstance(event, WorkflowContinued)]
+    assert runs
+
+
+# ── many callers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_eight_callers_and_two_workers(open_app: Open) -> None:
+    """Instances of windows end all the time, and no call is lost, doubled, or comes into a batch that is full."""
+    apps = [await open_app() for _ in range(2)] + [await open_app(worker=False) for _ in range(2)]
+    LINGERS.set(20_000)  # so that they end
+
+    async def calls(number: int) -> list[WindowHandle[Any]]:
+        chance = random.Random(number)
+        made: list[WindowHandle[Any]] = []
+        for count in range(25):
+            app = apps[(number + count) % len(apps)]
+            made.append(await app.batch(indexed, f"{number}.{count}", "all", size=3, within=0.02))
+            await asyncio.sleep(chance.choice((0.0, 0.0, 0.02, 0.04)))
+        return made
+
+    await asyncio.gather(*map(calls, range(8)))
+    names = {f"{number}.{count}" for number in range(8) for count in range(25)}
+    found: list[list[str]] = []
+
+    async def all_started() -> bool:
+        rows = [one async for one in apps[0].iter_instances(workflow_name="indexed", with_results=True)]
+        found[:] = [one.result for one in rows if one.status is Status.COMPLETED]
+        return sum(map(len, found)) >= len(names)
+
+    await until(all_started)
+    assert sorted(one for each in found for one in each) == sorted(names)
+    assert all(len(each) <= 3 for each in found)
+
+
+async def test_an_instance_that_is_about_to_end_hears_the_call_before_it(open_app: Open) -> None:
+    """A call and the end of the instance race. The debounce never leaves out the last one."""
+    apps = [await open_app(), await open_app(worker=False)]
+    LINGERS.set(10_000)
+    for version in range(20):
+        call = await apps[1].debounce(reindexed.bind("a", version), "a", wait=0.005)
+        assert await apps[0].handle((await call.started(SOON)).instance_id).result(SOON) == f"a {version}"
+        await asyncio.sleep(random.random() * 0.03)
+
+
+async def test_calls_that_waited_for_a_worker_longer_than_a_window_goes_on(open_app: Open) -> None:
+    """Each commit receives as many messages as there are waits; the others lie in the inbox, and nothing ends."""
+    LINGERS.set(1)
+    client = await open_app(worker=False)
+    calls = [await client.batch(indexed, f"d{number}", "all", size=1, within=0.001) for number in range(40)]
+    app = await open_app()
+    for number, call in enumerate(calls):
+        started = await call.started(SOON)
+        assert await app.handle(started.instance_id).result(SOON) == [f"d{number}"]
+
+
+# ── what a window can be told ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_window_is_flushed(app: Romancy) -> None:
+    call = await app.batch(indexed, "a", "all", size=10, within=LONG)
+    await call.flush()
+    assert await result_of(call) == ["a"]
+    await call.flush()  # nothing is left
+    await app.window_handle("batch", "indexed", "none").flush()
+
+
+async def test_a_window_is_dropped(app: Romancy) -> None:
+    dropped = await app.batch(indexed, "a", "all", size=2, within=LONG)
+    await dropped.drop()
+    await app.batch(indexed, "b", "all", size=2, within=LONG)
+    kept = await app.batch(indexed, "c", "all", size=2, within=LONG)
+    assert await result_of(kept) == ["b", "c"]
+    with pytest.raises(InstanceNotFoundError, match="dropped"):
+        await dropped.started(SOON)
+
+
+async def test_a_window_that_is_open(app: Romancy) -> None:
+    assert await app.window_handle("debounce", "reindexed", "a").get() is None
+    call = await app.debounce(reindexed.bind("a"), "a", wait=LONG)
+    await app.report(call.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+    window = await app.window_handle("debounce", "reindexed", "a").get()
+    assert window is not None
+    assert window.since is not None
+    assert window.due == window.since + timedelta(seconds=LONG)
+    with pytest.raises(TimeoutError):
+        await call.started(0.01)
+
+
+# ── transactions, codecs, other apps ────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_call_in_a_transaction_is_made_by_its_commit(app: Romancy, storage_url: str) -> None:
+    connect = caller_for(storage_url)
+    if connect is None:
+        pytest.skip(f"the suite knows no driver for {storage_url.partition(':')[0]}")
+    caller = await connect()
+    await caller.begin()
+    await app.debounce(reindexed.bind("a", 1), "a", wait=0.2, session=caller.connection)
+    await caller.roll_back()
+    await caller.begin()
+    calls = [
+        await app.debounce(reindexed.bind("a", version), "a", wait=0.4, session=caller.connection, id=id)
+        for version, id in ((2, "x"), (2, "x"), (2, None))
+    ]
+    await caller.commit()
+    await caller.close()
+    assert [await result_of(call) for call in calls] == ["a 2"] * 3
+    assert await starts_of(app, calls[0]) == ["a 2"]
+    window = await calls[0].get()
+    assert window is not None
+    assert [one.calls for one in window.starts] == [2]
+
+
+async def test_arguments_are_sealed_at_rest(open_app: Open) -> None:
+    app = await open_app(codecs=[Masking()])
+    call = await app.batch(indexed, "secret", "all", size=2, within=0.05)
+    assert await result_of(call) == ["secret"]
+
+
+async def test_a_worker_leaves_the_windows_of_other_workflows_alone(open_app: Open) -> None:
+    other = await open_app(workflows=[indexed])
+    call = await other.debounce(reindexed.bind("a", 1), "a", wait=0.01)
+    mine = await other.batch(indexed, "a", "all", size=1, within=LONG)
+    assert await result_of(mine) == ["a"]
+    assert (await other.get_instance(call.instance_id)).status is not Status.STUCK  # type: ignore[union-attr]
+    await open_app(workflows=[reindexed])
+    assert await result_of(call) == "a 1"
+
+
+async def test_an_instance_of_another_workflow_has_the_id(app: Romancy) -> None:
+    await app.start(reindexed.options(instance_id="debounce:reindexed:a"), "x")
+    with pytest.raises(InstanceConflictError):
+        await app.debounce(reindexed.bind("a"), "a", wait=1)
+    assert await app.window_handle("debounce", "reindexed", "a").get() is None
+
+
+# ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@workflow
+async def counts_up(ctx: WorkflowContext, number: int) -> int:
+    return number
+
+
+@workflow
+async def takes_two(ctx: WorkflowContext, documents: list[str], language: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"wait": 0}, "wait="),
+        ({"wait": -1}, "wait="),
+        ({"wait": "1"}, "wait="),
+        ({"wait": 2, "max_wait": 1}, "max_wait= is shorter than wait="),
+        ({"wait": 2, "max_wait": 0}, "max_wait="),
+        ({"wait": 1, "id": ""}, "id="),
+        ({"wait": 1e12}, "century"),
+    ],
+)
+async def test_a_debounce_that_makes_no_sense(app: Romancy, options: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        await app.debounce(reindexed.bind("a"), "a", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"size": 0, "within": 1}, "size="),
+        ({"size": True, "within": 1}, "size="),
+        ({"size": 20_000, "within": 1}, "size="),
+        ({"size": 1, "within": 0}, "within="),
+    ],
+)
+async def test_a_batch_that_makes_no_sense(app: Romancy, options: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        await app.batch(indexed, "a", "all", **options)
+
+
+@pytest.mark.parametrize("key", [None, 1.5, True, b"a", ["a"], "a" * 250, "a\x00"])
+async def test_a_key_that_identifies_nothing(app: Romancy, key: Any) -> None:
+    with pytest.raises(UsageError, match="key"):
+        await app.debounce(reindexed.bind("a"), key, wait=1)
+
+
+async def test_calls_that_start_nothing_are_refused(app: Romancy) -> None:
+    untyped: Any = app
+    with pytest.raises(UsageError, match=r"workflow\.bind"):
+        await untyped.debounce(reindexed, "a", wait=1)
+    with pytest.raises(UsageError, match="document"):
+        await untyped.debounce(Call(reindexed, (), {}), "a", wait=1)
+    with pytest.raises(SerializationError):
+        await app.batch(indexed, 5, "all", size=1, within=1)
+    for wf in (counts_up, takes_two, app.workflow("unknown_here")):
+        with pytest.raises(UsageError, match="one list"):
+            await app.batch(wf, "a", "all", size=1, within=1)
+    with pytest.raises(UsageError, match="a workflow and one item"):
+        await untyped.batch(indexed.bind(["a"]), "a", "all", size=1, within=1)
+    with pytest.raises(UsageError, match="belongs to no call"):
+        await app.window_handle("batch", "indexed", "all").started()
+
+
+@pytest.mark.parametrize("options", [{"instance_id": "mine"}, {"delay": 5}])
+async def test_options_that_the_window_decides_are_refused(app: Romancy, options: Any) -> None:
+    call: Call[Any] = reindexed.options(**options).bind("a")
+    with pytest.raises(UsageError, match="from the window"):
+        await app.debounce(call, "a", wait=1)
