@@ -16,8 +16,8 @@ from romancy.engine import dispatcher as module
 from romancy.engine.dispatcher import Dispatcher
 from romancy.engine.inbox import Mail
 from romancy.errors import StorageUnavailableError
-from romancy.storage.rooms import Room
 from romancy.storage.routing import Dispatched, Owner
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -72,7 +72,7 @@ class Router:
 
 
 def over(router: Router) -> Dispatcher:
-    return Dispatcher(cast("Any", SimpleNamespace(rooms=SimpleNamespace(router=router, offered=frozenset(Room)))))
+    return Dispatcher(cast("Any", SimpleNamespace(services=SimpleNamespace(router=router, offered=frozenset(Service)))))
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,14 @@ class Database:
     def claim(self, limit: int, turns: dict[int, tuple[str, int]]) -> list[Waiting]:
         """What a claim takes. It is gone then, and the turns go on."""
         choosing = choose({priority for priority, _ in self.rows}, limit, turns)
-        try:
-            wanted = next(choosing)
-            while True:
-                wanted = choosing.send(self.look(wanted))
-        except StopIteration as end:
-            chosen: Chosen = end.value
+        chosen: Chosen | None = None
+        seen: Any = None  # begins it
+        while chosen is None:
+            try:
+                seen = self.look(choosing.send(seen))
+            except StopIteration as end:
+                chosen = end.value
+        assert chosen is not None
         turns |= chosen.turns
         taken = [one for found in chosen.due for _, one in self.rows if one.instance_id == found]
         self.rows = [row for row in self.rows if row[1].instance_id not in chosen.due]

@@ -14,8 +14,8 @@ PLANTED: Final = (
     Planted(
         name="place: a dispatch does not count those that are taken",
         file="romancy/storage/sqlkit/lanes.py",
-        text="        ((self.taken,),) = taken.rows\n",
-        replacement="        self.taken = 0\n",
+        text="        ((self.taken, self.heavy),) = taken.rows\n",
+        replacement="        ((_, self.heavy),) = taken.rows\n        self.taken = 0\n",
         shapes="limited",
     ),
     Planted(
