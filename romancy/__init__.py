@@ -32,6 +32,11 @@ from romancy.errors import (
     PlaceExpiredError,
     QueryError,
     RegistrationError,
+    RequestError,
+    RequestFailedError,
+    RequestRefusedError,
+    RequestTimeoutError,
+    RequestUnansweredError,
     RetryExhaustedError,
     RomancyError,
     SerializationError,
@@ -56,7 +61,9 @@ from romancy.log import LogEntry
 from romancy.managing.lanes import Lane
 from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
+from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
+from romancy.request import Request, RequestType
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
 from romancy.schedules.records import ScheduleRun
@@ -75,6 +82,7 @@ __all__ = [
     "ActivityTimeoutError",
     "ActivityUnknownError",
     "AppChannel",
+    "Asked",
     "Channel",
     "ChannelMember",
     "ChannelModeConflictError",
@@ -114,6 +122,13 @@ __all__ = [
     "QueryError",
     "ReadLag",
     "RegistrationError",
+    "Request",
+    "RequestError",
+    "RequestFailedError",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "RequestType",
+    "RequestUnansweredError",
     "RetryExhaustedError",
     "RetryPolicy",
     "Romancy",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._lists import Lists
 from romancy.core import not_in_a_workflow
-from romancy.engine import ActingWorker, hides, refuse_to_wait, stored_size, what_blocks
+from romancy.engine import ActingWorker, Answers, hides, refuse_to_wait, stored_size, what_blocks
 from romancy.engine.surroundings import here
 from romancy.errors import StorageError, UsageError
 
@@ -36,6 +36,8 @@ class Access:
         self.dispatcher: Dispatcher | None = None
         self.manager = manager
         """The row under which calls that manage instances write if no worker runs here. None: one row for each call."""
+        self.answers = Answers()
+        """Who waits for the answers of instances."""
         self.registry: Registry | None = None
         """The code that this process has, if it has any."""
         self._home: asyncio.AbstractEventLoop | None = None
@@ -139,6 +141,7 @@ class Access:
 _INSTEAD: Final = {
     **dict.fromkeys(("start", "run"), "begin a child with `await ctx.start(workflow, …)`"),
     **dict.fromkeys(("send", "signal"), "send it with `await ctx.send(name, data, …)`"),
+    **dict.fromkeys(("ask", "request"), "ask in an activity"),
     "publish": "publish it with `await ctx.channel(name).publish(data)`",
 }
 

@@ -64,8 +64,10 @@ if TYPE_CHECKING:
     from romancy.core import Activation
     from romancy.event import EventType
     from romancy.hooks import Hook
+    from romancy.messages.requests import Asked
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
+    from romancy.request import RequestType
     from romancy.retry import Duration, RetryPolicy
     from romancy.schedules.records import Definition
     from romancy.serialization import PayloadCodec
@@ -79,6 +81,8 @@ __all__ = ["Romancy"]
 logger = get_logger("romancy")
 
 P = ParamSpec("P")
+D = TypeVar("D")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -282,6 +286,7 @@ class Romancy(Followed):
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
                 ended=self._ended,
+                answered=access.answers.tell,
                 another=other,
             )
             await worker.open()
@@ -362,6 +367,7 @@ class Romancy(Followed):
             if self._settings.ended is not None:
                 self._settings.ended(instance_id)
         self._watches.ended(instance_id, life, activation)
+        self._access.answers.tell(instance_id)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -457,6 +463,110 @@ class Romancy(Followed):
         check_if_exists(if_exists)
         store = self._access.opened("start")
         return await self._starter.start_or_signal(store, call, event, data, key=key, id=id, if_exists=if_exists)
+
+    @overload
+    async def ask_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[None, R],
+        data: None = None,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Asked[R]: ...
+    @overload
+    async def ask_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[D, R],
+        data: D,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Asked[R]: ...
+    @overload
+    async def ask_with_start(
+        self,
+        call: Call[Any],
+        type: str,
+        data: object = None,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Asked[Any]: ...
+    async def ask_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[Any, Any] | str,
+        data: object = None,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Asked[Any]:
+        """Send a request to an instance, as `ask` does, and start it first if it does not exist.
+
+        One commit starts the instance with the request in its inbox. All else is as in `signal_with_start`.
+        """
+        check_if_exists(if_exists)
+        store = self._access.opened("start")
+        return await self._starter.start_or_ask(store, call, type, data, id=id, if_exists=if_exists)
+
+    @overload
+    async def request_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[None, R],
+        data: None = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> R: ...
+    @overload
+    async def request_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[D, R],
+        data: D,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> R: ...
+    @overload
+    async def request_with_start(
+        self,
+        call: Call[Any],
+        type: str,
+        data: object = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Any: ...
+    async def request_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[Any, Any] | str,
+        data: object = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Any:
+        """Send a request to an instance, start it first if it does not exist, and return the reply."""
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        given: Any = type  # with the data that belongs to it, as the overloads say
+        asked: Asked[Any] = await self.ask_with_start(call, given, data, id=id, if_exists=if_exists)
+        return await asked.reply(limit)
 
     # ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────
 

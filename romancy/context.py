@@ -36,6 +36,7 @@ from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
 from romancy.mapping import Many, all_ended, first_done, many
 from romancy.registry import declared_limits
+from romancy.request import Request, misfit_answered, name_of_request, types_of_request
 from romancy.retry import Duration, seconds
 from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from romancy.core import Commands, MessageReceived
     from romancy.handler import Handler
     from romancy.limit import Limit
+    from romancy.request import RequestType
     from romancy.session import ActivityPort
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.query import FilterValue
@@ -71,6 +73,7 @@ __all__ = [
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 
 _LONG: Final = 4000
 """It stays: with another number, a replay would take another way than the log."""
@@ -191,8 +194,8 @@ class WorkflowContext:
         """Handle messages while a block runs: `async with ctx.handling(Add.by(add), Stop.by(stop)):`.
 
         Each message is handled in a task of its own, begun in the order in which they came. The end of the block waits
-        for the handlers that are at work. Messages that come later are kept, also for the next run. A handler that
-        raises an error ends the block with it.
+        for the handlers that are at work. Messages that come later are kept, also for the next run. A handler of events
+        that raises an error ends the block with it; what a handler of requests returns or raises is the answer.
         """
         return Handling(self._commands, self._handlings, handlers)
 
@@ -305,6 +308,32 @@ class WorkflowContext:
                 if again is None:
                     raise
                 wait = again
+
+    @overload
+    async def wait_request(self, type: str, *, timeout: Duration | None = None) -> Request[Any, Any]: ...
+    @overload
+    async def wait_request(self, type: RequestType[T, R], *, timeout: Duration | None = None) -> Request[T, R]: ...
+    @kept("ctx")
+    async def wait_request(
+        self, type: str | RequestType[Any, Any], *, timeout: Duration | None = None
+    ) -> Request[Any, Any]:
+        """Wait for a request of this type, to be answered with `await request.reply(value)`.
+
+        Raises EventTimeoutError if none arrives in time. A request whose data do not fit the declared type is refused,
+        which its sender learns, and the wait continues.
+        """
+        topic, (data, reply) = Topic(name_of_request(type), kind="request"), types_of_request(type)
+        limit = None if timeout is None else seconds(timeout, "the timeout")
+        commands = self._commands
+        due = None if limit is None else commands.loop.time() + limit
+        while True:
+            left = None if due is None else max(0.0, due - commands.loop.time())
+            received: MessageReceived = await commands.wait(topic, mode_of_wait(topic), timeout=left)
+            request = received.message
+            try:
+                return Request(commands, request, loads(request.data, data, f"data of {request.words}"), reply)
+            except SerializationError as misfit:
+                misfit_answered(commands, request, misfit)
 
     @kept("ctx")
     async def subscribe(self, type: str | EventType[Any]) -> None:

@@ -15,6 +15,11 @@
     ├── PlaceExpiredError             no place came in time under a limit
     ├── WorkflowStuckError            the awaited workflow does not continue: no worker runs it
     ├── EventTimeoutError             the awaited event did not come in time
+    ├── RequestError                  a request to an instance has no reply
+    │   ├── RequestFailedError        … because its handler raised an error
+    │   ├── RequestRefusedError       … because the body refused it
+    │   ├── RequestUnansweredError    … because a new run has begun
+    │   └── RequestTimeoutError       … in time; it may still come
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
     ├── UnawaitedCallError            the code: a workflow left a call or a task behind
     ├── NonDeterminismError           the code: it does not fit the log, or has left the loop
@@ -55,6 +60,11 @@ __all__ = [
     "PlaceExpiredError",
     "QueryError",
     "RegistrationError",
+    "RequestError",
+    "RequestFailedError",
+    "RequestRefusedError",
+    "RequestTimeoutError",
+    "RequestUnansweredError",
     "RetryExhaustedError",
     "RomancyError",
     "SchemaVersionError",
@@ -249,6 +259,49 @@ class EventTimeoutError(RomancyError, TimeoutError):
     """`wait_event` reached its timeout before a matching event arrived."""
 
 
+class RequestError(RomancyError):
+    """A request to an instance has no reply. `request` is its name, and `request_id` its id."""
+
+    def __init__(self, message: str, *, instance_id: str = "", request: str = "", request_id: str = "") -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.request = request
+        self.request_id = request_id
+
+
+class RequestFailedError(RequestError):
+    """The handler of the request raised an error. `__cause__` is that error, and `error_type` the name of its class.
+
+    If its class is not known here, an `ActivityError` stands for it. `trace` has the frames of the code that raised it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        instance_id: str = "",
+        request: str = "",
+        request_id: str = "",
+        error_type: str = "",
+        trace: str = "",
+    ) -> None:
+        super().__init__(message, instance_id=instance_id, request=request, request_id=request_id)
+        self.error_type = error_type
+        self.trace = trace
+
+
+class RequestRefusedError(RequestFailedError):
+    """The body refused the request: its `validate=` raised `__cause__`, or its data does not fit the declared type."""
+
+
+class RequestUnansweredError(RequestError):
+    """The run that had received the request went on as a new run, and had not answered it. No answer will come."""
+
+
+class RequestTimeoutError(RequestError, TimeoutError):
+    """No answer came within the timeout of the call. The request stays, and may be answered later: ask with its id."""
+
+
 class UsageError(RomancyError):
     """The call cannot be carried out as written. Nothing has been written to the database."""
 
@@ -301,7 +354,7 @@ class InstanceNotFoundError(UsageError, LookupError):
 
 
 class InstanceEndedError(UsageError):
-    """The instance has ended, with this `status`, and would never receive the message."""
+    """The instance has ended, with this `status`, and would never receive the message, or answer the request."""
 
     def __init__(self, message: str, *, instance_id: str = "", status: str = "") -> None:
         super().__init__(message)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
     from romancy.log import LogEntry
+    from romancy.messages.requests import Asked
+    from romancy.request import RequestType
     from romancy.results.watch import Watch
     from romancy.retry import Duration
     from romancy.workflow import Workflow
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Handle"]
 
 T = TypeVar("T")
+A = TypeVar("A")
 R_co = TypeVar("R_co", covariant=True)
 _COMPLETED: Final = Status.COMPLETED
 """Python 3.11 calls a function for each `Status.COMPLETED`."""
@@ -131,6 +134,51 @@ class Handle(Generic[R_co]):
         """
         sent: Any = event  # with the data that belongs to it, as the overloads say
         await self._app.signal(self._instance_id, sent, data, key=key, id=id, session=session)
+
+    @overload
+    async def request(
+        self,
+        type: RequestType[None, A],
+        data: None = None,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+    ) -> A: ...
+    @overload
+    async def request(
+        self, type: RequestType[T, A], data: T, *, timeout: Duration | None = None, id: str | None = None
+    ) -> A: ...
+    @overload
+    async def request(
+        self, type: str, data: object = None, *, timeout: Duration | None = None, id: str | None = None
+    ) -> Any: ...
+    async def request(
+        self,
+        type: RequestType[Any, Any] | str,
+        data: object = None,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+    ) -> Any:
+        """Send a request, and return the reply of its handler.
+
+        Raises RequestFailedError, RequestRefusedError, RequestTimeoutError and InstanceEndedError. A request with the
+        same `id` is handled once, and has one answer: see `Romancy.request`.
+        """
+        given: Any = type  # with the data that belongs to it, as the overloads say
+        return await self._app.request(self._instance_id, given, data, timeout=timeout, id=id)
+
+    @overload
+    async def ask(self, type: RequestType[None, A], data: None = None, *, id: str | None = None) -> Asked[A]: ...
+    @overload
+    async def ask(self, type: RequestType[T, A], data: T, *, id: str | None = None) -> Asked[A]: ...
+    @overload
+    async def ask(self, type: str, data: object = None, *, id: str | None = None) -> Asked[Any]: ...
+    async def ask(self, type: RequestType[Any, Any] | str, data: object = None, *, id: str | None = None) -> Asked[Any]:
+        """Send a request without waiting for its answer: `reply()` of what this returns does. See `Romancy.ask`."""
+        given: Any = type  # with the data that belongs to it, as the overloads say
+        asked: Asked[Any] = await self._app.ask(self._instance_id, given, data, id=id)
+        return asked
 
     async def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""

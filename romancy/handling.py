@@ -11,12 +11,13 @@ from romancy.core import Complaint, ContinueAsNew, Topic, mode_of_wait
 from romancy.errors import SerializationError, UsageError
 from romancy.event import event_of
 from romancy.handler import Handler
+from romancy.request import RequestHandler, misfit_answered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from romancy.core import Commands, MessageReceived, WaitAnswer
+    from romancy.core import Commands, Message, MessageReceived, WaitAnswer
 
 __all__ = ["Handling", "all_handled"]
 
@@ -27,8 +28,9 @@ class Handling:
     """`async with ctx.handling(…)`: while the block runs, each message of these kinds is handled in a task of its own.
 
     Messages are begun in the order in which they came, also those of different kinds. The end of the block waits for
-    the handlers that are at work. A message that comes later is kept, as one for which no body waits. A handler that
-    raises an error ends the block with it, as a task of a TaskGroup does.
+    the handlers that are at work. A message that comes later is kept, as one for which no body waits. A handler of
+    events that raises an error ends the block with it, as a task of a TaskGroup does. What a handler of requests
+    returns or raises is the answer.
     """
 
     __slots__ = ("_body", "_busy", "_closed", "_commands", "_failed", "_handlers", "_others", "_stopped", "_waits")
@@ -39,8 +41,8 @@ class Handling:
         """All handlings of the body that are open."""
         self._handlers = {_topic_of(handler): handler for handler in _checked(handlers)}
         self._waits: dict[Topic, WaitAnswer] = {}
-        self._busy: dict[asyncio.Task[None], None] = {}
-        """The handlers that are at work."""
+        self._busy: dict[asyncio.Task[Any], tuple[Handler[Any], Message]] = {}
+        """The handlers that are at work, each with its message."""
         self._body: asyncio.Task[Any] | None = None
         self._closed = False
         self._stopped = False
@@ -62,7 +64,9 @@ class Handling:
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _wait(self, topic: Topic) -> None:
-        self._hear(topic, self._commands.wait(topic, mode_of_wait(topic), in_turn=True))
+        handler = self._handlers[topic]
+        judge = handler.judge if isinstance(handler, RequestHandler) else None
+        self._hear(topic, self._commands.wait(topic, mode_of_wait(topic), in_turn=True, judge=judge))
 
     def _hear(self, topic: Topic, wait: WaitAnswer) -> None:
         self._waits[topic] = wait
@@ -83,10 +87,15 @@ class Handling:
         if not self._closed:
             self._wait(topic)
         task = asyncio.get_running_loop().create_task(handler.handle(data), name=f"handler of {topic.name}")
-        self._busy[task] = None
+        self._busy[task] = handler, received.message
         task.add_done_callback(self._handled)
 
     def _put_aside(self, topic: Topic, wait: WaitAnswer, received: MessageReceived, misfit: SerializationError) -> None:
+        if topic.kind == "request":
+            misfit_answered(self._commands, received.message, misfit)
+            if not self._closed:
+                self._wait(topic)
+            return
         again = self._commands.wait_on(wait, received.message, str(misfit))
         if again is None:
             self._fail(misfit)
@@ -95,9 +104,13 @@ class Handling:
         else:
             self._hear(topic, again)
 
-    def _handled(self, task: asyncio.Task[None]) -> None:
-        self._busy.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _handled(self, task: asyncio.Task[Any]) -> None:
+        handler, message = self._busy.pop(task)
+        if isinstance(handler, RequestHandler):
+            error = handler.answer(self._commands, message, task)
+        else:
+            error = None if task.cancelled() else task.exception()
+        if error is not None:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -183,7 +196,7 @@ async def all_handled(commands: Commands, handlings: Sequence[Handling]) -> None
 
 
 def _topic_of(handler: Handler[Any]) -> Topic:
-    return Topic(name_of_event(handler.name), handler.key)
+    return Topic(name_of_event(handler.name), handler.key, handler.kind)
 
 
 def _checked(handlers: Sequence[Handler[Any]]) -> Sequence[Handler[Any]]:

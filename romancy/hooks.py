@@ -134,7 +134,7 @@ class ActivityEnded(_About):
     """Whether it failed with what belongs to the business, an `Expected`, or a class that its policy expects."""
 
 
-WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "child", "place"]
+WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "request", "child", "place"]
 """What a workflow waits for: the end of a sleep or of a time limit, an event or a signal, a message of a channel, or
 the end of a child, or a place under a limit."""
 

@@ -41,13 +41,16 @@ NAMES: Final = {
     "ScheduleHandle": "SyncScheduleHandle",
     "WindowHandle": "SyncWindowHandle",
     "AppChannel": "SyncChannel",
+    "Asked": "SyncAsked",
 }
 """The classes that have a name of their own in the types."""
+_HANDLES: Final = ("SyncHandle", "SyncAsked", "SyncScheduleHandle", "SyncWindowHandle")
 RENAMED: Final = (
     ("AsyncIterator[", "Iterator["),
     ("AppChannel[", "SyncChannel["),
     ("Subscription[", "SyncSubscription["),
     ("Handle[", "SyncHandle["),
+    ("Asked[", "SyncAsked["),
     ("ScheduleHandle", "SyncScheduleHandle"),
     ("WindowHandle[", "SyncWindowHandle["),
 )
@@ -94,9 +97,20 @@ OWN: Final = """
 
 TWINS: Final = (
     Twin(
-        "messages.senders", "Senders", "_senders", "SyncSenders", "Caller",
+        "messages.requests", "Requests", "_requests", "SyncRequests", "Caller",
+        "Asking instances from outside, for code without `await`.",
+        "from romancy.sync._asked import SyncAsked\nfrom romancy.sync._calling import Caller\n",
+    ),
+    Twin(
+        "messages.requests", "Asked", "_asked", "SyncAsked", "Caller, Generic[R_co]",
+        "Accepted requests, for code without `await`.",
+        "from romancy.sync._calling import Caller, Keeper\n",
+        OWN.format(original="Asked", parameter="R_co"),
+    ),
+    Twin(
+        "messages.senders", "Senders", "_senders", "SyncSenders", "SyncRequests",
         "Sending from outside, for code without `await`.",
-        "from romancy.sync._calling import Caller\nfrom romancy.sync._channel import SyncChannel\n"
+        "from romancy.sync._channel import SyncChannel\nfrom romancy.sync._requests import SyncRequests\n"
         "from romancy.sync._subscription import SyncSubscription\n",
     ),
     Twin(
@@ -115,7 +129,8 @@ TWINS: Final = (
     Twin(
         "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncInstances, SyncSenders",
         "The app, for code without `await`.",
-        "from romancy.app import Romancy\nfrom romancy.sync._calling import Keeper\n"
+        "from romancy.app import Romancy\nfrom romancy.sync._asked import SyncAsked\n"
+        "from romancy.sync._calling import Keeper\n"
         "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n"
         "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._senders import SyncSenders\n"
         "from romancy.sync._window import SyncWindowHandle\n",
@@ -135,7 +150,7 @@ TWINS: Final = (
     Twin(
         "handle", "Handle", "_handle", "SyncHandle", "Caller, Generic[R_co]",
         "Handles of instances, for code without `await`.",
-        "from romancy.sync._calling import Caller, Keeper\n",
+        "from romancy.sync._asked import SyncAsked\nfrom romancy.sync._calling import Caller, Keeper\n",
         OWN.format(original="Handle", parameter="R_co"),
     ),
     Twin(
@@ -217,7 +232,14 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
         return [f"self._target.{node.name}({passed})", "return self"]
     if returns.startswith(("AbstractContextManager", "Workflow")):
         return [f"return self._target.{node.name}({passed})"]
-    for kind in ("SyncHandle", "SyncScheduleHandle", "SyncWindowHandle", "SyncChannel", "SyncSubscription"):
+    for kind in (
+        "SyncHandle",
+        "SyncAsked",
+        "SyncScheduleHandle",
+        "SyncWindowHandle",
+        "SyncChannel",
+        "SyncSubscription",
+    ):
         inner = "self._keeper" if owner != "Romancy" else "self"
         if returns == kind or returns.startswith(f"{kind}["):
             return [f"return {kind}({inner}, {call})"]

@@ -26,6 +26,7 @@ from romancy.cli._looking import LOOKING
 from romancy.cli._printing import accept_every_character
 from romancy.cli._rebuilding import rebuild
 from romancy.cli._relaying import RELAYING
+from romancy.cli._requesting import request
 from romancy.cli._schedules import schedules
 from romancy.cli._serving import serve
 from romancy.cli._showing import show
@@ -63,7 +64,7 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, limits, *ACTING, *RELAYING,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, limits, request, *ACTING, *RELAYING,
     undelivered, *TENDING, rebuild, conformance,
 )  # fmt: skip
 for _command in _ALL:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
-import msgspec
 
 from romancy.cli._bulk import Action, Request, act_on, bulk
 from romancy.cli._database import running
 from romancy.cli._duration import duration
 from romancy.cli._printing import say
+from romancy.cli._requesting import decoded
 from romancy.engine import RETRIED
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.query import InstanceFilter
@@ -135,16 +135,9 @@ async def signal(request: Request, words: tuple[str, ...], key: str | None, id: 
     if not event or len(data) > 1:
         wanted = "EVENT [JSON] and a filter, without an ID" if filtered else "ID EVENT [JSON]"
         raise click.UsageError(f"name what to signal: {wanted}; several values are one JSON, in quotes for the shell")
-    payload = _decoded(data[0]) if data else None
+    payload = decoded(data[0]) if data else None
     action = Action("signal", _OPEN, lambda operator, one, _: operator.signal(one, event, payload, key=key, id=id))
     await act_on(action, replace(request, instance_id=instance_id))
-
-
-def _decoded(data: str) -> object:
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise click.UsageError(f"the data is no JSON ({error}); a text needs its quotes: '\"text\"'") from None
 
 
 ACTING = (signal, cancel, terminate, retry, resume, purge)

@@ -15,6 +15,7 @@ from romancy.cli._stdout import LOST, lost
 from romancy.errors import (
     CodecError,
     InstanceConflictError,
+    InstanceEndedError,
     InstanceNotFoundError,
     NonDeterminismError,
     RomancyError,
@@ -39,6 +40,7 @@ _INTERRUPTED: Final = 130
 _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (InstanceNotFoundError, NOT_FOUND),
     (InstanceConflictError, 4),
+    (InstanceEndedError, 4),
     (UsageError, 2),
     (StorageError, 5),
     (NonDeterminismError, DIVERGED),

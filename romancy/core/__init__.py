@@ -17,7 +17,7 @@ For an engine:
 
 Inputs an engine feeds: WorkflowStarted, WorkflowResumed, OwnerChanged (inert),
 Activity{AttemptFailed,Completed,Failed,Cancelled}, TimerFired, MessageReceived, WaitTimedOut,
-Subscription{Granted,Refused}, MembersListed,
+Subscription{Granted,Refused}, MembersListed, RequestRefused,
 Child{Completed,Failed,Cancelled}, Compensation{AttemptFailed,Completed,Failed}, CancelRequested.
 
 `decode_commit` reads a commit back. `replay` replays a history as one pure function, for checks and tests.
@@ -75,6 +75,7 @@ from romancy.core.run.ending import (
 from romancy.core.run.failures import (
     as_caught,
     failure_of,
+    raised_again,
 )
 from romancy.core.run.message_commands import (
     mode_conflict,
@@ -165,6 +166,8 @@ from romancy.core.words.message_events import (
     MessagePutAside,
     MessageReceived,
     MessageSent,
+    RequestAnswered,
+    RequestRefused,
     Subscribed,
     SubscriptionGranted,
     SubscriptionRefused,
@@ -257,6 +260,8 @@ __all__ = [
     "Publish",
     "Recall",
     "Report",
+    "RequestAnswered",
+    "RequestRefused",
     "Run",
     "RunEnd",
     "StartActivity",
@@ -314,6 +319,7 @@ __all__ = [
     "outcome_of",
     "own_classes",
     "place_of_body",
+    "raised_again",
     "replay",
     "run_of_child",
     "threads",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from romancy.engine.answers import Answers
 from romancy.engine.codecs import (
     coded,
     hides,
@@ -42,6 +43,7 @@ __all__ = [
     "STOPPING",
     "Absence",
     "ActingWorker",
+    "Answers",
     "Dispatcher",
     "Evidence",
     "LogWriter",

@@ -225,6 +225,8 @@ def _rests(live: Live, activation: Activation, now: int) -> bool:
     inbox = live.inbox
     if inbox.pressing:
         return False  # the message is fed after this append: the previous run had no use for it
+    if inbox.put_off:
+        return False  # so is this one, once the run has acted on what is written now
     if live.returning or inbox.taken:
         return False  # a message is given back first; no other worker knows of it
     for effect in activation.effects:

@@ -22,6 +22,7 @@ from romancy.core import (
     CompensationAttemptFailed,
     MembersAsked,
     MessageAwaited,
+    RequestAnswered,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -57,6 +58,7 @@ from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
 from romancy.engine.pending_append import PendingAppend
 from romancy.engine.recur import continue_as_new
+from romancy.engine.refusing import sort_judged
 from romancy.engine.replay import resumption
 from romancy.engine.returning import give_strays_back
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN
@@ -216,6 +218,9 @@ class Driver:
 
     def _sort_mail(self, live: Live) -> None:
         """Turn kept mail that fits the present state of the run into inputs."""
+        if live.inbox.judged or live.inbox.put_off:
+            self._sort_judged_mail(live)
+            return
         for mail, wait_id in live.inbox.match():
             event = input_from_message(mail.message, mail.at, wait_id, mail.posted_at)
             if event is not None:
@@ -225,6 +230,18 @@ class Driver:
                 self._terminate(live, mail.delivery_id, mail.message.reason)
                 return
         if live.inbox.taken or live.run.state.left:
+            give_strays_back(self, live)
+
+    def _sort_judged_mail(self, live: Live) -> None:
+        """The same where the body may refuse a message."""
+        try:
+            ended_by = sort_judged(live)
+        except Exception as error:  # noqa: BLE001 - the instance is parked with it
+            self.reports.broken(live, error)
+            return
+        if ended_by is not None and isinstance(ended_by.message, TerminateMessage):
+            self._terminate(live, ended_by.delivery_id, ended_by.message.reason)
+        elif live.inbox.taken or live.run.state.left:
             give_strays_back(self, live)
 
     def _terminate(self, live: Live, delivery_id: str, reason: str) -> None:
@@ -410,7 +427,7 @@ class Driver:
             if type(event) is ActivityAttemptFailed or type(event) is CompensationAttemptFailed:
                 self._again(live, event.id)
 
-    def _do(self, live: Live, effect: Effect) -> None:
+    def _do(self, live: Live, effect: Effect) -> None:  # noqa: C901 - one case for each kind of effect
         match effect:
             case StartActivity() | StartCompensation():
                 self.attempts.start(live, effect)
@@ -429,6 +446,8 @@ class Driver:
                 self.timers.clear(live, effect.timer_id)
             case StartChild(again=True):
                 self._revivals.begin(self, live, effect)
+            case RequestAnswered():
+                self.reports.answered(live)
             case Subscribed() | MembersAsked():
                 self._joining.begin(self, live, effect)
             case _:

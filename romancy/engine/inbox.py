@@ -146,7 +146,9 @@ class Inbox:
         "_new",
         "_waiting",
         "_waits",
+        "judged",
         "pressing",
+        "put_off",
         "read",
         "taken",
     )
@@ -174,6 +176,10 @@ class Inbox:
         """Kept messages that were taken for a wait. They must be given back if no append consumes them."""
         self._in_turn = 0
         """How many waits want their messages in turn with those of others."""
+        self.judged = 0
+        """Of how many waits the body is asked about a message before it is recorded."""
+        self.put_off = False
+        """Whether messages that fit a wait are kept until the run has acted on what was fed before."""
         self._begun = 0
         self.read = 0
         """The number of the last message read."""
@@ -211,6 +217,7 @@ class Inbox:
         self._begun += 1
         self._waits[wait.id] = wait
         self._in_turn += wait.in_turn
+        self.judged += wait.judged
         if len(wait.id) > _SHORT:
             self._by_interest[interest_id_of(wait.id)] = wait.id
         if wait.where == NULL:
@@ -226,6 +233,7 @@ class Inbox:
         if wait is None:
             return
         self._in_turn -= wait.in_turn
+        self.judged -= wait.judged
         if len(wait_id) > _SHORT:
             self._by_interest.pop(interest_id_of(wait_id), None)
         line = _line(wait)
@@ -236,10 +244,22 @@ class Inbox:
             if standing is self._waiting:
                 self._asked.pop(line, None)
 
+    def take_back(self, pairs: Sequence[tuple[Mail, MessageAwaited]]) -> None:
+        """Keep messages that `match` has paired with waits, which stand before all others again."""
+        for mail, wait in reversed(pairs):
+            self.keep(mail)
+            self.wait(wait)
+            standing = (self._waiting if wait.where == NULL else self._choosy)[_line(wait)]
+            begun = standing.pop(wait.id)
+            first = next(iter(standing.values()), begun)
+            others = dict(standing)
+            standing.clear()
+            standing |= {wait.id: min(begun, first - 1), **others}
+
     def stop_all(self) -> None:
         """Record that the run waits for nothing."""
         self._waits.clear()
-        self._in_turn = 0
+        self._in_turn = self.judged = 0
         self._waiting.clear()
         self._asked.clear()
         self._choosy.clear()
@@ -436,12 +456,14 @@ def _lines(mail: Mail, message: Message) -> tuple[_Line, ...]:
     """The lines of the waits that a message fits.
 
     A message of a channel fits the waits on this channel: those for direct messages if it was sent to this instance,
-    else the others. An event fits waits for its type without a key and with its key. One that was taken for a wait
-    fits waits with its key, a copy fits waits without one.
+    else the others. A request was sent to this instance. An event fits waits for its type without a key and with its
+    key. One that was taken for a wait fits waits with its key, a copy fits waits without one.
     """
     topic = message.topic
     if topic.kind == "channel":
         return ((topic, mail.address is None),)
+    if topic.kind == "request":
+        return ((topic, True),)
     if topic.key is None:
         return ((topic, False),)
     if mail.interest is not None:

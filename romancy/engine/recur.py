@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from romancy.core import CancelChild, MessageSent, Publish, StartChild, Unsubscribed
+from romancy.core import CancelChild, MessageSent, Publish, RequestAnswered, StartChild, Unsubscribed
 from romancy.errors import UsageError
 from romancy.status import Status
 from romancy.storage.query import project_with_index
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["continue_as_new", "with_new_run"]
 
 _MOST_RUNS: Final = 1000
-_OUTWARD = (StartChild, CancelChild, Publish, MessageSent, Unsubscribed)
+_OUTWARD = (StartChild, CancelChild, Publish, MessageSent, RequestAnswered, Unsubscribed)
 
 
 def continue_as_new(live: Live, activation: Activation) -> Activation:

@@ -84,6 +84,10 @@ class Reports(Protocol):
         """The instance has ended, rests or is stuck, and its log says so. This worker no longer owns it."""
         ...
 
+    def answered(self, live: Live) -> None:
+        """The log has the answer to a request of a sender."""
+        ...
+
     def dropped(self, live: Live) -> None:
         """The run is closed. Another worker may own the instance now, or has ended it."""
         ...

@@ -72,7 +72,7 @@ def interest_of_subscription(topic: Topic, mode: Mode) -> Interest:
 def interest_of_wait(wait: MessageAwaited) -> Interest | None:
     """The interest that a wait needs. None: what it waits for is sent to the instance, or comes by a subscription."""
     topic, where = wait.topic, wait.where
-    if topic.kind == "channel" and wait.mode != "competing":
+    if topic.kind != "event" and wait.mode != "competing":
         return None
     conditions = None if where == NULL else bytes(where)
     if wait.mode == "competing":

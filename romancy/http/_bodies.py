@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Raw
+
+from romancy.http._json import checked
 from romancy.http._refusal import Refused, unavailable
 
 if TYPE_CHECKING:
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Bodies"]
+__all__ = ["Bodies", "data_of"]
 
 _CLOSE: Final = {"connection": "close"}
 """Closes the connection, so that the server does not wait for the rest of the body."""
@@ -83,3 +86,14 @@ def _refuse_encoded(request: Request) -> None:
             "UnsupportedMediaType",
             headers=_CLOSE,
         )
+
+
+def data_of(request: Request, body: bytes, what: str) -> Raw:
+    """The body as JSON, whatever its content type, except for a form."""
+    if not body:
+        return Raw(b"null")
+    given = request.headers.get("content-type", "")
+    if given.startswith("multipart/"):
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, not a form", "UnsupportedMediaType")
+    checked(body, what)
+    return Raw(body)

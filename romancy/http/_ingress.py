@@ -30,6 +30,7 @@ from romancy.http._management import Management
 from romancy.http._openapi import document
 from romancy.http._permits import check_topic, let_in
 from romancy.http._refusal import refusal_of_status, unavailable
+from romancy.http._requesting import Requesting
 from romancy.http._schedules import Timetable
 from romancy.http._waits import Waits
 from romancy.http._webhooks import Webhook
@@ -126,6 +127,7 @@ class Ingress:
         management = Management(app, types, accepting, bodies, waits, max_wait=max_wait, beat=_BEAT)
         managed = [
             *management.routes(),
+            *Requesting(app, accepting, bodies, waits, max_wait=max_wait).routes(),
             *Timetable(app, accepting, bodies).routes(),
             *Turnstiles(app, accepting, bodies).routes(),
         ]

@@ -6,12 +6,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Raw
 from starlette.responses import Response, StreamingResponse
 
 from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
+from romancy.http._bodies import data_of
 from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
 from romancy.http._json import checked
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Management"]
 
-_NULL = Raw(b"null")
 _PAGE = 50
 _MOST_RESULTS = 100
 """Each may have four megabytes, and an answer is made in memory."""
@@ -95,7 +94,7 @@ class Management:
         if workflow is None:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no workflow of this name", "WorkflowUnknownError")
         async with self._bodies.read(request) as body:
-            raw = self._data(request, body, "the input")
+            raw = data_of(request, body, "the input")
             plain = workflow.options(
                 delay=asked.seconds("delay"),
                 at=asked.moment("at"),
@@ -117,7 +116,7 @@ class Management:
         check_topic(request, name)
         declared = self._types.get(name)
         async with self._bodies.read(request) as body:
-            raw = self._data(request, body, "the data")
+            raw = data_of(request, body, "the data")
             data = typed(raw, object if declared is None else declared.data, f"data of the signal {name!r}")
             event: Any = name if declared is None else declared
             await self._accepting.in_time(
@@ -259,16 +258,6 @@ class Management:
 
         status: Status = await self._accepting.in_time(read())
         return status
-
-    def _data(self, request: Request, body: bytes, what: str) -> Raw:
-        """The body as JSON, whatever its content type, except for a form."""
-        if not body:
-            return _NULL
-        given = request.headers.get("content-type", "")
-        if given.startswith("multipart/"):
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, not a form", "UnsupportedMediaType")
-        checked(body, what)
-        return Raw(body)
 
 
 class _Cancelling(msgspec.Struct):

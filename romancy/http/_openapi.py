@@ -132,6 +132,18 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "reason": {"type": "string"},
         },
     },
+    "Answered": {
+        "type": "object",
+        "required": ["instance_id", "id", "status"],
+        "properties": {
+            "instance_id": {"type": "string"},
+            "id": {"type": "string"},
+            "status": {"enum": ["accepted", "answered", "refused", "failed", "unanswered"]},
+            "reply": {},
+            "error": {"type": "string"},
+            "error_type": {"type": "string"},
+        },
+    },
     "Schedule": {
         "type": "object",
         "required": ["schedule_id", "workflow", "due", "paused", "next", "started", "skipped", "failed"],
@@ -259,6 +271,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/instances/{instance_id}/result": {"get": _result()},
         "/instances/{instance_id}/progress": {"get": _progress()},
         "/instances/{instance_id}/signals/{type}": {"post": _signal()},
+        "/instances/{instance_id}/requests/{name}": {"post": _request()},
         "/cancel/{instance_id}": {"post": _cancel()},
         "/schedules": {"get": _operation("All schedules", {200: "Schedules"})},
         "/schedules/{schedule_id}": {"get": _of_schedule("A schedule, with its last runs", {200: "Schedule"})},
@@ -395,6 +408,17 @@ def _signal() -> dict[str, Any]:
         _parameter("id", "query", _ID, "a signal with the same id is dropped"),
     ]
     return _operation("Send a signal; the body is its data", {202: "Accepted"}, parameters, _ANY_BODY)
+
+
+def _request() -> dict[str, Any]:
+    parameters = [
+        _parameter("instance_id", "path", _ID),
+        _parameter("name", "path", _ID),
+        _parameter("timeout", "query", {"type": "number", "minimum": 0}, "seconds to wait for the answer"),
+        _parameter("id", "query", _ID, "a request with the same id is handled once, and has the same answer"),
+    ]
+    summary = "Ask an instance; the body is the data: 200 once it is answered, else 202"
+    return _operation(summary, {200: "Answered", 202: "Answered"}, parameters, _ANY_BODY)
 
 
 def _cancel() -> dict[str, Any]:

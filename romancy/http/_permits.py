@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from romancy.app import Romancy
     from romancy.web.visitor import Action, Visitor
 
-__all__ = ["check_choosing", "check_topic", "let_in", "sees_payloads"]
+__all__ = ["check_choosing", "check_replies", "check_topic", "let_in", "sees_payloads"]
 
 _KEY: Final = "romancy.http"
 _OURS: Final = "romancy."
@@ -51,6 +51,11 @@ def check_choosing(request: Request, app: Romancy) -> None:
     given = [name for name in _OPENING if name in request.query_params]
     if given:
         _check_payloads(request, app, " and ".join(given))
+
+
+def check_replies(request: Request, app: Romancy) -> None:
+    """Raise Refused if the visitor may not see what the app's codecs open, as replies are."""
+    _check_payloads(request, app, "replies")
 
 
 def _check_payloads(request: Request, app: Romancy, what: str) -> None:

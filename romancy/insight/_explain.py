@@ -133,6 +133,9 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, l
         case "message":
             limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
             return f"It waits for a message of channel {step.name!r} ({step.key}), {limit}, for {since}."
+        case "request":
+            limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
+            return f"It waits for the request {step.name!r}, {limit}, for {since}."
         case "subscription":
             return f"It waits until it has subscribed to channel {step.name!r} ({step.key}), for {since}."
         case "members":

@@ -25,7 +25,7 @@ Place: TypeAlias = tuple[int, int]
 STEPS: Final[Mapping[ev.Part, tuple[str, ...]]] = {
     "activities": ("activity",),
     "timers": ("timer",),
-    "waits": ("event", "message"),
+    "waits": ("event", "message", "request"),
     "joining": ("subscription",),
     "listing": ("members",),
     "places": ("place",),
@@ -355,6 +355,8 @@ def _awaited(timeline: Timeline, event: ev.MessageAwaited) -> None:
     topic, conditions = event.topic, bytes(event.where) != b"null"
     if topic.kind == "event":
         timeline.begin("event", event.id, topic.name, due=event.due, key=topic.key, conditions=conditions)
+    elif topic.kind == "request":
+        timeline.begin("request", event.id, topic.name, due=event.due)
     else:
         timeline.begin("message", event.id, topic.name, due=event.due, key=event.mode, conditions=conditions)
 
@@ -366,7 +368,7 @@ def _put_aside(timeline: Timeline, event: ev.MessagePutAside) -> None:
 
 
 def _about(topic: ev.Topic) -> str:
-    return f"event {topic.name}" if topic.kind == "event" else f"a message of channel {topic.name}"
+    return f"a message of channel {topic.name}" if topic.kind == "channel" else f"{topic.kind} {topic.name}"
 
 
 def _subscribed(timeline: Timeline, event: ev.Subscribed) -> None:

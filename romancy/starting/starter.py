@@ -10,7 +10,9 @@ from romancy.engine import new_life, refuse_to_wait
 from romancy.engine.announcing import given as given_headers
 from romancy.errors import InstanceConflictError, RomancyError, UsageError
 from romancy.handle import Handle
+from romancy.messages.requests import asked_before, request_message
 from romancy.registry import refuse_another
+from romancy.request import types_of_request
 from romancy.starting.by_signal import Beginning, start_or_signal
 from romancy.starting.checks import check_call, new_id
 from romancy.starting.many import AT_ONCE, all_of
@@ -19,6 +21,7 @@ from romancy.starting.skipping import refuse_if_skipped
 from romancy.starting.start import Start
 from romancy.starting.submissions import Submissions
 from romancy.starting.taken import TakenId
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import check_id
 from romancy.storage.records import Outcome
 
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     from romancy.engine import LogWriter
     from romancy.event import EventType
     from romancy.messages.mailer import Mailer
+    from romancy.messages.requests import Asked
     from romancy.registry import Registry
+    from romancy.request import RequestType
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
     from romancy.status import Status
@@ -124,17 +129,42 @@ class Starter:
         if_exists: IfExists,
     ) -> Handle[T]:
         """As `Romancy.signal_with_start` promises."""
-        if if_exists in ("refuse", "replace"):
-            raise UsageError(f"signal_with_start signals an existing instance: if_exists={if_exists!r} is for start")
+        _refuse_for_a_message("signal_with_start signals", if_exists)
+        await self._submissions.turn()
+        store, start = self._access.opened(), self._checked(call)
+        refuse_to_wait(store, "signal_with_start", [start.instance_id])
+        plain = signal_message(start.instance_id, event, data, key, id, self._access.stored_size)
+        started = await self._begin_with(store, start, plain, RENEWS.get(if_exists, frozenset()))
+        if started and start.workflow.skips:
+            await refuse_if_skipped(store, start.workflow, start.instance_id)
+        return start.handle
+
+    async def start_or_ask(
+        self,
+        store: Store,
+        call: Call[Any],
+        type: RequestType[Any, Any] | str,
+        data: object,
+        *,
+        id: str | None,
+        if_exists: IfExists,
+    ) -> Asked[Any]:
+        """As `Romancy.ask_with_start` promises."""
+        _refuse_for_a_message("ask_with_start asks", if_exists)
         await self._submissions.turn()
         store, start = self._access.opened(), self._checked(call)
         instance_id = start.instance_id
-        refuse_to_wait(store, "signal_with_start", [instance_id])
-        message = signal_message(instance_id, event, data, key, id, self._access.stored_size)
-        started = await self._begin_with(store, start, message, RENEWS.get(if_exists, frozenset()))
-        if started and start.workflow.skips:
-            await refuse_if_skipped(store, start.workflow, instance_id)
-        return start.handle
+        refuse_to_wait(store, "ask_with_start", [instance_id])
+        plain = request_message(instance_id, type, data, id or new_id(), self._access.stored_size)
+        makes_way = RENEWS.get(if_exists, frozenset())
+        before = await store.read(instance_id, limit=0)
+        known = id is not None and before is not None and before.instance.workflow_name == start.workflow.name
+        ended = before is not None and before.instance.status in TERMINAL_STATUSES - makes_way
+        if not (known and ended):
+            started = await self._begin_with(store, start, plain, makes_way)
+            if started and start.workflow.skips:
+                await refuse_if_skipped(store, start.workflow, instance_id)
+        return await asked_before(self._access, plain, instance_id, types_of_request(type)[1], None if id else before)
 
     async def start_or_tell(self, call: Call[Any], message: Message, what: str) -> None:
         """Send a message to an instance. If it does not exist or has ended, start it with the message in its inbox.
@@ -218,3 +248,8 @@ class Starter:
         """Tell hooks that the database has the start."""
         if start.sending is not None:
             self._mailer.tell_sent(start.sending)
+
+
+def _refuse_for_a_message(what: str, if_exists: IfExists) -> None:
+    if if_exists in ("refuse", "replace"):
+        raise UsageError(f"{what} an existing instance: if_exists={if_exists!r} is for start")

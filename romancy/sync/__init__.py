@@ -8,13 +8,22 @@ from __future__ import annotations
 from romancy._expected_options import OF_APPS, answer_options
 from romancy.declaring.expected_names import NAMES_OF_APPS, OF_HANDLES, answer_names, refuse_async_with
 from romancy.sync._app import SyncRomancy
+from romancy.sync._asked import SyncAsked
 from romancy.sync._channel import SyncChannel
 from romancy.sync._handle import SyncHandle
 from romancy.sync._schedule import SyncScheduleHandle
 from romancy.sync._subscription import SyncSubscription
 from romancy.sync._window import SyncWindowHandle
 
-__all__ = ["SyncChannel", "SyncHandle", "SyncRomancy", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle"]
+__all__ = [
+    "SyncAsked",
+    "SyncChannel",
+    "SyncHandle",
+    "SyncRomancy",
+    "SyncScheduleHandle",
+    "SyncSubscription",
+    "SyncWindowHandle",
+]
 
 refuse_async_with(SyncRomancy)
 answer_names(SyncRomancy, NAMES_OF_APPS, "url")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from romancy.app import Romancy
+from romancy.sync._asked import SyncAsked
 from romancy.sync._calling import Keeper
 from romancy.sync._handle import SyncHandle
 from romancy.sync._instances import SyncInstances
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from romancy.hooks import Hook
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue, InstanceFilter
+    from romancy.request import RequestType
     from romancy.retry import Duration, RetryPolicy
     from romancy.schedules.handle import Schedule
     from romancy.serialization import Codecs, PayloadCodec
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["SyncRomancy"]
 
 P = ParamSpec("P")
+D = TypeVar("D")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -260,6 +264,111 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         A start that finds no place under a limit with `full="skip"` raises StartSkippedError, as in `start`.
         """
         return SyncHandle(self, self._call("signal_with_start", call, event, data, key=key, id=id, if_exists=if_exists))
+
+    @overload
+    def ask_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[None, R],
+        data: None = None,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> SyncAsked[R]: ...
+
+    @overload
+    def ask_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[D, R],
+        data: D,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> SyncAsked[R]: ...
+
+    @overload
+    def ask_with_start(
+        self,
+        call: Call[Any],
+        type: str,
+        data: object = None,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> SyncAsked[Any]: ...
+
+    def ask_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[Any, Any] | str,
+        data: object = None,
+        /,
+        *,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> SyncAsked[Any]:
+        """Send a request to an instance, as `ask` does, and start it first if it does not exist.
+
+        One commit starts the instance with the request in its inbox. All else is as in `signal_with_start`.
+        """
+        return SyncAsked(self, self._call("ask_with_start", call, type, data, id=id, if_exists=if_exists))
+
+    @overload
+    def request_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[None, R],
+        data: None = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> R: ...
+
+    @overload
+    def request_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[D, R],
+        data: D,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> R: ...
+
+    @overload
+    def request_with_start(
+        self,
+        call: Call[Any],
+        type: str,
+        data: object = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Any: ...
+
+    def request_with_start(
+        self,
+        call: Call[Any],
+        type: RequestType[Any, Any] | str,
+        data: object = None,
+        /,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "return",
+    ) -> Any:
+        """Send a request to an instance, start it first if it does not exist, and return the reply."""
+        return self._call("request_with_start", call, type, data, timeout=timeout, id=id, if_exists=if_exists)
 
     def schedule(
         self, schedule_id: str, call: Call[Any], /, *, session: object = None, **options: Unpack[ScheduleKeywords]

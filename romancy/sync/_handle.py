@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from romancy.sync._asked import SyncAsked
 from romancy.sync._calling import Caller, Keeper
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from romancy.event import EventType
     from romancy.handle import Handle
     from romancy.log import LogEntry
+    from romancy.request import RequestType
     from romancy.retry import Duration
     from romancy.status import Status
     from romancy.workflow import Workflow
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncHandle"]
 
 T = TypeVar("T")
+A = TypeVar("A")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -111,6 +114,49 @@ class SyncHandle(Caller, Generic[R_co]):
         A second signal with the same `id` is dropped: see `Romancy.signal`.
         """
         self._call("signal", event, data, key=key, id=id, session=session)
+
+    @overload
+    def request(
+        self, type: RequestType[None, A], data: None = None, *, timeout: Duration | None = None, id: str | None = None
+    ) -> A: ...
+
+    @overload
+    def request(
+        self, type: RequestType[T, A], data: T, *, timeout: Duration | None = None, id: str | None = None
+    ) -> A: ...
+
+    @overload
+    def request(
+        self, type: str, data: object = None, *, timeout: Duration | None = None, id: str | None = None
+    ) -> Any: ...
+
+    def request(
+        self,
+        type: RequestType[Any, Any] | str,
+        data: object = None,
+        *,
+        timeout: Duration | None = None,
+        id: str | None = None,
+    ) -> Any:
+        """Send a request, and return the reply of its handler.
+
+        Raises RequestFailedError, RequestRefusedError, RequestTimeoutError and InstanceEndedError. A request with the
+        same `id` is handled once, and has one answer: see `Romancy.request`.
+        """
+        return self._call("request", type, data, timeout=timeout, id=id)
+
+    @overload
+    def ask(self, type: RequestType[None, A], data: None = None, *, id: str | None = None) -> SyncAsked[A]: ...
+
+    @overload
+    def ask(self, type: RequestType[T, A], data: T, *, id: str | None = None) -> SyncAsked[A]: ...
+
+    @overload
+    def ask(self, type: str, data: object = None, *, id: str | None = None) -> SyncAsked[Any]: ...
+
+    def ask(self, type: RequestType[Any, Any] | str, data: object = None, *, id: str | None = None) -> SyncAsked[Any]:
+        """Send a request without waiting for its answer: `reply()` of what this returns does. See `Romancy.ask`."""
+        return SyncAsked(self._keeper, self._call("ask", type, data, id=id))
 
     def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""

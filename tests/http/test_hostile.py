@@ -98,7 +98,15 @@ async def test_no_request_that_is_wrong_is_the_servers_fault(hostile: Hostile) -
     assert hostile.server.memory < memory + 64 * MB
 
 
-PATHS: Final = ("/", "/workflows/collect", "/cancel/x", "/instances/x/signals/y", "/hooks/mail", "/hooks/github")
+PATHS: Final = (
+    "/",
+    "/workflows/collect",
+    "/cancel/x",
+    "/instances/x/signals/y",
+    "/instances/x/requests/y",
+    "/hooks/mail",
+    "/hooks/github",
+)
 
 
 def hundred_megabytes(target: str, *, announced: bool) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ import sqlite_utils
 from romancy import (
     Activity,
     ActivityContext,
+    Asked,
     Counts,
     Depends,
     Event,
@@ -21,6 +22,8 @@ from romancy import (
     Failure,
     Handle,
     InstancePage,
+    Request,
+    RequestType,
     RetryPolicy,
     Romancy,
     Session,
@@ -34,7 +37,7 @@ from romancy import (
 )
 from romancy.context import ChildHandle
 from romancy.query import Filters, InstanceFilter, gte
-from romancy.sync import SyncHandle
+from romancy.sync import SyncAsked, SyncHandle
 from romancy.workflow import Call, Workflow
 
 if TYPE_CHECKING:
@@ -205,6 +208,26 @@ async def on_settled(receipt: Receipt) -> None: ...
 async def on_closed() -> None: ...
 
 
+change = RequestType("change", Order, Receipt)
+close = RequestType("close", None, int)
+poke = RequestType("poke", str, None)
+
+
+async def on_change(order: Order) -> Receipt:
+    return Receipt(order.item)
+
+
+def check_change(order: Order) -> None: ...
+
+
+async def on_close() -> int:
+    return 1
+
+
+def on_check() -> bool:
+    return True
+
+
 @workflow
 async def child(ctx: WorkflowContext, order: Order, times: int = 1) -> Receipt:
     return Receipt(order.item * times)
@@ -237,6 +260,15 @@ async def order_workflow(ctx: WorkflowContext, order: Order) -> Receipt:
     await ctx.sleep_until(ctx.now() + timedelta(minutes=5))
     async with ctx.handling(settled.by(on_settled), EventType("closed", None).by(on_closed)):
         await ctx.all_handled()
+    async with ctx.handling(
+        change.by(on_change, validate=check_change, fatal=(KeyError, ValueError)), close.by(on_close, validate=on_check)
+    ):
+        await ctx.all_handled()
+    request = await ctx.wait_request(change, timeout=timedelta(minutes=5))
+    assert_type(request, Request[Order, Receipt])
+    assert_type(request.data, Order)
+    await request.reply(event.data)
+    await request.fail(ValueError("no"))
     assert_type(await ctx.until(lambda: len("three") > 3, timeout=timedelta(minutes=5)), bool)
     if ctx.patched("new"):
         order_workflow.recur(order)
@@ -280,6 +312,21 @@ async def signals_and_handles(app: Romancy, handle: Handle[Receipt]) -> None:
     assert_type(untyped, Handle[Any])
 
 
+async def requests(app: Romancy, handle: Handle[Receipt]) -> None:
+    assert_type(await handle.request(change, Order("a", 1), timeout=30, id="k"), Receipt)
+    assert_type(await handle.request(close), int)
+    await handle.request(poke, "soft")
+    assert_type(await handle.request("by name", 3), Any)
+    asked = await handle.ask(change, Order("a", 1), id="k")
+    assert_type(asked, Asked[Receipt])
+    assert_type(await asked.reply(timeout=timedelta(minutes=5)), Receipt)
+    assert_type(await app.request("id", change, Order("a", 1)), Receipt)
+    assert_type(await app.ask("id", close), Asked[int])
+    call = order_workflow.options(instance_id="order-42").bind(Order("a", 1))
+    assert_type(await app.request_with_start(call, change, Order("a", 1), id="k"), Receipt)
+    assert_type(await app.ask_with_start(call, close), Asked[int])
+
+
 def without_await(app: SyncRomancy, connection: sqlite3.Connection) -> Status:
     with app:
         handle = app.start(order_workflow, Order("a", 1))
@@ -290,6 +337,9 @@ def without_await(app: SyncRomancy, connection: sqlite3.Connection) -> Status:
         assert_type(app.run(order_workflow, Order("a", 1)), Receipt)
         handle.signal(settled, Receipt("1"), key="k")
         handle.signal(signalled_without_data)
+        assert_type(handle.request(change, Order("a", 1)), Receipt)
+        assert_type(handle.ask(close), SyncAsked[int])
+        assert_type(handle.ask(close).reply(timeout=3), int)
         app.signal("id", "by name", 3, session=connection)
         assert_type([entry.instance_id for entry in handle.entries(follow=True)], list[str])
         assert_type(app.handle("x", order_workflow), SyncHandle[Receipt])

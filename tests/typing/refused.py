@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from romancy import Handle, RetryPolicy, Romancy, WorkflowContext, activity, compensation, workflow
 from romancy.event import EventType
 from romancy.query import InstanceFilter
+from romancy.request import RequestType
 
 if TYPE_CHECKING:
     from romancy.sync import SyncRomancy
@@ -83,6 +84,23 @@ async def on_text(text: str) -> None: ...
 
 
 settled.by(on_text)  # type: ignore[arg-type]
+change = RequestType("change", int, str)
+
+
+async def on_number(number: int) -> str:
+    return str(number)
+
+
+async def on_wrong_number(number: int) -> int:
+    return number
+
+
+def check_text(text: str) -> None: ...
+
+
+change.by(on_text)  # type: ignore[arg-type]
+change.by(on_wrong_number)  # type: ignore[arg-type]
+change.by(on_number, validate=check_text)  # type: ignore[arg-type]
 
 
 @workflow
@@ -122,6 +140,14 @@ async def signals_of_the_wrong_type(app: Romancy, handle: Handle[int]) -> None:
     await handle.signal(settled, "three")  # type: ignore[misc]
     await handle.signal(settled)  # type: ignore[arg-type]
     await app.signal("id", settled, "three")  # type: ignore[misc]
+
+
+async def requests_of_the_wrong_type(app: Romancy, handle: Handle[int]) -> None:
+    await handle.request(change, "three")  # type: ignore[misc]
+    await handle.request(change)  # type: ignore[arg-type]
+    reply: int = await handle.request(change, 3)  # type: ignore[arg-type]
+    await app.request("id", change, "three")  # type: ignore[misc]
+    print(reply)
 
 
 async def filters_of_the_wrong_type(app: Romancy) -> None:

@@ -38,4 +38,21 @@ PLANTED: Final = (
         replacement="or any(row.delivery_id == one for one, _ in self.returning):\n",
         shapes="listening",
     ),
+    Planted(
+        name="requests: the answer is written in a later commit",
+        file="romancy/handling.py",
+        text="            error = handler.answer(self._commands, message, task)\n",
+        replacement=(
+            "            error = None\n"
+            "            asyncio.get_running_loop().call_later(0.05, handler.answer, self._commands, message, task)\n"
+        ),
+        shapes="requests",
+    ),
+    Planted(
+        name="requests: one that was refused stays in the inbox",
+        file=f"{_ENGINE}/refusing.py",
+        text="            live.give(refusal, mail)\n",
+        replacement="            live.give(refusal)\n",
+        shapes="requests",
+    ),
 )

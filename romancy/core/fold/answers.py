@@ -8,6 +8,7 @@ from romancy.core.loop.answer import Answer
 from romancy.core.loop.stable import StableFuture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
     from msgspec import Raw
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from romancy.core.words import events as ev
     from romancy.core.words import message_events as ms
     from romancy.core.words.definitions import CalledWorkflow
-    from romancy.core.words.messages import Topic
+    from romancy.core.words.messages import Message, Topic
+    from romancy.serialization import ErrorInfo
 
 __all__ = [
     "ActivityCall", "Caller", "ChildAnswer", "JoinAnswer", "ListAnswer", "PlaceAnswer", "PlaceTaker", "SleepAnswer",
@@ -94,10 +96,12 @@ class ActivityCall(Answer):
 class WaitAnswer(Answer):
     """The future of a wait for a message."""
 
-    __slots__ = ("awaited", "commands")
+    __slots__ = ("awaited", "commands", "judge")
 
     commands: Waiter
     awaited: ms.MessageAwaited
+    judge: Callable[[Message], ErrorInfo | None]
+    """Why the body refuses a message, if it does. Set where the wait is `judged`."""
 
     def give_up(self) -> None:
         self.commands.drop_wait(self)

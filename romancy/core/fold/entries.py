@@ -58,6 +58,7 @@ class Entries:
         "places",
         "progress",
         "recall",
+        "requests",
         "started",
         "subscriptions",
         "terminal",
@@ -83,6 +84,8 @@ class Entries:
         """The runs that this one retries."""
         self.memory: Memory | None = None
         """The memory of those runs."""
+        self.requests: Mapping[tuple[str, str], None] = NO_DICT
+        """The requests that those runs have answered, by name and id."""
         self.started: ev.WorkflowStarted | None = None
         self.time = _NEVER
         self.activities: dict[str, ActivityCall] = {}

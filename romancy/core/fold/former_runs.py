@@ -24,8 +24,8 @@ class FormerRuns:
     """The runs so far. `begin` makes the memory of the next one."""
 
     __slots__ = (
-        "activities", "count", "due", "ended", "failed", "instance_id", "items", "memory", "open", "started", "time",
-        "undoing", "undos",
+        "activities", "count", "due", "ended", "failed", "instance_id", "items", "memory", "open", "requests",
+        "started", "time", "undoing", "undos",
     )  # fmt: skip
 
     def __init__(self, instance_id: str) -> None:
@@ -50,6 +50,8 @@ class FormerRuns:
         """When the last owner took the instance up, or a caller ended it."""
         self.count = 0
         """How many requests of the last of them were answered."""
+        self.requests: dict[tuple[str, str], None] = NO_DICT
+        """The requests of senders that were answered, by name and id."""
 
     def unsure(self) -> list[Remembered]:
         """The items in doubt: they did not answer, or their compensation failed for good or was cut off."""

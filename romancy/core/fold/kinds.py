@@ -128,7 +128,7 @@ def _awaited(wait: ms.MessageAwaited) -> str:
 
 
 def _in_a_timeline(topic: Topic) -> str:
-    return f"event {topic.name}" if topic.kind == "event" else f"a message on channel {topic.name}"
+    return f"a message on channel {topic.name}" if topic.kind == "channel" else _about(topic)
 
 
 def _sent(event: ms.MessageSent) -> str:
@@ -152,6 +152,21 @@ def _same_message(one: Message, other: Message) -> bool:
     """Whether two messages say the same. Headers and ids are no part of it."""
     same = (one.topic, one.subject) == (other.topic, other.subject)
     return same and _same_json(one.data, other.data) and _same_json(one.beside, other.beside)
+
+
+def _answered(event: ms.RequestAnswered) -> str:
+    with_what = "" if event.error is None else f" with {event.error.summary}"
+    return f"answered request {event.name}{with_what}"
+
+
+def _same_answer(one: ms.RequestAnswered, other: ms.RequestAnswered) -> bool:
+    if (one.id, one.name, one.error is None) != (other.id, other.name, other.error is None):
+        return False
+    return (
+        _same_json(one.reply, other.reply)
+        if one.error is None or other.error is None
+        else one.error.type == other.error.type
+    )
 
 
 INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
@@ -241,6 +256,13 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
     ),
     ms.MembersListed: Kind(
         folds=msg.members_listed, recalls=None, role=Ends("listing", "listed"), note=None, words=_named
+    ),
+    ms.RequestRefused: Kind(
+        folds=Entries.heard,
+        recalls=None,
+        role=None,
+        note=lambda e: f"refused request {e.name}: {e.error.summary}",
+        words=lambda e: f"refusal of request {e.name}",
     ),
     pl.PlaceGranted: Kind(folds=place.granted, recalls=None, role=Ends("places", "granted"), note=None, words=_named),
     pl.PlaceRefused: Kind(folds=place.refused, recalls=None, role=Ends("places", "refused"), note=None, words=_named),
@@ -465,6 +487,15 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         note=_sent,
         words=lambda e: f"sending of {_about(e.message.topic)} as {e.id}" + (f" to {e.to}" if e.to else ""),
         fits=lambda a, b: a.to == b.to and _same_message(a.message, b.message),
+        acts=True,
+    ),
+    ms.RequestAnswered: CommandKind(
+        folds=run.nothing,
+        recalls=past.request_answered,
+        role=None,
+        note=_answered,
+        words=lambda e: f"answer to request {e.name}",
+        fits=_same_answer,
         acts=True,
     ),
     ms.MembersAsked: CommandKind(

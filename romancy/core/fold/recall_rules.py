@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from romancy.core.fold.finding import find_activity, find_child, find_message, find_sent, find_timer, find_wait
 from romancy.core.fold.memory import Remembered, what_is_awaited, what_of, what_was_sent, without_number
 from romancy.core.words.ids import automatic_child, idempotency_key
+from romancy.core.words.shared_empty import NO_DICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,12 @@ def sent(recall: FormerRuns, event: ms.MessageSent) -> None:
     former = find_sent(recall.memory, event)
     what = what_was_sent(event.message, event.to, chosen=event.chosen)
     recall.note("sends", event, former, name=event.message.topic.name, what=what)
+
+
+def request_answered(recall: FormerRuns, event: ms.RequestAnswered) -> None:
+    if recall.requests is NO_DICT:
+        recall.requests = {}
+    recall.requests[event.name, event.id] = None
 
 
 def answers(kind: Kind) -> Rule:

@@ -47,6 +47,7 @@ def retried(state: Entries, event: ev.WorkflowRetried) -> None:
         raise HistoryCorruptError("the log holds WorkflowRetried, and not the run that was retried")
     started(state, event)
     state.memory = state.recall.begin(event)
+    state.requests = state.recall.requests
     state.recall = None
     for item in state.memory.items:
         if item.kind != "activities" or not item.stands:

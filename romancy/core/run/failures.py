@@ -40,7 +40,7 @@ def child_error(event: ev.ChildFailed, instance_id: str, definition: CalledWorkf
 def failure_of(
     error: ErrorInfo, told: str, named: Collection[str], fn: Callable[..., Any], instance_id: str
 ) -> WorkflowFailedError:
-    """The failure of a workflow, for whoever waited for it, with what `_raised_again` returns as its cause."""
+    """The failure of a workflow, for whoever waited for it, with what `raised_again` returns as its cause."""
     raised = error.raised
     kind, cause = WorkflowFailedError, None
     if error.type == _LATE and error.cause is None:
@@ -52,14 +52,15 @@ def failure_of(
         trace=raised.trace or error.trace,
         chain=failures_in(error),
     )
-    failed.__cause__ = _raised_again(error, named, fn) if cause is None else cause
+    failed.__cause__ = raised_again(error, named, fn) if cause is None else cause
     return failed
 
 
-def _raised_again(error: ErrorInfo, named: Collection[str], fn: Callable[..., Any]) -> Exception:
-    """The exception that code of the user's has raised, with its causes, for whoever waited for the workflow.
+def raised_again(error: ErrorInfo, named: Collection[str], fn: Callable[..., Any]) -> Exception:
+    """The exception that code of the user's has raised, with its causes, for whoever waits outside of the workflow.
 
-    `fn` is the function of the workflow. Classes of other names than those in `named` are not looked for.
+    `fn` is the function of the workflow, if it is known. Classes of other names than those in `named` are not looked
+    for.
     """
     raised = error.raised
     return rebuild_exception(raised, own_classes(raised, named, fn) | _ALWAYS)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Matcher"]
 
 
-_VALUES: Final = ("args", "input", "data", "beside", "where", "state", "result")
+_VALUES: Final = ("args", "input", "data", "beside", "where", "state", "result", "reply")
 
 
 def _fits(recorded: ev.Command, asked: ev.Command, *, chosen: bool) -> bool:

@@ -19,7 +19,11 @@ from romancy.core.words.shared_empty import NO_DICT
 from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from msgspec import Raw
+
+    from romancy.serialization import ErrorInfo
 
 __all__ = ["MessageCommands", "mode_conflict"]
 
@@ -32,12 +36,23 @@ class MessageCommands(Asking):
     # ── waits ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def wait(
-        self, topic: Topic, mode: Mode, *, timeout: float | None = None, where: Raw = NULL, in_turn: bool = False
+        self,
+        topic: Topic,
+        mode: Mode,
+        *,
+        timeout: float | None = None,
+        where: Raw = NULL,
+        in_turn: bool = False,
+        judge: Callable[[Message], ErrorInfo | None] | None = None,
     ) -> WaitAnswer:
         """Wait for a message. The future brings its `MessageReceived`, or raises EventTimeoutError."""
         self._require_open()
         due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
-        return self._wait(ms.MessageAwaited(self._ids.number("wait", topic.name), topic, mode, due, where, in_turn))
+        id = self._ids.number("wait", topic.name)
+        answer = self._wait(ms.MessageAwaited(id, topic, mode, due, where, in_turn, judge is not None))
+        if judge is not None:
+            answer.judge = judge
+        return answer
 
     def can_ask_for(self, where: bytes) -> bool:
         """Whether a wait can have these conditions: where data is hidden from the database, it cannot.
@@ -77,6 +92,32 @@ class MessageCommands(Asking):
         if wait.id in self.state.waits:
             del self.waits[wait.id]
             self.ask(ms.WaitCancelled(wait.id))
+
+    def refusal_of(self, wait_id: str, message: Message) -> ErrorInfo | None:
+        """Why the body refuses a message that a wait fits. None: it takes it.
+
+        Called between activations. Raises UsageError if the body does more than look.
+        """
+        answer = self.waits.get(wait_id)
+        if answer is None or not answer.awaited.judged or not hasattr(answer, "judge"):
+            return None
+        before = self.loop.effects
+        error = answer.judge(message)
+        if self.loop.effects != before:
+            raise UsageError(
+                f"validate= of {message.words} asks for something or wakes a task: it is asked before the request is "
+                "recorded, so it must only look at what the body knows"
+            )
+        return error
+
+    def answer(
+        self, request: Message, reply: Raw = NULL, error: ErrorInfo | None = None, *, refused: bool = False
+    ) -> None:
+        """Answer a request. Its sender finds the answer in the log."""
+        if self.loop.dead or self.over:
+            return  # the sender learns of the end
+        name, again = request.topic.name, (request.topic.name, request.id) in self.state.requests
+        self.ask(ms.RequestAnswered(request.id, name, reply, error, refused, again))
 
     def received(self, event: ms.MessageReceived) -> None:
         """Hand the message to the code that waits for it."""

@@ -129,6 +129,7 @@ EFFECTS: Mapping[type[ev.LogEvent], _Make] = {
     ms.WaitCancelled: lambda _, e: e,
     ms.Subscribed: lambda _, e: e,
     ms.Unsubscribed: lambda _, e: e,
+    ms.RequestAnswered: lambda _, e: None if e.again else e,
     ms.MembersAsked: lambda _, e: e,
     pl.PlaceAsked: lambda _, e: e,
     pl.PlaceNotWanted: lambda _, e: e,

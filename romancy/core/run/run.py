@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from romancy.core.run.workflow_definition import WorkflowDefinition
     from romancy.core.words.definitions import ActivityDefinition
     from romancy.core.words.effects import Effect, RunEnd, StopAt
+    from romancy.core.words.messages import Message
+    from romancy.serialization import ErrorInfo
     from romancy.status import Status
 
 __all__ = ["Run", "conditions_of_body", "place_of_body"]
@@ -244,6 +246,10 @@ class Run:
                 self._repeat(event, recorded)
         finally:
             self._loop.leave()
+
+    def refusal_of(self, wait_id: str, message: Message) -> ErrorInfo | None:
+        """Why the body refuses a message that a `judged` wait fits. None: it takes it. The run does not move."""
+        return self._commands.refusal_of(wait_id, message)
 
     def outstanding(self) -> list[Effect]:
         """What the run waits for, as effects to be carried out after a replay."""

@@ -18,6 +18,7 @@ from romancy.core.words.message_events import (
     MembersAsked,
     MessageAwaited,
     MessageSent,
+    RequestAnswered,
     Subscribed,
     Unsubscribed,
     WaitCancelled,
@@ -183,6 +184,7 @@ Effect: TypeAlias = (
     | PlaceNotWanted
     | PlaceFreed
     | MessageSent
+    | RequestAnswered
     | StartChild
     | CancelChild
     | Publish

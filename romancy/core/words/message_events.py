@@ -6,6 +6,7 @@ from msgspec import Raw, Struct
 
 from romancy.core.words.events import Command, Input
 from romancy.core.words.messages import NULL, Message, Mode, Topic
+from romancy.serialization import ErrorInfo
 
 __all__ = [
     "Listed",
@@ -15,6 +16,8 @@ __all__ = [
     "MessagePutAside",
     "MessageReceived",
     "MessageSent",
+    "RequestAnswered",
+    "RequestRefused",
     "Subscribed",
     "SubscriptionGranted",
     "SubscriptionRefused",
@@ -61,7 +64,8 @@ class MessageAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
 
     `where`: stored conditions that its data must meet. The append that holds this event also registers the interest
     that has messages brought to the wait. `in_turn`: the workflow waits again as soon as the message has come, so
-    messages that came behind it, for whatever wait, come behind what is next for this one.
+    messages that came behind it, for whatever wait, come behind what is next for this one. `judged`: the body is asked
+    about a message before it is recorded, and may refuse it.
     """
 
     id: str
@@ -70,6 +74,7 @@ class MessageAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     due: int | None = None
     where: Raw = NULL
     in_turn: bool = False
+    judged: bool = False
 
 
 class MessageReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -112,6 +117,28 @@ class MessageSent(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     again: bool = False
     chosen: bool = False
     """Whether the workflow chose the message's id."""
+
+
+class RequestAnswered(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The answer to the request `name` whose message has this id: a reply, or the error that its handler raised.
+
+    `refused`: its data does not fit the declared type. `again`: a former run has answered it, and that answer counts.
+    """
+
+    id: str
+    name: str
+    reply: Raw = NULL
+    error: ErrorInfo | None = None
+    refused: bool = False
+    again: bool = False
+
+
+class RequestRefused(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The body has refused the request `name` whose message has this id. The message itself is not recorded."""
+
+    id: str
+    name: str
+    error: ErrorInfo
 
 
 class Listed(Struct, frozen=True, omit_defaults=True, gc=False):

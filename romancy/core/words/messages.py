@@ -18,11 +18,11 @@ Mode: TypeAlias = Literal["broadcast", "competing", "direct"]
 
 
 class Topic(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a message is about. A type of events and a channel may have the same name. Only events have keys."""
+    """What a message is about. Events, channels and requests may have the same name. Only events have keys."""
 
     name: str
     key: str | None = None
-    kind: Literal["event", "channel"] = "event"
+    kind: Literal["event", "channel", "request"] = "event"
 
     @property
     def words(self) -> str:
@@ -55,11 +55,16 @@ class Message(Struct, frozen=True, tag_field="type", tag="message", omit_default
     @property
     def words(self) -> str:
         """The message for people, without its data."""
-        return self.topic.words if self.topic.kind == "event" else f"message of {self.topic.words}"
+        return f"message of {self.topic.words}" if self.topic.kind == "channel" else self.topic.words
 
 
 def mode_of_wait(topic: Topic) -> Mode:
-    """The mode of a wait for an event: one wait gets a message for its key, all waits without a key get a copy."""
+    """The mode of a wait for an event: one wait gets a message for its key, all waits without a key get a copy.
+
+    A request is sent to the instance.
+    """
+    if topic.kind == "request":
+        return "direct"
     return "broadcast" if topic.key is None else "competing"
 
 

@@ -84,6 +84,7 @@ class Worker:
         dependencies: Dependencies,
         dispatcher: Dispatcher,
         ended: Callable[[str, int, Activation | None], None],
+        answered: Callable[[str], None],
         another: Callable[[], Store] | None = None,
     ) -> None:
         self.store = store
@@ -93,6 +94,7 @@ class Worker:
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
         self._incarnation = Incarnation(clock=self.clock)
         self._ended = ended
+        self._answered = answered
         self.tasks = Tasks()
         self._next_claim = NextClaim()
         outage = Outage()
@@ -379,6 +381,10 @@ class Worker:
         elif activation.parked is not None:
             say_stuck(live, activation.parked)
         self._ended(live.instance_id, live.life, activation)
+
+    def answered(self, live: Live) -> None:
+        """`Reports`: wake those who wait for an answer."""
+        self._answered(live.instance_id)
 
     def dropped(self, live: Live) -> None:
         """`Reports`: let those who wait for its end look again. The news of it may have come while it was loaded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy_conformance.chaos.shapes.asked import Requested
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
 from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
@@ -40,6 +41,7 @@ _ALL: tuple[Shape, ...] = (
     Limited(),
     Listening(sealed=False),
     Listening(sealed=True),
+    Requested(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
@@ -49,22 +51,26 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
+_OF_ALL_RUNS: Final = frozenset({Requested.name})
+"""Those that look for something in the logs of finished runs."""
 
 
 def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Return which of these shapes a round plays, and what its programs are without.
 
     A purge also removes rows of finished runs, of any instance, and so does a schedule or a window that begins anew.
-    The judge needs those of programs that recur. So either ids are purged, or there are schedules, or programs recur.
+    The judge needs those of programs that recur, and some shapes read them. So either ids are purged, or there are
+    schedules, or programs recur.
     """
     if shapes - SCHEDULED and random.Random(f"schedules {seed}").random() >= _SCHEDULES:
         shapes -= SCHEDULED
     if shapes & SCHEDULED:
         without |= {"recur"}
+        shapes -= _OF_ALL_RUNS
     if "purged" not in shapes or "recur" in without:
-        return shapes, without
+        return (shapes - _OF_ALL_RUNS if "purged" in shapes else shapes), without
     if len(shapes) == 1 or random.Random(f"purges {seed}").random() < _PURGES:
-        return shapes, without | {"recur"}
+        return shapes - _OF_ALL_RUNS, without | {"recur"}
     return shapes - {"purged"}, without
 
 
