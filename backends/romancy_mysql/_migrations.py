@@ -12,7 +12,7 @@ import hashlib
 import re
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pymysql.err import MySQLError
 
@@ -30,17 +30,30 @@ if TYPE_CHECKING:
     from romancy.storage.schema import Difference, Migration
     from romancy.storage.upkeep import Plan
     from romancy_mysql._connection import Wire
-    from romancy_mysql._database import Database
     from romancy_mysql._dialect import Dialect
     from romancy_mysql._protocol import Answer
     from romancy_mysql._settings import Settings
-    from romancy_mysql._sql import Statement
+    from romancy_mysql._sql import Statement, Value
+    from romancy_mysql.engines import Engine
 
 __all__ = ["bring_up_to_date", "known_migrations", "plan_for", "steps_of"]
 
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _TABLE = re.compile(r"^create table if not exists (\w+)", re.MULTILINE)
 _PATIENCE = 60
+
+
+class Known(Protocol):
+    """What is known of a database before it is up to date."""
+
+    settings: Settings
+
+    @property
+    def engine(self) -> Engine: ...
+
+    def statement(self, name: str, /, *, expected: int | None = None, **parameters: Value) -> Statement:
+        """A named query with its parameters."""
+        ...
 
 
 class _Step(NamedTuple):
@@ -82,7 +95,7 @@ def steps_of(migration: Migration, prefix: str) -> list[str]:
     return [step.strip() for step in text.split(";\n") if step.strip()]
 
 
-async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, allowed: bool) -> None:
+async def bring_up_to_date(database: Known, wire: Wire, dialect: Dialect, *, allowed: bool) -> None:
     """Take every step that is not recorded. If not `allowed`, only check.
 
     `SchemaVersionError` if this code may not use the schema, or if it is older and not `allowed` to change.
@@ -108,7 +121,7 @@ async def bring_up_to_date(database: Database, wire: Wire, dialect: Dialect, *, 
     await wire.setup()
 
 
-async def plan_for(database: Database, wire: Wire, dialect: Dialect) -> Plan:
+async def plan_for(database: Known, wire: Wire, dialect: Dialect) -> Plan:
     """What `bring_up_to_date` would do."""
     prefix = database.settings.prefix
     state = await _state(database, wire, known_migrations(dialect))
@@ -135,7 +148,7 @@ def _filled(query: str, values: dict[str, str]) -> str:
     return re.sub(r":[a-z]+", lambda found: values[found[0]], query)
 
 
-async def _state(database: Database, wire: Wire, known: list[Migration]) -> _State:
+async def _state(database: Known, wire: Wire, known: list[Migration]) -> _State:
     settings = database.settings
     record = await _recorded(database, wire)
     if not record.taken and (table := await _table_of(database, wire, known[0])):
@@ -153,7 +166,7 @@ async def _state(database: Database, wire: Wire, known: list[Migration]) -> _Sta
     return _State(compare(known, applied, settings.where), missing)
 
 
-async def _recorded(database: Database, wire: Wire) -> _Record:
+async def _recorded(database: Known, wire: Wire) -> _Record:
     settings = database.settings
     record = _Record({}, {})
     table = Text(f"{settings.prefix}schema")
@@ -168,7 +181,7 @@ async def _recorded(database: Database, wire: Wire) -> _Record:
     return record
 
 
-async def _table_of(database: Database, wire: Wire, first: Migration) -> str | None:
+async def _table_of(database: Known, wire: Wire, first: Migration) -> str | None:
     """A table of the first schema that is there."""
     settings = database.settings
     tables = comma(map(Text, _TABLE.findall("\n".join(steps_of(first, settings.prefix)))))
@@ -182,7 +195,7 @@ def _missing(migration: Migration, prefix: str, taken: set[int]) -> list[_Step]:
     return [_Step(migration, number, sql, begins=0 not in taken and number == left[0][0]) for number, sql in left]
 
 
-async def _take(database: Database, wire: Wire, step: _Step) -> None:
+async def _take(database: Known, wire: Wire, step: _Step) -> None:
     version, name, additive, _ = step.migration
     if step.begins:
         begin = database.statement("record_migration", version=version, name=name, additive=additive)
@@ -210,7 +223,7 @@ async def _run(wire: Wire, statement: Statement) -> Answer:
 
 
 @asynccontextmanager
-async def _lock(database: Database, wire: Wire) -> AsyncGenerator[None]:
+async def _lock(database: Known, wire: Wire) -> AsyncGenerator[None]:
     """Hold the lock that lets one process migrate. The server releases it when the connection ends."""
     settings = database.settings
     name = Text("romancy:" + hashlib.sha256(f"{settings.database}:{settings.prefix}".encode()).hexdigest()[:40])

@@ -26,10 +26,14 @@ def _declared(member: str) -> tuple[str, str]:
 SPELLING: Final = Spelling(path=index_path, set_of=index_set, declared=_declared)
 
 
+def _last(ids: list[str]) -> list[Ask]:
+    return [Ask("last_life", {"instance_id": one}) for one in ids]
+
+
 def _lives_with_rows(values: Values) -> Operation[Answer]:
     """Rows, index and logs are of one snapshot."""
     begin, end = (Ask("one_moment", {}), Ask("begin_moment", {})), (Ask("end_moment", {}),)
-    return (yield from lives_in_parts(values, begin, end))
+    return (yield from lives_in_parts(values, _last, begin, end))
 
 
 def _renew(values: Values) -> Operation[Answer]:

@@ -27,9 +27,9 @@ where i.instance_id in (:ids)
 -- Their rows of the index.
 select x.instance_id, x.path, x.value, x.created_at from romancy_index x where x.instance_id in (:ids)
 
--- name: last_life (instance_id) -> life
+-- name: last_life (instance_id) -> life, instance_id
 -- The life whose log was written last, of an instance without a row.
-select l.life from romancy_log l where l.instance_id = :instance_id order by l.at desc, l.seq desc limit 1
+select l.life, l.instance_id from romancy_log l where l.instance_id = :instance_id order by l.at desc, l.seq desc limit 1
 
 -- name: log_of_life (instance_id, life, after, limit) -> seq, writer, body, at
 -- Some rows of the log of a life, which may have no instance.

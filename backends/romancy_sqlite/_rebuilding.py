@@ -29,6 +29,14 @@ def _declared(member: str) -> tuple[str, str]:
 SPELLING: Final = Spelling(path=path_key, set_of=_set_of, declared=_declared)
 
 
+def _last(ids: list[str]) -> list[Ask]:
+    return [Ask("last_lives", {"ids": ids})]
+
+
+def _lives_with_rows(values: Values) -> Operation[Answer]:
+    return lives_in_parts(values, _last)
+
+
 def _renew(values: Values) -> Operation[Answer]:
     runs = values["runs"]
     yield from ask_all(
@@ -42,7 +50,7 @@ def _renew(values: Values) -> Operation[Answer]:
 
 
 OWN: Final[Own] = {
-    "lives_with_rows": lives_in_parts,
+    "lives_with_rows": _lives_with_rows,
     "restore_instances": restore_in_parts,
     "renew": _renew,
 }

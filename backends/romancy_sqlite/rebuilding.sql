@@ -24,9 +24,12 @@ select x.instance_id, x.path, x.value, x.created_at
 from json_each(:ids) as named
 cross join romancy_index as x on x.instance_id = named.value;
 
--- name: last_life (instance_id) -> life
--- The life whose log was written last, of an instance without a row.
-select life from romancy_log where instance_id = :instance_id order by at desc, seq desc limit 1;
+-- name: last_lives (ids) -> life, instance_id
+-- Their lives whose logs were written last.
+select
+    (select life from romancy_log where instance_id = named.value order by at desc, seq desc limit 1),
+    named.value
+from json_each(:ids) as named;
 
 -- name: hold_runs (runs(instance_id, life, run_from)) -> instance_id
 -- Those of these instances that are still of this life and in this run.

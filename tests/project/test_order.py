@@ -21,7 +21,6 @@ UPWARDS: Final = {
     "romancy.context -> romancy.activity",
     "romancy.declaring.compensation -> romancy.activity",
     "romancy.declaring.undo -> romancy.activity",
-    "romancy_mysql._migrations -> romancy_mysql._database",
 }
 """The references from a lower module to an upper one. This list may get shorter, and never longer."""
 

@@ -30,6 +30,7 @@ _LOST: Final = (
     "ended", *GIVEN,
 )  # fmt: skip
 _NO_ROW: Final = (None,) * (_COLUMNS + 3)
+_NO_ENTRIES: Final = ((), (), ())
 _PAGES_EACH: Final = 6
 
 
@@ -149,22 +150,28 @@ def _entries(index: Index, spelling: Spelling) -> Iterable[tuple[str, str]]:
 # ── where no statement of a dialect returns lists, or the rows that it writes ────────────────────────────────────────
 
 
-def lives_in_parts(values: Values, begin: Sequence[Ask] = (), end: Sequence[Ask] = ()) -> Operation[Answer]:
-    """`lives_with_rows` in several scripts, all but the first between those that begin and end a snapshot."""
+def lives_in_parts(
+    values: Values, last: Callable[[list[str]], list[Ask]], begin: Sequence[Ask] = (), end: Sequence[Ask] = ()
+) -> Operation[Answer]:
+    """`lives_with_rows` in several scripts, all but the first between those that begin and end a snapshot.
+
+    `last` asks for the lives whose logs were written last.
+    """
     ids = [row[0] for row in (yield from ask("some_lives", **values)).rows]
     if not ids:
         return Answer((), 0)
     some = Ask("some_rows", {"ids": ids}), Ask("some_index", {"ids": ids})
-    lives = [Ask("last_life", {"instance_id": one}) for one in ids]
+    lives = last(ids)
     answers = (yield from ask_all(*begin, *some, *lives, *end))[len(begin) :]
     rows = {row[0]: (*row[:-1], None if row[-1] is None else row[-1].split("\n")) for row in answers[0].rows}
     entries: dict[str, list[Sequence[Any]]] = {}
     for owner, *entry in answers[1].rows:
         entries.setdefault(owner, []).append(entry)
+    written = {one: life for answer in answers[2 : len(lives) + 2] for life, one in answer.rows if life is not None}
     found = [
-        (one, *rows.get(one, _NO_ROW), *(zip(*entries[one], strict=True) if one in entries else ((), (), ())), last[0])
-        for one, life in zip(ids, answers[2 : len(ids) + 2], strict=True)
-        for last in life.rows  # none: its log is gone since
+        (one, *rows.get(one, _NO_ROW), *(zip(*entries[one], strict=True) if one in entries else _NO_ENTRIES), life)
+        for one in ids
+        if (life := written.get(one)) is not None  # else its log is gone since
     ]
     return Answer(found, len(found))
 

@@ -271,7 +271,7 @@ async def test_a_takeover_sends_no_more_than_it_needs(stores: tuple[Store, Store
 
 _REBUILT: dict[str, dict[str, str]] = {
     "sqlite": {
-        "stored": "some_lives some_rows some_index last_life last_life",
+        "stored": "some_lives some_rows some_index last_lives",
         "log": "log_of_life",
         "rebuild": "hold_runs restore_instance renew_projections add_index_sets drop_index add_index add_interest",
         "without index": "hold_runs renew_projections add_index_sets drop_index add_index",

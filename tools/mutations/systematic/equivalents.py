@@ -144,7 +144,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
             "sqlite outbox_promote limit 1",
             "sqlite outbox_sweep limit 1",
             "sqlite first_facts conjunct seq = 1",
-            "sqlite last_life limit 1",
+            "sqlite last_lives limit 1",
         ),
     ),
     Equivalents(

@@ -44,7 +44,7 @@ class Returning(Slow):
         self.answers = asyncio.Event()
         self.fails = False
         self.calls = 0
-        self.rooms = self.services.wrapped(router=lambda router: changed(router, give_back=self._give_back))
+        self.services = self.services.wrapped(router=lambda router: changed(router, give_back=self._give_back))
 
     async def _give_back(self, *given: Any, **options: Any) -> int:
         self.calls += 1
