@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "cancel", "check", "conformance", "count", "demo", "dev", "doctor", "find", "history", "limits", "lint",
-    "list", "migrate", "outbox", "purge", "rebuild", "relay", "resume", "retry", "run", "schedules", "serve",
-    "show", "signal", "start", "terminate", "top", "ui", "undelivered", "watch", "why", "workers",
+    "list", "migrate", "outbox", "purge", "rebuild", "relay", "request", "resume", "retry", "run", "schedules",
+    "serve", "show", "signal", "start", "terminate", "top", "ui", "undelivered", "watch", "why", "workers",
 )  # fmt: skip
 
 CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")

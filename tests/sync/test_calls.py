@@ -17,6 +17,7 @@ from romancy import (
     Channel,
     EventTimeoutError,
     InstanceNotFoundError,
+    RequestType,
     Status,
     UsageError,
     Workflow,
@@ -26,7 +27,7 @@ from romancy import (
     workflow,
 )
 from romancy.query import InstanceFilter
-from romancy.sync import SyncHandle, SyncRomancy
+from romancy.sync import SyncAsked, SyncHandle, SyncRomancy
 from romancy_conformance.servers import Kind
 from tests.sessions.libraries import CREATE, DRIVERS, INSERT, kind_of, sqlalchemy_url
 from tests.sessions.workflows import PAID, wait_for_payment
@@ -64,6 +65,23 @@ async def listens(ctx: WorkflowContext) -> str:
     return (await news.receive()).data
 
 
+DOUBLE = RequestType("double", int, int)
+
+
+@workflow
+async def doubles(ctx: WorkflowContext) -> int:
+    """Answers two requests."""
+    seen: list[int] = []
+
+    async def double(number: int) -> int:
+        seen.append(number)
+        return 2 * number
+
+    async with ctx.handling(DOUBLE.by(double)):
+        await ctx.until(lambda: len(seen) >= 2)
+    return sum(seen)
+
+
 apps: list[SyncRomancy] = []
 
 
@@ -82,7 +100,16 @@ async def calls_the_app(ctx: WorkflowContext) -> None:
     apps[0].list_instances()
 
 
-WORKFLOWS: list[Workflow[..., Any]] = [greet, wait_for_payment, fails, with_a_session, listens, begins, calls_the_app]
+WORKFLOWS: list[Workflow[..., Any]] = [
+    doubles,
+    greet,
+    wait_for_payment,
+    fails,
+    with_a_session,
+    listens,
+    begins,
+    calls_the_app,
+]
 
 
 @pytest.fixture
@@ -115,6 +142,16 @@ def test_an_iterator_that_is_left_early(app: SyncRomancy) -> None:
         break
     handle.signal(PAID, 1)
     assert handle.result(60) == 1
+
+
+def test_requests_with_answers(app: SyncRomancy) -> None:
+    call = doubles.options(instance_id="d").bind()
+    assert app.request_with_start(call, DOUBLE, 3, timeout=60) == 6
+    asked = app.handle("d", doubles).ask(DOUBLE, 4, id="four")
+    assert isinstance(asked, SyncAsked)
+    assert (asked.id, asked.instance_id, asked.reply(timeout=60)) == ("four", "d", 8)
+    assert app.handle("d", doubles).result(60) == 7
+    assert app.request("d", DOUBLE, 4, id="four") == 8
 
 
 def test_signals_events_and_channels(app: SyncRomancy) -> None:
