@@ -93,8 +93,7 @@ class Worker:
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
         self._incarnation = Incarnation(clock=self.clock)
-        self._ended = ended
-        self._answered = answered
+        self._ended, self._answered = ended, answered
         self.tasks = Tasks()
         self._next_claim = NextClaim()
         outage = Outage()
