@@ -15,10 +15,12 @@ import msgspec
 from romancy.errors import RegistrationError, UsageError
 from romancy.retry import Duration, seconds
 
-__all__ = ["Full", "Limit", "Wanted", "text_of_key"]
+__all__ = ["Full", "Hold", "Limit", "Wanted", "text_of_key"]
 
 Full: TypeAlias = Literal["queue", "skip", "replace_queued", "cancel_running"]
 """What becomes of an instance that finds no place."""
+Hold: TypeAlias = Literal["open", "executing"]
+"""When an instance has its place."""
 
 
 _LONGEST_NAME: Final = 100
@@ -42,6 +44,8 @@ class Wanted(NamedTuple):
     """Microseconds that it waits in line. 0: as long as it takes."""
     units: int = 1
     """As how many places it counts."""
+    executing: bool = False
+    """Whether the run has it only while it executes."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -60,6 +64,9 @@ class Limit:
     that waited at the same key, if it says so too, is cancelled. `"cancel_running"`: the same, and of those that have
     places and say so too, the first is cancelled; the newest gets the place when that one has ended.
 
+    `hold` is for workflows too. `"open"`: an instance has its place until it ends. `"executing"`: it gives the place
+    back while it only waits for timers, messages and children, and stands in line again before it goes on.
+
     `units` is for what weighs more: as how many places it counts, at once and in a period. It is a number, a path of
     the input, or a function of the arguments of an activity. More than the whole limit is refused.
 
@@ -74,6 +81,7 @@ class Limit:
     full: Full
     expires: Duration | None
     units: int | str | Callable[..., int]
+    hold: Hold
 
     def __init__(
         self,
@@ -85,6 +93,7 @@ class Limit:
         full: Full = "queue",
         expires: Duration | None = None,
         units: int | str | Callable[..., int] = 1,
+        hold: Hold = "open",
     ) -> None:
         """Raises RegistrationError for a limit that makes no sense."""
         what = _checked_name(name)
@@ -96,13 +105,12 @@ class Limit:
         object.__setattr__(self, "_expires", 0 if expires is None else _length(expires, f"{what}: expires="))
         if key is not None and not callable(key) and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RegistrationError(f"{what}: key= is a path of the input, such as 'customer.id', not {key!r}")
-        if full not in get_args(Full):
-            raise RegistrationError(f"{what}: full= is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        _check_words(what, full, hold)
         if full == "cancel_running" and concurrency is None:
             raise RegistrationError(f"{what}: full='cancel_running' cancels who has a place; give concurrency= as well")
         for field, value in (
             ("name", name), ("key", key), ("concurrency", concurrency), ("rate", rate), ("full", full),
-            ("expires", expires), ("units", units),
+            ("expires", expires), ("units", units), ("hold", hold),
         ):  # fmt: skip
             object.__setattr__(self, field, value)
         if not callable(units) and not isinstance(units, str):
@@ -124,7 +132,8 @@ class Limit:
             raise UsageError(f"limit {self.name!r}: {fault}")
         rate = 0 if self.rate is None else self.rate[0]
         full = "" if self.full == "queue" else self.full
-        return Wanted(self.name, key, self.concurrency or 0, rate, self._period, full, self._expires, units)
+        executing = self.hold == "executing"
+        return Wanted(self.name, key, self.concurrency or 0, rate, self._period, full, self._expires, units, executing)
 
     def _too_much(self, units: int) -> str:
         """Why nobody could ever get so many units. Empty: somebody could."""
@@ -156,6 +165,16 @@ def _checked_name(name: object) -> str:
             f"Limit({name[:40]!r}): a name has at most {_LONGEST_NAME} bytes of printable characters, without '~'"
         )
     return f"Limit({name!r})"
+
+
+def _check_words(what: str, full: object, hold: object) -> None:
+    for option, given, known in (("full", full, get_args(Full)), ("hold", hold, get_args(Hold))):
+        if given not in known:
+            raise RegistrationError(f"{what}: {option}= is one of {', '.join(map(repr, known))}, not {given!r}")
+    if full == "cancel_running" and hold == "executing":
+        raise RegistrationError(
+            f"{what}: full='cancel_running' cancels who has a place; with hold='executing' one that waits has none"
+        )
 
 
 def _check_count(count: object, what: str) -> None:

@@ -20,13 +20,13 @@ select i.rung from romancy_instances i force index (claim) where i.rung = :rung 
 -- name: turn_of (rung, workflow_name, code, leaves, leave, grace, low, below,
 -- limit) -> workflow_name, fair_line, instance_id, wake_at
 -- Of one workflow, the first due instances at a rung of some lines, in the order of the lines.
-select i.workflow_name, i.fair_line, i.instance_id, i.wake_at
-from romancy_instances i force index (claim)
-where i.rung = :rung and i.workflow_name = :workflow_name and i.fair_line >= :low and i.fair_line < :below
-    and i.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
-    and locate(:code, concat('\n', coalesce(i.refused, ''), '\n')) = 0
-    and not (:leaves and i.code in (:leave) and i.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
-order by i.fair_line, i.wake_at
+select w.workflow_name, w.fair_line, w.instance_id, w.wake_at
+from romancy_instances w force index (claim)
+where w.rung = :rung and w.workflow_name = :workflow_name and w.fair_line >= :low and w.fair_line < :below
+    and w.wake_at <= timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
+    and locate(:code, concat('\n', coalesce(w.refused, ''), '\n')) = 0
+    and not (:leaves and w.code in (:leave) and w.wake_at > timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) - :grace)
+order by w.fair_line, w.wake_at
 limit :limit
 
 -- name: claim_chosen

@@ -97,24 +97,24 @@ select priority from fair where priority is not null;
 select instance.workflow_name, instance.fair_line, instance.instance_id, instance.wake_at
 from json_each(:known) as known
 cross join romancy_instances as instance on instance.rowid in (
-    select candidate.rowid
-    from romancy_instances as candidate
+    select waiting.rowid
+    from romancy_instances as waiting
     where
-        candidate.priority = :priority
-        and candidate.workflow_name = json_extract(known.value, '$[0]')
-        and candidate.fair_line <> ''
-        and candidate.fair_line >= :low
-        and candidate.fair_line < :below
-        and candidate.wake_at <= :now
+        waiting.priority = :priority
+        and waiting.workflow_name = json_extract(known.value, '$[0]')
+        and waiting.fair_line <> ''
+        and waiting.fair_line >= :low
+        and waiting.fair_line < :below
+        and waiting.wake_at <= :now
         and (
-            candidate.wake_at <= :now - :grace
-            or candidate.code not in (select value from json_each(:leave))
+            waiting.wake_at <= :now - :grace
+            or waiting.code not in (select value from json_each(:leave))
         )
         and (
-            candidate.refused = '[]'
-            or json_extract(known.value, '$[1]') not in (select value from json_each(candidate.refused))
+            waiting.refused = '[]'
+            or json_extract(known.value, '$[1]') not in (select value from json_each(waiting.refused))
         )
-    order by candidate.fair_line, candidate.wake_at
+    order by waiting.fair_line, waiting.wake_at
     limit :limit
 )
 order by instance.workflow_name, instance.fair_line, instance.wake_at;
@@ -125,22 +125,22 @@ order by instance.workflow_name, instance.fair_line, instance.wake_at;
 select instance.workflow_name, instance.fair_line, instance.instance_id, instance.wake_at
 from json_each(:known) as known
 cross join romancy_instances as instance on instance.rowid in (
-    select candidate.rowid
-    from romancy_instances as candidate
+    select waiting.rowid
+    from romancy_instances as waiting
     where
-        candidate.priority = :priority
-        and candidate.workflow_name = json_extract(known.value, '$[0]')
-        and candidate.fair_line = ''
-        and candidate.wake_at <= :now
+        waiting.priority = :priority
+        and waiting.workflow_name = json_extract(known.value, '$[0]')
+        and waiting.fair_line = ''
+        and waiting.wake_at <= :now
         and (
-            candidate.wake_at <= :now - :grace
-            or candidate.code not in (select value from json_each(:leave))
+            waiting.wake_at <= :now - :grace
+            or waiting.code not in (select value from json_each(:leave))
         )
         and (
-            candidate.refused = '[]'
-            or json_extract(known.value, '$[1]') not in (select value from json_each(candidate.refused))
+            waiting.refused = '[]'
+            or json_extract(known.value, '$[1]') not in (select value from json_each(waiting.refused))
         )
-    order by candidate.wake_at
+    order by waiting.wake_at
     limit :limit
 );
 

@@ -108,6 +108,20 @@ def check_queues(limit: Limit, where: str) -> None:
             f"{where}: limit {limit.name!r} has full={limit.full!r}, which says what becomes of an instance: it is for "
             "limits= of a workflow"
         )
+    if limit.hold != "open":
+        raise RegistrationError(
+            f"{where}: limit {limit.name!r} has hold={limit.hold!r}, which says when an instance has its place: it is "
+            "for limits= of a workflow"
+        )
+
+
+def units_of_section(limit: Limit, given: int | None) -> int:
+    """As how many places a section of a body counts. Raises UsageError if nobody says it."""
+    if given is not None:
+        return given
+    if isinstance(limit.units, int):
+        return limit.units
+    raise UsageError(f"limit {limit.name!r} has units: say how many, as in ctx.limit({limit.name!r}, …, units=3)")
 
 
 def units_of_section(limit: Limit, given: int | None) -> int:

@@ -47,6 +47,7 @@ async def within_all(
     while (wanted := commands.next_of_the_whole(declared, last)) is not None:
         await _placed(commands, wanted, whole=True)
         last = wanted.limit
+    commands.inside = True
     return await begin()
 
 

@@ -63,7 +63,7 @@ def create_of(
         delay=given.delay,
         at=given.at,
         priority=started.priority,
-        fair_line=_fair_line(started) if not given.delay and given.at is None else PLAIN,
+        fair_line=_fair_line(started) if started.fair_key and not given.delay and given.at is None else PLAIN,
         parent=None if started.parent is None else started.parent.instance_id,
     )
 

@@ -14,7 +14,7 @@ from romancy.serialization import cause_first
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from romancy.insight._known import Known
     from romancy.insight._timeline import Step, Timeline
@@ -55,7 +55,7 @@ def explain(
         *([] if suspicion is None else [suspicion.sentence]),
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
-        *(_open(step, row, census.now, suspicion, lines) for step in timeline.open),
+        *(_open(step, row, census.now, suspicion, lines) for step in _told_once(timeline.open)),
         *_conditions(known),
         *kept,
         *_put_aside(timeline),
@@ -117,6 +117,16 @@ def _caught(timeline: Timeline, now: int, known: Known | None) -> Iterator[str]:
             f"on{place}: it has begun {begun} since. It is cancelled, and undone, only if the body raises that error "
             "again; a body that ends otherwise was not cancelled."
         )
+
+
+def _told_once(steps: Iterable[Step]) -> Iterator[Step]:
+    """The steps, without waits for messages that are like another one: a body may receive many at once."""
+    told = set[tuple[object, ...]]()
+    for step in steps:
+        alike = (step.kind, step.name, step.key, step.due)
+        if step.kind != "message" or alike not in told:
+            told.add(alike)
+            yield step
 
 
 def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, lines: Mapping[str, str]) -> str:

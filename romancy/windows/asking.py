@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from contextvars import ContextVar
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -13,7 +15,7 @@ from romancy.activity import Activity
 from romancy.channel import message_on
 from romancy.context import WorkflowContext  # noqa: TC001 - the workflow's types are read
 from romancy.engine.announcing import given as given_headers
-from romancy.errors import InstanceConflictError
+from romancy.errors import InstanceConflictError, StorageUnavailableError
 from romancy.retry import RetryPolicy
 from romancy.windows.keeper import KEEPER, keeper_of, leaves_others_alone, versions_of
 from romancy.windows.records import RELAY, TOLD, Ask, Of, State
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from romancy.starting.starter import Starter
 
 __all__ = ["BUILT_IN", "LINGERS", "Asking"]
+
+_AT_ONCE: Final = 4
 
 LINGERS: Final[ContextVar[int]] = ContextVar("romancy_window_lingers", default=300_000_000)
 """How many microseconds a window goes on after its last call: so long it knows what it was told, and has started. Tests
@@ -64,6 +68,8 @@ class Asking:
     def __init__(self, access: Access, workflows: Iterable[str]) -> None:
         names = frozenset(workflows)
         self._access = access
+        self._lines: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """For each window the calls under way: more of them at once would only wait for one another's locks."""
         self._keeper = keeper_of(names)
         self._relay = leaves_others_alone(_relay(self._bring, versions_of(names)), names)
         self.workflows: tuple[Workflow[..., Any], ...] = (self._keeper, self._relay)
@@ -77,7 +83,19 @@ class Asking:
         ask = replace(ask, headers=dict(given_headers(ask.headers)))
         message = message_on(TOLD, ask, None, None, id=ask.id if once else "", stored=self._access.stored_size)
         first = self._keeper.options(instance_id=of.instance_id).bind(of, State(of=of, lingers=LINGERS.get()), None)
-        await self.starter.start_or_tell(first, message, of.kind)
+        line = self._lines.setdefault(of.instance_id, asyncio.Semaphore(_AT_ONCE))
+        try:
+            async with asyncio.timeout(self._access.deadlines.seconds):
+                await line.acquire()
+        except TimeoutError:
+            raise StorageUnavailableError(
+                f"{of.kind} of {of.name!r}: the call was not made, because those before it have not been answered yet; "
+                "try again"
+            ) from None
+        try:
+            await self.starter.start_or_tell(first, message, of.kind)
+        finally:
+            line.release()
 
     async def ask_in(self, session: object, of: Of, ask: Ask, *, once: bool) -> str:
         """Let the commit of the caller's transaction bring the call. Returns the id of the instance that does so."""

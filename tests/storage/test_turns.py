@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from romancy.errors import UsageError
 from romancy.storage.ranks import AHEAD
 from romancy.storage.turns import PLAIN, Chosen, Look, Waiting, check_key, choose, line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
 
 LINES = st.sampled_from([PLAIN, "a", "b", "b\x1f1", "c", "zz", "ä"])
 
@@ -36,17 +39,19 @@ class Database:
         self.read += len(found)
         return found
 
+    def chosen(self, choosing: Generator[Look, Sequence[Waiting], Chosen]) -> Chosen:
+        """Answer what is asked, up to the choice."""
+        wanted = next(choosing)
+        while True:
+            try:
+                wanted = choosing.send(self.look(wanted))
+            except StopIteration as end:
+                chosen: Chosen = end.value
+                return chosen
+
     def claim(self, limit: int, turns: dict[int, tuple[str, int]]) -> list[Waiting]:
         """What a claim takes. It is gone then, and the turns go on."""
-        choosing = choose({priority for priority, _ in self.rows}, limit, turns)
-        chosen: Chosen | None = None
-        seen: Any = None  # begins it
-        while chosen is None:
-            try:
-                seen = self.look(choosing.send(seen))
-            except StopIteration as end:
-                chosen = end.value
-        assert chosen is not None
+        chosen = self.chosen(choose({priority for priority, _ in self.rows}, limit, turns))
         turns |= chosen.turns
         taken = [one for found in chosen.due for _, one in self.rows if one.instance_id == found]
         self.rows = [row for row in self.rows if row[1].instance_id not in chosen.due]

@@ -48,6 +48,11 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
 
 
 @workflow
+async def greets(ctx: WorkflowContext, names: list[str]) -> list[str]:
+    return [f"hello {await whisper(name)}" for name in names]
+
+
+@workflow
 async def fails(ctx: WorkflowContext) -> None:
     raise ValueError("no")
 
@@ -82,7 +87,16 @@ async def calls_the_app(ctx: WorkflowContext) -> None:
     apps[0].list_instances()
 
 
-WORKFLOWS: list[Workflow[..., Any]] = [greet, wait_for_payment, fails, with_a_session, listens, begins, calls_the_app]
+WORKFLOWS: list[Workflow[..., Any]] = [
+    greet,
+    greets,
+    wait_for_payment,
+    fails,
+    with_a_session,
+    listens,
+    begins,
+    calls_the_app,
+]
 
 
 @pytest.fixture
@@ -129,6 +143,19 @@ def test_signals_events_and_channels(app: SyncRomancy) -> None:
         assert listening.status() is not Status.FAILED
     channel.publish("new")
     assert listening.result(60) == "new"
+
+
+def test_windows(app: SyncRomancy) -> None:
+    calls = [app.debounce(greet.bind(name), "all", wait=0.3) for name in ("Ann", "Bob")]
+    started: SyncHandle[str] = calls[0].started(timeout=60)
+    assert started.result() == "hello bob"
+    window = calls[1].get()
+    assert window is not None
+    assert [one.calls for one in window.starts] == [2]
+    batch = app.batch(greets, "Ann", "all", size=5, within=3600)
+    app.window_handle("batch", "greets", "all").flush()
+    assert batch.started().result() == ["hello ann"]
+    batch.drop()
 
 
 def test_a_subscription(app: SyncRomancy) -> None:

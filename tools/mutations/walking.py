@@ -68,8 +68,8 @@ _POSTGRES = (
 _SQLITE = (
     _sqlite(
         name="sqlite: a dead worker claims, recovers and sweeps",
-        text="select :now, exists (select 1 from romancy_workers where token = :worker and dead = 0);",
-        replacement="select :now, exists (select 1 from romancy_workers where token = :worker);",
+        text="    exists (select 1 from romancy_workers where token = :worker and dead = 0),\n",
+        replacement="    exists (select 1 from romancy_workers where token = :worker),\n",
     ),
     _sqlite(
         name="sqlite: a claim takes the longest due only within a workflow",
@@ -96,7 +96,7 @@ _SQLITE = (
     ),
     _sqlite(
         name="sqlite: a claim leaves the instance due",
-        text="update romancy_instances set owner = :worker, wake_at = null where",
+        text="update romancy_instances set owner = :worker, wake_at = null, fair_line = ''\nwhere",
         replacement="update romancy_instances set owner = :worker where",
     ),
 )
@@ -125,12 +125,12 @@ _MYSQL = (
     ),
     _mysql(
         name="mysql: an instance that is left to another code is never claimed",
-        text="utc_timestamp(6)) - :grace)\norder by",
-        replacement="utc_timestamp(6)) * 0 - :grace)\norder by",
+        text="utc_timestamp(6)) - :grace)\norder by i.wake_at",
+        replacement="utc_timestamp(6)) * 0 - :grace)\norder by i.wake_at",
     ),
     _mysql(
         name="mysql: a claim leaves the instance due",
-        text="set i.owner = :worker, i.wake_at = null\n",
+        text="set i.owner = :worker, i.wake_at = null, i.fair_line = ''\n",
         replacement="set i.owner = :worker\n",
     ),
 )

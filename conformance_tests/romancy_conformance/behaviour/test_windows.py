@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from romancy.windows.asking import LINGERS
 from romancy.workflow import Call
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
@@ -140,10 +142,12 @@ async def test_a_batch_starts_when_its_time_is_over(app: Romancy) -> None:
 
 
 async def test_a_batch_of_large_items_starts_before_it_is_full(app: Romancy) -> None:
-    calls = [await app.batch(indexed, str(number) * 400_000, "all", size=100, within=0.5) for number in range(4)]
+    calls = [await app.batch(indexed, str(number) * 400_000, "all", size=100, within=LONG) for number in range(4)]
+    await calls[3].flush()
     assert [len(each) for each in [await result_of(calls[0]), await result_of(calls[3])]] == [3, 1]
 
 
+@pytest.mark.long
 async def test_thousands_of_calls_in_one_window(app: Romancy) -> None:
     """The log of a run stays short, and a call before the last run is still known."""
     first = await app.debounce(reindexed.bind("a", -1), "a", wait=LONG)
@@ -156,9 +160,54 @@ async def test_thousands_of_calls_in_one_window(app: Romancy) -> None:
     assert runs
 
 
+# ── what it costs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CountsCalls(WrappedStore):
+    """A store that counts what it is asked to write and to read of an instance."""
+
+    async def read(self, instance_id: str, /, **options: Any) -> Any:
+        calls_made["read"] += 1
+        return await self._store.read(instance_id, **options)
+
+    async def deliver(self, batch: Any, /) -> Any:
+        calls_made["deliver"] += 1
+        return await self._store.deliver(batch)
+
+    async def commit(self, batch: Any, /, **options: Any) -> Any:
+        calls_made["commit"] += 1
+        return await self._store.commit(batch, **options)
+
+
+calls_made = Counter[str]()
+
+
+async def test_a_call_is_one_read_and_one_commit(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrap_stores(monkeypatch, CountsCalls)
+    client = await open_app(worker=False)
+    made: list[Counter[str]] = []
+    for version in range(3):
+        calls_made.clear()
+        await client.debounce(reindexed.bind("a", version), "a", wait=LONG)
+        made.append(calls_made.copy())
+    opens, joins = Counter(read=1, commit=1), Counter(read=1, deliver=1)
+    assert made == [opens, joins, joins]
+
+
+async def test_a_burst_is_received_in_few_commits(open_app: Open) -> None:
+    client = await open_app(worker=False)
+    calls = await asyncio.gather(*(client.debounce(reindexed.bind("a", 0), "a", wait=0.2) for _ in range(500)))
+    app = await open_app()
+    assert await result_of(calls[-1]) == "a 0"
+    page = await app._access.opened().read(calls[0].instance_id)  # pyright: ignore[reportPrivateUsage]
+    assert page is not None
+    assert len(page.rows) < 30
+
+
 # ── many callers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 async def test_eight_callers_and_two_workers(open_app: Open) -> None:
     """Instances of windows end all the time, and no call is lost, doubled, or comes into a batch that is full."""
     apps = [await open_app() for _ in range(2)] + [await open_app(worker=False) for _ in range(2)]
@@ -187,6 +236,7 @@ async def test_eight_callers_and_two_workers(open_app: Open) -> None:
     assert all(len(each) <= 3 for each in found)
 
 
+@pytest.mark.long
 async def test_an_instance_that_is_about_to_end_hears_the_call_before_it(open_app: Open) -> None:
     """A call and the end of the instance race. The debounce never leaves out the last one."""
     apps = [await open_app(), await open_app(worker=False)]
@@ -239,6 +289,8 @@ async def test_a_window_that_is_open(app: Romancy) -> None:
     assert window.due == window.since + timedelta(seconds=LONG)
     with pytest.raises(TimeoutError):
         await call.started(0.01)
+    reasons = await app.explain(call.instance_id)
+    assert sum("romancy.window" in reason for reason in reasons) == 1
 
 
 # ── transactions, codecs, other apps ────────────────────────────────────────────────────────────────────────────────

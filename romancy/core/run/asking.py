@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from romancy.core.fold.memory import Memory
     from romancy.core.fold.state import State
     from romancy.core.run.match import Definition, Matcher
+    from romancy.core.words.place_events import PlaceAsked
 
 __all__ = ["SECOND", "Asking"]
 
@@ -49,6 +50,7 @@ class Asking:
         "contexts",
         "freeing",
         "hides",
+        "inside",
         "instance_id",
         "joining",
         "listing",
@@ -58,6 +60,8 @@ class Asking:
         "places",
         "position",
         "refusals",
+        "regaining",
+        "resting",
         "state",
         "stored",
         "waits",
@@ -93,6 +97,12 @@ class Asking:
         self.places: dict[str, PlaceAnswer] = NO_DICT
         self.freeing: dict[str, set[str]] = NO_DICT
         """Places that are given back when the last of these activities has ended, which were asked to stop."""
+        self.inside = False
+        """Whether the body has begun with its places."""
+        self.resting: tuple[PlaceAsked, ...] = ()
+        """Places that the run has given back while it waits, and has to get again before it goes on."""
+        self.regaining = ""
+        """The place that it waits for before it goes on."""
         self._children: dict[str, ChildAnswer] = NO_DICT
         self._timers: dict[str, Timer] = NO_DICT
         self._patches: dict[str, bool] = NO_DICT

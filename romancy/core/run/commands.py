@@ -225,6 +225,8 @@ class Commands(MessageCommands, PlaceCommands):
         if self.matcher is not None and not self.matcher.caught_up:
             return False
         self.ask(ev.WorkflowCaughtUp())
+        if self.regaining:
+            self.give_up_regaining()
         return True
 
     # ── answering ───────────────────────────────────────────────────────────────────────────────────────────────

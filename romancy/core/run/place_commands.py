@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from romancy.core.fold.answers import PlaceAnswer
 from romancy.core.run.asking import Asking
 from romancy.core.words import place_events as pl
+from romancy.core.words.events import CancelRequested
 from romancy.core.words.shared_empty import NO_DICT
 from romancy.errors import UsageError
 from romancy.limit import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from romancy.core.words.events import Input
 
 __all__ = ["PlaceCommands", "Skipped"]
 
@@ -49,10 +54,11 @@ class PlaceCommands(Asking):
         """Ask for a place. The future brings its id. `whole`: the body begins with it."""
         self._require_open()
         self._refuse_what_the_run_has(wanted)
-        number = self._ids.number("place", wanted.limit)
-        id = heavy(f"{number}~{self.started.nonce[:_OF_THE_RUN]}", wanted.units)
-        priority, units = self.started.priority, wanted.units
-        asked = self.ask(pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, priority, units))
+        id = self._new_id(wanted.limit, wanted.units)
+        priority, units, executing = self.started.priority, wanted.units, wanted.executing
+        asked = self.ask(
+            pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, priority, units, executing)
+        )
         if self.places is NO_DICT:
             self.places = {}
         answer = self.places[asked.id] = PlaceAnswer(loop=self.loop)
@@ -62,12 +68,19 @@ class PlaceCommands(Asking):
         answer.expires = asked.expires
         return answer
 
+    def _new_id(self, limit: str, units: int) -> str:
+        """The id of the next place. The database tells from it which places count as several."""
+        id = f"{self._ids.number('place', limit)}~{self.started.nonce[:_OF_THE_RUN]}"
+        return f"{id}#{units}" if units > 1 else id
+
     def has_for_the_whole(self, limit: str, key: str) -> bool:
         """Whether the run has a place of this lane until it ends, so that it would wait for itself there."""
-        return any(one.whole and (one.limit, one.key) == (limit, key) for one in self.state.held.values())
+        held = self.state.held.values()
+        return any(one.whole and not one.executing and (one.limit, one.key) == (limit, key) for one in held)
 
     def _refuse_what_the_run_has(self, wanted: Wanted) -> None:
-        if self.state.held and self.has_for_the_whole(wanted.limit, wanted.key):
+        lane = (wanted.limit, wanted.key)
+        if any(one.whole and (one.limit, one.key) == lane for one in self.state.held.values()):
             raise UsageError(
                 f"limit {wanted.limit!r}: the workflow has a place there until it ends, and would wait for itself; "
                 "give the inner one a limit of another name"
@@ -84,8 +97,9 @@ class PlaceCommands(Asking):
         if asked is None:
             return None
         return Wanted(
-            asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full, asked.expires, asked.units
-        )
+            asked.limit, asked.key, asked.concurrency, asked.rate, asked.period, asked.full, asked.expires, asked.units,
+            asked.executing,
+        )  # fmt: skip
 
     def free(self, place_id: str) -> None:
         """Give back a place, if the run has not ended: its end gives all of them back.
@@ -119,9 +133,40 @@ class PlaceCommands(Asking):
 
     def place_granted(self, event: pl.PlaceGranted) -> None:
         """Tell the code that waits for it."""
-        answer = self.places.pop(event.id)
-        if not answer.done():
+        answer = self.places.pop(event.id, None)
+        if answer is not None and not answer.done():
             answer.set_result(event.id)
+
+    def rest(self) -> None:
+        """Give back the places that the run has only while it executes, if it does nothing but wait."""
+        state = self.state
+        busy = state.activities or state.remembered or state.joining or state.listing or state.compensations
+        if busy or self.over or not self.inside or state.cancel is not None or state.terminal is not None:
+            return
+        self.resting = tuple(sorted((one for one in state.held.values() if one.executing), key=lambda one: one.limit))
+        for one in reversed(self.resting):
+            self.ask(pl.PlaceFreed(one.id))
+
+    def may_go_on(self, event: Input) -> bool:
+        """Whether the run, which rests, has all its places again with this input. It asks for the next one if not.
+
+        A run that is asked to stop goes on without: what is undone needs no place.
+        """
+        if type(event) is CancelRequested:
+            self.resting = ()
+            return True
+        if type(event) is pl.PlaceGranted and event.id == self.regaining:
+            self.resting, self.regaining = self.resting[1:], ""
+        if self.resting and not self.regaining:
+            again = self.resting[0]
+            id = self._new_id(again.limit, again.units)
+            self.regaining = self.ask(replace(again, id=id, full="", expires=0)).id
+        return not self.resting
+
+    def give_up_regaining(self) -> None:
+        """Wait no more for a place without which the run goes on."""
+        self.ask(pl.PlaceNotWanted(self.regaining))
+        self.regaining = ""
 
     def place_refused(self, event: pl.PlaceRefused) -> None:
         """Tell the code that waits for it, so that the run ends."""

@@ -123,8 +123,11 @@ class Run:
 
     @property
     def resumable(self) -> bool:
-        """Whether inputs wait that the run has not acted on. Feed `WorkflowResumed` to have it act on them."""
-        return bool(self.deferred)
+        """Whether inputs wait that the run has not acted on. Feed `WorkflowResumed` to have it act on them.
+
+        Those for which it waits for a place under a limit come with that place.
+        """
+        return bool(self.deferred) and not self._commands.regaining
 
     @property
     def acts_late(self) -> bool:
@@ -133,7 +136,8 @@ class Run:
         The next input should be `WorkflowResumed`, or a request to cancel, which the run heeds before it acts on them:
         somebody was promised that it would stop, and nobody was told what it had decided.
         """
-        return bool(self.deferred) and not self._was_parked and self._body is not None
+        late = bool(self.deferred) and not self._was_parked and self._body is not None
+        return late and not self._commands.resting
 
     def activate(self, inputs: Sequence[ev.Input]) -> Activation:
         """Feed inputs, in the order of their times. Returns what to append and what to do once it is durable.
@@ -280,8 +284,13 @@ class Run:
     def _act(self, event: ev.Input, call: ActivityCall | None) -> None:  # noqa: C901, PLR0912 - one frame for each input
         """Act on an input and on those deferred before it. What follows from them is asked for."""
         commands, loop, state = self._commands, self._loop, self.state
-        if not self._has_code or self.parked is not None or type(event) is ev.OwnerChanged:
-            self._keep(event)
+        if (
+            not self._has_code
+            or self.parked is not None
+            or type(event) is ev.OwnerChanged
+            or (commands.resting and not commands.may_go_on(event))
+        ):
+            self._keep(event, call)
             return
         commands.activation += 1
         before = len(commands.asked)
@@ -324,6 +333,8 @@ class Run:
                 commands.write_timers()
             if loop.generators:
                 self._finish_lost_generators()
+            if state.held:
+                commands.rest()
         except NonDeterminismError as error:
             if commands.matcher is not None:
                 raise
@@ -337,12 +348,14 @@ class Run:
         deferred, self.deferred, self._was_parked = self.deferred, (), False
         return ((event, call), *deferred) if cancels else (*deferred, (event, call))
 
-    def _keep(self, event: ev.Input) -> None:
+    def _keep(self, event: ev.Input, call: ActivityCall | None) -> None:
         """Record that the run cannot act on the input now, or end a run without code."""
         if type(event) is ev.OwnerChanged:
             return
         if self.parked is not None:
             self._commands.asked.append(self._park(self.parked))
+        elif self._has_code:
+            self.deferred += ((event, call),)  # until it has its places again
         else:
             self._wind_up(event)
 

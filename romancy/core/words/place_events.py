@@ -29,6 +29,8 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """That of the instance: the higher gets a place first."""
     units: int = 1
     """As how many places it counts."""
+    executing: bool = False
+    """Whether the run gives it back while it waits, and asks again before it goes on."""
 
 
 class PlaceGranted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

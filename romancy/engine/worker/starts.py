@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-    from romancy._start_options import StartOptions
     from romancy.engine.driver import Driver
     from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
@@ -88,9 +87,9 @@ class Starts:
             for asked in starts:
                 try:
                     workflow = asked.workflow
-                    left = (
-                        room <= 0 or _stands_in_line(workflow.given) or (shared and not self._stock.take(workflow.name))
-                    )
+                    given = workflow.given
+                    later = given.delay or given.at is not None or given.priority or given.fair_key
+                    left = room <= 0 or later or (shared and not self._stock.take(workflow.name))
                     prepared = None if left else self._driven(asked, now, leases.token)
                     if prepared is None:
                         self._leave(asked, now)
@@ -174,8 +173,3 @@ def _may_carry_too_much(item: Item, outcome: Outcome) -> bool:
     if outcome is Outcome.EXISTS:
         return isinstance(item, Append) and bool(item.starts)
     return outcome in (Outcome.INVALID, Outcome.LOCKED) and is_laden(item)
-
-
-def _stands_in_line(given: StartOptions) -> bool:
-    """Whether a start with these options is left to the order of the claims."""
-    return bool(given.delay or given.at is not None or given.priority or given.fair_key)

@@ -54,6 +54,7 @@ _ALONE: Final = 0.5
 _SKIPS = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="skip")
 _REPLACES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="replace_queued")
 _CANCELS = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, full="cancel_running")
+_EXECUTES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, hold="executing")
 _HEAVY = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, units=_ALLOWED)
 _EXPIRES = Limit(_WHOLE.name, key="key", concurrency=_ALLOWED, expires=_SHORT)
 _SOON = Limit(_SECTION.name, concurrency=_ALLOWED, expires=_SHORT)
@@ -90,6 +91,11 @@ async def shape_limited_cancels(ctx: WorkflowContext, key: str, count: int, form
     return await _work(ctx, count, form, nap)
 
 
+@workflow(version="1", limits=[_EXECUTES])
+async def shape_limited_executes(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
+    return await _work(ctx, count, form, nap)
+
+
 @workflow(version="1", limits=[_HEAVY])
 async def shape_limited_heavy(ctx: WorkflowContext, key: str, count: int, form: str, nap: float) -> int:
     return await _work(ctx, count, form, nap)
@@ -111,7 +117,7 @@ async def shape_limited_soon(ctx: WorkflowContext, key: str, count: int, form: s
 
 _ALIKE = (
     shape_limited_whole, shape_limited_skips, shape_limited_replaces, shape_limited_cancels, shape_limited_expires,
-    shape_limited_soon, shape_limited_heavy,
+    shape_limited_soon, shape_limited_heavy, shape_limited_executes,
 )  # fmt: skip
 """With the same parameters."""
 _REFUSED = {shape_limited_skips.name, shape_limited_replaces.name, shape_limited_cancels.name}

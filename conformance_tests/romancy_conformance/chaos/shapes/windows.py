@@ -141,7 +141,7 @@ class _Callers:
                 self._find("lost", f"{call} has come to nothing: {error}")
             return
         told = await self._scene.outcome(started.instance_id)
-        if not isinstance(told, list) or not self._has_come_to(call, told):
+        if isinstance(told, Exception) or not self._has_come_to(call, told):
             self._find("wrong", f"{call} has come to {started.instance_id}, which told {told}")
 
     async def see_the_end(self) -> None:
@@ -170,10 +170,10 @@ class _Callers:
         starts: list[list[str]] = []
         for _, one in await self._scene.insist(started):
             told = await self._scene.outcome(one)
-            if isinstance(told, list):
-                starts.append(told)
-            else:
+            if isinstance(told, Exception):
                 self._find("wrong", f"{one} ended with {told}")
+            else:
+                starts.append(told)
         self._judge_each(Counter(call for calls in starts for call in calls))
         for calls in starts:
             if len(calls) > self._size and not self._debounces:
