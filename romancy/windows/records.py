@@ -84,6 +84,8 @@ class Ask(Struct, frozen=True, kw_only=True, tag="ask", omit_defaults=True):
     limit: int = 0
     """The `timeout` of the start in microseconds; 0: none."""
     priority: int = 0
+    fair_key: str = ""
+    weight: int = 1
 
 
 class Flush(Struct, frozen=True, tag="flush"):

@@ -140,7 +140,7 @@ class _Callers:
             if self._lingers is None:
                 self._find("lost", f"{call} has come to nothing: {error}")
             return
-        told = await self._scene.outcome(started.instance_id)
+        told: Any = await self._scene.outcome(started.instance_id)
         if isinstance(told, Exception) or not self._has_come_to(call, told):
             self._find("wrong", f"{call} has come to {started.instance_id}, which told {told}")
 
@@ -169,7 +169,7 @@ class _Callers:
 
         starts: list[list[str]] = []
         for _, one in await self._scene.insist(started):
-            told = await self._scene.outcome(one)
+            told: Any = await self._scene.outcome(one)
             if isinstance(told, Exception):
                 self._find("wrong", f"{one} ended with {told}")
             else:
