@@ -19,6 +19,7 @@ _PACKAGE: Final = __package__ or ""
 PIECES: Final = Pieces(
     by_age="force index (by_age)",
     by_status="force index (by_status)",
+    then_join="straight_join",
     now="timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))",
 )
 

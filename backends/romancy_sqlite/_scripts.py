@@ -16,6 +16,7 @@ FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "rebui
 PIECES: Final = Pieces(
     by_age="indexed by romancy_instances_newest",
     by_status="indexed by romancy_instances_status",
+    then_join="cross join",
     among="in (select value from json_each({}))",
 )
 

@@ -9,22 +9,22 @@ select message_id, spread from romancy_messages where address = :address limit :
 -- name: lane_taken (address) -> taken, heavy
 -- How many instances that have not ended have places of a lane, and how many of these count as several.
 select count(*), count(case when i.interest_id like '%~%#%' then 1 end)
-from romancy_interests i
-join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and x.status not in ('completed', 'failed', 'cancelled');
 
 -- name: lane_heavy (address) -> where_
 -- The places of a lane that count as several.
 select i.where_
-from romancy_interests i
-join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and i.interest_id like '%~%#%' and x.status not in ('completed', 'failed', 'cancelled');
 
 -- name: lane_waiting (address, kind, limit) -> owner, life, interest_id, where_, at
 -- The first demands of a kind at a lane, of instances that have not ended. `take`: those that wait in line.
 select i.owner, i.life, i.interest_id, i.where_, i.at
-from romancy_interests i
-join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and i.kind = :kind and x.status not in ('completed', 'failed', 'cancelled')
 order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
@@ -48,8 +48,8 @@ limit :limit;
 -- name: lane_front (address, limit) -> owner, life, where_, at, workflow_name, status
 -- The first interests at an address, of instances that have not ended.
 select i.owner, i.life, i.where_, i.at, x.workflow_name, x.status
-from romancy_interests i
-join romancy_instances x on x.instance_id = i.owner and x.life = i.life
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and x.status not in ('completed', 'failed', 'cancelled')
 order by i.at, i.owner, i.life, i.interest_id
 limit :limit;

@@ -55,6 +55,8 @@ class Pieces(NamedTuple):
     """An ORDER BY of what is only counted, where a planner without hints takes the index because of it."""
     among: str = "in ({})"
     """Membership in a list."""
+    then_join: str = "join"
+    """A join that reads what stands before it first, whatever a planner guesses of the rest."""
     now: str = ":now"
     """The time of the database."""
 
