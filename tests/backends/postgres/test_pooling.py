@@ -100,7 +100,7 @@ async def test_a_lock_is_not_waited_for_longer_than_a_second(
         loop = asyncio.get_running_loop()
         since = loop.time()
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await connection.fetch(LONE["give_back"], begun.instance_id, begun.life, ["none"])
+            await connection.fetch(LONE["give_back"], begun.instance_id, begun.life, ["none"], None)
         assert 0.9 < loop.time() - since < 10
     assert await actor.write(step(begun, 2)) is Outcome.ACCEPTED
 

@@ -434,8 +434,8 @@ async def test_what_goes_back(scripts: Scripts) -> None:
         ),
     )
 
-    assert await scripts.ask("give_back", "open", 2, ["a", "b"]) == [(0,)]
-    assert await scripts.ask("give_back", "open", 1, ["a", "x"]) == [(1,)]
+    assert await scripts.ask("give_back", "open", 2, ["a", "b"], None) == [(0,)]
+    assert await scripts.ask("give_back", "open", 1, ["a", "x"], None) == [(1,)]
     assert await scripts.ask("letters_back", "s", ["c", "d"]) == [(2,)]
     assert await scripts.rows("messages", "message_id, body") == [("a", b"again"), ("c", b"again"), ("d", b"1")]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from romancy import Workflow
     from romancy_conformance.chaos.shapes.shape import Shape
 
-__all__ = ["SCHEDULED", "SHAPES", "drawn", "workflows_of"]
+__all__ = ["OF_ALL_RUNS", "SCHEDULED", "SHAPES", "drawn", "workflows_of"]
 
 _PURGES: Final = 0.3
 """The share of rounds with all shapes in which ids are purged."""
@@ -51,7 +51,7 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
-_OF_ALL_RUNS: Final = frozenset({Requested.name})
+OF_ALL_RUNS: Final = frozenset({Requested.name})
 """Those that look for something in the logs of finished runs."""
 
 
@@ -66,11 +66,11 @@ def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[f
         shapes -= SCHEDULED
     if shapes & SCHEDULED:
         without |= {"recur"}
-        shapes -= _OF_ALL_RUNS
+        shapes -= OF_ALL_RUNS
     if "purged" not in shapes or "recur" in without:
-        return (shapes - _OF_ALL_RUNS if "purged" in shapes else shapes), without
+        return (shapes - OF_ALL_RUNS if "purged" in shapes else shapes), without
     if len(shapes) == 1 or random.Random(f"purges {seed}").random() < _PURGES:
-        return shapes - _OF_ALL_RUNS, without | {"recur"}
+        return shapes - OF_ALL_RUNS, without | {"recur"}
     return shapes - {"purged"}, without
 
 

@@ -95,6 +95,7 @@ class Model:
             code=create.code, created_at=state.now, updated_at=state.now, input=create.input, owner=create.owner,
             wake_at=self._first_due(create),
             error=None, parent=create.parent, index=create.index, priority=create.priority,
+            fair_line=create.fair_line,
             log={1: LogRow(1, item.writer, item.body, state.now)},
         )  # fmt: skip
         if change is not None:

@@ -43,6 +43,7 @@ class Instance:
     signals: int = 0
     seen: int = 0
     priority: int = 0
+    fair_line: str = ""
     refused: frozenset[str] = frozenset()
     crashes: int = 0
     crash_seq: int = 0
