@@ -139,7 +139,7 @@ async def test_following_a_long_log_while_it_is_written(app: Romancy, open_app: 
 
 
 async def test_large_commits_one_behind_another(app: Romancy) -> None:
-    """A page of rows ends behind some megabytes, and each of these commits, a result and the next argument, fills most of one."""
+    """A page of rows ends behind some megabytes. A result and the next argument in one commit fill most of it."""
     handle = await app.start(in_bulk, 4)
     await handle.result(timeout=60)
 
