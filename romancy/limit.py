@@ -15,7 +15,7 @@ import msgspec
 from romancy.errors import RegistrationError, UsageError
 from romancy.retry import Duration, seconds
 
-__all__ = ["Full", "Hold", "Limit", "Wanted", "text_of_key"]
+__all__ = ["Full", "Hold", "Limit", "Turn", "Wanted", "text_of_key", "turn_of"]
 
 Full: TypeAlias = Literal["queue", "skip", "replace_queued", "cancel_running"]
 """What becomes of an instance that finds no place."""
@@ -27,6 +27,15 @@ _LONGEST_NAME: Final = 100
 _MOST_BEGINS: Final = 1000
 """Upper bound on the places that a rate gives in one period: a lane notes so many times."""
 _LONGEST_PERIOD: Final = timedelta(days=31).total_seconds()
+
+
+Turn: TypeAlias = tuple[bool, str]
+"""When the places of a whole workflow are asked for, by which they are sorted."""
+
+
+def turn_of(limit: str, *, executing: bool) -> Turn:
+    """Those that the workflow has only while it executes come last: it asks for them anew while it has the others."""
+    return executing, limit
 
 
 class Wanted(NamedTuple):

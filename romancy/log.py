@@ -163,7 +163,7 @@ async def read_log(store: Store, instance_id: str, after: LogCursor | None = Non
     missing or cannot be read.
     """
     while True:
-        behind = after.seq - 1 if after is not None else 0
+        behind = 0 if after is None else after.seq if after.event == _WHOLE else after.seq - 1
         page = await store.read(instance_id, after=behind, limit=_PAGE)
         if page is None:
             raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
@@ -177,9 +177,7 @@ async def read_log(store: Store, instance_id: str, after: LogCursor | None = Non
                 "begin with what is left: leave `after` out"
             )
         for commit, events in commits_of(page, behind):
-            done = after.event if after is not None and after.seq == commit.seq else _WHOLE - 1
-            if done == _WHOLE:
-                continue
+            done = after.event if after is not None and after.seq == commit.seq else _WHOLE
             last = len(events) - 1
             for index, event in enumerate(events):
                 if index > done:

@@ -282,7 +282,7 @@ class Workflow(Generic[P, R_co]):
         if self.limits or commands.matcher is not None:
             replays = commands.matcher is not None
             declared = [] if replays else [place_of_call(limit, input, fits=False) for limit in self.limits]
-            if commands.next_of_the_whole(declared, "") is not None:
+            if commands.next_of_the_whole(declared, (False, "")) is not None:
                 return within_all(commands, declared, partial(self._fn, context, *args, **kwargs))
         return self._fn(context, *args, **kwargs)  # type: ignore[no-any-return]
 

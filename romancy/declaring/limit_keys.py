@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from romancy.errors import QueryError, RegistrationError, UsageError
-from romancy.limit import Limit, text_of_key
+from romancy.limit import Limit, text_of_key, turn_of
 from romancy.storage.query import parse_path
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def limits_of(given: object, where: str, *, callable_keys: bool) -> tuple[Limit,
                 f"{where}: the units of limit {one.name!r} are a function; those of a workflow are a number or a path "
                 "of its input, such as units='pages'"
             )
-    return tuple(sorted(limits, key=lambda one: one.name))
+    return tuple(sorted(limits, key=lambda one: turn_of(one.name, executing=one.hold == "executing")))
 
 
 def limit_of_name(name: str, declared: Iterable[Limit]) -> Limit:

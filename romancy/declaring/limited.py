@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.errors import PlaceExpiredError
+from romancy.limit import turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -43,10 +44,10 @@ async def within_all(
     commands: Commands, declared: Sequence[Wanted], begin: Callable[[], Coroutine[Any, Any, Any]]
 ) -> Any:
     """Run the body of a workflow once it has all of its places. They belong to the run until it ends."""
-    last = ""
+    last = turn_of("", executing=False)
     while (wanted := commands.next_of_the_whole(declared, last)) is not None:
         await _placed(commands, wanted, whole=True)
-        last = wanted.limit
+        last = turn_of(wanted.limit, executing=wanted.executing)
     commands.inside = True
     return await begin()
 

@@ -18,6 +18,7 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.starting.renewing import started
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.records import Delivery, Former
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ async def start_or_signal(store: Store, begin: Beginning, plain: Message, mailer
 
 
 async def _sent(begin: Beginning, plain: Message, mailer: Mailer) -> bool:
-    """Send the signal. False if the instance has ended and is to be replaced, or was removed."""
+    """Send the signal. False if the instance has ended and is to be replaced, was removed, or has begun anew since."""
     try:
         await mailer.send(plain, begin.instance_id, what="signal")
     except InstanceNotFoundError:
         return False
     except InstanceEndedError as error:
-        if error.status not in begin.makes_way:
+        if error.status in TERMINAL_STATUSES - begin.makes_way:
             raise
         return False
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 from msgspec import Raw
@@ -77,6 +77,10 @@ def ask_to_batch(
 
 def of_window(kind: Kind, workflow: str, key: str | int) -> Of:
     """The window of a workflow and a key. Raises UsageError if there can be none."""
+    if kind not in get_args(Kind):
+        raise UsageError(f"a window is of one of the kinds {', '.join(map(repr, get_args(Kind)))}, not {kind!r}")
+    if not isinstance(workflow, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers need no types
+        raise UsageError(f"{kind}: the workflow of a window is given by its name, not as a {type(workflow).__name__}")
     of = Of(kind=kind, workflow=workflow, key=_key_of(key, f"{kind} of workflow {workflow}"))
     check_id(of.name, f"{kind}: the workflow with its key", at_most=_LONGEST_NAME)
     return of

@@ -45,6 +45,8 @@ _LEAST: Final = 0.001
 """Seconds of the shortest timer. One that is over at once would be no timer."""
 _MOST_BYTES: Final = 1_000_000
 """A batch closes when its items have this size together: its input must fit into an event."""
+_MOST_STARTED: Final = 1_500_000
+"""Bytes of input of the starts of one commit. What it has received can fill half of it."""
 _MOST_READ: Final = 8_000_000
 """A run that has received so many bytes ends, and the next one begins with an empty log."""
 
@@ -116,11 +118,13 @@ class _Keeper:
         """What was reported last."""
         self._rests_since = ctx.now()
         """When a message came last, or a window closed."""
-        self._waits = 0
+        self._waits: set[WaitAnswer] = set()
         self._came: deque[MessageReceived] = deque()
         """What has been received and not looked at."""
         self._received = self._read = 0
         """How many messages, and bytes of them, this run has received."""
+        self._started = 0
+        """How many bytes of input it has started with since its last pause."""
         self._alarm: _Alarm | None = None
 
     async def keep(self) -> None:
@@ -182,13 +186,14 @@ class _Keeper:
 
     def _listen(self) -> None:
         """Wait for messages: for one, and for more of them the more have come."""
-        while self._waits < min(_MOST_WAITS, 1 + self._received):
-            self._waits += 1
-            self._commands.wait(TOLD.topic, "direct").add_done_callback(self._receive)
+        while len(self._waits) < min(_MOST_WAITS, 1 + self._received):
+            wait = self._commands.wait(TOLD.topic, "direct")
+            wait.add_done_callback(self._receive)
+            self._waits.add(wait)
 
     def _receive(self, wait: WaitAnswer) -> None:
         if not wait.cancelled():
-            self._waits -= 1
+            self._waits.discard(wait)
             self._received += 1
             self._came.append(wait.result())
 
@@ -226,10 +231,25 @@ class _Keeper:
         window, self._window = self._window, None
         if window is None:
             return
+        input = window.input
+        await self._make_room(len(input))
         mark = self._ctx.uuid4().hex[:8]
-        run = StoredCall(self._of.workflow, window.input).options(instance_id=self._of.start_id(window.since, mark))
+        run = StoredCall(self._of.workflow, input).options(instance_id=self._of.start_id(window.since, mark))
         run.given = replace(run.given, **kept(window.last))
         child = await self._ctx.start(run)
         now = self._ctx.now()
         self._rests_since = max(self._rests_since, now)
         self._state = self._state.began(WindowStart(instance_id=child.instance_id, calls=window.calls, at=now))
+
+    async def _make_room(self, length: int) -> None:
+        """Let a start with an input of this length go into a later commit, if this one could become too large.
+
+        No message is received meanwhile: a call comes to the start that stands behind it in the log.
+        """
+        if self._started + length > _MOST_STARTED:
+            for wait in self._waits:
+                wait.cancel()
+            self._waits.clear()
+            await self._ctx.sleep(_LEAST)
+            self._started = 0
+        self._started += length

@@ -48,6 +48,11 @@ async def indexed(ctx: WorkflowContext, documents: list[str]) -> list[str]:
     return documents
 
 
+@workflow
+async def measured(ctx: WorkflowContext, documents: list[str]) -> list[int]:
+    return [len(each) for each in documents]
+
+
 async def result_of(handle: WindowHandle[Any]) -> Any:
     return await (await handle.started(SOON)).result(SOON)
 
@@ -145,6 +150,18 @@ async def test_a_batch_of_large_items_starts_before_it_is_full(app: Romancy) -> 
     calls = [await app.batch(indexed, str(number) * 400_000, "all", size=100, within=LONG) for number in range(4)]
     await calls[3].flush()
     assert [len(each) for each in [await result_of(calls[0]), await result_of(calls[3])]] == [3, 1]
+
+
+@pytest.mark.parametrize("sizes", [[190_000] * 40, [600_000] * 8, [990_000, 1_900_000, 1_900_000]])
+async def test_large_items_that_come_at_once_go_into_several_commits(open_app: Open, sizes: list[int]) -> None:
+    client = await open_app(worker=False)
+    lengths = [size + number for number, size in enumerate(sizes)]
+    calls = [await client.batch(measured, "x" * each, "all", size=100, within=0.5) for each in lengths]
+    app = await open_app()
+    last = await calls[-1].started(SOON)
+    found = await starts_of(app, calls[0])
+    assert [one for each in found for one in each] == lengths
+    assert await app.handle(last.instance_id).result(SOON) == found[-1]
 
 
 @pytest.mark.long
@@ -412,3 +429,12 @@ async def test_options_that_the_window_decides_are_refused(app: Romancy, options
     call: Call[Any] = reindexed.options(**options).bind("a")
     with pytest.raises(UsageError, match="from the window"):
         await app.debounce(call, "a", wait=1)
+
+
+async def test_a_handle_of_what_is_no_window_is_refused(app: Romancy) -> None:
+    given: Any = reindexed
+    with pytest.raises(UsageError, match="given by its name, not as a Workflow"):
+        app.window_handle("debounce", given, "a")
+    given = "debounced"
+    with pytest.raises(UsageError, match="one of the kinds 'debounce', 'batch', not 'debounced'"):
+        app.window_handle(given, "reindexed", "a")

@@ -15,11 +15,13 @@ from romancy.core.words import events as ev
 from romancy.core.words import message_events as ms
 from romancy.core.words import place_events as pl
 from romancy.core.words import undo_events as un
+from romancy.limit import turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from romancy.core.words.definitions import ActivityDefinition, CalledWorkflow
+    from romancy.limit import Turn
 
     Definition: TypeAlias = ActivityDefinition | CalledWorkflow
 
@@ -112,10 +114,10 @@ class Matcher:
         """Whether the message that this wait received was put aside."""
         return any(isinstance(command, ms.MessagePutAside) and command.id == wait_id for command in self.recorded)
 
-    def place_of_the_whole(self, last: str) -> pl.PlaceAsked | None:
-        """The place that this activation asked for before the body began, behind the limit `last`."""
+    def place_of_the_whole(self, last: Turn) -> pl.PlaceAsked | None:
+        """The place that this activation asked for before the body began, behind the turn `last`."""
         asked = (one for one in self.recorded if isinstance(one, pl.PlaceAsked) and one.whole)
-        return next((one for one in asked if one.limit > last), None)
+        return next((one for one in asked if turn_of(one.limit, executing=one.executing) > last), None)
 
     @property
     def caught_up(self) -> bool:

@@ -12,12 +12,13 @@ from romancy.core.words import place_events as pl
 from romancy.core.words.events import CancelRequested
 from romancy.core.words.shared_empty import NO_DICT
 from romancy.errors import UsageError
-from romancy.limit import Wanted
+from romancy.limit import Wanted, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from romancy.core.words.events import Input
+    from romancy.limit import Turn
 
 __all__ = ["PlaceCommands", "Skipped"]
 
@@ -86,13 +87,13 @@ class PlaceCommands(Asking):
                 "give the inner one a limit of another name"
             )
 
-    def next_of_the_whole(self, declared: Iterable[Wanted], last: str) -> Wanted | None:
-        """The next place to ask for before the body begins, behind the limit `last`.
+    def next_of_the_whole(self, declared: Iterable[Wanted], last: Turn) -> Wanted | None:
+        """The next place to ask for before the body begins, behind the turn `last`.
 
         A replay asks for those that the log holds, whatever is declared today.
         """
         if self.matcher is None:
-            return next((one for one in declared if one.limit > last), None)
+            return next((one for one in declared if turn_of(one.limit, executing=one.executing) > last), None)
         asked = self.matcher.place_of_the_whole(last)
         if asked is None:
             return None

@@ -81,6 +81,14 @@ async def naps(ctx: WorkflowContext, key: str, times: int) -> int:
     return times
 
 
+@workflow(limits=[BUSY, Limit("z one", concurrency=1)])
+async def naps_alone(ctx: WorkflowContext, key: str, times: int) -> int:
+    for number in range(times):
+        await ctx.sleep(0.01)
+        await say(f"{ctx.instance_id} {number}")
+    return times
+
+
 @workflow(limits=[BUSY])
 async def parent(ctx: WorkflowContext, key: str) -> str:
     return await waits(key, "child")
@@ -103,7 +111,7 @@ async def section(ctx: WorkflowContext, key: str) -> None:
         pass
 
 
-WORKFLOWS: list[Workflow[..., Any]] = [waits, works, naps, parent, two_waits, at_three, section]
+WORKFLOWS: list[Workflow[..., Any]] = [waits, works, naps, naps_alone, parent, two_waits, at_three, section]
 
 
 @pytest.fixture
@@ -252,7 +260,14 @@ async def test_several_limits_are_asked_for_again_in_their_order(app: Romancy) -
 
     assert await handle.result(timeout=SOON) == "on"
     asked = [event.limit for event in await handle.history() if isinstance(event, PlaceAsked)]
-    assert asked == ["a busy", "busy", "z open", "a busy", "busy"]
+    assert asked == ["z open", "a busy", "busy", "a busy", "busy"]
+
+
+async def test_nobody_waits_for_another_that_has_the_rest(app: Romancy) -> None:
+    """Who executes has its other place already; so who goes on finds one to wait for that ends."""
+    handles = [await app.start(naps_alone, "x", 3) for _ in range(3)]
+
+    assert [await one.result(timeout=SOON) for one in handles] == [3, 3, 3]
 
 
 async def test_a_section_of_the_same_limit_is_refused(app: Romancy) -> None:

@@ -49,6 +49,19 @@ async def in_rounds(ctx: WorkflowContext, left: int) -> str:
     return "done"
 
 
+@activity
+async def passes_on(text: str) -> str:
+    return text
+
+
+@workflow
+async def in_bulk(ctx: WorkflowContext, count: int) -> int:
+    text = "x" * 1_900_000
+    for _ in range(count):
+        text = await passes_on(text)
+    return len(text)
+
+
 async def all_of(entries: AsyncIterator[LogEntry]) -> list[LogEntry]:
     """Return everything an iterator yields."""
     return [entry async for entry in entries]
@@ -123,6 +136,17 @@ async def test_following_a_long_log_while_it_is_written(app: Romancy, open_app: 
             await asyncio.sleep(0.001)
 
     assert [entry.event for entry in seen] == await handle.history()
+
+
+async def test_large_commits_one_behind_another(app: Romancy) -> None:
+    """A page of rows ends behind some megabytes. A result and the next argument in one commit fill most of it."""
+    handle = await app.start(in_bulk, 4)
+    await handle.result(timeout=60)
+
+    async with asyncio.timeout(20):
+        entries = await all_of(handle.entries())
+
+    assert [entry.event for entry in entries] == await handle.history()
 
 
 async def test_runs_follow_each_other(app: Romancy) -> None:

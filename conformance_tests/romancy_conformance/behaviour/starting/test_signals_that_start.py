@@ -118,3 +118,28 @@ async def test_behind_a_codec(open_app: Open) -> None:
     app = await open_app(codecs=[Masking()])
     cart = begun_cart.options(instance_id="cart").bind(SECRET, 1)
     assert [SECRET, SECRET] == await (await app.signal_with_start(cart, Added, SECRET)).result()
+
+
+async def test_an_instance_that_ends_and_begins_anew_meanwhile_gets_the_signal(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal meets the end, and another caller starts the next life before it is seen that there was an end."""
+    front = await open_app(worker=False)
+    cart = begun_cart.options(instance_id="cart").bind("ann", 2)
+    first = await app.signal_with_start(cart, Added, "lamp")
+    store = front._access.opened()  # pyright: ignore[reportPrivateUsage]
+    deliver = store.deliver
+
+    async def meets_the_end(batch: Any, /) -> Any:
+        monkeypatch.undo()
+        await app.signal_with_start(cart, Added, "desk")
+        assert await first.result() == ["ann", "lamp", "desk"]
+        answers = await deliver(batch)
+        await app.signal_with_start(cart, Added, "chair", if_exists="restart_ended")
+        return answers
+
+    monkeypatch.setattr(store, "deliver", meets_the_end)
+    again = await front.signal_with_start(cart, Added, "late", if_exists="restart_ended")
+
+    owner, *things = await again.result()
+    assert ("ann", {"chair", "late"}) == (owner, set(things))
