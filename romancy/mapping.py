@@ -115,6 +115,7 @@ class Many(Generic[T]):
         self._wake: asyncio.Future[None] | None = None
 
     def __await__(self) -> Generator[Any, Any, Mapped[T]]:
+        self._once()
         made = all_ended(self) if self.made is None else self.made
         return made.__await__()
 
@@ -125,8 +126,7 @@ class Many(Generic[T]):
 
     async def ends(self) -> AsyncGenerator[MapOutcome[T]]:
         """How each call has ended, in this order. Raises when too many have failed."""
-        if self._next or self._ended:
-            raise UsageError("a ctx.map(…) can be awaited, or iterated over, once: call it again for another time")
+        self._once()
         failed = 0
         try:
             self._begin_some()
@@ -143,6 +143,10 @@ class Many(Generic[T]):
                 raise self._fatal
         finally:
             await self._stop()
+
+    def _once(self) -> None:
+        if self._next or self._ended:
+            raise UsageError("a ctx.map(…) can be awaited, or iterated over, once: call it again for another time")
 
     def _refuse(self, outcome: MapOutcome[T], failed: int) -> None:
         """Raise an error of the code, and that of the call by which too many have failed."""

@@ -7,6 +7,12 @@ log is looked at: by one of those who wait, who wakes the others when it has mov
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 __all__ = ["Answers", "Awaiting"]
 
@@ -46,10 +52,12 @@ class Awaiting:
 class Answers:
     """All who wait for answers here, by instance."""
 
-    __slots__ = ("_awaiting",)
+    __slots__ = ("_awaiting", "idle")
 
     def __init__(self) -> None:
         self._awaiting: dict[str, dict[Awaiting, None]] = {}
+        self.idle: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered by each while it waits for news."""
 
     def tell(self, instance_id: str) -> None:
         """Wake those who wait for this instance: its log may have an answer, or its end."""

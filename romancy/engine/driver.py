@@ -23,6 +23,7 @@ from romancy.core import (
     MembersAsked,
     MessageAwaited,
     RequestAnswered,
+    RequestRefused,
     StartActivity,
     StartChild,
     StartCompensation,
@@ -426,6 +427,8 @@ class Driver:
         for event, _ in prepared.inputs:
             if type(event) is ActivityAttemptFailed or type(event) is CompensationAttemptFailed:
                 self._again(live, event.id)
+            elif type(event) is RequestRefused:
+                self.reports.answered(live)
 
     def _do(self, live: Live, effect: Effect) -> None:  # noqa: C901 - one case for each kind of effect
         match effect:

@@ -313,7 +313,9 @@ async def _answer(access: Access, search: _Search) -> RequestAnswered | RequestR
                 pause = _QUICKEST if moved else min(pause * _SLOWER, _SLOWEST)
             except StorageUnavailableError:
                 pause = _SLOWEST
-            await asyncio.wait([news], timeout=pause if awaiting.leads else _AT_LEAST)
+            if not news.done():
+                with access.answers.idle():
+                    await asyncio.wait([news], timeout=pause if awaiting.leads else _AT_LEAST)
     finally:
         access.answers.leave(awaiting)
 

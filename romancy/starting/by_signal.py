@@ -57,7 +57,7 @@ async def start_or_signal(store: Store, begin: Beginning, plain: Message, mailer
     """
     instance_id = begin.instance_id
     if begin.workflow.given.instance_id is None:
-        raise UsageError("a signal that starts an instance needs an id of yours: wf.options(instance_id=…).bind(…)")
+        raise UsageError("a message that starts an instance needs an id of yours: wf.options(instance_id=…).bind(…)")
     for _ in range(_TRIES):
         found = await store.read(instance_id, limit=0)
         row = None if found is None else found.instance

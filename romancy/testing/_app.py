@@ -60,7 +60,8 @@ _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATU
 class TestApp(Faking, Romancy):
     """An app for tests. It has everything that `Romancy` has; the store is in memory, and the test moves the clock.
 
-    Time stands still. While the test waits for a result and nothing else can happen, time moves to the next due moment.
+    Time stands still. While the test waits for a result or a reply and nothing else can happen, time moves to the next
+    due moment.
     With `skip=False` it moves only with `advance`.
     """
 
@@ -118,6 +119,7 @@ class TestApp(Faking, Romancy):
             ended=None if self._replays is None else self._replays.note,
         )
         self._time: Time | None = None
+        self._access.answers.idle = lambda: self._opened_time().awaited()
         self._skips = 0
         self._death = Death()
 

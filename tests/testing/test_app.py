@@ -11,6 +11,8 @@ from romancy import (
     Channel,
     EventTimeoutError,
     InstanceEndedError,
+    RequestRefusedError,
+    RequestType,
     RetryPolicy,
     Status,
     UsageError,
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.anyio
 
 DAY = timedelta(days=1)
 START = datetime(2030, 1, 1, tzinfo=UTC)
+InDays = RequestType("in_days", int, str)
 
 
 @activity
@@ -50,6 +53,21 @@ async def tells_of_days(ctx: WorkflowContext, days: int) -> None:
     for day in range(days):
         await ctx.report(day)
         await ctx.sleep(DAY)
+
+
+@workflow
+async def answers_in_days(ctx: WorkflowContext, patience: int) -> datetime:
+    async def later(days: int) -> str:
+        await ctx.sleep(days * DAY)
+        return f"{days} days later"
+
+    def soon(days: int) -> None:
+        if days > patience:
+            raise ValueError("that is too late")
+
+    async with ctx.handling(InDays.by(later, validate=soon)):
+        await ctx.sleep(patience * DAY)
+    return ctx.now()
 
 
 @workflow
@@ -104,6 +122,20 @@ async def test_a_test_that_waits_for_a_report_lets_time_pass() -> None:
 
         with pytest.raises(InstanceEndedError):
             await handle.report(wait=(500).__le__, timeout=30)
+
+
+async def test_a_test_that_waits_for_a_reply_lets_time_pass() -> None:
+    async with TestApp([answers_in_days], now=START) as app:
+        handle = await app.start(answers_in_days, 30)
+
+        assert await handle.request(InDays, 3, timeout=30) == "3 days later"
+        assert app.now == START + 3 * DAY
+
+        with pytest.raises(RequestRefusedError):
+            await handle.request(InDays, 31, timeout=30)
+        assert app.now == START + 3 * DAY
+        assert await handle.request(InDays, 2, timeout=30) == "2 days later"
+        assert await handle.result() == START + 30 * DAY
 
 
 async def test_time_stands_still_while_the_test_waits_for_nothing() -> None:

@@ -26,6 +26,7 @@ from romancy_conformance.behaviour.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from romancy.mapping import Many
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +196,17 @@ async def test_the_first_that_succeeds(open_app: Open) -> None:
     assert "2 of 2 calls have failed, and at most 1 may" in str(await app.run(takes_the_first, "none"))
 
 
+async def awaited_twice(calls: Many[int]) -> None:
+    await calls
+    await calls
+
+
+async def received_and_awaited(calls: Many[int]) -> None:
+    async for _ in calls:
+        pass
+    await calls
+
+
 @workflow
 async def mistaken(ctx: WorkflowContext, how: str) -> str:
     wrong: dict[str, Callable[[], Any]] = {
@@ -205,6 +217,8 @@ async def mistaken(ctx: WorkflowContext, how: str) -> str:
         "negative": lambda: ctx.map(tenfold, [1], may_fail=-1),
         "function": lambda: ctx.map([1], tenfold),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         "nothing": ctx.first,
+        "twice": lambda: awaited_twice(ctx.map(tenfold, [1])),
+        "received": lambda: received_and_awaited(ctx.map(tenfold, [1])),
     }
     try:
         await wrong[how]()
@@ -220,6 +234,7 @@ async def mistaken(ctx: WorkflowContext, how: str) -> str:
         ("share", "may_fail takes a number of calls"), ("percent", "not '120%'"),
         ("negative", "may_fail must be a whole number, at least 0"),
         ("function", "takes a function to call and the inputs"), ("nothing", "has nothing to wait for"),
+        ("twice", "can be awaited, or iterated over, once"), ("received", "can be awaited, or iterated over, once"),
     ],
 )  # fmt: skip
 async def test_what_is_wrong_is_told_by_name(open_app: Open, how: str, words: str) -> None:
