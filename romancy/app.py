@@ -367,7 +367,8 @@ class Romancy(Followed):
             if self._settings.ended is not None:
                 self._settings.ended(instance_id)
         self._watches.ended(instance_id, life, activation)
-        self._access.answers.tell(instance_id)
+        if self._access.answers.awaiting:
+            self._access.answers.tell(instance_id)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -52,30 +52,30 @@ class Awaiting:
 class Answers:
     """All who wait for answers here, by instance."""
 
-    __slots__ = ("_awaiting", "idle")
+    __slots__ = ("awaiting", "idle")
 
     def __init__(self) -> None:
-        self._awaiting: dict[str, dict[Awaiting, None]] = {}
+        self.awaiting: dict[str, dict[Awaiting, None]] = {}
         self.idle: Callable[[], AbstractContextManager[None]] = nullcontext
         """Entered by each while it waits for news."""
 
     def tell(self, instance_id: str) -> None:
         """Wake those who wait for this instance: its log may have an answer, or its end."""
-        for one in self._awaiting.get(instance_id, ()):
+        for one in self.awaiting.get(instance_id, ()):
             one.told()
 
     def enter(self, instance_id: str) -> Awaiting:
         """One more waits for this instance."""
-        everybody = self._awaiting.setdefault(instance_id, {})
+        everybody = self.awaiting.setdefault(instance_id, {})
         one = Awaiting(instance_id, everybody)
         everybody[one] = None
         return one
 
     def leave(self, one: Awaiting) -> None:
         """It waits no more. Another one looks at the log from now on."""
-        everybody = self._awaiting[one.instance_id]
+        everybody = self.awaiting[one.instance_id]
         del everybody[one]
         if everybody:
             next(iter(everybody)).told()
         else:
-            del self._awaiting[one.instance_id]
+            del self.awaiting[one.instance_id]

@@ -21,7 +21,7 @@ from romancy.storage.ranks import rank
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-__all__ = ["NO_TURN", "PLAIN", "Chosen", "Look", "Turn", "Waiting", "check_key", "choose", "line_of"]
+__all__ = ["NO_TURN", "PLAIN", "Chosen", "InLine", "Look", "Turn", "check_key", "choose", "line_of"]
 
 PLAIN: Final = ""
 """The line of what has no fair key."""
@@ -58,7 +58,7 @@ class Look(NamedTuple):
     limit: int
 
 
-class Waiting(NamedTuple):
+class InLine(NamedTuple):
     """One that waits."""
 
     workflow_name: str
@@ -92,7 +92,7 @@ def line_of(key: str, weight: int, number: int) -> str:
 
 def choose(
     priorities: Iterable[int], limit: int, turns: Mapping[int, tuple[str, int]]
-) -> Generator[Look, Sequence[Waiting], Chosen]:
+) -> Generator[Look, Sequence[InLine], Chosen]:
     """Choose among those that wait with these priorities. `turns`: where the turns of the worker stand.
 
     Within a priority, the lines take turns. Beside other priorities, one counts as since when it is due, but not
@@ -112,7 +112,7 @@ def choose(
 
 
 class _Step(NamedTuple):
-    one: Waiting
+    one: InLine
     turn: Turn
     """Where the turns stand once it is taken."""
 
@@ -132,7 +132,7 @@ class _Round:
         self._longer: dict[str, None] = {}
         """Lines in which more wait."""
 
-    def steps(self) -> Generator[Look, Sequence[Waiting], list[_Step]]:
+    def steps(self) -> Generator[Look, Sequence[InLine], list[_Step]]:
         """What the claim would take if there were no other priority."""
         line, taken = self._turn
         left = self._share - taken
@@ -154,7 +154,7 @@ class _Round:
     def _room(self) -> int:
         return self._limit - len(self._found)
 
-    def _line(self, line: str, most: int) -> Generator[Look, Sequence[Waiting], None]:
+    def _line(self, line: str, most: int) -> Generator[Look, Sequence[InLine], None]:
         """Take so many more of one line."""
         if not self._room:
             return
@@ -162,7 +162,7 @@ class _Round:
         rows = yield look
         self._take(line, _by_time(rows), most)
 
-    def _lines(self, low: str, below: str, most: int) -> Generator[Look, Sequence[Waiting], None]:
+    def _lines(self, low: str, below: str, most: int) -> Generator[Look, Sequence[InLine], None]:
         """Take so many of each of these lines, one after the other."""
         while self._room:
             look = Look(self._priority, low, below, 2 * most + 1)
@@ -175,7 +175,7 @@ class _Round:
                 return
             low = rest
 
-    def _take(self, line: str, rows: Sequence[Waiting], most: int) -> None:
+    def _take(self, line: str, rows: Sequence[InLine], most: int) -> None:
         """Take so many of these that are not taken yet."""
         new = [one for one in rows if one.instance_id not in self._taken]
         for number, one in enumerate(new[: min(most, self._room)], 1):
@@ -187,13 +187,13 @@ class _Round:
             self._longer[line] = None
 
 
-def _whole(rows: Sequence[Waiting], limit: int, most: int) -> tuple[dict[str, list[Waiting]], str | None]:
+def _whole(rows: Sequence[InLine], limit: int, most: int) -> tuple[dict[str, list[InLine]], str | None]:
     """The lines of which these rows hold enough to take so many, and from which line on to look again. None: nowhere.
 
     `limit`: how many rows of each workflow there are at most.
     """
-    of_workflows: dict[str, list[Waiting]] = {}
-    lines: dict[str, list[Waiting]] = {}
+    of_workflows: dict[str, list[InLine]] = {}
+    lines: dict[str, list[InLine]] = {}
     for one in rows:
         of_workflows.setdefault(one.workflow_name, []).append(one)
         lines.setdefault(one.line, []).append(one)
@@ -209,5 +209,5 @@ def _whole(rows: Sequence[Waiting], limit: int, most: int) -> tuple[dict[str, li
     return lines, last
 
 
-def _by_time(rows: Iterable[Waiting]) -> list[Waiting]:
+def _by_time(rows: Iterable[InLine]) -> list[InLine]:
     return sorted(rows, key=lambda one: (one.wake_at, one.instance_id))

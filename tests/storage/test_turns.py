@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from romancy.errors import UsageError
 from romancy.storage.ranks import AHEAD
-from romancy.storage.turns import PLAIN, Chosen, Look, Waiting, check_key, choose, line_of
+from romancy.storage.turns import PLAIN, Chosen, InLine, Look, check_key, choose, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -22,12 +22,12 @@ LINES = st.sampled_from([PLAIN, "a", "b", "b\x1f1", "c", "zz", "ä"])
 class Database:
     """Answers as a store does: of each workflow so many, in the order of the lines and of their times."""
 
-    def __init__(self, rows: list[tuple[int, Waiting]]) -> None:
+    def __init__(self, rows: list[tuple[int, InLine]]) -> None:
         self.rows = rows
         self.read = 0
 
-    def look(self, wanted: Look) -> list[Waiting]:
-        found: list[Waiting] = []
+    def look(self, wanted: Look) -> list[InLine]:
+        found: list[InLine] = []
         for name in {one.workflow_name for _, one in self.rows}:
             some = [
                 one
@@ -39,7 +39,7 @@ class Database:
         self.read += len(found)
         return found
 
-    def chosen(self, choosing: Generator[Look, Sequence[Waiting], Chosen]) -> Chosen:
+    def chosen(self, choosing: Generator[Look, Sequence[InLine], Chosen]) -> Chosen:
         """Answer what is asked, up to the choice."""
         wanted = next(choosing)
         while True:
@@ -49,7 +49,7 @@ class Database:
                 chosen: Chosen = end.value
                 return chosen
 
-    def claim(self, limit: int, turns: dict[int, tuple[str, int]]) -> list[Waiting]:
+    def claim(self, limit: int, turns: dict[int, tuple[str, int]]) -> list[InLine]:
         """What a claim takes. It is gone then, and the turns go on."""
         chosen = self.chosen(choose({priority for priority, _ in self.rows}, limit, turns))
         turns |= chosen.turns
@@ -58,9 +58,9 @@ class Database:
         return taken
 
 
-def waiting(lines: list[str], *, workflows: int = 1, priority: int = 0) -> list[tuple[int, Waiting]]:
+def waiting(lines: list[str], *, workflows: int = 1, priority: int = 0) -> list[tuple[int, InLine]]:
     return [
-        (priority, Waiting(f"flow {number % workflows}", line, f"{priority} {number:06}", number))
+        (priority, InLine(f"flow {number % workflows}", line, f"{priority} {number:06}", number))
         for number, line in enumerate(lines)
     ]
 
@@ -71,7 +71,7 @@ def test_all_are_taken_once_and_no_line_waits_longer_than_a_round(
 ) -> None:
     database = Database(waiting(lines, workflows=workflows))
     turns: dict[int, tuple[str, int]] = {}
-    taken: list[Waiting] = []
+    taken: list[InLine] = []
     while database.rows:
         limit = limits[len(taken) % len(limits)]
         here = len(database.rows)
@@ -107,8 +107,8 @@ def test_a_claim_of_many_reads_a_few_for_each_that_it_takes() -> None:
 
 
 def test_a_higher_priority_goes_first_and_what_has_waited_an_hour_before_it() -> None:
-    low = [(0, Waiting("flow", line, f"low {line}", 0)) for line in "ab"]
-    high = [(1, Waiting("flow", "a", "high", AHEAD - 1)), (1, Waiting("flow", "b", "late", AHEAD + 1))]
+    low = [(0, InLine("flow", line, f"low {line}", 0)) for line in "ab"]
+    high = [(1, InLine("flow", "a", "high", AHEAD - 1)), (1, InLine("flow", "b", "late", AHEAD + 1))]
     database = Database(low + high)
 
     assert [database.claim(1, {})[0].instance_id for _ in range(4)] == ["high", "low a", "low b", "late"]

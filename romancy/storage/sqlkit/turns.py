@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from romancy.storage.sqlkit.statements import Ask, ask, look
-from romancy.storage.turns import Chosen, Look, Waiting, choose
+from romancy.storage.turns import Chosen, InLine, Look, choose
 
 if TYPE_CHECKING:
     from romancy.storage.records import ClaimRequest
@@ -23,7 +23,7 @@ def choose_in_turn(request: ClaimRequest) -> Operation[Chosen]:
             wanted = next(choosing)
             while True:
                 (answer,) = yield from look(_reading(request, wanted))
-                wanted = choosing.send([Waiting(*row) for row in answer.rows])
+                wanted = choosing.send([InLine(*row) for row in answer.rows])
         except StopIteration as end:
             chosen: Chosen = end.value
             return chosen
