@@ -63,7 +63,9 @@ def explained(connection: sqlite3.Connection, sql: str) -> dict[str, int]:
     for _, code, cursor, root, *_ in connection.execute(f"explain {sql}"):
         if code in {"OpenWrite", "OpenRead"}:
             opened[cursor] = roots.get(root)
-        elif code in {"IdxInsert", "IdxDelete"} and (name := opened.get(cursor)) not in {None, *_ELSEWHERE}:
+            continue
+        name = opened.get(cursor)
+        if code in {"IdxInsert", "IdxDelete"} and name is not None and name not in _ELSEWHERE:
             found[name] = found.get(name, 0) + 1
     return found
 
