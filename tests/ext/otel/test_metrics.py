@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 FOLDER = ROOT / "docs" / "observing"
+FAILED = ("fails", "failed", "romancy.errors.TerminalError")
 failures: list[int] = []
 
 
@@ -96,17 +97,17 @@ async def test_what_the_hook_measures(storage_url: str) -> None:
         await app.run(retried)
         with pytest.raises(WorkflowFailedError):
             await app.run(fails)
-        await until(lambda: ("romancy.workflow.duration", ("fails", "failed")) in measured.now())
+        await until(lambda: ("romancy.workflow.duration", FAILED) in measured.now())
 
     found = measured.now()
     assert found.pop(("romancy.commit.duration", ())) >= 3
     assert found == {
-        ("romancy.activity.duration", ("fails_once", "retrying")): 1,
+        ("romancy.activity.duration", ("fails_once", "retrying", "ConnectionError")): 1,
         ("romancy.activity.duration", ("fails_once", "completed")): 1,
         ("romancy.activity.schedule_to_start", ("fails_once",)): 2,
         ("romancy.activity.retries", ("fails_once",)): 1,
         ("romancy.workflow.duration", ("retried", "completed")): 1,
-        ("romancy.workflow.duration", ("fails", "failed")): 1,
+        ("romancy.workflow.duration", FAILED): 1,
         ("romancy.sent", ("start",)): 2,
         ("romancy.sent", ("publish",)): 1,
     }
