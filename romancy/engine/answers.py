@@ -1,81 +1,47 @@
-"""Those of this process who wait for the answers of instances.
-
-The worker that records an answer wakes those who wait here for its instance. A worker elsewhere tells nobody, so the
-log is looked at: by one of those who wait, who wakes the others when it has moved.
-"""
+"""Those of this process who read the logs of instances for answers, and are told when a log here has got one."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
-__all__ = ["Answers", "Awaiting"]
-
-
-class Awaiting:
-    """One who waits for an answer of an instance, from when it begins until it is `left`."""
-
-    __slots__ = ("_all", "_news", "instance_id")
-
-    def __init__(self, instance_id: str, everybody: dict[Awaiting, None]) -> None:
-        self.instance_id = instance_id
-        self._all = everybody
-        self._news: asyncio.Future[None] | None = None
-
-    @property
-    def leads(self) -> bool:
-        """Whether this one looks at the log, on behalf of all who wait for this instance."""
-        return next(iter(self._all)) is self
-
-    def news(self) -> asyncio.Future[None]:
-        """A future that is done when the log may have moved, counted from this call."""
-        self._news = asyncio.get_running_loop().create_future()
-        return self._news
-
-    def told(self) -> None:
-        """The log may have moved."""
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    def tell_others(self) -> None:
-        """The log has moved."""
-        for other in self._all:
-            if other is not self:
-                other.told()
+__all__ = ["Answers"]
 
 
 class Answers:
-    """All who wait for answers here, by instance."""
+    """The readers, by instance. The worker that records an answer tells them; a worker elsewhere tells nobody."""
 
-    __slots__ = ("awaiting", "idle")
+    __slots__ = ("awaiting", "idle", "logs")
 
     def __init__(self) -> None:
-        self.awaiting: dict[str, dict[Awaiting, None]] = {}
+        self.awaiting: dict[str, dict[asyncio.Future[None], None]] = {}
+        """By instance: those who are to be told when its log has moved."""
         self.idle: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Entered by each while it waits for news."""
+        """Entered by each reader while it waits for news."""
+        self.logs: WeakValueDictionary[tuple[str, int], Any] = WeakValueDictionary()
+        """What is read, by instance and life, as long as somebody waits for it."""
 
     def tell(self, instance_id: str) -> None:
-        """Wake those who wait for this instance: its log may have an answer, or its end."""
-        for one in self.awaiting.get(instance_id, ()):
-            one.told()
+        """The log of this instance may have an answer, or its end."""
+        for news in self.awaiting.get(instance_id, ()):
+            if not news.done():
+                news.set_result(None)
 
-    def enter(self, instance_id: str) -> Awaiting:
-        """One more waits for this instance."""
-        everybody = self.awaiting.setdefault(instance_id, {})
-        one = Awaiting(instance_id, everybody)
-        everybody[one] = None
-        return one
-
-    def leave(self, one: Awaiting) -> None:
-        """It waits no more. Another one looks at the log from now on."""
-        everybody = self.awaiting[one.instance_id]
-        del everybody[one]
-        if everybody:
-            next(iter(everybody)).told()
-        else:
-            del self.awaiting[one.instance_id]
+    @contextmanager
+    def news_of(self, instance_id: str) -> Generator[asyncio.Future[None]]:
+        """A future that is done when this log may have moved since the beginning of the block."""
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        others = self.awaiting.setdefault(instance_id, {})
+        others[news] = None
+        try:
+            yield news
+        finally:
+            del others[news]
+            if not others:
+                self.awaiting.pop(instance_id, None)

@@ -7,53 +7,38 @@ request again with its id finds the same one.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from msgspec import Raw
 
 from romancy._sizes import fitting
 from romancy.core import (
     Message,
-    MessageReceived,
     RequestAnswered,
     RequestRefused,
     Topic,
-    WorkflowCancelled,
-    WorkflowCompleted,
-    WorkflowContinued,
-    WorkflowFailed,
-    WorkflowStarted,
     raised_again,
 )
 from romancy.engine import refuse_to_wait
-from romancy.engine.messages import decode_message
 from romancy.errors import (
-    CodecError,
-    HistoryVersionError,
-    InstanceEndedError,
     InstanceNotFoundError,
     RequestFailedError,
     RequestRefusedError,
     RequestTimeoutError,
-    RequestUnansweredError,
-    StorageUnavailableError,
-    UsageError,
 )
-from romancy.log import LogCursor, read_log
+from romancy.log import LogCursor
+from romancy.messages.replies import Place, Search, answer_to
 from romancy.request import RequestType, name_of_request, types_of_request
 from romancy.retry import seconds
 from romancy.serialization import dumps, loads, with_frames
-from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.any_store import lying_in
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import check_id
 from romancy.storage.records import Delivered
-from romancy.storage.services import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from romancy._access import Access
-    from romancy.core import LogEvent
     from romancy.messages.mailer import Mailer
     from romancy.retry import Duration
     from romancy.serialization import ErrorInfo
@@ -64,24 +49,6 @@ __all__ = ["Asked", "Requests", "asked_before", "request_message"]
 T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-_QUICKEST, _SLOWEST, _SLOWER = 0.02, 1.0, 1.5
-_AT_LEAST: Final = 10.0
-"""Seconds after which each looks at the log by itself, whoever else does."""
-_MOST_LYING: Final = 100_000
-_ENDS: Final[Mapping[type[LogEvent], Status]] = {
-    WorkflowCompleted: Status.COMPLETED,
-    WorkflowFailed: Status.FAILED,
-    WorkflowCancelled: Status.CANCELLED,
-}
-
-
-class _Place(NamedTuple):
-    """Which request is asked about."""
-
-    instance_id: str
-    life: int
-    name: str
-    id: str
 
 
 class Asked(Generic[R_co]):
@@ -89,7 +56,7 @@ class Asked(Generic[R_co]):
 
     __slots__ = ("_access", "_after", "_declared", "_place")
 
-    def __init__(self, access: Access, place: _Place, declared: Any, after: LogCursor | None) -> None:
+    def __init__(self, access: Access, place: Place, declared: Any, after: LogCursor | None) -> None:
         self._access = access
         self._place = place
         self._declared = declared
@@ -116,15 +83,15 @@ class Asked(Generic[R_co]):
         """
         place, limit = self._place, None if timeout is None else seconds(timeout, "timeout")
         refuse_to_wait(self._access.opened("request"), "request", [place.instance_id])
-        search = _Search(place, self._after)
+        search = Search(place, self._after)
         scope = asyncio.timeout(limit)
         try:
             async with scope:
-                answer = await _answer(self._access, search)
+                answer = await answer_to(self._access, search)
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise RequestTimeoutError(_in_vain(search, limit), **_of(place)) from None
+            raise RequestTimeoutError(_in_vain(search, limit), **place.told) from None
         if isinstance(answer, RequestAnswered) and answer.error is None:
             value: Any = loads(answer.reply, self._declared, f"reply to the request {place.name!r}")
             return value  # type: ignore[no-any-return]
@@ -238,7 +205,7 @@ async def _asked(mailer: Mailer, instance_id: str, message: Message, declared: A
     if not (chosen and row.status in TERMINAL_STATUSES):
         sent_id, answer = await mailer.send(message, instance_id, what="request")
         new = answer is Delivered.ACCEPTED
-    place = _Place(instance_id, row.life, message.topic.name, sent_id)
+    place = Place(instance_id, row.life, message.topic.name, sent_id)
     return Asked(access, place, declared, LogCursor(row.life, row.last_seq) if new else None)
 
 
@@ -252,136 +219,11 @@ async def asked_before(
     life, after = found.instance.life, None
     if before is not None and before.instance.life == life:
         after = LogCursor(life, before.instance.last_seq)
-    return Asked(access, _Place(instance_id, life, message.topic.name, message.id), declared, after)
-
-
-# ── the answer ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Search:
-    """What was read of the log so far."""
-
-    def __init__(self, place: _Place, after: LogCursor | None) -> None:
-        self.place = place
-        self.after = after
-        self.taken = False
-        """Whether the present run has received the request."""
-        self.ended: Status | None = None
-        self.is_unsure = after is None
-        """Whether the log may have lost it: it was sent before, and what followed may have been pruned."""
-
-    @property
-    def has_no_trace(self) -> bool:
-        """Whether nothing that was read says what became of it."""
-        return not self.taken and self.ended is None
-
-    def look_at(self, event: LogEvent) -> RequestAnswered | RequestRefused | None:
-        """The answer, if this is it. Raises RequestUnansweredError if none will come and the instance goes on."""
-        place = self.place
-        if isinstance(event, RequestAnswered | RequestRefused):
-            again = isinstance(event, RequestAnswered) and event.again
-            return event if (event.name, event.id) == (place.name, place.id) and not again else None
-        if isinstance(event, MessageReceived):
-            topic = event.message.topic
-            self.taken |= (topic.kind, topic.name, event.message.id) == ("request", place.name, place.id)
-        elif isinstance(event, WorkflowContinued):
-            if self.taken:
-                raise RequestUnansweredError(
-                    f"instance {place.instance_id} went on with run {event.run} and had not answered the request "
-                    f"{place.name!r}: its handler was stopped, or nobody replied. Ask again with another id",
-                    **_of(place),
-                )
-        elif isinstance(event, WorkflowStarted):
-            self.ended, self.taken = None, False
-        elif (ended := _ENDS.get(type(event))) is not None:
-            self.ended = ended
-        return None
-
-
-async def _answer(access: Access, search: _Search) -> RequestAnswered | RequestRefused:
-    """Follow the log up to the answer. Waits while the database is away."""
-    pause, awaiting = _QUICKEST, access.answers.enter(search.place.instance_id)
-    try:
-        while True:
-            news = awaiting.news()
-            try:
-                answer, moved = await _look(access, search)
-                if answer is not None:
-                    return answer
-                if moved:
-                    awaiting.tell_others()
-                pause = _QUICKEST if moved else min(pause * _SLOWER, _SLOWEST)
-            except StorageUnavailableError:
-                pause = _SLOWEST
-            if not news.done():
-                with access.answers.idle():
-                    await asyncio.wait([news], timeout=pause if awaiting.leads else _AT_LEAST)
-    finally:
-        access.answers.leave(awaiting)
-
-
-async def _look(access: Access, search: _Search) -> tuple[RequestAnswered | RequestRefused | None, bool]:
-    """The answer, if it is there; and whether the log has moved. Raises the error that says that there will be none."""
-    place = search.place
-    answer, moved = await _read_on(access, search)
-    if answer is None and search.ended is not None:
-        raise InstanceEndedError(
-            f"instance {place.instance_id} has ended ({search.ended}) without an answer to the request {place.name!r}",
-            instance_id=place.instance_id,
-            status=search.ended,
-        )
-    if answer is None and search.is_unsure and search.has_no_trace and not await _lies_there(access, place):
-        answer, moved = await _read_on(access, search)  # it may have been received since
-        if answer is None and search.has_no_trace:
-            raise RequestUnansweredError(
-                f"the request {place.name!r} with the id {place.id!r} was sent to instance {place.instance_id} before, "
-                "and its log holds it no more: the run that received it was pruned",
-                **_of(place),
-            )
-    search.is_unsure = False
-    return answer, moved
-
-
-async def _lies_there(access: Access, place: _Place) -> bool:
-    """Whether the request lies in the inbox of the instance. True if that cannot be known."""
-    store = access.opened("request")
-    if Service.LOOKUPS not in store.services.offered:
-        return True
-    async for each in lying_in(store, place.instance_id, most=_MOST_LYING):
-        try:
-            message = decode_message(each.row.body)
-        except (CodecError, HistoryVersionError):
-            return True
-        if isinstance(message, Message):
-            topic = message.topic
-            if (topic.kind, topic.name, message.id) == ("request", place.name, place.id):
-                return True
-    return False
-
-
-async def _read_on(access: Access, search: _Search) -> tuple[RequestAnswered | RequestRefused | None, bool]:
-    """The answer, if it stands in what the log has got since; and whether it has got anything."""
-    place, moved = search.place, False
-    try:
-        async for entry in read_log(access.opened("request"), place.instance_id, search.after):
-            cursor = LogCursor.parse(entry.cursor)
-            if cursor.life != place.life:
-                raise InstanceNotFoundError(
-                    f"the instance {place.instance_id!r} that was asked was removed, and its id is used again"
-                )
-            moved, search.after = True, cursor
-            if (answer := search.look_at(entry.event)) is not None:
-                return answer, True
-    except InstanceNotFoundError:
-        raise
-    except UsageError:  # a new run has pruned what followed: all that is left is later
-        search.after, search.taken, search.is_unsure = None, False, True
-        return await _read_on(access, search)
-    return None, moved
+    return Asked(access, Place(instance_id, life, message.topic.name, message.id), declared, after)
 
 
 def _error_of(
-    answer: RequestAnswered | RequestRefused, place: _Place, fn: Callable[..., Any]
+    answer: RequestAnswered | RequestRefused, place: Place, fn: Callable[..., Any]
 ) -> RequestFailedError | RequestRefusedError:
     """The answer as the error that its sender gets."""
     error: ErrorInfo | None = answer.error
@@ -391,12 +233,12 @@ def _error_of(
     how = "refused" if refused else "failed at"
     raised = error.raised
     told = f"instance {place.instance_id} {how} the request {place.name!r}: {error.summary}"
-    failed = kind(told, **_of(place), error_type=raised.type, trace=raised.trace or error.trace)
+    failed = kind(told, **place.told, error_type=raised.type, trace=raised.trace or error.trace)
     failed.__cause__ = with_frames(raised_again(error, (), fn))
     return failed
 
 
-def _in_vain(search: _Search, limit: float | None) -> str:
+def _in_vain(search: Search, limit: float | None) -> str:
     place = search.place
     why = (
         "its handler is at work"
@@ -404,7 +246,3 @@ def _in_vain(search: _Search, limit: float | None) -> str:
         else "no body has taken it yet; it is kept until one handles or awaits such requests"
     )
     return f"instance {place.instance_id} did not answer the request {place.name!r} within {limit:g} s: {why}"
-
-
-def _of(place: _Place) -> dict[str, str]:
-    return {"instance_id": place.instance_id, "request": place.name, "request_id": place.id}
