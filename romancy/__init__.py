@@ -7,9 +7,10 @@ from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from romancy._lists import ReadLag
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
+from romancy.attempt_context import ActivityContext, activity_context
 from romancy.channel import ActivityChannel, Channel, ChannelMember, Message, WorkflowChannel
 from romancy.checking import Check, Misfit
-from romancy.context import ActivityContext, WorkflowContext, activity_context
+from romancy.context import WorkflowContext
 from romancy.declaring.undo import Undo
 from romancy.depends import Depends
 from romancy.errors import (

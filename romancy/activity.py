@@ -38,7 +38,7 @@ from romancy._call_options import (
 )
 from romancy._expected_options import OF_ACTIVITY, OF_ACTIVITY_CALLS, answer_options, refuse_unknown
 from romancy._sizes import check_large, fitting
-from romancy.context import ActivityContext, entered_activity
+from romancy.attempt_context import ActivityContext, entered_activity
 from romancy.core import current_commands
 from romancy.declaring.callables import (
     check_context,

@@ -9,7 +9,7 @@ from romancy._logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.context import ActivityContext
+    from romancy.attempt_context import ActivityContext
 
 __all__ = ["say_called_by_an_activity"]
 

@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
-from romancy.context import entered_activity
+from romancy.attempt_context import entered_activity
 from romancy.core import TERMINAL, State
 from romancy.engine import Absence, history, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.engine.surroundings import here

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from romancy._named_workflows import NamedWorkflow
-from romancy.context import entered_activity
+from romancy.attempt_context import entered_activity
 from romancy.engine import refuse_to_wait, start_of
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.starting.checks import warn_of_unknown

@@ -13,8 +13,8 @@ from romancy._logs import get_logger
 from romancy._microseconds import at_of, moment_of
 from romancy._options import yes_or_no
 from romancy.app import Romancy
+from romancy.attempt_context import entered_activity
 from romancy.built_in import ALL
-from romancy.context import entered_activity
 from romancy.errors import RomancyError, UsageError
 from romancy.retry import Duration, seconds, whole_number
 from romancy.status import TERMINAL_STATUSES, Status

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, Self, TypeV
 
 from msgspec import Raw
 
-from romancy.context import ActivityContext, enter_activity
+from romancy.attempt_context import ActivityContext, enter_activity
 from romancy.depends import Dependencies
 from romancy.engine.activities.plain_context import PlainActivityContext
 from romancy.errors import UsageError

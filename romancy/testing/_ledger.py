@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
 from romancy._microseconds import moment_of
-from romancy.context import activity_context
+from romancy.attempt_context import activity_context
 from romancy.engine.surroundings import here
 
 if TYPE_CHECKING:

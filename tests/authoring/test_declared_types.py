@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from romancy import Romancy, Workflow, WorkflowContext, activity, workflow
-from romancy.context import ActivityContext  # noqa: TC001 - it is looked for when the types are
+from romancy.attempt_context import ActivityContext  # noqa: TC001 - it is looked for when the types are
 from romancy.errors import RegistrationError
 
 pytestmark = pytest.mark.anyio

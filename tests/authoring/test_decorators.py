@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from romancy import RetryPolicy, WorkflowContext, activity, compensation, workflow
-from romancy.context import ActivityContext
+from romancy.attempt_context import ActivityContext
 from romancy.declaring.undo import checked_undo
 from romancy.errors import RegistrationError, UsageError
 

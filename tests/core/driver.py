@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from romancy.context import ActivityContext, enter_activity
+from romancy.attempt_context import ActivityContext, enter_activity
 from romancy.core import (
     RULES,
     Activation,

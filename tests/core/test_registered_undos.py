@@ -9,7 +9,8 @@ import pytest
 from msgspec import Raw
 
 from romancy.activity import activity, compensation
-from romancy.context import ActivityContext, WorkflowContext
+from romancy.attempt_context import ActivityContext
+from romancy.context import WorkflowContext
 from romancy.core import (
     ActivityCancelled,
     ActivityScheduled,

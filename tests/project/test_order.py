@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 UPWARDS: Final = {
     # A loaded instance has attempts, and an attempt belongs to its instance.
     "romancy.engine.instance -> romancy.engine.activities.attempt",
-    # An activity names its compensation, whose context may begin an activity.
-    "romancy.context -> romancy.activity",
+    # An activity names its compensation, which may be an activity.
     "romancy.declaring.compensation -> romancy.activity",
     "romancy.declaring.undo -> romancy.activity",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from romancy.activity import activity, compensation
-from romancy.context import ActivityContext, activity_context
+from romancy.attempt_context import ActivityContext, activity_context
 from romancy.errors import TerminalError
 from romancy.retry import RetryPolicy
 

@@ -15,7 +15,8 @@ from typing import Any, Final, cast
 
 from romancy._operating import Operator  # noqa: TC001 - signatures of activities are read when the app opens
 from romancy.activity import Activity
-from romancy.context import ActivityContext, WorkflowContext  # noqa: TC001 - the same
+from romancy.attempt_context import ActivityContext  # noqa: TC001 - the same
+from romancy.context import WorkflowContext  # noqa: TC001 - the same
 from romancy.dashboard._acting import ACTIONS
 from romancy.dashboard._job_name import NAME
 from romancy.dashboard.bulk._doing import act_on_each

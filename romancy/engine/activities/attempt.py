@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
-from romancy.context import ActivityContext
+from romancy.attempt_context import ActivityContext
 from romancy.core import StartActivity, StartCompensation
 from romancy.engine.activities.plain_context import PlainActivityContext
 from romancy.engine.activities.port import GIVEN_UP, Port, Tools

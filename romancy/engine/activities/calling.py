@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Raw
 
 from romancy._sizes import fitting
-from romancy.context import enter_activity
+from romancy.attempt_context import enter_activity
 from romancy.core import ActivityCompleted, CompensationCompleted, StartCompensation
 from romancy.engine.activities.heartbeat import watched
 from romancy.engine.activities.limits import Limit

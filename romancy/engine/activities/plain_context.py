@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import Any
 
-from romancy.context import ActivityContext
+from romancy.attempt_context import ActivityContext
 from romancy.errors import UsageError
 
 __all__ = ["PlainActivityContext"]

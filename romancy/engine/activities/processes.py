@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from romancy.context import enter_activity
+from romancy.attempt_context import enter_activity
 from romancy.core import own_classes
 from romancy.engine.activities.places import Places
 from romancy.errors import ActivityError, TerminalError, UsageError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from romancy.activity import Activity
-    from romancy.context import ActivityContext
+    from romancy.attempt_context import ActivityContext
 
 __all__ = ["Processes", "RaisedElsewhereError"]
 

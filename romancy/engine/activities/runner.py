@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from romancy._logs import about, get_logger, speaking
 from romancy._sizes import check_large
-from romancy.context import enter_activity
+from romancy.attempt_context import enter_activity
 from romancy.core import ActivityCancelled, ActivityCompleted, StartActivity, StartCompensation, threads
 from romancy.engine.activities.at_most_once import BegunOnce, unknown_end
 from romancy.engine.activities.attempt import Attempt, id_of

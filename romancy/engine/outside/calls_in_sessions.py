@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.context import entered_activity
+from romancy.attempt_context import entered_activity
 from romancy.engine.activities.attempt import Attempt
 from romancy.errors import UsageError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from romancy.context import entered_activity
+from romancy.attempt_context import entered_activity
 from romancy.core import current_commands
 
 __all__ = ["LogIds"]

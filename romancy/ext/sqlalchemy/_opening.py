@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.util import await_only
 
-from romancy.context import activity_port
+from romancy.attempt_context import activity_port
 from romancy.errors import UsageError
 from romancy.ext.sqlalchemy._keeper import Keeper
 from romancy.ext.sqlalchemy._sessions import Awaiting, InThread
