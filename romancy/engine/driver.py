@@ -430,7 +430,7 @@ class Driver:
             elif type(event) is RequestRefused:
                 self.reports.answered(live)
 
-    def _do(self, live: Live, effect: Effect) -> None:  # noqa: C901 - one case for each kind of effect
+    def _do(self, live: Live, effect: Effect) -> None:
         match effect:
             case StartActivity() | StartCompensation():
                 self.attempts.start(live, effect)
@@ -447,14 +447,19 @@ class Driver:
                 self.timers.clear(live, effect.id)
             case CancelTimer():
                 self.timers.clear(live, effect.timer_id)
-            case StartChild(again=True):
-                self._revivals.begin(self, live, effect)
-            case RequestAnswered():
-                self.reports.answered(live)
-            case Subscribed() | MembersAsked():
-                self._joining.begin(self, live, effect)
+            case StartChild(again=True) | Subscribed() | MembersAsked() | RequestAnswered():
+                self._turn_to_others(live, effect)
             case _:
                 pass  # the append itself carried other children and messages
+
+    def _turn_to_others(self, live: Live, effect: StartChild | Subscribed | MembersAsked | RequestAnswered) -> None:
+        """Carry out an effect on others than the instance itself."""
+        if isinstance(effect, StartChild):
+            self._revivals.begin(self, live, effect)
+        elif isinstance(effect, RequestAnswered):
+            self.reports.answered(live)
+        else:
+            self._joining.begin(self, live, effect)
 
     def _arm_timer(self, live: Live, name: str, due: int, event: Input) -> None:
         if self.clock.seconds_until(due):
