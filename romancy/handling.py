@@ -65,7 +65,7 @@ class Handling:
 
     def _wait(self, topic: Topic) -> None:
         handler = self._handlers[topic]
-        judge = handler.judge if isinstance(handler, RequestHandler) else None
+        judge = handler.judge() if isinstance(handler, RequestHandler) else None
         self._hear(topic, self._commands.wait(topic, mode_of_wait(topic), in_turn=True, judge=judge))
 
     def _hear(self, topic: Topic, wait: WaitAnswer) -> None:

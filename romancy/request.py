@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, cast, overload
 
 from msgspec import Raw
@@ -106,7 +107,7 @@ class RequestType(Generic[In, Out]):
 class RequestHandler(Handler[Any]):
     """A kind of requests and the function that answers one."""
 
-    __slots__ = ("_context", "_fatal", "reply", "validate")
+    __slots__ = ("_fatal", "reply", "validate")
 
     kind = "request"
 
@@ -121,7 +122,6 @@ class RequestHandler(Handler[Any]):
         self.reply = type.reply
         self.validate = validate
         self._fatal = _classes(fatal)
-        self._context: Context | None = None
         if validate is not None:
             if not callable(cast("Any", validate)) or is_async(validate):
                 raise UsageError(f"validate= of {self!r} must be a plain function of the data, not {validate!r:.100}")
@@ -129,26 +129,20 @@ class RequestHandler(Handler[Any]):
 
     # ── before a request is recorded ────────────────────────────────────────────────────────────────────────────
 
-    @property
     def judge(self) -> Callable[[Message], ErrorInfo | None] | None:
-        """What is asked about a request before it is recorded, in the context of whoever asks for this."""
-        if self.validate is None:
-            return None
-        self._context = copy_context()
-        return self._judge
+        """What is to be asked about a request before it is recorded, in the context of whoever calls this."""
+        return None if self.validate is None else partial(self._refusal_of, self.validate, copy_context())
 
-    def _judge(self, request: Message) -> ErrorInfo | None:
-        assert self._context is not None  # noqa: S101 - see judge
-        assert self.validate is not None  # noqa: S101 - see judge
+    def _refusal_of(self, validate: Callable[..., object], context: Context, request: Message) -> ErrorInfo | None:
         try:
             data = loads(request.data, self.data, f"data of {request.words}")
-            said = self._context.run(self.validate, *(() if self.needs_no_data else (data,)))
+            said = context.run(validate, *(() if self.needs_no_data else (data,)))
         except Exception as error:  # noqa: BLE001 - it is the answer
             return describe_exception(error)
         if inspect.isawaitable(said):
             if inspect.iscoroutine(said):
                 said.close()
-            raise UsageError(f"{words_of(self.validate)} awaits something: validate= only looks at what the body knows")
+            raise UsageError(f"{words_of(validate)} awaits something: validate= only looks at what the body knows")
         return None
 
     # ── its answer ──────────────────────────────────────────────────────────────────────────────────────────────
