@@ -30,6 +30,7 @@ from romancy.storage.admission import decode_terms
 from romancy.storage.routing import InterestKind, Owner, address_held_at, address_of_lane
 from romancy_conformance.chaos.shapes.acts import FORMS
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
+from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
     from romancy_conformance.chaos.shapes.shape import Scene
@@ -295,7 +296,10 @@ class Limited:
             for owner, one in await scene.insist(partial(read, lane))
             if one.kind is InterestKind.TAKE
         }
-        # Both stood in line at the last look, and one still does after the other has got its place.
+        # Both stood in line at the last look, and one still does after the other has got its place. On a server, a
+        # dispatch may have been frozen between its look at the line and its commit.
+        if not stage.is_quick:
+            return _Line(waiting, has)
         passed = max((each for one, each in waiting.items() if one in last.waiting), default=None)
         for one in has & last.waiting.keys():
             if passed is not None and last.waiting[one] < passed:
