@@ -63,6 +63,13 @@ async def test_what_waits_in_no_line_is_one_line_more(claimer: Claimer) -> None:
     assert [await claimer.claim(1) for _ in range(7)] == ["-", "a", "b", "-", "a", "-", ""]
 
 
+async def test_the_last_of_all_keys_has_its_turn(claimer: Claimer) -> None:
+    last = "\U0010ffff" * 50
+    await claimer.write(last, f"{last}\x1f1", "a")
+
+    assert [await claimer.claim(1) for _ in range(4)] == ["a", last, f"{last}\x1f1", ""]
+
+
 async def test_a_claim_of_many_gives_each_line_its_share(claimer: Claimer) -> None:
     await claimer.write(*"a" * 100, *"bbcccdddd")
 
