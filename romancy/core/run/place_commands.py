@@ -30,11 +30,6 @@ _TERMS: Final = 5
 """Of a wanted place: which it is, and what the limit allows."""
 
 
-def heavy(place_id: str, units: int) -> str:
-    """The id, from which the database tells those apart that count as several places."""
-    return f"{place_id}#{units}" if units > 1 else place_id
-
-
 class Skipped(Exception):  # noqa: N818 - no fault
     """There is no place for the run, and it does not wait: it ends as cancelled."""
 
