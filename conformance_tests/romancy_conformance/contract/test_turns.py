@@ -157,6 +157,17 @@ async def test_a_child_stands_in_its_line(claimer: Claimer, store: Store) -> Non
     assert [await claimer.claim(1) for _ in range(3)] == ["a", "b", "a"]
 
 
+async def test_a_worker_that_leaves_a_line_to_others_looks_again(claimer: Claimer, store: Store) -> None:
+    await claimer.write("a", code="old")
+    asked = ClaimRequest(worker=claimer.actor.token, codes=claimer.actor.workflows, limit=1, leave=("old",))
+
+    work = await store.claim(asked)
+
+    assert work.claimed == []
+    assert work.next_due is not None
+    assert work.next_due <= work.now + 1_000_000
+
+
 async def test_a_claim_without_turns_says_nothing_of_them(claimer: Claimer, store: Store) -> None:
     await claimer.write("", "")
 
