@@ -81,7 +81,7 @@ async def claim(database: Database, interpreter: MySQLInterpreter, request: Clai
     mail = filled(brought, messages, fresh)
     next_due = min(found.times.values(), default=None)
     if turns:
-        next_due = earlier(request, found.now, next_due)
+        next_due = earlier(found.now, next_due)
     work = Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=brought.more)
     if chosen is None:
         return work

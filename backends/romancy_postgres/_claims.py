@@ -56,7 +56,7 @@ async def claim(database: Database, signals: Signals, interpreter: PostgresInter
             fresh[row["instance_id"]] = row
     next_due, turns = head["next_due"], dict[int, tuple[str, int]]()
     if head["turns"] and head["alive"]:
-        next_due = earlier(request, head["now"], next_due)
+        next_due = earlier(head["now"], next_due)
     if head["turns"] and head["alive"] and request.limit > 0:
         taken, turns, passed_over = await _take_in_turn(database, interpreter, request)
         fresh |= taken

@@ -54,6 +54,7 @@ def _take(tx: Tx, heads: Mapping[str, Head], request: ClaimRequest) -> Work:
     if request.sweep:
         for repair in ("wake_asleep", "wake_stranded", "wake_parked"):
             tx.run(repair, wanted)
+        _, turns = _standing(tx, request)
     chosen = carry_out(tx, heads, partial(choose_in_turn, request)) if turns else Chosen({}, {})
     due: dict[str, int] = chosen.due if turns else dict(tx.rows("due", wanted))
     mine = tx.rows("owned", {"owner": request.worker}) if request.recover else []
@@ -80,7 +81,7 @@ def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int], *, turns: bo
     chosen = chosen_mail(request, list(map(Box._make, tx.rows("mailboxes", about))), due)
     ((next_due,),) = tx.rows("next_due", {"names": _json(list(request.codes))})
     if turns:
-        next_due = earlier(request, tx.now, next_due)
+        next_due = earlier(tx.now, next_due)
     mail = filled(chosen, tx.rows("mail", {"wanted": _json(chosen.wanted)}) if chosen.wanted else (), due)
     rows = tx.rows("taken", {"ids": _json(list(due))}) if due else []
     taken = {row.instance_id: row for row in map(Taken._make, rows)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
@@ -144,6 +145,19 @@ async def test_it_is_read_with_the_instance(actor: Actor, store: Store) -> None:
 
     assert found is not None
     assert found.instance.fair_line == "acme\x1f1"
+
+
+async def test_one_that_was_changed_before_its_first_claim_is_claimed_later(claimer: Claimer, store: Store) -> None:
+    item = start(workflow_name=next(iter(claimer.actor.workflows)), fair_line="a")
+    assert await claimer.actor.write(item) == "accepted"
+    asleep = append(item, 2, after=item.writer, change=change(Status.RUNNING, release=True, wake_at=None))
+    assert await claimer.actor.write(asleep) == "accepted"
+    asked = ClaimRequest(worker=claimer.actor.token, codes=claimer.actor.workflows, limit=2)
+    assert (await store.claim(asked)).claimed == []
+
+    work = await store.claim(replace(asked, sweep=True))
+
+    assert [one.instance_id for one in work.claimed] == [item.instance_id]
 
 
 async def test_a_child_stands_in_its_line(claimer: Claimer, store: Store) -> None:

@@ -31,10 +31,8 @@ def choose_in_turn(request: ClaimRequest) -> Operation[Chosen]:
             return chosen
 
 
-def earlier(request: ClaimRequest, now: int, next_due: int | None) -> int | None:
-    """When to look again while starts wait in lines. When those fall due that are left to others is not read."""
-    if not request.leave:
-        return next_due
+def earlier(now: int, next_due: int | None) -> int | None:
+    """When to look again while starts wait in lines. When those fall due that are not taken now is not read."""
     return now + _SECOND if next_due is None else min(next_due, now + _SECOND)
 
 
