@@ -17,7 +17,7 @@ from romancy.storage.ranks import HIGHEST, rank
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
 from romancy.storage.sqlkit.statements import ask
-from romancy.storage.sqlkit.turns import choose_in_turn
+from romancy.storage.sqlkit.turns import choose_in_turn, earlier
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._errors import ConnectionLostError, LockWaitError, MismatchError
 from romancy_mysql._nowait import lock_some
@@ -80,6 +80,8 @@ async def claim(database: Database, interpreter: MySQLInterpreter, request: Clai
     messages = (await interpreter.read(partial(ask, "mail", wanted=brought.wanted))).rows if brought.wanted else ()
     mail = filled(brought, messages, fresh)
     next_due = min(found.times.values(), default=None)
+    if turns:
+        next_due = earlier(found.now, next_due)
     work = Work(claimed=found.claimed, mail=mail, next_due=next_due, now=found.now, more=brought.more)
     if chosen is None:
         return work

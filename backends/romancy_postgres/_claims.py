@@ -12,7 +12,7 @@ from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.marks import TAKEN_NEWS
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
-from romancy.storage.sqlkit.turns import choose_in_turn
+from romancy.storage.sqlkit.turns import choose_in_turn, earlier
 from romancy_postgres._columns import columns
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ async def claim(database: Database, signals: Signals, interpreter: PostgresInter
         if row["instance_id"] is not None:
             fresh[row["instance_id"]] = row
     next_due, turns = head["next_due"], dict[int, tuple[str, int]]()
+    if head["turns"] and head["alive"]:
+        next_due = earlier(head["now"], next_due)
     if head["turns"] and head["alive"] and request.limit > 0:
         taken, turns, passed_over = await _take_in_turn(database, interpreter, request)
         fresh |= taken

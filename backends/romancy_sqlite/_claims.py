@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from romancy.storage.limits import SHORT_COMMIT_BYTES, SHORT_LOG_COMMITS
 from romancy.storage.records import Work
 from romancy.storage.sqlkit.claims import Box, Taken, chosen_mail, claimed, filled, unknown_and_kept
-from romancy.storage.sqlkit.turns import choose_in_turn
+from romancy.storage.sqlkit.turns import choose_in_turn, earlier
 from romancy.storage.turns import Chosen
 from romancy_sqlite._interpreter import carry_out
 
@@ -42,7 +42,7 @@ def _unless_due(tx: Tx, request: ClaimRequest) -> Work | None:
     alive, turns = _standing(tx, request)
     if not alive:
         return Work(claimed=[], mail=[], now=tx.now)
-    return None if turns and request.limit > 0 else _collect(tx, request, {})
+    return None if turns and request.limit > 0 else _collect(tx, request, {}, turns=turns)
 
 
 def _take(tx: Tx, heads: Mapping[str, Head], request: ClaimRequest) -> Work:
@@ -54,12 +54,13 @@ def _take(tx: Tx, heads: Mapping[str, Head], request: ClaimRequest) -> Work:
     if request.sweep:
         for repair in ("wake_asleep", "wake_stranded", "wake_parked"):
             tx.run(repair, wanted)
+        _, turns = _standing(tx, request)
     chosen = carry_out(tx, heads, partial(choose_in_turn, request)) if turns else Chosen({}, {})
     due: dict[str, int] = chosen.due if turns else dict(tx.rows("due", wanted))
     mine = tx.rows("owned", {"owner": request.worker}) if request.recover else []
     if due:
         tx.run("take", {"worker": request.worker, "ids": _json(list(due))})
-    work = _collect(tx, request, {**dict.fromkeys([one for (one,) in mine], 0), **due})
+    work = _collect(tx, request, {**dict.fromkeys([one for (one,) in mine], 0), **due}, turns=turns)
     return replace(work, turns={**request.turns, **chosen.turns}) if turns else work
 
 
@@ -70,7 +71,7 @@ def _standing(tx: Tx, request: ClaimRequest) -> tuple[bool, bool]:
     return bool(alive), bool(turns)
 
 
-def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int]) -> Work:
+def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int], *, turns: bool) -> Work:
     """What was taken, with when it was due, the mail of all instances that the worker owns, and when it can claim next.
 
     What the worker owned and asks for again was due at 0.
@@ -79,6 +80,8 @@ def _collect(tx: Tx, request: ClaimRequest, due: Mapping[str, int]) -> Work:
     about = {"worker": request.worker, "unknown": _json([*due, *unknown]), "kept": _json(kept)}
     chosen = chosen_mail(request, list(map(Box._make, tx.rows("mailboxes", about))), due)
     ((next_due,),) = tx.rows("next_due", {"names": _json(list(request.codes))})
+    if turns:
+        next_due = earlier(tx.now, next_due)
     mail = filled(chosen, tx.rows("mail", {"wanted": _json(chosen.wanted)}) if chosen.wanted else (), due)
     rows = tx.rows("taken", {"ids": _json(list(due))}) if due else []
     taken = {row.instance_id: row for row in map(Taken._make, rows)}

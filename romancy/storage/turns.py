@@ -32,7 +32,8 @@ _NEXT: Final = "\x01"
 _LONGEST_KEY: Final = 200
 """In bytes. A line is a little longer, and fits an index."""
 _PART: Final = "\x1f"
-_LAST: Final = "\U0010ffff"
+_LAST: Final = "\U0010ffff" * (_LONGEST_KEY // 4 + 1)
+"""Behind all lines: the last character there is takes four bytes, so no key has so many."""
 
 
 class Turn(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy.status import Status
 from romancy.storage.backends import create_store
@@ -61,6 +62,13 @@ async def test_what_waits_in_no_line_is_one_line_more(claimer: Claimer) -> None:
     await claimer.write("", "", "", "a", "a", "b")
 
     assert [await claimer.claim(1) for _ in range(7)] == ["-", "a", "b", "-", "a", "-", ""]
+
+
+async def test_the_last_of_all_keys_has_its_turn(claimer: Claimer) -> None:
+    last = "\U0010ffff" * 50
+    await claimer.write(last, f"{last}\x1f1", "a")
+
+    assert [await claimer.claim(1) for _ in range(4)] == ["a", last, f"{last}\x1f1", ""]
 
 
 async def test_a_claim_of_many_gives_each_line_its_share(claimer: Claimer) -> None:
@@ -139,6 +147,19 @@ async def test_it_is_read_with_the_instance(actor: Actor, store: Store) -> None:
     assert found.instance.fair_line == "acme\x1f1"
 
 
+async def test_one_that_was_changed_before_its_first_claim_is_claimed_later(claimer: Claimer, store: Store) -> None:
+    item = start(workflow_name=next(iter(claimer.actor.workflows)), fair_line="a")
+    assert await claimer.actor.write(item) == "accepted"
+    asleep = append(item, 2, after=item.writer, change=change(Status.RUNNING, release=True, wake_at=None))
+    assert await claimer.actor.write(asleep) == "accepted"
+    asked = ClaimRequest(worker=claimer.actor.token, codes=claimer.actor.workflows, limit=2)
+    assert (await store.claim(asked)).claimed == []
+
+    work = await store.claim(replace(asked, sweep=True))
+
+    assert [one.instance_id for one in work.claimed] == [item.instance_id]
+
+
 async def test_a_child_stands_in_its_line(claimer: Claimer, store: Store) -> None:
     begun = await claimer.actor.begin()
     name = next(iter(claimer.actor.workflows))
@@ -148,6 +169,17 @@ async def test_a_child_stands_in_its_line(claimer: Claimer, store: Store) -> Non
     assert await claimer.actor.write(item) == "accepted"
 
     assert [await claimer.claim(1) for _ in range(3)] == ["a", "b", "a"]
+
+
+async def test_a_worker_that_leaves_a_line_to_others_looks_again(claimer: Claimer, store: Store) -> None:
+    await claimer.write("a", code="old")
+    asked = ClaimRequest(worker=claimer.actor.token, codes=claimer.actor.workflows, limit=1, leave=("old",))
+
+    work = await store.claim(asked)
+
+    assert work.claimed == []
+    assert work.next_due is not None
+    assert work.next_due <= work.now + 1_000_000
 
 
 async def test_a_claim_without_turns_says_nothing_of_them(claimer: Claimer, store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.storage.sqlkit.statements import Ask, ask, look
 from romancy.storage.turns import Chosen, InLine, Look, choose
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from romancy.storage.records import ClaimRequest
     from romancy.storage.sqlkit.statements import Operation
 
-__all__ = ["choose_in_turn"]
+__all__ = ["choose_in_turn", "earlier"]
+
+_SECOND: Final = 1_000_000
 
 
 def choose_in_turn(request: ClaimRequest) -> Operation[Chosen]:
@@ -27,6 +29,11 @@ def choose_in_turn(request: ClaimRequest) -> Operation[Chosen]:
         except StopIteration as end:
             chosen: Chosen = end.value
             return chosen
+
+
+def earlier(now: int, next_due: int | None) -> int | None:
+    """When to look again while starts wait in lines. When those fall due that are not taken now is not read."""
+    return now + _SECOND if next_due is None else min(next_due, now + _SECOND)
 
 
 def _reading(request: ClaimRequest, wanted: Look) -> Ask:

@@ -67,6 +67,8 @@ def _work(answer: Work, expected: Work) -> tuple[Any, Any]:
     """They come by their ranks. What was recovered, and what fell due together, has no order."""
     orders, ranked = ([one.due for one in work.claimed if one.due] for work in (answer, expected))
     assert orders == ranked, f"not by their ranks: {answer.claimed}"
+    if not expected.turns:  # a store may also speak of turns where those in lines are of other workflows
+        answer = replace(answer, turns={})
     latest = expected.next_due
     early = latest is None or (answer.next_due is not None and answer.next_due <= latest)
     logs = {one.instance_id: one.log for one in answer.claimed}

@@ -25,6 +25,8 @@ PAUSES = (1, 7, 1000, 1000, 100_000, SECOND, 6 * SECOND, 31 * SECOND, 100 * SECO
 FLOWS = ("flow-a", "flow-b")
 CODES = ("c1", "c2", "c3")
 ADDRESSES = ("c/one", "e/two", "k/3/a/b", "k/3/A/b")
+LINES = ("", "", "", "a", "b", "b\x1f1", "\U0010ffff")
+"""Of fair keys. Most starts have none."""
 OUTSIDERS = ("screen", "printer", "i00001")
 """One of them is called as an instance."""
 OPEN = (Status.RUNNING, Status.WAITING, Status.CANCELLING, Status.COMPENSATING)
@@ -103,6 +105,8 @@ class Draws:
         }  # fmt: skip
         if given["delay"] is not None:
             given["at"] = self.one([None, None, 5, self.model.state.now + 20 * SECOND])
+            if given["delay"] == 0 and given["at"] is None and "owner" not in fields and change is None:
+                given["fair_line"] = self.one(LINES)
         made = Append(
             instance_id=name, life=self.lives[name], seq=1,
             writer=as_end(writer) if change is not None and change.status in ENDS else writer, body=self.body(),

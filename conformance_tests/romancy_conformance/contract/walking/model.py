@@ -27,12 +27,13 @@ from romancy.storage.records import (
     Work,
 )
 from romancy.storage.routing import Owner
+from romancy.storage.turns import InLine, choose
 from romancy_conformance.contract.walking.messages import RouterModel
 from romancy_conformance.contract.walking.outbox import OutboxModel
 from romancy_conformance.contract.walking.state import Beating, Instance, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from romancy.storage.records import (
         Change,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
         PruneRequest,
         Worker,
     )
+    from romancy.storage.turns import Chosen, Look
+    from romancy_conformance.contract.walking.state import Turns
 
 __all__ = ["Model"]
 
@@ -245,16 +248,37 @@ class Model:
         mine = [one for one in state.instances.values() if one.owner == request.worker and request.recover]
         due = [one for one in state.instances.values() if (at := self._due(request, one)) and at <= state.now]
         wanted = [one.instance_id for one in state.given.claimed]
-        fresh = _cut(due, request.limit, _rank, lambda one: one.instance_id in wanted)
+        fresh: list[Instance] = _cut(due, request.limit, _rank, lambda one: one.instance_id in wanted)
+        turns: Turns = {}
+        if request.limit and any(one.fair_line for one in self._waiting(request)):
+            fresh, turns = self._in_turn(request, due)
         claimed = [_claimed(one, 0) for one in mine] + [_claimed(one, one.wake_at or 0) for one in fresh]
         for one in fresh:
-            one.owner, one.wake_at = request.worker, None
+            one.owner, one.wake_at, one.fair_line = request.worker, None, ""
         left = [at for one in state.instances.values() if (at := self._due(request, one))]
         if len(fresh) == request.limit:
             left = [at for at in left if at > state.now]
         mail = [box for box in map(self._mailbox(request, mine + fresh), self._owned(request.worker)) if box]
         latest = max(min(left), state.now + SECOND) if left else None
-        return Work(claimed=claimed, mail=mail, next_due=latest, now=state.now)
+        return Work(claimed=claimed, mail=mail, next_due=latest, now=state.now, turns=turns)
+
+    def _waiting(self, request: ClaimRequest) -> list[Instance]:
+        """What waits, now or for a time, of the workflows that are asked for."""
+        rows = self.state.instances.values()
+        return [one for one in rows if one.wake_at is not None and one.workflow_name in request.codes]
+
+    def _in_turn(self, request: ClaimRequest, due: list[Instance]) -> tuple[list[Instance], Turns]:
+        """What is taken while starts wait in lines, and where the turns of the worker stand then.
+
+        The rules of turns are `romancy.storage.turns`: the store has to read for them what they ask for. Which of those
+        that fell due together comes first is open: those of its answer do.
+        """
+        wanted = [one.instance_id for one in self.state.given.claimed]
+        names = {("0" if one.instance_id in wanted else "1") + one.instance_id: one for one in due}
+        choosing = choose(sorted({one.priority for one in due}), request.limit, request.turns)
+        chosen = _answered(choosing, names)
+        turns = self.state.turns[request.worker] = {**request.turns, **chosen.turns}
+        return [names[one] for one in chosen.due], turns
 
     def _owned(self, worker: str) -> list[Instance]:
         return [one for one in self.state.instances.values() if one.owner == worker]
@@ -396,6 +420,29 @@ def _cut(
 
 def _rank(one: Instance) -> int:
     return rank(one.wake_at or 0, one.priority)
+
+
+def _answered(choosing: Generator[Look, Sequence[InLine], Chosen], names: Mapping[str, Instance]) -> Chosen:
+    try:
+        look = next(choosing)
+        while True:
+            look = choosing.send(_seen(look, names))
+    except StopIteration as end:
+        chosen: Chosen = end.value
+        return chosen
+
+
+def _seen(look: Look, names: Mapping[str, Instance]) -> list[InLine]:
+    """What a store reads for the turns."""
+    found: list[InLine] = []
+    for flow in sorted({one.workflow_name for one in names.values()}):
+        rows = [
+            InLine(flow, one.fair_line, name, one.wake_at or 0)
+            for name, one in names.items()
+            if one.workflow_name == flow and one.priority == look.priority and look.low <= one.fair_line < look.below
+        ]
+        found += sorted(rows, key=lambda row: (row.line, row.wake_at, row.instance_id))[: look.limit]
+    return found
 
 
 def _claimed(one: Instance, due: int) -> Claimed:

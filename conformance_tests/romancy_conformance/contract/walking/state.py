@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Beating", "Instance", "Mail", "Place", "State", "Taken"]
 
+Turns = dict[int, tuple[str, int]]
+"""Where the turns of a worker stand, by priority."""
 Place = tuple[str, str]
 """An address and the id of a message there."""
 
@@ -137,6 +139,8 @@ class State:
         self.given: Any = None
         """The store's answer to the present call. Where the contract leaves a choice, the model makes the same."""
         self.workers: dict[str, Beating] = {}
+        self.turns: dict[str, Turns] = {}
+        """Where the turns of each worker stand, as its last claim that had any has said."""
         self.instances: dict[str, Instance] = {}
         self.inbox: dict[str, dict[str, Mail]] = {}
         self.seen: dict[tuple[str, int, str], int] = {}

@@ -238,7 +238,8 @@ class Chooser(MessageSteps):
         if worker is None:
             return None
         codes = {name: self.one(CODES) for name in self.some(FLOWS, 2)}
-        given: dict[str, Any] = {"limit": self.chance.choice([0, 1, 1, 2, 3, 20])}
+        turns = self.model.state.turns.get(worker, {}) if self.often() else {}
+        given: dict[str, Any] = {"limit": self.chance.choice([0, 1, 1, 2, 3, 20]), "turns": turns}
         return ClaimRequest(worker=worker, codes=codes, **(given | fields))
 
     def claims(self) -> Any:

@@ -192,7 +192,7 @@ async def walk(ground: Ground, seed: int, count: int, kinds: Counter[str], among
     def chosen(model: Model) -> Iterator[Step]:
         chooser = Chooser(model, random.Random(seed), among)
         made = 0
-        while made < count or (not among and len(kinds) < len(KINDS) and made < 5 * count):
+        while made < count or (not among and len(kinds) < len(KINDS) and made < 20 * count):
             step = chooser.next()
             made += 1
             kinds[step.kind] += 1
