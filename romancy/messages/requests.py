@@ -26,10 +26,7 @@ from romancy.core import (
     raised_again,
 )
 from romancy.engine import refuse_to_wait
-from romancy.engine.messages import decode_message
 from romancy.errors import (
-    CodecError,
-    HistoryVersionError,
     InstanceEndedError,
     InstanceNotFoundError,
     RequestFailedError,
@@ -40,14 +37,13 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.log import LogCursor, read_log
+from romancy.messages.lying import lies_there
 from romancy.request import RequestType, name_of_request, types_of_request
 from romancy.retry import seconds
 from romancy.serialization import dumps, loads, with_frames
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.any_store import lying_in
 from romancy.storage.limits import check_id
 from romancy.storage.records import Delivered
-from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +63,6 @@ R_co = TypeVar("R_co", covariant=True)
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 1.0, 1.5
 _AT_LEAST: Final = 10.0
 """Seconds after which each looks at the log by itself, whoever else does."""
-_MOST_LYING: Final = 100_000
 _ENDS: Final[Mapping[type[LogEvent], Status]] = {
     WorkflowCompleted: Status.COMPLETED,
     WorkflowFailed: Status.FAILED,
@@ -344,19 +339,12 @@ async def _look(access: Access, search: _Search) -> tuple[RequestAnswered | Requ
 
 async def _lies_there(access: Access, place: _Place) -> bool:
     """Whether the request lies in the inbox of the instance. True if that cannot be known."""
-    store = access.opened("request")
-    if Service.LOOKUPS not in store.services.offered:
-        return True
-    async for each in lying_in(store, place.instance_id, most=_MOST_LYING):
-        try:
-            message = decode_message(each.row.body)
-        except (CodecError, HistoryVersionError):
-            return True
-        if isinstance(message, Message):
-            topic = message.topic
-            if (topic.kind, topic.name, message.id) == ("request", place.name, place.id):
-                return True
-    return False
+    sought = "request", place.name, place.id
+
+    def is_it(message: Message) -> bool:
+        return (message.topic.kind, message.topic.name, message.id) == sought
+
+    return await lies_there(access.opened("request"), place.instance_id, is_it)
 
 
 async def _read_on(access: Access, search: _Search) -> tuple[RequestAnswered | RequestRefused | None, bool]:

@@ -18,6 +18,7 @@ from romancy import (
     Status,
     UsageError,
     WindowHandle,
+    WorkflowCancelledError,
     WorkflowContext,
     workflow,
 )
@@ -294,6 +295,41 @@ async def test_a_window_is_dropped(app: Romancy) -> None:
     assert await result_of(kept) == ["b", "c"]
     with pytest.raises(InstanceNotFoundError, match="dropped"):
         await dropped.started(SOON)
+
+
+@pytest.mark.parametrize("received", [True, False])
+@pytest.mark.parametrize("act", ["cancel", "terminate"])
+async def test_a_call_whose_window_was_stopped_has_come_to_nothing(open_app: Open, act: str, *, received: bool) -> None:
+    """Another life of the window goes on beside it, and knows nothing of the call."""
+    client = await open_app(worker=False)
+    lost = await client.debounce(reindexed.bind("a", 1), "a", wait=LONG)
+    app = await open_app() if received else client
+    if received:
+        await app.report(lost.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+    waiting = asyncio.create_task(lost.started(SOON))
+    await (app.cancel if act == "cancel" else app.terminate)(lost.instance_id)
+    app = app if received else await open_app()
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle(lost.instance_id).result(SOON)
+    kept = await app.debounce(reindexed.bind("a", 2), "a", wait=LONG)
+    for begun in (waiting, lost.started(SOON)):
+        with pytest.raises(InstanceNotFoundError, match="stopped"):
+            await begun
+    await kept.flush()
+    assert await result_of(kept) == "a 2"
+
+
+async def test_a_call_before_the_last_life_of_its_window_is_forgotten(open_app: Open) -> None:
+    LINGERS.set(10_000)
+    app = await open_app()
+    first = await app.debounce(reindexed.bind("a", 1), "a", wait=0.01)
+    await app.handle(first.instance_id).result(SOON)
+    LINGERS.set(300_000_000)
+    next_one = await app.debounce(reindexed.bind("a", 2), "a", wait=LONG)
+    with pytest.raises(InstanceNotFoundError, match="long ago"):
+        await first.started(SOON)
+    await next_one.flush()
+    assert await result_of(next_one) == "a 2"
 
 
 async def test_a_window_that_is_open(app: Romancy) -> None:
