@@ -11,7 +11,9 @@ from romancy._headers import extensions_of, headers_of
 from romancy._microseconds import microseconds_of
 from romancy._sizes import fitting, fitting_together
 from romancy.core import NULL, Message, Topic
+from romancy.errors import UsageError
 from romancy.event import EventType
+from romancy.request import RequestType
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key, check_text
 
@@ -26,7 +28,12 @@ _SHORT: Final = 4096
 
 
 def name_of_event(event: Any) -> str:
-    """The name of an event type, or a name given as text. Raises UsageError if no row can hold it."""
+    """The name of an event type, or a name given as text. Raises UsageError for what is none."""
+    if isinstance(event, RequestType):
+        raise UsageError(
+            f"{event.name!r} is a request, not an event: send it with `request` or `ask`, and receive it "
+            "with a handler or `ctx.wait_request`"
+        )
     name = event.name if isinstance(event, EventType) else event
     check_id(name, "name of the event")
     return str(name)

@@ -20,10 +20,7 @@ from romancy.core import (
     WorkflowFailed,
     WorkflowStarted,
 )
-from romancy.engine.messages import decode_message
 from romancy.errors import (
-    CodecError,
-    HistoryVersionError,
     InstanceEndedError,
     InstanceNotFoundError,
     RequestUnansweredError,
@@ -32,9 +29,8 @@ from romancy.errors import (
     UsageError,
 )
 from romancy.log import LogCursor, read_log
+from romancy.messages.lying import lies_there
 from romancy.status import Status
-from romancy.storage.any_store import lying_in
-from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +43,6 @@ __all__ = ["Answer", "Place", "Search", "answer_to"]
 Answer: TypeAlias = "RequestAnswered | RequestRefused"
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 1.0, 1.5
-_MOST_LYING: Final = 100_000
 _ENDS: Final[Mapping[type[LogEvent], Status]] = {
     WorkflowCompleted: Status.COMPLETED,
     WorkflowFailed: Status.FAILED,
@@ -62,6 +57,11 @@ class Place(NamedTuple):
     life: int
     name: str
     id: str
+
+    def is_of(self, message: Message) -> bool:
+        """Whether this message is the request."""
+        topic = message.topic
+        return (topic.kind, topic.name, message.id) == ("request", self.name, self.id)
 
     @property
     def told(self) -> dict[str, str]:
@@ -159,7 +159,7 @@ async def _caught_up(alone: _Log, log: _Log, search: Search) -> Answer | None:
 
 async def _look_for(alone: _Log, search: Search) -> None:
     """Find out whether a request of which the log says nothing is still to come."""
-    if await _lies_there(alone.access, search.place):
+    if await lies_there(alone.access.opened("request"), search.place.instance_id, search.place.is_of):
         return
     await alone.read()  # it may have been received since
     if not (search.found.done() or search.taken):
@@ -313,20 +313,3 @@ class _Log:
 
 def _is_news(search: Search, seq: int) -> bool:
     return not search.found.done() and (search.after is None or seq > search.after.seq)
-
-
-async def _lies_there(access: Access, place: Place) -> bool:
-    """Whether the request lies in the inbox of the instance. True if that cannot be known."""
-    store = access.opened("request")
-    if Service.LOOKUPS not in store.services.offered:
-        return True
-    async for each in lying_in(store, place.instance_id, most=_MOST_LYING):
-        try:
-            message = decode_message(each.row.body)
-        except (CodecError, HistoryVersionError):
-            return True
-        if isinstance(message, Message):
-            topic = message.topic
-            if (topic.kind, topic.name, message.id) == ("request", place.name, place.id):
-                return True
-    return False

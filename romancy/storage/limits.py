@@ -98,14 +98,16 @@ def check_text(value: str, what: str) -> None:
         raise UsageError(f"{what}: {_HALF}") from None
 
 
-def check_event(raw: Payload, what: str, stored: Callable[[bytes], int] = len) -> Payload:
+def check_event(
+    raw: Payload, what: str, stored: Callable[[bytes], int] = len, *, at_most: int = MAX_EVENT_BYTES
+) -> Payload:
     """Refuse an argument, a result or a message that exceeds the size of one event; otherwise return it.
 
     `stored` tells how many bytes are stored for it.
     """
     size = stored(raw)
-    if size > MAX_EVENT_BYTES:
-        _refuse_size(size, MAX_EVENT_BYTES, what, "" if size == len(raw) else " as stored")
+    if size > at_most:
+        _refuse_size(size, at_most, what, "" if size == len(raw) else " as stored")
     return raw
 
 

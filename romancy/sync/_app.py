@@ -438,8 +438,8 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         """Start this workflow with a list of items: once `size` of them have come for this key, or `within` is over.
 
         `wf` takes one list, and `item` is one of its members. They have the order in which the database received them.
-        The time counts from the first one. A batch also closes when its items have a megabyte together. Everything else
-        is as in `debounce`.
+        The time counts from the first one. A batch also closes when its items have 750 kB together, and an item of more
+        than a megabyte is refused. Everything else is as in `debounce`.
         """
         return SyncWindowHandle(
             self, self._call("batch", wf, item, key, size=size, within=within, id=id, session=session)

@@ -50,7 +50,8 @@ class SyncWindowHandle(Caller, Generic[T]):
         """The instance to which this call has come, once the window has started it.
 
         Raises TimeoutError if it has not within `timeout`, and InstanceNotFoundError if it never will: the calls were
-        dropped, or it is so long ago that it is forgotten. A handle by its key has no call, and raises UsageError.
+        dropped, the window was stopped, or it is so long ago that it is forgotten. A handle by its key has no call, and
+        raises UsageError.
         """
         return SyncHandle(self._keeper, self._call("started", timeout))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from contextvars import ContextVar
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
+import msgspec
 from msgspec.structs import replace
 
+from romancy._sizes import fitting_together
 from romancy.activity import Activity
 from romancy.channel import message_on
 from romancy.context import WorkflowContext  # noqa: TC001 - the workflow's types are read
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN", "LINGERS", "Asking"]
 
 _AT_ONCE: Final = 4
+_BESIDE: Final = shake_256().hexdigest(12_000).encode()
+"""As long as all else that a window keeps, however well that is compressed."""
 
 LINGERS: Final[ContextVar[int]] = ContextVar("romancy_window_lingers", default=300_000_000)
 """How many microseconds a window goes on after its last call: so long it knows what it was told, and has started. Tests
@@ -80,7 +84,7 @@ class Asking:
 
         The window begins with the first call, and again with the first one after its end.
         """
-        ask = replace(ask, headers=dict(given_headers(ask.headers)))
+        ask = self._fitting(of, ask)
         message = message_on(TOLD, ask, None, None, id=ask.id if once else "", stored=self._access.stored_size)
         first = self._keeper.options(instance_id=of.instance_id).bind(of, State(of=of, lingers=LINGERS.get()), None)
         line = self._lines.setdefault(of.instance_id, asyncio.Semaphore(_AT_ONCE))
@@ -99,13 +103,20 @@ class Asking:
 
     async def ask_in(self, session: object, of: Of, ask: Ask, *, once: bool) -> str:
         """Let the commit of the caller's transaction bring the call. Returns the id of the instance that does so."""
-        ask = replace(ask, headers=dict(given_headers(ask.headers)))
+        ask = self._fitting(of, ask)
         marked = sha256(ask.id.encode()).hexdigest()[:16] if once else ask.id
         instance_id = f"{of.kind}-call:{of.name}:{marked}"
         call = self._relay.options(instance_id=instance_id).bind(of, ask)
         with suppress(*((InstanceConflictError,) if once else ())):
             await self.starter.start_many(self._access.opened(of.kind), [call], session, "return")
         return instance_id
+
+    def _fitting(self, of: Of, ask: Ask) -> Ask:
+        """The call with all its headers. Raises PayloadTooLargeError if no run of a window could begin with it."""
+        ask = replace(ask, headers=dict(given_headers(ask.headers)))
+        what = f"{of.kind} of workflow {of.workflow}: a call, with what its window keeps beside it"
+        fitting_together(msgspec.json.encode(ask), _BESIDE, what, self._access.stored_size)
+        return ask
 
     async def _bring(self, of: Of, ask: Ask) -> None:
         await self.ask(of, ask, once=True)

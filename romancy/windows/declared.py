@@ -11,7 +11,7 @@ from romancy._start_options import kept, length_of
 from romancy.errors import UsageError
 from romancy.retry import whole_number
 from romancy.starting.checks import new_id
-from romancy.storage.limits import check_id
+from romancy.storage.limits import MAX_EVENT_BYTES, MEASURED_BYTES, check_event, check_id
 from romancy.windows.records import Ask, Kind, Of, Terms
 from romancy.workflow import Call, Workflow
 
@@ -25,6 +25,8 @@ __all__ = ["ask_to_batch", "ask_to_debounce", "batch_terms", "debounce_terms", "
 _LONGEST_NAME: Final = 200
 """In bytes. The ids of what a window starts add the time to its workflow and key."""
 _LARGEST: Final = 10_000
+_LARGEST_ITEM: Final = MAX_EVENT_BYTES // 2
+"""In bytes, as stored. It can come to a batch that is nearly full."""
 
 
 def debounce_terms(wait: Duration, max_wait: Duration | None) -> Terms:
@@ -72,6 +74,8 @@ def ask_to_batch(
     parameter = _list_of(workflow)
     given = msgspec.json.decode(Call(workflow, ([item],), {}).encode(stored), type=dict[str, Raw])
     (raw,) = msgspec.json.decode(given[parameter], type=list[Raw])
+    if len(raw) > MEASURED_BYTES:
+        check_event(bytes(raw), f"batch of workflow {workflow.name}, one item", stored, at_most=_LARGEST_ITEM)
     return of, _ask(workflow, raw, terms, id, of, parameter)
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from romancy.core import ChildStarted, MessageReceived
-from romancy.errors import InstanceEndedError, InstanceNotFoundError, UsageError
+from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
+from romancy.log import LogCursor
+from romancy.messages.lying import lies_there
 from romancy.retry import seconds
 from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Kind, State, Told, WindowStart
 
 if TYPE_CHECKING:
     from romancy._followed import Followed
-    from romancy.core import LogEvent
+    from romancy.core import Message
     from romancy.retry import Duration
     from romancy.windows.records import Of
     from romancy.workflow import Workflow
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Window", "WindowHandle", "window_told"]
 
 T = TypeVar("T")
+_PAUSE: Final = 1.0
+"""Seconds after which a search goes on that the database did not answer."""
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -78,7 +82,8 @@ class WindowHandle(Generic[T]):
         """The instance to which this call has come, once the window has started it.
 
         Raises TimeoutError if it has not within `timeout`, and InstanceNotFoundError if it never will: the calls were
-        dropped, or it is so long ago that it is forgotten. A handle by its key has no call, and raises UsageError.
+        dropped, the window was stopped, or it is so long ago that it is forgotten. A handle by its key has no call, and
+        raises UsageError.
         """
         if self._call is None:
             raise UsageError("this handle of a window belongs to no call: use those that debounce and batch return")
@@ -89,19 +94,7 @@ class WindowHandle(Generic[T]):
     async def _start_of(self, call: str) -> str:
         if self._relay is not None:
             await Handle(self._app, self._relay, None).result()
-        came = False
-        async for entry in self._app.entries_of(self.instance_id, follow=True):
-            event = entry.event
-            told = _told(event)
-            if came and isinstance(told, Drop):
-                break
-            if came and isinstance(event, ChildStarted):
-                return event.instance_id
-            came = came or (isinstance(told, Ask) and told.id == call)
-        raise InstanceNotFoundError(
-            f"window {self.instance_id!r} has started nothing for this call that it still knows: its calls were "
-            "dropped, or that was long ago"
-        )
+        return await _Search(self._app, self.instance_id, call).start()
 
     async def flush(self) -> None:
         """Close the window now: what its calls come to is started. Without calls, nothing is."""
@@ -133,12 +126,75 @@ def window_told(told: Any) -> Window:
     )
 
 
-def _told(event: LogEvent) -> Told | None:
+class _Search:
+    """Looks in the log of a window for what a call has come to."""
+
+    def __init__(self, app: Followed, window: str, call: str) -> None:
+        self._app = app
+        self._window = window
+        self._call = call
+        self._came = False
+        """Whether the window has received the call."""
+        self._life = 0
+        """The life of the id that has been read. Another one knows nothing of the call."""
+        self._after: str | None = None
+
+    async def start(self) -> str:
+        """The id of what was started for the call, once it was. Raises InstanceNotFoundError if it never will be."""
+        while True:
+            try:
+                start = await self._read()
+                if start is None and not self._came and not await self._lies_there():
+                    start = await self._read()  # it may have been received since
+                    if not self._came:
+                        raise self._is_lost
+                break
+            except StorageUnavailableError:
+                await asyncio.sleep(_PAUSE)
+        start = start or await self._read(follow=True)
+        if start is None:
+            raise self._is_lost
+        return start
+
+    async def _read(self, *, follow: bool = False) -> str | None:
+        """The id, if it stands in what has not been read yet."""
+        try:
+            async for entry in self._app.entries_of(self._window, after=self._after, follow=follow):
+                life = LogCursor.parse(entry.cursor).life
+                told = _told(entry.event.message) if isinstance(entry.event, MessageReceived) else None
+                if life != (self._life or life) or (self._came and isinstance(told, Drop)):
+                    raise self._is_lost
+                if self._came and isinstance(entry.event, ChildStarted):
+                    return entry.event.instance_id
+                self._life, self._after = life, entry.cursor
+                self._came = self._came or self._is_it(told)
+        except InstanceNotFoundError:
+            raise
+        except UsageError:  # what followed has been pruned
+            raise self._is_lost from None
+        return None
+
+    @property
+    def _is_lost(self) -> InstanceNotFoundError:
+        return InstanceNotFoundError(
+            f"window {self._window!r} has started nothing for this call that it still knows: its calls were dropped, "
+            "it was stopped, or that was long ago"
+        )
+
+    async def _lies_there(self) -> bool:
+        store = self._app._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
+        return await lies_there(store, self._window, lambda message: self._is_it(_told(message)))
+
+    def _is_it(self, told: Told | None) -> bool:
+        return isinstance(told, Ask) and told.id == self._call
+
+
+def _told(message: Message) -> Told | None:
     """What a window was told with a message."""
-    if not isinstance(event, MessageReceived) or event.message.topic != TOLD.topic:
+    if message.topic != TOLD.topic:
         return None
     try:
-        told: Told = msgspec.json.decode(event.message.data, type=Told)
+        told: Told = msgspec.json.decode(message.data, type=Told)
     except msgspec.MsgspecError:
         return None
     return told

@@ -43,8 +43,8 @@ _MOST_WAITS: Final = 64
 """How many messages one commit can receive. It stays, as the other numbers do: a replay would take another way."""
 _LEAST: Final = 0.001
 """Seconds of the shortest timer. One that is over at once would be no timer."""
-_MOST_BYTES: Final = 1_000_000
-"""A batch closes when its items have this size together: its input must fit into an event."""
+_MOST_BYTES: Final = 750_000
+"""A batch closes when its items have this size together: with the last item, its input must fit into an event."""
 _MOST_STARTED: Final = 1_500_000
 """Bytes of input of the starts of one commit. What it has received can fill half of it."""
 _MOST_READ: Final = 8_000_000
@@ -139,7 +139,7 @@ class _Keeper:
                 await self._close()
             await self._report()
             if self._ctx.should_recur or self._read > _MOST_READ:
-                KEEPER.recur(self._of, self._state, self._window)
+                await self._recur()
 
     @property
     def _ends(self) -> datetime:
@@ -218,11 +218,7 @@ class _Keeper:
         now, window = self._rests_since, self._window
         if window is None:
             window = self._window = Open(since=now, latest=now, calls=0, last=ask)
-        window.calls += 1
-        window.latest, window.last = now, ask
-        if ask.parameter:
-            window.items.append(ask.input)
-            window.length += len(ask.input)
+        window.add(ask, now)
         if window.length >= _MOST_BYTES or 0 < ask.terms.size <= window.calls:
             await self._close()
 
@@ -241,8 +237,15 @@ class _Keeper:
         self._rests_since = max(self._rests_since, now)
         self._state = self._state.began(WindowStart(instance_id=child.instance_id, calls=window.calls, at=now))
 
+    async def _recur(self) -> None:
+        """Go on with an empty log. The end of this run and the start of the next one have the open window each."""
+        if self._window is not None:
+            await self._make_room(2 * len(self._window.input))
+        if not self._came:
+            KEEPER.recur(self._of, self._state, self._window)
+
     async def _make_room(self, length: int) -> None:
-        """Let a start with an input of this length go into a later commit, if this one could become too large.
+        """Let what needs so many bytes go into a later commit, if this one could become too large.
 
         No message is received meanwhile: a call comes to the start that stands behind it in the log.
         """

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from romancy.channel import Channel
+from romancy.core import NULL
 
 __all__ = [
     "RELAY",
@@ -109,10 +110,19 @@ class Open(Struct, kw_only=True):
     """When the last of them came."""
     calls: int
     last: Ask
+    """The last one. Of a batch, without its item."""
     items: list[Raw] = []
     """The items of a batch."""
     length: int = 0
     """How long they are together."""
+
+    def add(self, ask: Ask, at: datetime) -> None:
+        self.calls += 1
+        self.latest, self.last = at, ask
+        if ask.parameter:
+            self.items.append(ask.input)
+            self.length += len(ask.input)
+            self.last = replace(ask, input=NULL)
 
     @property
     def due(self) -> datetime:

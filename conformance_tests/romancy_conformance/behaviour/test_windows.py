@@ -13,15 +13,19 @@ import pytest
 from romancy import (
     InstanceConflictError,
     InstanceNotFoundError,
+    PayloadTooLargeError,
     Romancy,
     SerializationError,
     Status,
     UsageError,
     WindowHandle,
+    WorkflowCancelledError,
     WorkflowContext,
     workflow,
 )
 from romancy.core import WorkflowContinued
+from romancy.serialization import dumps
+from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.windows.asking import LINGERS
 from romancy.workflow import Call
 from romancy_conformance.behaviour.callers import caller_for
@@ -30,12 +34,25 @@ from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
 
 if TYPE_CHECKING:
+    from romancy import PayloadContext
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 
 SOON = 60.0
 LONG = 3600.0
+
+
+class Turning:
+    """Makes what is stored longer, as encryption does, and protects nothing."""
+
+    id = "turning"
+
+    def encode(self, data: bytes, context: PayloadContext, /) -> bytes:
+        return data[::-1]
+
+    def decode(self, data: bytes, context: PayloadContext, /) -> bytes:
+        return data[::-1]
 
 
 @workflow
@@ -147,21 +164,55 @@ async def test_a_batch_starts_when_its_time_is_over(app: Romancy) -> None:
 
 
 async def test_a_batch_of_large_items_starts_before_it_is_full(app: Romancy) -> None:
-    calls = [await app.batch(indexed, str(number) * 400_000, "all", size=100, within=LONG) for number in range(4)]
+    calls = [await app.batch(indexed, str(number) * 300_000, "all", size=100, within=LONG) for number in range(4)]
     await calls[3].flush()
     assert [len(each) for each in [await result_of(calls[0]), await result_of(calls[3])]] == [3, 1]
 
 
-@pytest.mark.parametrize("sizes", [[190_000] * 40, [600_000] * 8, [990_000, 1_900_000, 1_900_000]])
-async def test_large_items_that_come_at_once_go_into_several_commits(open_app: Open, sizes: list[int]) -> None:
-    client = await open_app(worker=False)
+async def test_an_item_has_at_most_half_of_what_an_input_may_have(app: Romancy) -> None:
+    with pytest.raises(PayloadTooLargeError, match=r"batch of workflow indexed, one item: 1,100,002 bytes, at most"):
+        await app.batch(indexed, "x" * 1_100_000, "all", size=2, within=LONG)
+
+
+@pytest.mark.parametrize("codecs", [[], [Turning()]])
+@pytest.mark.parametrize("sizes", [[190_000] * 40, [600_000] * 8, [700_000, 780_000, 780_000]])
+async def test_large_items_that_come_at_once_go_into_several_commits(
+    open_app: Open, sizes: list[int], codecs: list[Any]
+) -> None:
+    client = await open_app(worker=False, codecs=codecs)
     lengths = [size + number for number, size in enumerate(sizes)]
     calls = [await client.batch(measured, "x" * each, "all", size=100, within=0.5) for each in lengths]
-    app = await open_app()
+    app = await open_app(codecs=codecs)
     last = await calls[-1].started(SOON)
     found = await starts_of(app, calls[0])
     assert [one for each in found for one in each] == lengths
+    whole = [app._access.stored_size(dumps({"documents": ["x" * one for one in each]}, "")) for each in found]  # pyright: ignore[reportPrivateUsage]
+    assert max(whole) <= MAX_EVENT_BYTES
     assert await app.handle(last.instance_id).result(SOON) == found[-1]
+
+
+@pytest.mark.parametrize("codecs", [[], [Turning()]])
+async def test_the_largest_call_that_is_taken_goes_into_the_next_run_of_its_window(
+    open_app: Open, codecs: list[Any]
+) -> None:
+    """The window has more to say than the call: it says so to who calls, and does not fail later."""
+    client = await open_app(worker=False, codecs=codecs)
+    key, size, refused = "\x01" * 150, MAX_EVENT_BYTES, ""
+    call: WindowHandle[Any] | None = None
+    while call is None:
+        size -= 4096
+        try:
+            call = await client.debounce(measured.bind(["x" * size]), key, wait=LONG)
+        except PayloadTooLargeError as error:
+            refused = str(error)
+    assert refused.startswith("debounce of workflow measured")
+    for _ in range(8_000_000 // size + 1):
+        await client.debounce(measured.bind(["x" * size]), key, wait=LONG)
+    await call.flush()
+    await open_app(codecs=codecs)
+    assert await result_of(call) == [size]
+    runs = [event for event in await client.history(call.instance_id) if isinstance(event, WorkflowContinued)]
+    assert runs
 
 
 @pytest.mark.long
@@ -294,6 +345,41 @@ async def test_a_window_is_dropped(app: Romancy) -> None:
     assert await result_of(kept) == ["b", "c"]
     with pytest.raises(InstanceNotFoundError, match="dropped"):
         await dropped.started(SOON)
+
+
+@pytest.mark.parametrize("received", [True, False])
+@pytest.mark.parametrize("act", ["cancel", "terminate"])
+async def test_a_call_whose_window_was_stopped_has_come_to_nothing(open_app: Open, act: str, *, received: bool) -> None:
+    """Another life of the window goes on beside it, and knows nothing of the call."""
+    client = await open_app(worker=False)
+    lost = await client.debounce(reindexed.bind("a", 1), "a", wait=LONG)
+    app = await open_app() if received else client
+    if received:
+        await app.report(lost.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+    waiting = asyncio.create_task(lost.started(SOON))
+    await (app.cancel if act == "cancel" else app.terminate)(lost.instance_id)
+    app = app if received else await open_app()
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle(lost.instance_id).result(SOON)
+    kept = await app.debounce(reindexed.bind("a", 2), "a", wait=LONG)
+    for begun in (waiting, lost.started(SOON)):
+        with pytest.raises(InstanceNotFoundError, match="stopped"):
+            await begun
+    await kept.flush()
+    assert await result_of(kept) == "a 2"
+
+
+async def test_a_call_before_the_last_life_of_its_window_is_forgotten(open_app: Open) -> None:
+    LINGERS.set(10_000)
+    app = await open_app()
+    first = await app.debounce(reindexed.bind("a", 1), "a", wait=0.01)
+    await app.handle(first.instance_id).result(SOON)
+    LINGERS.set(300_000_000)
+    next_one = await app.debounce(reindexed.bind("a", 2), "a", wait=LONG)
+    with pytest.raises(InstanceNotFoundError, match="long ago"):
+        await first.started(SOON)
+    await next_one.flush()
+    assert await result_of(next_one) == "a 2"
 
 
 async def test_a_window_that_is_open(app: Romancy) -> None:

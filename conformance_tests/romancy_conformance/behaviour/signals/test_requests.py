@@ -507,6 +507,14 @@ async def test_unknown_instances_and_wrong_calls_are_named(app: Romancy) -> None
     handle = await app.start(request_account, 10)
     with pytest.raises(UsageError, match="a request is sent by its RequestType"):
         await handle.request(5)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+    untyped: Any = Add
+    for call in (
+        handle.signal(untyped, 5),
+        app.send(untyped, 5),
+        app.signal_with_start(request_account.bind(10), untyped, 5),
+    ):
+        with pytest.raises(UsageError, match="'add' is a request, not an event: send it with `request`"):
+            await call
     with pytest.raises(UsageError, match="needs a name"):
         RequestType("", int, int)
 
