@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
 
 from romancy._access import Access
 from romancy._expected_options import OF_APPS, answer_options
-from romancy._followed import Followed
 from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
-from romancy._microseconds import moment_of
-from romancy._named_workflows import chosen_workflows, workflow_named
+from romancy._named_workflows import chosen_workflows
 from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, yes_or_no
-from romancy._schedule_options import ScheduleOptions
-from romancy._schedule_times import begins
 from romancy.built_in import ALL, known_here, with_built_in
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import NAMES_OF_APPS, answer_names, refuse_with
 from romancy.depends import Dependencies
 from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, opened
 from romancy.engine.announcing import Announcer
-from romancy.errors import InstanceConflictError, InstanceNotFoundError, UsageError
+from romancy.errors import UsageError
 from romancy.handle import Handle
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
@@ -40,41 +35,31 @@ from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
 from romancy.retry import policy, seconds, whole_number
-from romancy.schedules.declared import check_schedule_id, definition_of
 from romancy.schedules.deploying import deploy
-from romancy.schedules.handle import Schedule, ScheduleHandle, all_schedules, is_declared, state_of, takes_no_change
-from romancy.schedules.keeper import KEEPER, keeper_of
-from romancy.schedules.records import ORDER, WORKFLOW, Change, Progress, instance_of
+from romancy.schedules.keeper import keeper_of
+from romancy.schedules.schedules import Schedules
 from romancy.serialization import Codecs
-from romancy.starting.checks import OURS, IfExists, check_if_exists, check_workflow
 from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
 from romancy.storage.url import parse_url
 from romancy.windows.asking import Asking
-from romancy.windows.declared import ask_to_batch, ask_to_debounce, batch_terms, debounce_terms, of_window
-from romancy.windows.handle import WindowHandle
+from romancy.windows.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from romancy._schedule_options import ScheduleKeywords
     from romancy.core import Activation
-    from romancy.event import EventType
     from romancy.hooks import Hook
-    from romancy.messages.requests import Asked
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
-    from romancy.request import RequestType
     from romancy.retry import Duration, RetryPolicy
-    from romancy.schedules.records import Definition
     from romancy.serialization import PayloadCodec
     from romancy.storage.passwords import PasswordSource
     from romancy.storage.protocol import Store
-    from romancy.windows.records import Ask, Kind, Of
-    from romancy.workflow import Call, Workflow
+    from romancy.workflow import Workflow
 
 __all__ = ["Romancy"]
 
@@ -86,7 +71,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Romancy(Followed):
+class Romancy(Windows, Schedules):
     """Durable workflows on the database at `url`. Open it with `async with`."""
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
@@ -94,8 +79,6 @@ class Romancy(Followed):
     """Whether its worker keeps the schedules and the windows of the database."""
     _deploys_schedules = True
     """Whether its worker declares those that the code names."""
-    _starter: Starter
-    """Starts instances. It is made anew when the app is opened, as `_waiting` is."""
 
     def __init__(  # noqa: PLR0913 - every choice of the user's
         self,
@@ -155,7 +138,7 @@ class Romancy(Followed):
         Instances.__init__(self, access, mailer, watches)
         Senders.__init__(self, access, mailer)
         self._tasks: list[asyncio.Task[None]] = []
-        self._registry, self.dependencies, self._keeper = Registry(), Dependencies(), KEEPER
+        self._registry, self.dependencies = Registry(), Dependencies()
 
     @property
     def url(self) -> str:
@@ -183,11 +166,6 @@ class Romancy(Followed):
         return self._codecs
 
     @property
-    def workflows(self) -> Mapping[str, Workflow[..., Any]]:
-        """The workflows that this app knows, by name. Without a `workflows` option, those declared so far."""
-        return self._registry.workflows if self.is_open else Registry.collect(self._workflows).workflows
-
-    @property
     def is_open(self) -> bool:
         """Whether the app is inside its `async with`."""
         return self._access.store is not None
@@ -196,13 +174,6 @@ class Romancy(Followed):
     def is_draining(self) -> bool:
         """Whether `drain()` was called: this app's worker takes on no more work."""
         return self._access.worker is not None and self._access.worker.draining
-
-    def workflow(self, name: str) -> Workflow[..., Any]:
-        """The workflow of that name, to be started, by the name alone if this app does not have its code.
-
-        Its arguments are then given by name, and its result is plain JSON. Instances wait for a worker that knows it.
-        """
-        return workflow_named(self.workflows, name)
 
     def as_client(self) -> Romancy:
         """A new app on the same database, with the same workflows and codecs and without a worker."""
@@ -369,343 +340,6 @@ class Romancy(Followed):
         self._watches.ended(instance_id, life, activation)
         if self._access.answers.awaiting:
             self._access.answers.tell(instance_id)
-
-    # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @overload
-    async def start(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
-    @overload
-    async def start(
-        self, wf: Workflow[..., T], /, *args: Any, session: object, if_exists: IfExists = "return", **kwargs: Any
-    ) -> Handle[T]: ...
-    @overload
-    async def start(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> Handle[T]: ...
-    @overload
-    async def start(self, wf: str, /, *args: Any, **kwargs: Any) -> Handle[Any]: ...
-    async def start(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Start a workflow, given as such or by name (`app.workflow(name)`). It is durable when this returns.
-
-        With an instance id of yours (`wf.options(instance_id=…)`), starting again returns the same instance, open or
-        ended, if the workflow and the input are the same. If they are not, InstanceConflictError is raised.
-        `if_exists="refuse"` raises it for every taken id, also if an earlier call of yours took the id and its answer
-        was lost. A call that may be repeated therefore needs the default.
-
-        `if_exists="restart_ended"` replaces an ended instance of the same workflow by a new one with this input.
-        `"restart_failed"` does so only if the instance failed or was cancelled. One commit does both, so that the id is
-        never free. The log, the result and the messages of the old instance are removed. In all other cases both do as
-        the default does. `"replace"` also replaces an open instance: it is terminated first, with its open children,
-        and nothing is undone. It cannot be given with `session=`.
-
-        If the call is cancelled, or the database does not answer in time, the start is withdrawn: it does not happen
-        later. Only one that was sent, and whose answer is missing, may have happened; `app.handle(instance_id)` finds
-        it by an id of yours.
-
-        With `session=`, a connection or session in a transaction of your own, your commit makes the start durable. A
-        workflow with a parameter named `session` or `if_exists` gets it as an argument. For such a workflow use
-        `start_many([wf.bind(…)], session=…)`, which also keeps the types of the arguments.
-        """
-        wf = self.workflow(wf) if isinstance(wf, str) else check_workflow(wf)
-        if_exists: IfExists = "return"
-        if kwargs:
-            ours = {name: kwargs.pop(name) for name in OURS if name in kwargs and name not in wf.signature.names}
-            if ours.get("session") is not None:
-                (handle,) = await self.start_many((wf.bind(*args, **kwargs),), **ours)
-                return handle
-            check_if_exists(if_exists := ours.get("if_exists", "return"))
-        self._access.opened("start")
-        return await self._starter.start(wf, args, kwargs, if_exists)
-
-    async def start_many(
-        self, calls: Iterable[Call[T]], /, *, session: object = None, if_exists: IfExists = "return"
-    ) -> list[Handle[T]]:
-        """Start several workflows, each as `start` does; with `session=`, in your own transaction.
-
-        Without `session=`, they are written together: up to 1,000 starts (4 MB) in one commit, more in several. This is
-        for speed and is not atomic. If an id is taken by another workflow or input, the other instances are started,
-        and one InstanceConflictError names all such ids (`conflicts`) and all instances that exist now (`started`).
-        Repeating the call with a corrected list is safe if the ids are yours. Arguments that do not fit start nothing.
-        """
-        check_if_exists(if_exists)
-        store = self._access.opened("start")
-        return await self._starter.start_many(store, calls, session, if_exists)
-
-    @overload
-    async def run(self, wf: Workflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
-    @overload
-    async def run(self, wf: Workflow[..., T], /, *args: Any, if_exists: IfExists, **kwargs: Any) -> T: ...
-    @overload
-    async def run(self, wf: str, /, *args: Any, **kwargs: Any) -> Any: ...
-    async def run(self, wf: Workflow[Any, Any] | str, /, *args: Any, **kwargs: Any) -> Any:
-        """Start a workflow and return its result."""
-        return await (await self.start(wf, *args, **kwargs)).result()
-
-    async def signal_with_start(
-        self,
-        call: Call[T],
-        event: EventType[Any] | str,
-        data: object = None,
-        /,
-        *,
-        key: str | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Handle[T]:
-        """Send a signal to an instance (`wf.options(instance_id=…).bind(…)`), and start it first if it does not exist.
-
-        One commit starts the instance with the signal in its inbox. An existing instance keeps its input. An instance
-        of another workflow raises InstanceConflictError, and an ended one InstanceEndedError. With an `id` any caller
-        may repeat the call: the signal is delivered once.
-
-        With `if_exists="restart_ended"` or `"restart_failed"` an ended instance is replaced as in `start`, unless it
-        has received this very signal. `"refuse"` and `"replace"` raise UsageError.
-
-        A start that finds no place under a limit with `full="skip"` raises StartSkippedError, as in `start`.
-        """
-        check_if_exists(if_exists)
-        store = self._access.opened("start")
-        return await self._starter.start_or_signal(store, call, event, data, key=key, id=id, if_exists=if_exists)
-
-    @overload
-    async def ask_with_start(
-        self,
-        call: Call[Any],
-        type: RequestType[None, R],
-        data: None = None,
-        /,
-        *,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Asked[R]: ...
-    @overload
-    async def ask_with_start(
-        self,
-        call: Call[Any],
-        type: RequestType[D, R],
-        data: D,
-        /,
-        *,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Asked[R]: ...
-    @overload
-    async def ask_with_start(
-        self,
-        call: Call[Any],
-        type: str,
-        data: object = None,
-        /,
-        *,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Asked[Any]: ...
-    async def ask_with_start(
-        self,
-        call: Call[Any],
-        type: RequestType[Any, Any] | str,
-        data: object = None,
-        /,
-        *,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Asked[Any]:
-        """Send a request to an instance, as `ask` does, and start it first if it does not exist.
-
-        One commit starts the instance with the request in its inbox. All else is as in `signal_with_start`.
-        """
-        check_if_exists(if_exists)
-        store = self._access.opened("start")
-        return await self._starter.start_or_ask(store, call, type, data, id=id, if_exists=if_exists)
-
-    @overload
-    async def request_with_start(
-        self,
-        call: Call[Any],
-        type: RequestType[None, R],
-        data: None = None,
-        /,
-        *,
-        timeout: Duration | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> R: ...
-    @overload
-    async def request_with_start(
-        self,
-        call: Call[Any],
-        type: RequestType[D, R],
-        data: D,
-        /,
-        *,
-        timeout: Duration | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> R: ...
-    @overload
-    async def request_with_start(
-        self,
-        call: Call[Any],
-        type: str,
-        data: object = None,
-        /,
-        *,
-        timeout: Duration | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Any: ...
-    async def request_with_start(
-        self,
-        call: Call[Any],
-        type: RequestType[Any, Any] | str,
-        data: object = None,
-        /,
-        *,
-        timeout: Duration | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "return",
-    ) -> Any:
-        """Send a request to an instance, start it first if it does not exist, and return the reply."""
-        limit = None if timeout is None else seconds(timeout, "timeout")
-        given: Any = type  # with the data that belongs to it, as the overloads say
-        asked: Asked[Any] = await self.ask_with_start(call, given, data, id=id, if_exists=if_exists)
-        return await asked.reply(limit)
-
-    # ── schedules ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def schedule(
-        self, schedule_id: str, call: Call[Any], /, *, session: object = None, **options: Unpack[ScheduleKeywords]
-    ) -> ScheduleHandle:
-        """Start this workflow, with these arguments, at each time that `cron=`, `every=` or `at=` names.
-
-        `call` is `workflow.bind(…)`, with the options of its runs. The schedule is durable when this returns, and any
-        worker that knows the workflow keeps it. Calling again with the same id changes nothing if nothing differs;
-        otherwise the new definition holds from now on. A run's id is that of the schedule, `@` and the time, and the
-        run reads the time as `ctx.scheduled_at`.
-
-        `overlap` says what becomes of a tick that comes while a run is open: "skip" drops it, "buffer_one" keeps one
-        until that run has ended, "allow" starts it. `catchup` is for ticks that came while no worker ran: "one" starts
-        the last one, "all" all of them, "none" only one that is less than a minute late, and a duration those that are
-        not later. With `pause_on_failure=True`, a failed run pauses the schedule. `jitter` puts each start off by a
-        random part of it. Nothing is due before `start` and after `end`.
-
-        With `session=`, a connection or session in a transaction of your own, your commit declares it.
-        """
-        self._access.opened("schedule")
-        check_schedule_id(schedule_id)
-        checked = ScheduleOptions.of(f"schedule {schedule_id!r}", options)
-        definition = definition_of(schedule_id, call, checked, self._access.stored_size)
-        return await (self._declare(definition) if session is None else self._declare_in(session, definition))
-
-    async def _declare(self, definition: Definition) -> ScheduleHandle:
-        handle = ScheduleHandle(self, self, definition.id)
-        if not await is_declared(self, definition):
-            first, change = await self._declaration(definition)
-            if await takes_no_change(self, definition):
-                with suppress(InstanceNotFoundError):
-                    await self.terminate(handle.instance_id, reason="its schedule is declared anew")
-            await self.signal_with_start(first, ORDER, change, if_exists="restart_ended")
-        return handle
-
-    async def _declare_in(self, session: object, definition: Definition) -> ScheduleHandle:
-        """Write the declaration in any case: what this transaction has declared before is not seen elsewhere."""
-        handle = ScheduleHandle(self, self, definition.id)
-        first, change = await self._declaration(definition)
-        try:
-            await self.start_many([first], session=session, if_exists="restart_ended")
-        except InstanceConflictError:
-            found = await self.get_instance(handle.instance_id)
-            if found is not None and found.workflow_name != WORKFLOW:
-                raise
-            there = await state_of(self, definition.id)
-            if there is not None and there.definition.workflow != definition.workflow:
-                raise UsageError(
-                    f"schedule {definition.id!r} starts {there.definition.workflow}: declare it without session=, or "
-                    "delete it before"
-                ) from None
-            await self.signal(handle.instance_id, ORDER, change, session=session)
-        return handle
-
-    async def _declaration(self, definition: Definition) -> tuple[Call[None], Change]:
-        """The start of a schedule, and what tells one that is there of its definition."""
-        access = self._access
-        now = (
-            access.worker.clock.now()
-            if access.worker is not None
-            else (await access.opened().services.reading.census()).now
-        )
-        at = moment_of(now)
-        progress = Progress(since=begins(definition.options.timing, at))
-        first = self._keeper.options(instance_id=instance_of(definition.id)).bind(definition, progress)
-        return first, Change(definition, at)
-
-    def schedule_handle(self, schedule_id: str) -> ScheduleHandle:
-        """A handle of a schedule, wherever it was declared."""
-        self._access.opened()
-        return ScheduleHandle(self, self, schedule_id)
-
-    async def schedules(self) -> list[Schedule]:
-        """All schedules, by id. Raises CodecError if one was written with a codec that this app does not have."""
-        return await all_schedules(self)
-
-    # ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def debounce(
-        self,
-        call: Call[T],
-        key: str | int,
-        /,
-        *,
-        wait: Duration,
-        max_wait: Duration | None = None,
-        id: str | None = None,
-        session: object = None,
-    ) -> WindowHandle[T]:
-        """Start this workflow once calls for this key have rested for `wait`, with the arguments of the last call.
-
-        `call` is `workflow.bind(…)`, with the options of the start. The call is durable when this returns, and any
-        worker that knows the workflow starts it: once for all calls of a window, which opens with the first of them. If
-        they do not rest, it closes `max_wait` after the first. `wait` and `max_wait` are those of the last call.
-
-        With an `id` of yours, a repeated call has no effect; that is remembered for at least five minutes. With
-        `session=`, a connection or session in a transaction of your own, your commit makes the call.
-        """
-        self._access.opened("debounce")
-        of, ask = ask_to_debounce(call, key, debounce_terms(wait, max_wait), id, self._access.stored_size)
-        return await self._ask(of, ask, call.workflow, session, once=id is not None)
-
-    async def batch(
-        self,
-        wf: Workflow[..., T],
-        item: object,
-        key: str | int,
-        /,
-        *,
-        size: int,
-        within: Duration,
-        id: str | None = None,
-        session: object = None,
-    ) -> WindowHandle[T]:
-        """Start this workflow with a list of items: once `size` of them have come for this key, or `within` is over.
-
-        `wf` takes one list, and `item` is one of its members. They have the order in which the database received them.
-        The time counts from the first one. A batch also closes when its items have 750 kB together, and an item of more
-        than a megabyte is refused. Everything else is as in `debounce`.
-        """
-        self._access.opened("batch")
-        of, ask = ask_to_batch(wf, item, key, batch_terms(size, within), id, self._access.stored_size)
-        return await self._ask(of, ask, wf, session, once=id is not None)
-
-    def window_handle(self, kind: Kind, wf: str, key: str | int, /) -> WindowHandle[Any]:
-        """A handle of the window of "debounce" or "batch" calls for this workflow, by its name, and this key."""
-        self._access.opened()
-        return WindowHandle(self, of_window(kind, wf, key))
-
-    async def _ask(self, of: Of, ask: Ask, wf: Workflow[..., T], session: object, *, once: bool) -> WindowHandle[T]:
-        relay = None
-        if session is None:
-            await self._windows.ask(of, ask, once=once)
-        else:
-            relay = await self._windows.ask_in(session, of, ask, once=once)
-        return WindowHandle(self, of, wf, ask.id, relay)
 
     @overload
     def handle(self, instance_id: str, wf: None = None, /) -> Handle[Any]: ...

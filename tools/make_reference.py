@@ -28,6 +28,7 @@ from romancy import (
     sync,
     testing,
 )
+from romancy._followed import Followed
 from romancy.ext import django, otel, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
@@ -77,7 +78,7 @@ WHOLE = {
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
-    r"\((?:_\w+|Acting|Caretaker|Followed|Instances, Senders|Keeper, SyncInstances, SyncSenders)\)"
+    r"\((?:_\w+|Acting|Caretaker|Windows, Schedules|Instances, Senders|Keeper, (?:Sync\w+, )*SyncSenders)\)"
     r"|(?<=\()(?:Caller|Faking), "
 )
 MANY = 8
@@ -219,8 +220,8 @@ def _name(node: ast.stmt) -> str:
 
 
 def _bodies(cls: type) -> Iterator[tuple[Source, ast.ClassDef]]:
-    """Return the class and its bases in Romancy, itself last; an error or the app is returned without bases."""
-    of_the_app = Romancy.__mro__ if cls is not Romancy else Romancy.__mro__[1:]
+    """Return the class and its bases in Romancy, itself last. Those of the app with a page of their own are left out."""
+    of_the_app = Romancy.__mro__ if cls is not Romancy else Followed.__mro__
     known = [each for each in cls.__mro__ if "romancy" in each.__module__]
     if issubclass(cls, Exception):
         known = [cls]

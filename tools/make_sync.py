@@ -127,13 +127,28 @@ TWINS: Final = (
         "Instances from outside, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
     ),
     Twin(
-        "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncInstances, SyncSenders",
+        "starting.starts", "Starts", "_starts", "SyncStarts", "Caller",
+        "Starts from outside, for code without `await`.",
+        "from romancy.sync._asked import SyncAsked\nfrom romancy.sync._calling import Caller\n"
+        "from romancy.sync._handle import SyncHandle\n",
+    ),
+    Twin(
+        "schedules.schedules", "Schedules", "_schedules", "SyncSchedules", "SyncStarts",
+        "Schedules from outside, for code without `await`.",
+        "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._starts import SyncStarts\n",
+    ),
+    Twin(
+        "windows.windows", "Windows", "_windows", "SyncWindows", "SyncStarts",
+        "Windows of calls from outside, for code without `await`.",
+        "from romancy.sync._starts import SyncStarts\nfrom romancy.sync._window import SyncWindowHandle\n",
+    ),
+    Twin(
+        "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders",
         "The app, for code without `await`.",
-        "from romancy.app import Romancy\nfrom romancy.sync._asked import SyncAsked\n"
-        "from romancy.sync._calling import Keeper\n"
+        "from romancy.app import Romancy\nfrom romancy.sync._calling import Keeper\n"
         "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n"
-        "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._senders import SyncSenders\n"
-        "from romancy.sync._window import SyncWindowHandle\n",
+        "from romancy.sync._schedules import SyncSchedules\nfrom romancy.sync._senders import SyncSenders\n"
+        "from romancy.sync._windows import SyncWindows\n",
     ),
     Twin(
         "schedules.handle", "ScheduleHandle", "_schedule", "SyncScheduleHandle", "Caller",
@@ -231,7 +246,7 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
     if returns == "Self":
         return [f"self._target.{node.name}({passed})", "return self"]
     if returns.startswith(("AbstractContextManager", "Workflow")):
-        return [f"return self._target.{node.name}({passed})"]
+        return [f"result: {returns} = self._target.{node.name}({passed})", "return result"]
     for kind in (
         "SyncHandle",
         "SyncAsked",

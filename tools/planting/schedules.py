@@ -31,7 +31,7 @@ PLANTED: Final = (
     ),
     Planted(
         name="schedule: a declaration is sent to an instance that is about to end",
-        file="romancy/app.py",
+        file=f"{_SCHEDULES}/schedules.py",
         text="if await takes_no_change(self, definition):",
         replacement="if False:",
         shapes="scheduled",
