@@ -220,7 +220,7 @@ def _name(node: ast.stmt) -> str:
 
 
 def _bodies(cls: type) -> Iterator[tuple[Source, ast.ClassDef]]:
-    """Return the class and its bases in Romancy, itself last. Those of the app with a page of their own are left out."""
+    """Return the class and its bases in Romancy, itself last. The app leaves out those that have a page."""
     of_the_app = Romancy.__mro__ if cls is not Romancy else Followed.__mro__
     known = [each for each in cls.__mro__ if "romancy" in each.__module__]
     if issubclass(cls, Exception):
