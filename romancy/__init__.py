@@ -71,7 +71,8 @@ from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
 from romancy.session import Session, SyncSession
 from romancy.status import Status
-from romancy.windows.handle import Window, WindowHandle
+from romancy.windows.handle import WindowHandle
+from romancy.windows.looking import Window
 from romancy.windows.records import WindowStart
 from romancy.workflow import Workflow, workflow
 

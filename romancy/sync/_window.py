@@ -12,7 +12,8 @@ from romancy.sync._handle import SyncHandle
 
 if TYPE_CHECKING:
     from romancy.retry import Duration
-    from romancy.windows.handle import Window, WindowHandle
+    from romancy.windows.handle import WindowHandle
+    from romancy.windows.looking import Window
 
 
 __all__ = ["SyncWindowHandle"]

@@ -12,6 +12,7 @@ from romancy.sync._window import SyncWindowHandle
 
 if TYPE_CHECKING:
     from romancy.retry import Duration
+    from romancy.windows.looking import Window
     from romancy.windows.records import Kind
     from romancy.workflow import Call, Workflow
 
@@ -73,3 +74,11 @@ class SyncWindows(SyncStarts):
     def window_handle(self, kind: Kind, wf: str, key: str | int, /) -> SyncWindowHandle[Any]:
         """A handle of the window of "debounce" or "batch" calls for this workflow, by its name, and this key."""
         return SyncWindowHandle(self._keeper, self._call("window_handle", kind, wf, key))
+
+    def windows(self) -> list[Window]:
+        """The windows that have calls, by kind, workflow and key.
+
+        Raises CodecError if one was written with a codec that this app does not have.
+        """
+        result: list[Window] = self._call("windows")
+        return result

@@ -4,48 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-
-import msgspec
-from msgspec import Struct
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from romancy.core import ChildStarted, MessageReceived
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.log import LogCursor
+from romancy.managing.instances import OPEN
 from romancy.messages.lying import lies_there
 from romancy.retry import seconds
-from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Kind, State, Told, WindowStart
+from romancy.windows.looking import told_by, window_of
+from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Told
 
 if TYPE_CHECKING:
     from romancy._followed import Followed
-    from romancy.core import Message
+    from romancy.managing.instances import Instances
     from romancy.retry import Duration
+    from romancy.windows.looking import Window
     from romancy.windows.records import Of
     from romancy.workflow import Workflow
 
-__all__ = ["Window", "WindowHandle", "window_told"]
+__all__ = ["WindowHandle", "all_windows"]
 
 T = TypeVar("T")
 _PAUSE: Final = 1.0
 """Seconds after which a search goes on that the database did not answer."""
-
-
-class Window(Struct, frozen=True, kw_only=True):
-    """A window as it is now."""
-
-    kind: Kind
-    workflow: str
-    key: str
-    since: datetime | None
-    """When the first of its calls came. None: it is closed, and the next call opens it."""
-    due: datetime | None
-    """When it closes if no further call comes, as it was when it opened."""
-    started: int
-    """How many instances it has started."""
-    starts: tuple[WindowStart, ...]
-    """The last ten of them, in the order of their starts."""
 
 
 class WindowHandle(Generic[T]):
@@ -72,11 +55,8 @@ class WindowHandle(Generic[T]):
 
     async def get(self) -> Window | None:
         """The window as it is now. None: there was no call for this key lately."""
-        found = await self._app.get_instance(self.instance_id)
-        if found is None or found.workflow_name != WINDOW:
-            return None
-        told = await self._app.report(self.instance_id)
-        return window_told(told or {"of": self._of})
+        store = self._app._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
+        return await window_of(store, self.instance_id)
 
     async def started(self, timeout: Duration | None = None) -> Handle[T]:
         """The instance to which this call has come, once the window has started it.
@@ -112,18 +92,12 @@ class WindowHandle(Generic[T]):
         return f"<window {self.instance_id}>"
 
 
-def window_told(told: Any) -> Window:
-    """The window that an instance has reported."""
-    state = msgspec.json.decode(msgspec.json.encode(told), type=State)
-    return Window(
-        kind=state.of.kind,
-        workflow=state.of.workflow,
-        key=state.of.key,
-        since=state.since,
-        due=state.due,
-        started=state.started,
-        starts=state.starts,
-    )
+async def all_windows(instances: Instances) -> list[Window]:
+    """The windows that have calls, by their ids. Raises CodecError if one was written with another codec."""
+    found = [one.instance_id async for one in instances.iter_instances(workflow_name=WINDOW, status=OPEN)]
+    store = instances._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
+    looked = [await window_of(store, instance_id) for instance_id in sorted(found)]
+    return [window for window in looked if window is not None and window.calls]
 
 
 class _Search:
@@ -161,7 +135,7 @@ class _Search:
         try:
             async for entry in self._app.entries_of(self._window, after=self._after, follow=follow):
                 life = LogCursor.parse(entry.cursor).life
-                told = _told(entry.event.message) if isinstance(entry.event, MessageReceived) else None
+                told = told_by(entry.event.message) if isinstance(entry.event, MessageReceived) else None
                 if life != (self._life or life) or (self._came and isinstance(told, Drop)):
                     raise self._is_lost
                 if self._came and isinstance(entry.event, ChildStarted):
@@ -183,18 +157,7 @@ class _Search:
 
     async def _lies_there(self) -> bool:
         store = self._app._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
-        return await lies_there(store, self._window, lambda message: self._is_it(_told(message)))
+        return await lies_there(store, self._window, lambda message: self._is_it(told_by(message)))
 
     def _is_it(self, told: Told | None) -> bool:
         return isinstance(told, Ask) and told.id == self._call
-
-
-def _told(message: Message) -> Told | None:
-    """What a window was told with a message."""
-    if message.topic != TOLD.topic:
-        return None
-    try:
-        told: Told = msgspec.json.decode(message.data, type=Told)
-    except msgspec.MsgspecError:
-        return None
-    return told

@@ -43,8 +43,6 @@ _MOST_WAITS: Final = 64
 """How many messages one commit can receive. It stays, as the other numbers do: a replay would take another way."""
 _LEAST: Final = 0.001
 """Seconds of the shortest timer. One that is over at once would be no timer."""
-_MOST_BYTES: Final = 750_000
-"""A batch closes when its items have this size together: with the last item, its input must fit into an event."""
 _MOST_STARTED: Final = 1_500_000
 """Bytes of input of the starts of one commit. What it has received can fill half of it."""
 _MOST_READ: Final = 8_000_000
@@ -219,7 +217,7 @@ class _Keeper:
         if window is None:
             window = self._window = Open(since=now, latest=now, calls=0, last=ask)
         window.add(ask, now)
-        if window.length >= _MOST_BYTES or 0 < ask.terms.size <= window.calls:
+        if window.is_full:
             await self._close()
 
     async def _close(self) -> None:

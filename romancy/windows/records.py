@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -33,6 +33,8 @@ WINDOW: Final = "romancy.window"
 """The workflow whose instances are the windows."""
 RELAY: Final = "romancy.window.call"
 """The workflow of a call that was made in a caller's transaction."""
+_MOST_BYTES: Final = 750_000
+"""A batch closes when its items have this size together: with the last item, its input must fit into an event."""
 _MOST_STARTS: Final = 10
 """How many of its last starts a window tells."""
 
@@ -55,6 +57,16 @@ class Of(Struct, frozen=True, kw_only=True):
     def instance_id(self) -> str:
         """The id of the instance that is the window."""
         return f"{self.kind}:{self.name}"
+
+    @classmethod
+    def of_id(cls, instance_id: str) -> Of | None:
+        """The window with this instance id. None: no window has it."""
+        kind, _, name = instance_id.partition(":")
+        workflow, colon, key = name.partition(":")
+        if kind not in get_args(Kind) or not colon:
+            return None
+        of = cls(kind=cast("Kind", kind), workflow=workflow.replace("%3A", ":").replace("%25", "%"), key=key)
+        return of if of.instance_id == instance_id else None
 
     def start_id(self, since: datetime, mark: str) -> str:
         """The id of what it starts for the calls since a moment."""
@@ -123,6 +135,11 @@ class Open(Struct, kw_only=True):
             self.items.append(ask.input)
             self.length += len(ask.input)
             self.last = replace(ask, input=NULL)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the window closes behind its last call."""
+        return self.length >= _MOST_BYTES or 0 < self.last.terms.size <= self.calls
 
     @property
     def due(self) -> datetime:

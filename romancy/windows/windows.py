@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.starting.starts import Starts
 from romancy.windows.declared import ask_to_batch, ask_to_debounce, batch_terms, debounce_terms, of_window
-from romancy.windows.handle import WindowHandle
+from romancy.windows.handle import WindowHandle, all_windows
 
 if TYPE_CHECKING:
     from romancy.retry import Duration
     from romancy.windows.asking import Asking
+    from romancy.windows.looking import Window
     from romancy.windows.records import Ask, Kind, Of
     from romancy.workflow import Call, Workflow
 
@@ -75,6 +76,13 @@ class Windows(Starts):
         """A handle of the window of "debounce" or "batch" calls for this workflow, by its name, and this key."""
         self._access.opened()
         return WindowHandle(self, of_window(kind, wf, key))
+
+    async def windows(self) -> list[Window]:
+        """The windows that have calls, by kind, workflow and key.
+
+        Raises CodecError if one was written with a codec that this app does not have.
+        """
+        return await all_windows(self)
 
     async def _ask(self, of: Of, ask: Ask, wf: Workflow[..., T], session: object, *, once: bool) -> WindowHandle[T]:
         relay = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import (
+    CodecError,
     InstanceConflictError,
     InstanceNotFoundError,
     PayloadTooLargeError,
@@ -27,6 +28,7 @@ from romancy.core import WorkflowContinued
 from romancy.serialization import dumps
 from romancy.storage.limits import MAX_EVENT_BYTES
 from romancy.windows.asking import LINGERS
+from romancy.windows.records import Of
 from romancy.workflow import Call
 from romancy_conformance.behaviour.callers import caller_for
 from romancy_conformance.behaviour.coded import Masking
@@ -394,6 +396,108 @@ async def test_a_window_that_is_open(app: Romancy) -> None:
         await call.started(0.01)
     reasons = await app.explain(call.instance_id)
     assert sum("romancy.window" in reason for reason in reasons) == 1
+
+
+@pytest.mark.parametrize("received", [True, False])
+async def test_what_an_open_window_holds_is_counted(open_app: Open, *, received: bool) -> None:
+    """A worker is not needed: what lies in the inbox counts as well."""
+    client = await open_app(worker=False)
+    handle = await client.batch(indexed, "d0", "all", size=3, within=LONG)
+    for number in range(1, 8):
+        await client.batch(indexed, f"d{number}", "all", size=3, within=SOON)
+    app = await open_app() if received else client
+    if received:
+        await app.report(handle.instance_id, wait=lambda told: told.get("started") == 2, timeout=SOON)
+        await until_told(handle, 2)
+    (window,) = await app.windows()
+    assert window == await handle.get()
+    assert (window.kind, window.workflow, window.key, window.calls) == ("batch", "indexed", "all", 2)
+    assert window.since is not None
+    assert window.due == window.since + timedelta(seconds=SOON)
+    await handle.drop()
+    await until_told(handle, 0)
+    assert await app.windows() == []
+
+
+async def until_told(handle: WindowHandle[Any], calls: int) -> None:
+    async def holds() -> bool:
+        window = await handle.get()
+        return window is not None and window.calls == calls
+
+    await until(holds)
+
+
+async def test_due_is_put_off_by_each_call(app: Romancy) -> None:
+    handle = await app.debounce(reindexed.bind("a"), "a", wait=SOON)
+    await app.report(handle.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+    first = await handle.get()
+    await app.debounce(reindexed.bind("a"), "a", wait=LONG)
+    await until_told(handle, 2)
+    then = await handle.get()
+    assert first is not None
+    assert then is not None
+    assert first.due is not None
+    assert then.due is not None
+    assert then.since == first.since
+    assert then.due >= first.due + timedelta(seconds=LONG - SOON)
+
+
+@pytest.mark.long
+async def test_what_a_window_holds_is_known_across_runs_and_closes(open_app: Open) -> None:
+    """The run of a window recurs with what is open, and calls of closed ones are not counted again."""
+    app = await open_app()
+    handle = await app.batch(indexed, "x" * 300_000, "all", size=100, within=LONG)
+    for number in range(1, 32):
+        await app.batch(indexed, str(number % 10) * 300_000, "all", size=100, within=LONG)
+    await app.report(handle.instance_id, wait=lambda told: told.get("started") == 10, timeout=SOON)
+    await until_told(handle, 2)
+    window = await handle.get()
+    assert window is not None
+    assert (window.started, window.calls) == (10, 2)
+    assert [event for event in await app.history(handle.instance_id) if isinstance(event, WorkflowContinued)]
+
+
+@pytest.mark.parametrize("act", ["cancel", "terminate", "purge"])
+async def test_a_window_that_is_over_holds_nothing(app: Romancy, act: str) -> None:
+    handle = await app.debounce(reindexed.bind("a"), "a", wait=LONG)
+    await app.report(handle.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+    await (app.cancel if act == "cancel" else app.terminate)(handle.instance_id)
+    with pytest.raises(WorkflowCancelledError):
+        await app.handle(handle.instance_id).result(SOON)
+    if act == "purge":
+        await app.purge(handle.instance_id)
+        assert await handle.get() is None
+    else:
+        window = await handle.get()
+        assert window is not None
+        assert (window.calls, window.since, window.due) == (0, None, None)
+    assert await app.windows() == []
+
+
+async def test_a_window_whose_codec_is_not_here_says_so(open_app: Open) -> None:
+    app = await open_app(codecs=[Masking()])
+    handle = await app.debounce(reindexed.bind("a"), "a", wait=LONG)
+    await app.report(handle.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+    other = await open_app(worker=False)
+    with pytest.raises(CodecError):
+        await other.window_handle("debounce", "reindexed", "a").get()
+    with pytest.raises(CodecError):
+        await other.windows()
+    await other.window_handle("debounce", "reindexed", "a").drop()
+    await until_told(handle, 0)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "key"), [("reindexed", "a"), ("a:b", "c"), ("a%3Ab", "c"), ("a", "b:c"), ("a%", ""), ("a", "%3A")]
+)
+def test_an_instance_id_says_whose_window_it_is(workflow: str, key: str) -> None:
+    of = Of(kind="batch", workflow=workflow, key=key)
+    assert Of.of_id(of.instance_id) == of
+
+
+@pytest.mark.parametrize("instance_id", ["", "batch", "batch:", "batch:a", "lot:a:b", "batch:a%41:b"])
+def test_an_instance_id_that_no_window_has(instance_id: str) -> None:
+    assert Of.of_id(instance_id) is None
 
 
 # ── transactions, codecs, other apps ────────────────────────────────────────────────────────────────────────────────
