@@ -34,6 +34,7 @@ from romancy.cli._stdout import check_stdout
 from romancy.cli._tending import TENDING
 from romancy.cli._top import top
 from romancy.cli._undelivered import undelivered
+from romancy.cli._windows import WINDOWS
 from romancy.cli._workers import workers
 from romancy.cli._working import WORKING
 
@@ -64,8 +65,8 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, limits, request, *ACTING, *RELAYING,
-    undelivered, *TENDING, rebuild, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, *WINDOWS, limits, request, *ACTING,
+    *RELAYING, undelivered, *TENDING, rebuild, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

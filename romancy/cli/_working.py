@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from typing import TYPE_CHECKING, Any, Final, Unpack, get_args
+from typing import TYPE_CHECKING, Final, Unpack, get_args
 
 import click
 import msgspec
-from msgspec import Raw
 
-from romancy._named_workflows import nearest_workflow
 from romancy.built_in import with_built_in
 from romancy.checking import check_open
 from romancy.cli._apps import load_app
@@ -20,13 +18,12 @@ from romancy.cli._database import operating, running
 from romancy.cli._duration import duration, time
 from romancy.cli._endings import DIVERGED
 from romancy.cli._filter_options import filters_to_act
+from romancy.cli._inputs import arguments_of, workflow_of
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
 from romancy.cli._reloading import run_and_reload
 from romancy.engine import ToldToStop
-from romancy.errors import SerializationError
 from romancy.insight import many
-from romancy.serialization import WRITTEN_BEFORE
 from romancy.starting.checks import IfExists
 from romancy.starting.skipping import refuse_if_skipped
 
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from romancy._start_options import StartKeywords
     from romancy.checking import Check, Misfit
     from romancy.query import InstanceFilter
-    from romancy.workflow import Workflow
 
 __all__ = ["WORKING", "at_work"]
 
@@ -151,12 +147,8 @@ async def start(
     made = load_app(target)
     refuse_private(made.url)
     async with made.as_client() as app:
-        found = app.workflows.get(workflow)
-        if found is None:
-            raise click.UsageError(
-                f"{target} knows no workflow {workflow!r}; {nearest_workflow(workflow, app.workflows)}"
-            )
-        args, kwargs = _arguments(found, data)
+        found = workflow_of(target, app.workflows, workflow)
+        args, kwargs = arguments_of(found, data)
         options = found.options(**given)
         call = options.bind(*args, **kwargs)
         (handle,) = await app.start_many([call], if_exists=if_exists)
@@ -167,30 +159,6 @@ async def start(
             return
         say(f"started {handle.instance_id}")
         click.echo(msgspec.json.encode(await handle.result()).decode())
-
-
-def _arguments(workflow: Workflow[..., Any], data: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if data is None and not workflow.signature.names:
-        return (), {}
-    try:
-        given = Raw(b"{}" if data is None else msgspec.json.format(data.encode(), indent=-1))
-        return workflow.signature.read_given(given)
-    except (SerializationError, msgspec.DecodeError) as error:
-        takes = ", ".join(workflow.signature.names) or "nothing"
-        problem = "no input was given" if data is None else str(error).removesuffix(f"; {WRITTEN_BEFORE}")
-        raise click.UsageError(
-            f"the input does not fit workflow {workflow.name}, which takes {takes}: {problem}. {_wanted(workflow)}"
-        ) from None
-
-
-def _wanted(workflow: Workflow[..., Any]) -> str:
-    match workflow.signature.names:
-        case ():
-            return "Leave the input out"
-        case names:
-            example = f"'{{\"{names[0]}\": …}}'"
-            alone = "" if workflow.signature.bare is None else f", or the JSON of {workflow.signature.bare} alone"
-            return f"Give an object with their names, as in {example}{alone}; a text needs its quotes: '\"text\"'"
 
 
 @click.command()

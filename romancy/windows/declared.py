@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from romancy.retry import Duration
 
-__all__ = ["ask_to_batch", "ask_to_debounce", "batch_terms", "debounce_terms", "of_window"]
+__all__ = ["ask_to_batch", "ask_to_debounce", "batch_terms", "debounce_terms", "of_window", "read_item"]
 
 _LONGEST_NAME: Final = 200
 """In bytes. The ids of what a window starts add the time to its workflow and key."""
@@ -77,6 +77,14 @@ def ask_to_batch(
     if len(raw) > MEASURED_BYTES:
         check_event(bytes(raw), f"batch of workflow {workflow.name}, one item", stored, at_most=_LARGEST_ITEM)
     return of, _ask(workflow, raw, terms, id, of, parameter)
+
+
+def read_item(workflow: Workflow[..., Any], item: Raw) -> Any:
+    """An item that came as JSON, as the batch takes it. Raises UsageError and SerializationError."""
+    parameter = _list_of(workflow)
+    args, kwargs = workflow.signature.read_given(Raw(b"{%b:[%b]}" % (msgspec.json.encode(parameter), item)))
+    (read,) = kwargs[parameter] if parameter in kwargs else args[0]
+    return read
 
 
 def of_window(kind: Kind, workflow: str, key: str | int) -> Of:

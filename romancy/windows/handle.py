@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from romancy.core import ChildStarted, MessageReceived
@@ -19,12 +18,13 @@ from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Told
 if TYPE_CHECKING:
     from romancy._followed import Followed
     from romancy.managing.instances import Instances
+    from romancy.messages.senders import Senders
     from romancy.retry import Duration
     from romancy.windows.looking import Window
     from romancy.windows.records import Of
     from romancy.workflow import Workflow
 
-__all__ = ["WindowHandle", "all_windows"]
+__all__ = ["WindowHandle", "all_windows", "tell_window"]
 
 T = TypeVar("T")
 _PAUSE: Final = 1.0
@@ -85,8 +85,7 @@ class WindowHandle(Generic[T]):
         await self._tell(Drop())
 
     async def _tell(self, told: Flush | Drop) -> None:
-        with suppress(InstanceNotFoundError, InstanceEndedError):  # then there are no calls
-            await self._app.channel(TOLD).send_to(self.instance_id, told)
+        await tell_window(self._app, self.instance_id, told)
 
     def __repr__(self) -> str:
         return f"<window {self.instance_id}>"
@@ -98,6 +97,15 @@ async def all_windows(instances: Instances) -> list[Window]:
     store = instances._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
     looked = [await window_of(store, instance_id) for instance_id in sorted(found)]
     return [window for window in looked if window is not None and window.calls]
+
+
+async def tell_window(senders: Senders, instance_id: str, told: Flush | Drop) -> bool:
+    """Tell the window that is this instance. False: it has ended, so there are no calls."""
+    try:
+        await senders.channel(TOLD).send_to(instance_id, told)
+    except (InstanceNotFoundError, InstanceEndedError):
+        return False
+    return True
 
 
 class _Search:

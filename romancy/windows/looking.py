@@ -20,7 +20,7 @@ from romancy.log import commits_of, dated
 from romancy.serialization import refuse_sealed
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.any_store import lying_in
-from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Kind, Open, State, Told, WindowStart
+from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Kind, Of, Open, State, Told, WindowStart
 
 if TYPE_CHECKING:
     from romancy.core import LogEvent
@@ -49,6 +49,11 @@ class Window(Struct, frozen=True, kw_only=True):
     """How many instances it has started."""
     starts: tuple[WindowStart, ...]
     """The last ten of them, in the order of their starts."""
+
+    @property
+    def instance_id(self) -> str:
+        """The id of the instance that is the window."""
+        return Of(kind=self.kind, workflow=self.workflow, key=self.key).instance_id
 
 
 class _Began(Struct):

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from tests.cli.in_process import Answer
 
 COMMANDS: Final = (
-    "cancel", "check", "conformance", "count", "demo", "dev", "doctor", "find", "history", "limits", "lint",
-    "list", "migrate", "outbox", "purge", "rebuild", "relay", "request", "resume", "retry", "run", "schedules",
-    "serve", "show", "signal", "start", "terminate", "top", "ui", "undelivered", "watch", "why", "workers",
+    "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev", "doctor", "find", "history",
+    "limits", "lint", "list", "migrate", "outbox", "purge", "rebuild", "relay", "request", "resume", "retry",
+    "run", "schedules", "serve", "show", "signal", "start", "terminate", "top", "ui", "undelivered", "watch",
+    "why", "windows", "workers",
 )  # fmt: skip
 
 CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")
