@@ -34,6 +34,7 @@ from romancy.http._requesting import Requesting
 from romancy.http._schedules import Timetable
 from romancy.http._waits import Waits
 from romancy.http._webhooks import Webhook
+from romancy.http._windows import Gathering
 from romancy.web.answer_headers import INERT
 from romancy.web.path_ids import AnyTextRoute
 
@@ -129,6 +130,7 @@ class Ingress:
             *management.routes(),
             *Requesting(app, accepting, bodies, waits, max_wait=max_wait).routes(),
             *Timetable(app, accepting, bodies).routes(),
+            *Gathering(app, accepting, bodies).routes(),
             *Turnstiles(app, accepting, bodies).routes(),
         ]
         self._router = Router(self._routes(managed), redirect_slashes=False, lifespan=self._opened)

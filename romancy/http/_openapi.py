@@ -184,6 +184,43 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["status", "schedule_id"],
         "properties": {"status": {"const": "accepted"}, "schedule_id": {"type": "string"}},
     },
+    "Window": {
+        "type": "object",
+        "required": ["window_id", "kind", "workflow", "key", "calls", "since", "due", "started"],
+        "properties": {
+            "window_id": {"type": "string"},
+            "kind": {"enum": ["debounce", "batch"]},
+            "workflow": {"type": "string"},
+            "key": {"type": "string"},
+            "calls": {"type": "integer", "description": "how many calls have come that are in no start yet"},
+            "since": {"type": ["string", "null"], "format": "date-time", "description": "when the first of them came"},
+            "due": {"type": ["string", "null"], "format": "date-time", "description": "when it closes"},
+            "started": {"type": "integer"},
+            "starts": {
+                "type": "array",
+                "description": "of one window: the last ten",
+                "items": {
+                    "type": "object",
+                    "required": ["instance_id", "calls", "at"],
+                    "properties": {
+                        "instance_id": {"type": "string"},
+                        "calls": {"type": "integer"},
+                        "at": {"type": "string", "format": "date-time"},
+                    },
+                },
+            },
+        },
+    },
+    "Windows": {
+        "type": "object",
+        "required": ["windows"],
+        "properties": {"windows": {"type": "array", "items": {"$ref": "#/components/schemas/Window"}}},
+    },
+    "Called": {
+        "type": "object",
+        "required": ["status", "window_id"],
+        "properties": {"status": {"const": "accepted"}, "window_id": {"type": "string"}},
+    },
     "Limits": {
         "type": "object",
         "required": ["limits"],
@@ -281,6 +318,12 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         },
         "/schedules/{schedule_id}/trigger": {"post": _trigger()},
         "/schedules/{schedule_id}/backfill": {"post": _backfill()},
+        "/workflows/{name}/debounce": {"post": _debounce(sorted(workflows))},
+        "/workflows/{name}/batch": {"post": _batch(sorted(workflows))},
+        "/windows": {"get": _operation("The windows that have calls", {200: "Windows"})},
+        "/windows/{window_id}": {"get": _of_window("A window, with its last starts", {200: "Window"})},
+        "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
+        "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
         "/limits": {"get": _operation("Each limit and key, with who is inside and who waits", {200: "Limits"})},
         "/limits/{name}": {"get": _of_limit("The same of one limit", {200: "Limits"})},
         "/limits/{name}/change": {"post": _change_limit()},
@@ -354,19 +397,56 @@ _LIMIT: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": 3162240000}
 
 
 def _start(names: list[str]) -> dict[str, Any]:
-    schema = {"type": "string", **({"examples": names} if names else {})}
     parameters = [
-        _parameter("name", "path", schema),
+        _named(names),
         _parameter("instance_id", "query", _ID, "an id of yours: the same start again is the same instance"),
         _parameter("delay", "query", {"type": "number", "minimum": 0, "maximum": 3162240000}, "seconds"),
         _parameter("at", "query", {"type": "string", "format": "date-time"}, "instead of a delay: when it is due"),
+        *_of_a_start(),
+        _parameter("undecided", "query", {"type": "boolean"}, "true: do not wait for whether the start is skipped"),
+    ]
+    return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
+
+
+def _named(names: list[str]) -> dict[str, Any]:
+    return _parameter("name", "path", {"type": "string", **({"examples": names} if names else {})})
+
+
+def _of_a_start() -> list[dict[str, Any]]:
+    return [
         _parameter("timeout", "query", _LIMIT, "seconds until an instance that has not ended is stopped"),
         _parameter("priority", "query", _PRIORITY, "the higher goes first"),
         _parameter("fair_key", "query", {"type": "string"}, "on whose behalf it runs: the keys take turns"),
         _parameter("weight", "query", _WEIGHT, "how many turns the fair_key has while another has one"),
-        _parameter("undecided", "query", {"type": "boolean"}, "true: do not wait for whether the start is skipped"),
     ]
-    return _operation("Start a workflow; the body is its input", {202: "Accepted"}, parameters, _ANY_BODY)
+
+
+def _debounce(names: list[str]) -> dict[str, Any]:
+    terms = [
+        {**_parameter("wait", "query", _LIMIT, "seconds without a call"), "required": True},
+        _parameter("max_wait", "query", _LIMIT, "seconds after the first call"),
+    ]
+    said = "Start a workflow once calls for a key rest; the body is its input"
+    return _operation(said, {202: "Called"}, _of_a_call(names, terms), _ANY_BODY)
+
+
+def _batch(names: list[str]) -> dict[str, Any]:
+    terms = [
+        {**_parameter("size", "query", {"type": "integer", "minimum": 1, "maximum": 10000}), "required": True},
+        {**_parameter("within", "query", _LIMIT, "seconds after the first item"), "required": True},
+    ]
+    said = "Start a workflow with a list of what has come for a key; the body is one item"
+    return _operation(said, {202: "Called"}, _of_a_call(names, terms), _ANY_BODY)
+
+
+def _of_a_call(names: list[str], terms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    key = {**_parameter("key", "query", {"type": "string", "maxLength": 200}), "required": True}
+    once = _parameter("id", "query", _ID, "an id of yours: the same call again has no effect")
+    return [_named(names), key, *terms, once, *_of_a_start()]
+
+
+def _of_window(summary: str, answers: Mapping[int, str | None]) -> dict[str, Any]:
+    return _operation(summary, answers, [_parameter("window_id", "path", _ID)])
 
 
 def _filters() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ looked at lie in its inbox. They are counted here as its keeper will count them.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +70,8 @@ class _Looked:
     def __init__(self) -> None:
         self.state: State | None = None
         self._open: Open | None = None
+        self._rests_since: datetime | None = None
+        """The latest time that it has seen: a message that came before its run began counts from then on."""
         self._owed = 0
         """How many starts are still to come in the log for what has closed behind a call, and not by its time."""
 
@@ -77,6 +80,7 @@ class _Looked:
             case WorkflowStarted():
                 began = msgspec.json.decode(event.input, type=_Began)
                 self.state, self._open, self._owed = began.state, began.window, 0
+                self._rests_since = moment_of(event.at)
             case ProgressReported():
                 self.state = msgspec.json.decode(event.state, type=State)
             case MessageReceived():
@@ -89,6 +93,7 @@ class _Looked:
                 pass
 
     def hear(self, told: Told | None, at: datetime) -> None:
+        at = self._rests_since = max(at, self._rests_since or at)
         match told:
             case Ask():
                 self._open = self._open or Open(since=at, latest=at, calls=0, last=told)
@@ -131,39 +136,50 @@ async def window_of(store: Store, instance_id: str) -> Window | None:
     page = await store.read(instance_id, limit=0)
     if page is None or page.instance.workflow_name != WINDOW:
         return None
-    looked, ended = _Looked(), page.instance.status in TERMINAL_STATUSES
-    await _read_log(store, page.instance, looked)
+    row = page.instance
+    lying = [] if row.status in TERMINAL_STATUSES else await _lying(store, instance_id)
+    looked = _Looked()
+    received = await _read_log(store, row, looked)
     if looked.state is None:  # its start has not been driven yet
-        refuse_sealed(page.instance.input, "input", f"input of window {instance_id}")
-        looked.state = msgspec.json.decode(page.instance.input, type=_Began).state
-    if not ended:
-        await _read_inbox(store, instance_id, looked)
-    return looked.window(ended=ended)
+        refuse_sealed(row.input, "input", f"input of window {instance_id}")
+        looked.state = msgspec.json.decode(row.input, type=_Began).state
+    for message, at in lying:
+        if received[bytes(message.data)]:
+            received[bytes(message.data)] -= 1
+        else:
+            looked.hear(told_by(message), at)
+    return looked.window(ended=row.status in TERMINAL_STATUSES)
 
 
-async def _read_log(store: Store, row: InstanceRow, looked: _Looked) -> None:
-    """Take the log of the current run, which is bounded."""
-    after = row.run_from - 1
+async def _read_log(store: Store, row: InstanceRow, looked: _Looked) -> Counter[bytes]:
+    """Take the log of the current run, which is bounded. Returns what was received since the row was read."""
+    after, received = row.run_from - 1, Counter[bytes]()
     page: History | None = None
     while page is None or page.more:
         page = await store.read(row.instance_id, after=after, limit=_PAGE)
         if page is None or page.instance.life != row.life:
-            return
+            break
         for commit, events in commits_of(page, after):
             after = commit.seq
             for event in events:
                 looked.take(dated(event, commit.at))
+                if after > row.last_seq and isinstance(event, MessageReceived):
+                    received[bytes(event.message.data)] += 1
+    return received
 
 
-async def _read_inbox(store: Store, instance_id: str, looked: _Looked) -> None:
-    lying = [each.row async for each in lying_in(store, instance_id, most=_MOST_LYING)]
-    for row in sorted(lying, key=lambda row: (row.at, row.delivery_id)):
+async def _lying(store: Store, instance_id: str) -> list[tuple[Message, datetime]]:
+    """The messages in the inbox, in the order in which they came. Until they are read here, some may be received."""
+    found = [each.row async for each in lying_in(store, instance_id, most=_MOST_LYING)]
+    lying: list[tuple[Message, datetime]] = []
+    for row in sorted(found, key=lambda row: (row.at, row.delivery_id)):
         try:
             message = decode_message(row.body)
         except HistoryVersionError:
             continue
         if isinstance(message, Message):
-            looked.hear(told_by(message), moment_of(row.at))
+            lying.append((message, moment_of(row.at)))
+    return lying
 
 
 def told_by(message: Message) -> Told | None:

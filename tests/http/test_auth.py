@@ -30,6 +30,8 @@ ROUTES = [
     ("GET", "/instances/x/progress"), ("GET", "/instances/x"), ("GET", "/instances"), ("GET", "/count"),
     ("GET", "/schedules"), ("GET", "/schedules/x"), ("POST", "/schedules/x/pause"), ("POST", "/schedules/x/resume"),
     ("POST", "/schedules/x/trigger"), ("POST", "/schedules/x/backfill"),
+    ("POST", "/workflows/tick/debounce"), ("POST", "/workflows/tick/batch"), ("GET", "/windows"), ("GET", "/windows/x"),
+    ("POST", "/windows/x/flush"), ("POST", "/windows/x/drop"),
     ("GET", "/limits"), ("GET", "/limits/x"), ("POST", "/limits/x/change"), ("POST", "/limits/x/pause"),
     ("POST", "/limits/x/resume"), ("POST", "/limits/x/reset"), ("POST", "/free/x"),
 ]  # fmt: skip

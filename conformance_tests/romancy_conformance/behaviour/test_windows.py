@@ -427,6 +427,39 @@ async def until_told(handle: WindowHandle[Any], calls: int) -> None:
     await until(holds)
 
 
+class ReceivedWhileLooked(WrappedStore):
+    """A store in which a worker receives everything between two statements of somebody who looks."""
+
+    async def read(self, instance_id: str, /, **options: Any) -> Any:
+        found = await self._store.read(instance_id, **options)
+        if (event := between.pop(instance_id, None)) is not None:
+            await event()
+        return found
+
+
+between: dict[str, Any] = {}
+
+
+async def test_a_call_that_is_received_while_it_is_looked_at_is_counted_once(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await open_app(worker=False)
+    call = await client.debounce(reindexed.bind("a"), "a", wait=LONG)
+    with monkeypatch.context() as patched:
+        wrap_stores(patched, ReceivedWhileLooked)
+        looking = await open_app(worker=False)
+
+    async def receive() -> None:
+        app = await open_app()
+        await app.report(call.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
+
+    between[call.instance_id] = receive
+    window = await looking.window_handle("debounce", "reindexed", "a").get()
+    assert between == {}
+    assert window is not None
+    assert window.calls == 1
+
+
 async def test_due_is_put_off_by_each_call(app: Romancy) -> None:
     handle = await app.debounce(reindexed.bind("a"), "a", wait=SOON)
     await app.report(handle.instance_id, wait=lambda told: told.get("since"), timeout=SOON)
