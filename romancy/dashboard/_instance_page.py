@@ -20,6 +20,8 @@ from romancy.managing.lists import headers_of_instance
 from romancy.managing.waits import untaken_by
 from romancy.serialization import is_sealed
 from romancy.status import TERMINAL_STATUSES
+from romancy.windows.looking import window_of
+from romancy.windows.records import WINDOW
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -47,6 +49,7 @@ async def instance_page(request: Request, reader: Reader, instance_id: str) -> R
     request.state.untaken = await untaken_by(reader.store, instance_id, row.status)
     head = _head(request, found, view)
     try:
+        head["window"] = await window_of(reader.store, instance_id) if row.workflow_name == WINDOW else None
         values = await _views.VIEWS[view](request, reader.store, row)
     except (CodecError, HistoryCorruptError, HistoryVersionError) as error:
         return render(
@@ -75,6 +78,7 @@ def _head(request: Request, found: History, view: str) -> dict[str, Any]:
         "views": VIEWS,
         "view": view,
         "input": None if sealed else payload(bytes(row.input)),
+        "window": None,
         "headers": headers_of_instance(instance)["headers"] or {},
     }
 
