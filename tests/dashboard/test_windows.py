@@ -41,8 +41,7 @@ async def app(storage_url: str) -> AsyncGenerator[Romancy]:
 
 async def test_a_window_says_what_it_is(app: Romancy) -> None:
     browser = Browser(asgi(app, auth="local"))
-    for number in range(5):
-        handle = await app.batch(store, f"row {number}", "rows", size=2, within=3600)
+    handle, *_ = [await app.batch(store, f"row {number}", "rows", size=2, within=3600) for number in range(5)]
     await app.report(handle.instance_id, wait=lambda told: told.get("started") == 2, timeout=LIMIT)
     (first, second) = (await app.report(handle.instance_id))["starts"]
 

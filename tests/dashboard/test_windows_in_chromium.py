@@ -26,11 +26,11 @@ async def store_rows(ctx: WorkflowContext, rows: list[str]) -> int:
 
 
 async def fill(app: Romancy) -> None:
-    for number in range(26):
-        handle = await app.batch(store_rows, f"row {number}", "tenant:a-customer-of-ours", size=2, within=3600)
+    key = "tenant:a-customer-of-ours"
+    handle, *_ = [await app.batch(store_rows, f"row {number}", key, size=2, within=3600) for number in range(26)]
     await handle.flush()
     await app.report(handle.instance_id, wait=lambda told: told.get("started") == 13, timeout=30)
-    await app.batch(store_rows, "row 26", "tenant:a-customer-of-ours", size=2, within=3600)
+    await app.batch(store_rows, "row 26", key, size=2, within=3600)
 
 
 def test_a_window_in_a_browser(tmp_path: Path) -> None:
