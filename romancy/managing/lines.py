@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.routing import InterestKind, address_held_at, key_of_lane, lane_of, limit_of_lane
+from romancy.storage.routing import InterestKind, address_held_at, key_of_lane, lane_of, limit_of_lane, whole_lane
 from romancy.storage.services import Service
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     @property
     def lane(self) -> str:
         """The address of its lane."""
-        return lane_of(self.interest.address) or self.interest.address
+        return lane_of(self.interest.address) or whole_lane(self.interest.address)
 
     @property
     def limit(self) -> str:
@@ -64,7 +64,8 @@ async def _line(store: Store, owner: Owner, demand: Interest) -> str:
     named = [await _holder(store, one) for one, _ in holders[:_NAMED]]
     more = f" and {len(holders) - _NAMED} more" if len(holders) > _NAMED else ""
     has = f"held by {', '.join(named)}{more}" if holders else "no place is taken"
-    return f"{before} before it in line, {has}"
+    whose = "" if whole_lane(demand.address) == demand.address else " of its key"
+    return f"{before}{whose} before it in line, {has}"
 
 
 async def _holder(store: Store, owner: Owner) -> str:
