@@ -39,18 +39,25 @@ class Line:
             item = start(status=Status.WAITING, interests=(demand_of(asked),))
             assert ["accepted"] == await self.store.commit([item])
 
-    async def given(self) -> list[str]:
+    async def given(self, asks: Asks = Asks.NOTHING) -> list[str]:
         """The keys of those that a dispatch lets in, and which leave at once."""
+        await self.mark(asks)
+        await self.store.services.router.dispatch([self.lane])
+        return await self.leave()
+
+    async def mark(self, asks: Asks = Asks.NOTHING) -> None:
+        await self.store.services.router.post(marks({self.lane: asks}, nonce))
+
+    async def leave(self) -> list[str]:
+        """All that are inside."""
         router = self.store.services.router
-        await router.post(marks({self.lane: Asks.NOTHING}, nonce))
-        await router.dispatch([self.lane])
         inside = await router.interests(address_held_at(self.lane))
         for owner, one in inside:
             await router.unregister(owner, [one.interest_id])
         return [self.keys[one.interest_id] for _, one in inside]
 
-    async def order(self, count: int) -> list[str]:
-        return [key for _ in range(count) for key in await self.given()]
+    async def order(self, count: int, asks: Asks = Asks.NOTHING) -> list[str]:
+        return [key for _ in range(count) for key in await self.given(asks)]
 
 
 async def test_a_key_with_few_waits_its_own_number_of_turns(store: Store) -> None:
@@ -114,8 +121,40 @@ async def test_a_rate_is_kept_over_all_lines(store: Store) -> None:
     line = Line(store, rate=3, period=3_600_000_000)
     await line.ask("a", "a", "a", "b", "c")
 
-    assert ["a", "b", "c"] == sorted(await line.given())
+    await line.mark()
+    found = await store.services.router.dispatch([line.lane])
+
+    assert [line.lane] == list(found.later), "a dispatch has to follow when the rate gives the next place"
+    assert ["a", "b", "c"] == sorted(await line.leave())
     assert [] == await line.given()
+
+
+async def test_those_that_make_room_for_a_newer_one_let_no_lower_priority_in(store: Store) -> None:
+    line = Line(store)
+    await line.ask("", "", full="cancel_running")
+    await line.ask("low", priority=-1)
+    await line.ask("", priority=-2)
+    await line.ask("a", "b")
+
+    order = await line.order(5, Asks.CANCELS)
+
+    assert ["a", "b", "", "low", ""] == order
+
+
+async def test_who_queues_in_a_line_goes_before_one_that_has_others_cancelled(store: Store) -> None:
+    line = Line(store)
+    await line.ask("", full="cancel_running")
+    await line.mark(Asks.CANCELS)
+    await store.services.router.dispatch([line.lane])
+    ((holder, _),) = await store.services.router.interests(address_held_at(line.lane))
+    await line.ask("a", priority=1)
+    await line.ask("", full="cancel_running")
+
+    await line.mark(Asks.CANCELS)
+    await store.services.router.dispatch([line.lane])
+    assert 1 == len(await store.services.lookups.lying(holder.name)), "the place alone"
+    await line.leave()
+    assert ["a"] == await line.given()
 
 
 async def test_a_lane_with_many_keys_keeps_one_note(store: Store) -> None:

@@ -161,6 +161,11 @@ class _Lane:
             self.is_cut = len(self.plain) == asked.limit
         return [one for one in self.plain if decode_terms(one.terms).priority == asked.priority][: asked.limit]
 
+    @property
+    def refusable(self) -> int:
+        """How many of the line without a key may make room for a newer one."""
+        return sum(decode_terms(one.terms).full != "" for one in self.plain) if self.refusals else 0
+
     def in_line(self, demand: Demand) -> InLine:
         """The demand as one that waits for its turn."""
         line = demand.address[len(self.address) + 2 :]
@@ -301,13 +306,14 @@ def _take_turns(lane: _Lane) -> Operation[None]:
     """Read the first demands of a lane in the order of the turns: one, and more if more places are free."""
     priorities = yield from lane.priorities()
     yield from _judge_in_turn(lane, priorities, 1)
-    if lane.more:
+    if lane.found.free > 1:
         yield from _judge_in_turn(lane, priorities, min(lane.found.free, MOST_AT_ONCE))
 
 
 def _judge_in_turn(lane: _Lane, priorities: Sequence[int], most: int) -> Operation[None]:
+    """Decide about so many places. More are read: those that may be refused, and the first one that waits on."""
     demands: dict[str, Demand] = {}
-    with closing(in_turn(priorities, most, lane.notes.turns)) as choosing:
+    with closing(in_turn(priorities, most + lane.refusable + 1, lane.notes.turns)) as choosing:
         try:
             asked = next(choosing)
             while True:
