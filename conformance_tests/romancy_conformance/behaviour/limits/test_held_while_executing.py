@@ -296,7 +296,7 @@ async def test_a_section_of_the_same_limit_is_refused(app: Romancy) -> None:
 async def test_a_section_has_its_place_until_it_is_left(app: Romancy) -> None:
     handle = await app.start(rests_in_a_section)
 
-    with pytest.raises(WorkflowFailedError, match="limit 'x' has hold='executing'.* it is for limits= of a workflow"):
+    with pytest.raises(WorkflowFailedError, match=r"limit 'x' has hold='executing'.* it is for limits= of a workflow"):
         await handle.result(timeout=SOON)
 
 
@@ -305,7 +305,7 @@ def test_it_is_for_workflows_and_for_those_that_stay() -> None:
         Limit("x", concurrency=1, hold="closed")  # type: ignore[arg-type]
     with pytest.raises(RegistrationError, match="with hold='executing' one that waits has none"):
         Limit("x", concurrency=1, hold="executing", full="cancel_running")
-    with pytest.raises(RegistrationError, match="limit 'x' has hold='executing'.* it is for limits= of a workflow"):
+    with pytest.raises(RegistrationError, match=r"limit 'x' has hold='executing'.* it is for limits= of a workflow"):
 
         @activity(limits=[Limit("x", concurrency=1, hold="executing")])
         async def call() -> None: ...
