@@ -21,6 +21,7 @@ PIECES: Final = Pieces(
     by_status="force index (by_status)",
     then_join="straight_join",
     now="timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))",
+    lane="substring_index({}, char(31), 1)",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.storage.routing import OUTSIDE
+from romancy.storage.routing import OUTSIDE, is_lane, whole_lane
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, LETTER, OVER
 from romancy.storage.sqlkit.portions import portions
 from romancy.storage.sqlkit.statements import Answer, ask
@@ -38,7 +38,7 @@ def _write(values: Values) -> Operation[Answer]:
     marks = decision.marks if len(given) == len(takes) else None
     for copies in portions(decision.copies, lambda _: 1, _COPIES_AT_ONCE):
         given += (yield from ask("route_copy", copies=copies)).rows
-    taken = {(address, message_id) for *_, address, message_id, _ in takes}
+    taken = {(whole_lane(one) if is_lane(one) else one, message_id) for *_, one, message_id, _ in takes}
     finished = sorted({*decision.given, *decision.dropped} - taken)
     if finished or decision.numbers:
         yield from ask("route_finish", finished=finished, numbers=decision.numbers)

@@ -171,7 +171,7 @@ limit $5::bigint;
 -- rows that are gone by then are left out, and a purge of the owner waits and then finds the messages. A message that lies
 -- in the taker's inbox already, because it was posted twice, goes, and the interest stays. The number of a letter is its
 -- time; that of mail is the time of the take, or null for the time of posting. Who has a place of a lane (p/…) gets a
--- message of the lane (l/…).
+-- message of the lane (l/…), and so does who waits in a line of it.
 with held as materialized (
     select m.message_id, m.address, m.spread, m.at, m.body, m.projection, i.owner, i.life, i.interest_id, t.number,
            t.delivery_id
@@ -190,7 +190,8 @@ with held as materialized (
         select m.message_id, m.address, m.spread, m.at, m.body, m.projection
         from romancy_messages m
         where m.message_id = t.message_id
-          and m.address = case when t.address like 'p/%' then 'l' || substr(t.address, 2) else t.address end
+          and m.address = case when t.address like 'p/%' then 'l' || substr(t.address, 2)
+                               when t.address like 'l/%' then split_part(t.address, chr(31), 1) else t.address end
         for update
     ) m
 ), mailed as (

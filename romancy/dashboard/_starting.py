@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing
+from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from starlette.responses import RedirectResponse
@@ -16,6 +18,7 @@ from romancy.dashboard._refused import RefusedError, not_found
 from romancy.dashboard._times import moment_given
 from romancy.dashboard._visit import visit_of
 from romancy.errors import RomancyError, StorageError
+from romancy.starting.skipping import refuse_if_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from romancy.workflow import Workflow
 
 __all__ = ["start_page"]
+
+_SOON: Final = 3.0
+"""For how long a page waits for a worker. Then the page of the instance shows what becomes of it."""
 
 
 class _Asked(NamedTuple):
@@ -55,6 +61,7 @@ async def start_page(request: Request, app: Romancy | None) -> Response:
     if form is not None:
         try:
             handle = await _start(app, workflow, asked, form)
+            await _decided(app, workflow, form, handle)
         except StorageError:
             raise
         except (RefusedError, RomancyError) as error:
@@ -78,6 +85,19 @@ async def _start(app: Romancy, workflow: Workflow[..., Any], asked: _Asked, form
     )
     handle = await app.start_many([options.bind(*args, **kwargs)], if_exists="refuse")
     return handle[0].instance_id
+
+
+async def _decided(app: Romancy, workflow: Workflow[..., Any], form: Form, instance_id: str) -> None:
+    """Wait for whether the start is skipped, if it is due at once and a worker decides soon.
+
+    Raises StartSkippedError, whose text is what the form shows.
+    """
+    if not workflow.skips or field_of(form, "romancy-at").strip():
+        return
+    store = app._access.opened("start")  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app waits
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SOON):
+            await refuse_if_skipped(store, workflow, instance_id)
 
 
 def _priority(given: str) -> int | None:

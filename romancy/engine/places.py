@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
+from zlib import crc32
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +24,10 @@ from romancy.storage.routing import (
     key_of_lane,
     lane_of,
     limit_of_lane,
+    line_in_lane,
+    whole_lane,
 )
+from romancy.storage.turns import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +66,9 @@ def demand_of(asked: PlaceAsked) -> Interest:
         units=asked.units,
     )
     address = address_of_lane(asked.limit, asked.key)
+    if asked.fair_key and not asked.full:  # of those that are refused for another at most one waits
+        line = line_of(asked.fair_key, asked.weight, crc32(asked.id.encode()))
+        address = line_in_lane(address, asked.priority, line)
     kind = InterestKind.COPY if asked.full == SKIP else InterestKind.TAKE
     return Interest(interest_id=asked.id, address=address, kind=kind, where=msgspec.json.encode(terms))
 
@@ -73,7 +80,7 @@ def place_of(demand: Interest) -> Interest:
 
 def lane_changed(interest: Interest) -> str | None:
     """The lane at which something changes when this interest comes or goes. None: it has to do with no lane."""
-    return interest.address if is_lane(interest.address) else lane_of(interest.address)
+    return whole_lane(interest.address) if is_lane(interest.address) else lane_of(interest.address)
 
 
 def asks_there(interest: Interest) -> Asks:

@@ -18,6 +18,7 @@ from romancy.storage.routing import (
     lane_of,
     lanes_of_limit,
     limit_of_lane,
+    lines_of_lane,
 )
 from romancy.storage.services import Service
 
@@ -99,9 +100,12 @@ async def lanes_of(store: Store, limit: str | None = None, most: int = MOST) -> 
 async def lane_at(store: Store, address: str) -> Lane:
     """One lane."""
     counts: dict[str, tuple[int, int]] = {}
-    for one in (address, address_held_at(address)):
-        for _, count, oldest in await store.services.lookups.lanes(one, one, 1):
-            counts[one[0]] = (count, oldest)
+    held, lines = address_held_at(address), lines_of_lane(address)
+    for low, high in ((address, address), lines, (held, held)):
+        for one, count, oldest in await store.services.lookups.lanes(low, high, MOST):
+            if one in (address, held):
+                before, first = counts.get(one[0], (0, oldest))
+                counts[one[0]] = (before + count, min(first, oldest))
     return await _lane(store, address, counts, await choices_of(store))
 
 

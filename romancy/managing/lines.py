@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.routing import InterestKind, address_held_at, key_of_lane, lane_of, limit_of_lane
+from romancy.storage.admission import decode_terms
+from romancy.storage.routing import InterestKind, address_held_at, key_of_lane, lane_of, limit_of_lane, whole_lane
 from romancy.storage.services import Service
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = ["Place", "lines_of", "places_of"]
 
 _NAMED: Final = 3
 """How many of those that have places are named."""
+_MOST: Final = 20
+"""How many are looked at of those who may wait for each other."""
 
 
 class Place(NamedTuple):
@@ -34,7 +37,7 @@ class Place(NamedTuple):
     @property
     def lane(self) -> str:
         """The address of its lane."""
-        return lane_of(self.interest.address) or self.interest.address
+        return lane_of(self.interest.address) or whole_lane(self.interest.address)
 
     @property
     def limit(self) -> str:
@@ -64,7 +67,32 @@ async def _line(store: Store, owner: Owner, demand: Interest) -> str:
     named = [await _holder(store, one) for one, _ in holders[:_NAMED]]
     more = f" and {len(holders) - _NAMED} more" if len(holders) > _NAMED else ""
     has = f"held by {', '.join(named)}{more}" if holders else "no place is taken"
-    return f"{before} before it in line, {has}"
+    if circle := await _circle(store, demand):
+        has += f"; a circle: all of {', '.join(circle)} have places and wait for places that the others have"
+    whose = "" if whole_lane(demand.address) == demand.address else " of its key"
+    return f"{before}{whose} before it in line, {has}"
+
+
+async def _circle(store: Store, demand: Interest) -> list[str]:
+    """Those in the way of a demand, and of these, if each of them waits for a place too. Nobody if one goes on."""
+    names, lanes = dict[str, None](), {whole_lane(demand.address): decode_terms(demand.where)}
+    left = list(lanes)
+    while left:
+        lane = left.pop()
+        inside = await store.services.router.interests(address_held_at(lane))
+        taken = sum(decode_terms(one.where).units for _, one in inside)
+        new = sorted({owner.name for owner, _ in inside} - names.keys())
+        names |= dict.fromkeys(new)
+        if taken + lanes[lane].units <= lanes[lane].concurrency or not lanes[lane].concurrency or len(names) > _MOST:
+            return []
+        places = await store.services.lookups.places_of(new)
+        waiting = {owner.name: one for owner, one in places if one.kind is InterestKind.TAKE}
+        if waiting.keys() != set(new):
+            return []
+        more = {whole_lane(one.address): decode_terms(one.where) for one in waiting.values()}
+        left += [one for one in more if one not in lanes]
+        lanes = more | lanes
+    return sorted(names)
 
 
 async def _holder(store: Store, owner: Owner) -> str:

@@ -26,10 +26,11 @@ __all__ = [
     "SKIP",
     "Admission",
     "Demand",
+    "Notes",
     "Terms",
     "admit",
     "ahead_of",
-    "decode_begins",
+    "decode_notes",
     "decode_terms",
     "head_start",
     "losers",
@@ -79,6 +80,8 @@ class Demand(NamedTuple):
     terms: bytes | None
     at: int
     """Its rank in the line."""
+    address: str
+    """Where it is registered: at its lane, or at a line of it."""
 
 
 class Admission(NamedTuple):
@@ -107,8 +110,21 @@ def head_start(interest: Interest) -> int:
     return ahead_of(interest.where) if interest.kind is InterestKind.TAKE and is_lane(interest.address) else 0
 
 
+class Notes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a lane notes of itself: when the last places were given, and where the turns of its lines stand."""
+
+    begins: tuple[int, ...] = ()
+    """The oldest first."""
+    turns: dict[int, tuple[str, int]] = {}
+    """By priority, as in `turns.Turn`."""
+
+    def encoded(self) -> bytes:
+        """Without turns it is the begins alone."""
+        return msgspec.json.encode(self if self.turns else self.begins)
+
+
 _terms: Final = msgspec.json.Decoder(Terms)
-_begins: Final = msgspec.json.Decoder(tuple[int, ...])
+_notes: Final = msgspec.json.Decoder(Notes | tuple[int, ...])
 
 
 def decode_terms(raw: bytes | None) -> Terms:
@@ -119,12 +135,13 @@ def decode_terms(raw: bytes | None) -> Terms:
         raise InternalError(f"the terms of a limit cannot be read: {error}") from error
 
 
-def decode_begins(raw: bytes | None) -> tuple[int, ...]:
-    """When the last places were given, the oldest first."""
+def decode_notes(raw: bytes | None) -> Notes:
+    """Raises InternalError for notes that this version does not know."""
     try:
-        return () if raw is None else _begins.decode(raw)
+        found = Notes() if raw is None else _notes.decode(raw)
     except msgspec.MsgspecError as error:
-        raise InternalError(f"the begins of a limit cannot be read: {error}") from error
+        raise InternalError(f"the notes of a limit cannot be read: {error}") from error
+    return found if isinstance(found, Notes) else Notes(found)
 
 
 def lowest(terms: Iterable[Terms]) -> Terms:

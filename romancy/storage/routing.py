@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from romancy._start_options import HIGHEST
+
 __all__ = [
     "MAX_ADDRESS_BYTES",
     "OUTSIDE",
@@ -39,6 +41,10 @@ __all__ = [
     "lane_of",
     "lanes_of_limit",
     "limit_of_lane",
+    "line_in_lane",
+    "lines_of_lane",
+    "priority_of_line",
+    "whole_lane",
 ]
 
 OUTSIDE: Final = 0
@@ -47,6 +53,10 @@ OUTSIDE: Final = 0
 MAX_ADDRESS_BYTES: Final = 640
 """Upper bound on an address. It has room for a type and a key of 255 bytes each."""
 _MAX_KEY_BYTES: Final = 255
+_LINE: Final = "\x1f"
+"""In the address of a line of a lane: behind the lane. No lane has this character."""
+_HIGHEST_LINE: Final = "A"
+"""Says the highest priority in the address of a line, so that its lines come first."""
 
 
 def address_of_type(type: str) -> str:
@@ -75,14 +85,34 @@ def address_of_instance(instance_id: str) -> str:
 def address_of_lane(limit: str, key: str) -> str:
     """The address at which the demands for places under a limit wait, of those with this key."""
     raw = key.encode()
-    if len(raw) > _MAX_KEY_BYTES or b"\0" in raw:
+    if len(raw) > _MAX_KEY_BYTES or b"\0" in raw or _LINE in key:
         return f"l/h/{len(limit)}/{limit}/{sha256(raw).hexdigest()}"
     return f"l/k/{len(limit)}/{limit}/{key}"
 
 
 def address_held_at(lane: str) -> str:
     """The address at which those who have places of a lane are interested. No message is posted there."""
-    return f"p{lane[1:]}"
+    return f"p{whole_lane(lane)[1:]}"
+
+
+def line_in_lane(lane: str, priority: int, line: str) -> str:
+    """The address at which the demands of one line of a lane wait, of those with this priority."""
+    return f"{lane}{_LINE}{chr(ord(_HIGHEST_LINE) + HIGHEST - priority)}{line}" if line else lane
+
+
+def lines_of_lane(lane: str) -> tuple[str, str]:
+    """Between which addresses all lines of a lane are. The lane itself is that of those that stand in no other."""
+    return lane + _LINE, lane + chr(ord(_LINE) + 1)
+
+
+def priority_of_line(lane: str, address: str) -> int:
+    """The priority of those who wait in a line of a lane."""
+    return HIGHEST + ord(_HIGHEST_LINE) - ord(address[len(lane) + 1])
+
+
+def whole_lane(address: str) -> str:
+    """The lane that has this line, or that is this address."""
+    return address.partition(_LINE)[0]
 
 
 def lane_of(address: str) -> str | None:
@@ -111,7 +141,7 @@ def limit_of_lane(address: str) -> str:
 
 def key_of_lane(address: str) -> str:
     """The key of a lane, or its hash."""
-    _, _, size, rest = address.split("/", 3)
+    _, _, size, rest = whole_lane(address).split("/", 3)
     return rest[int(size) + 1 :]
 
 

@@ -1,9 +1,12 @@
-"""Turns of those that wait for a worker: starts with a fair key, by their keys. Pure.
+"""Turns of those that wait for a worker, or for a place under a limit: by their fair keys. Pure.
 
 A start with a fair key waits in the line of its key until a worker first takes it (`Create.fair_line`). What waits
 otherwise is one line more, the empty one. A claim takes from each line in turn, in the order of their names, and goes
 on behind the line where the worker's last claim has stopped. So a key has its share however much waits with others,
 nothing about turns is stored or locked, and a start knows nothing of others.
+
+In the line of a limit it is the same with the demands of instances that have a fair key. There the lane notes where its
+turns stand (`sqlkit/lanes.py`).
 
 A key of which each start has a weight of 3 has three lines, among which its starts are spread: it has three turns.
 """
@@ -21,7 +24,7 @@ from romancy.storage.ranks import rank
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-__all__ = ["NO_TURN", "PLAIN", "Chosen", "InLine", "Look", "Turn", "check_key", "choose", "line_of"]
+__all__ = ["NO_TURN", "PLAIN", "Chosen", "InLine", "Look", "Step", "Turn", "check_key", "choose", "in_turn", "line_of"]
 
 PLAIN: Final = ""
 """The line of what has no fair key."""
@@ -96,26 +99,37 @@ def choose(
 ) -> Generator[Look, Sequence[InLine], Chosen]:
     """Choose among those that wait with these priorities. `turns`: where the turns of the worker stand.
 
-    Within a priority, the lines take turns. Beside other priorities, one counts as since when it is due, but not
-    earlier than those before it in the turns.
+    As `in_turn` does.
     """
-    found: list[tuple[int, int, _Step]] = []
-    for priority in priorities:
-        steps = yield from _Round(priority, limit, turns.get(priority, NO_TURN)).steps()
-        since = accumulate((step.one.wake_at for step in steps), max)
-        found += [(rank(at, priority), priority, step) for at, step in zip(since, steps, strict=True)]
-    found.sort(key=lambda one: one[0])
-    del found[limit:]
+    found = yield from in_turn(priorities, limit, turns)
     return Chosen(
-        {step.one.instance_id: step.one.wake_at for _, _, step in found},
-        {priority: step.turn for _, priority, step in found},
+        {step.one.instance_id: step.one.wake_at for step in found}, {step.priority: step.turn for step in found}
     )
 
 
-class _Step(NamedTuple):
+def in_turn(
+    priorities: Iterable[int], limit: int, turns: Mapping[int, tuple[str, int]]
+) -> Generator[Look, Sequence[InLine], list[Step]]:
+    """So many of those that wait, in the order in which they are taken.
+
+    Within a priority, the lines take turns. Beside other priorities, one counts as since when it is due, but not
+    earlier than those before it in the turns.
+    """
+    found: list[tuple[int, Step]] = []
+    for priority in priorities:
+        steps = yield from _Round(priority, limit, turns.get(priority, NO_TURN)).steps()
+        since = accumulate((step.one.wake_at for step in steps), max)
+        found += [(rank(at, priority), step) for at, step in zip(since, steps, strict=True)]
+    found.sort(key=lambda one: one[0])
+    return [step for _, step in found[:limit]]
+
+
+class Step(NamedTuple):
+    """One that is taken. `turn`: where the turns of its priority stand then."""
+
     one: InLine
+    priority: int
     turn: Turn
-    """Where the turns stand once it is taken."""
 
 
 class _Round:
@@ -126,14 +140,14 @@ class _Round:
         self._limit = limit
         self._turn = turn
         self._share = -(-limit // _LINES)
-        self._found: list[_Step] = []
+        self._found: list[Step] = []
         self._taken = set[str]()
         self._counts = Counter[str]()
         """How many were taken of each line."""
         self._longer: dict[str, None] = {}
         """Lines in which more wait."""
 
-    def steps(self) -> Generator[Look, Sequence[InLine], list[_Step]]:
+    def steps(self) -> Generator[Look, Sequence[InLine], list[Step]]:
         """What the claim would take if there were no other priority."""
         line, taken = self._turn
         left = self._share - taken
@@ -180,7 +194,7 @@ class _Round:
         """Take so many of these that are not taken yet."""
         new = [one for one in rows if one.instance_id not in self._taken]
         for number, one in enumerate(new[: min(most, self._room)], 1):
-            self._found.append(_Step(one, Turn(line, self._share - most + number)))
+            self._found.append(Step(one, self._priority, Turn(line, self._share - most + number)))
             self._taken.add(one.instance_id)
             self._counts[line] += 1
         self._longer.pop(line, None)

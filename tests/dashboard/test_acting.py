@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from romancy import EventType, Romancy, TerminalError, WorkflowContext, activity, workflow
+from romancy import EventType, Limit, Romancy, TerminalError, WorkflowContext, activity, workflow
 from romancy.dashboard import asgi
 from romancy.errors import WorkflowCancelledError, WorkflowFailedError
 from romancy.status import Status
@@ -75,6 +75,11 @@ async def settle(ctx: WorkflowContext, due: Payment) -> Payment:
     return (await ctx.wait_event(PAID, key=due.order)).data
 
 
+@workflow(limits=[Limit("alone", concurrency=1, full="skip")])
+async def alone(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("leave")
+
+
 @workflow
 async def greet(ctx: WorkflowContext, name: str) -> str:
     return f"Hello {name}"
@@ -82,7 +87,7 @@ async def greet(ctx: WorkflowContext, name: str) -> str:
 
 @pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
-    async with Romancy(storage_url, workflows=[place_order, wait, pack, greet, settle]) as app:
+    async with Romancy(storage_url, workflows=[place_order, wait, pack, greet, settle, alone]) as app:
         yield app
 
 
@@ -278,6 +283,21 @@ async def test_a_workflow_is_started_with_a_form_of_its_types(app: Romancy) -> N
     again = await browser.submit("/start?workflow=pack", fields)
     assert 409 == again.status
     assert 'value="lamp"' in again.body.decode()  # what was typed is not lost
+
+
+async def test_a_start_that_a_full_limit_skips_is_told_with_the_reason(app: Romancy) -> None:
+    browser = Browser(asgi(app, auth="local"))
+    assert 303 == (await browser.submit("/start?workflow=alone", {"romancy-id": "a-1"})).status
+    await awaits_an_event(app, "a-1")
+
+    skipped = await browser.submit("/start?workflow=alone", {"romancy-id": "a-2"})
+
+    assert 409 == skipped.status
+    said = "instance a-2 was skipped: no place was free at limit 'alone', held by a-1"
+    assert said in browser.text(skipped)
+    assert "skipped: no place was free at limit 'alone'" in browser.text(await browser.get("/instances/a-2"))
+    later = {"romancy-id": "a-3", "romancy-at": "2099-01-01T12:00"}
+    assert 303 == (await browser.submit("/start?workflow=alone", later)).status
 
 
 async def test_a_start_may_have_a_time_and_a_priority(app: Romancy) -> None:

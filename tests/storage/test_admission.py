@@ -8,10 +8,12 @@ import pytest
 from romancy.storage.admission import CANCEL, REPLACE, SKIP, Demand, Terms, admit, losers, outrun, replaced, told
 from romancy.storage.routing import Owner
 
+LANE = "l/k/4/shop/"
+
 
 def demand(name: str, at: int, full: str = CANCEL, *, inside: bool = False) -> Demand:
     terms = msgspec.json.encode(Terms(concurrency=2, full=full))
-    return Demand(Owner(name, 1), "place", told(terms) if inside else terms, at)
+    return Demand(Owner(name, 1), "place", told(terms) if inside else terms, at, LANE)
 
 
 def names(demands: list[Demand]) -> list[str]:
@@ -57,7 +59,7 @@ def test_it_is_known_how_many_places_are_lacking(taken: int, lacking: int) -> No
 
 def heavy(name: str, units: int, full: str = "", **terms: int) -> Demand:
     asked = Terms(units=units, full=full, **(terms or {"concurrency": 4}))  # type: ignore[arg-type]
-    return Demand(Owner(name, 1), "place", msgspec.json.encode(asked), 0)
+    return Demand(Owner(name, 1), "place", msgspec.json.encode(asked), 0, LANE)
 
 
 @pytest.mark.parametrize(("taken", "admitted", "lacking"), [(0, "ab", 1), (1, "a", 1), (2, "", 1), (4, "", 3)])

@@ -51,9 +51,12 @@ class PlaceCommands(Asking):
         self._require_open()
         self._refuse_what_the_run_has(wanted)
         id = self._new_id(wanted.limit, wanted.units)
-        priority, units, executing = self.started.priority, wanted.units, wanted.executing
+        started, units, executing = self.started, wanted.units, wanted.executing
+        turns = (started.fair_key, started.weight)
         asked = self.ask(
-            pl.PlaceAsked(id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, priority, units, executing)
+            pl.PlaceAsked(
+                id, *wanted[:_TERMS], whole, wanted.full, wanted.expires, started.priority, units, executing, *turns
+            )
         )
         if self.places is NO_DICT:
             self.places = {}

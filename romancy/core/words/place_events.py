@@ -31,6 +31,9 @@ class PlaceAsked(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
     """As how many places it counts."""
     executing: bool = False
     """Whether the run gives it back while it waits, and asks again before it goes on."""
+    fair_key: str = ""
+    weight: int = 1
+    """Those of the instance: the keys take turns in the line."""
 
 
 class PlaceGranted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

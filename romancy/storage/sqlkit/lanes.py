@@ -9,16 +9,19 @@ A demand that may be refused comes with a second message, which tells it so. Tho
 where such a message lies; all of them are decided at once, behind the line. A demand that has others cancelled comes
 with a third message, for those. Who has a place and was told is marked, and stays inside until it has ended.
 
+The demands of instances with a fair key wait in lines of their own, at addresses behind that of the lane. Where there
+are some, a dispatch reads them as a claim does (`romancy.storage.turns`), and notes where their turns stand: one note
+for each lane, which is removed when it says nothing more.
+
 Two dispatches of a lane never both succeed: PostgreSQL has locked the address, SQLite has one writer, and elsewhere the
 last number of the address is moved, which the second one finds moved.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.admission import (
@@ -27,8 +30,10 @@ from romancy.storage.admission import (
     CHOSEN,
     MOST_AT_ONCE,
     Demand,
+    Notes,
     admit,
-    decode_begins,
+    ahead_of,
+    decode_notes,
     decode_terms,
     losers,
     outrun,
@@ -36,16 +41,28 @@ from romancy.storage.admission import (
     told,
 )
 from romancy.storage.pairing import copy_id
-from romancy.storage.routing import OUTSIDE, InterestKind, Owner, Spread, address_held_at, limit_of_lane
+from romancy.storage.routing import (
+    OUTSIDE,
+    InterestKind,
+    Owner,
+    Spread,
+    address_held_at,
+    limit_of_lane,
+    line_in_lane,
+    lines_of_lane,
+    priority_of_line,
+)
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Moved, Unseen
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
+from romancy.storage.turns import PLAIN, InLine, in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.storage.admission import Admission
     from romancy.storage.sqlkit.dispatches import Row
     from romancy.storage.sqlkit.statements import Answer, Operation
+    from romancy.storage.turns import Look, Step
 
 __all__ = ["give_places", "noted_until"]
 
@@ -53,6 +70,8 @@ _MARKS: Final = 500
 _FIRST: Final = 8
 """How many demands of a lane are read at first: mostly one place is free."""
 _LOOKS: Final = 4
+_REMEMBERED: Final = 24 * 3_600_000_000
+"""For how long a lane knows where its turns stand, in microseconds."""
 
 
 class _Lane:
@@ -70,10 +89,11 @@ class _Lane:
         self.unseen = len(marks.rows) == _MARKS
         """Whether there may be marks, or demands that stand in no line, that were not read."""
         ((self.taken, self.heavy),) = taken.rows
-        ((number, begun, chosen, self.now),) = books.rows
+        ((number, noted, chosen, self._first_line, self._last_line, self.now),) = books.rows
         self.last: int = number or 0
-        self.begins = decode_begins(begun)
+        self.notes = decode_notes(noted)
         self.chosen = None if chosen is None else decode_terms(chosen)
+        self.turns = self.notes.turns
         self._first = waiting
         if not self.heavy:
             self.judge(waiting, _FIRST)
@@ -85,10 +105,24 @@ class _Lane:
 
     def judge(self, waiting: Answer, most: int) -> None:
         """Decide about these demands, of which so many were asked for."""
-        self.line = _demands(waiting)
+        self.line = self.plain = _demands(waiting)
         self.is_cut = len(self.line) == most
+        self._judge_line(most)
+
+    def judge_in_turn(self, steps: Sequence[Step], demands: Mapping[str, Demand], most: int) -> None:
+        """Decide about so many demands, of all lines, in the order of the turns. The others of the lane follow."""
+        chosen = [demands[step.one.instance_id] for step in steps]
+        known = {_id_of(one) for one in chosen}
+        self.line = chosen + [one for one in self.plain if _id_of(one) not in known]
+        self._judge_line(most)
+        given = {_id_of(one) for one in self.found.admitted}
+        self.turns = self.notes.turns | {
+            step.priority: (step.turn.line, step.turn.taken) for step in steps if step.one.instance_id in given
+        }
+
+    def _judge_line(self, most: int) -> None:
         self._admit(self.line)
-        self.more = len(self.found.admitted) == most and (self.found.free > most or most == MOST_AT_ONCE)
+        self.more = len(self.found.admitted) >= most and (self.found.free > most or most == MOST_AT_ONCE)
         if self.refusals:
             self.refused = []
             while gone := outrun(self.line, len(self.found.admitted)):
@@ -100,6 +134,46 @@ class _Lane:
     def judge_longer(self, waiting: Answer) -> None:
         """Decide about more of the line."""
         self.judge(waiting, MOST_AT_ONCE)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether demands may wait in lines of fair keys."""
+        return self._first_line is not None
+
+    def priorities(self) -> Operation[list[int]]:
+        """The priorities of those that wait, as far as the line that has no key was read."""
+        first, last = (priority_of_line(self.address, one) for one in (self._first_line, self._last_line))
+        found = {decode_terms(one.terms).priority for one in self.plain} | {first, last}
+        between = range(last + 1, first)
+        if between:
+            looks = yield from look(*(_lines(self._bounds(one, PLAIN, _HIGH), 1) for one in between))
+            found.update(one for one, answer in zip(between, looks, strict=True) if answer.rows)
+        return sorted(found)
+
+    def wait_in_turn(self, asked: Look) -> Operation[list[Demand]]:
+        """Those for which the order of the turns asks."""
+        if asked.low:
+            (answer,) = yield from look(_lines(self._bounds(asked.priority, asked.low, asked.below), asked.limit))
+            return _demands(answer)
+        if self.is_cut and len(self.plain) < asked.limit:
+            (answer,) = yield from look(_waiting(self.address, InterestKind.TAKE, asked.limit))
+            self.plain = _demands(answer)
+            self.is_cut = len(self.plain) == asked.limit
+        return [one for one in self.plain if decode_terms(one.terms).priority == asked.priority][: asked.limit]
+
+    @property
+    def refusable(self) -> int:
+        """How many of the line without a key may make room for a newer one."""
+        return sum(decode_terms(one.terms).full != "" for one in self.plain) if self.refusals else 0
+
+    def in_line(self, demand: Demand) -> InLine:
+        """The demand as one that waits for its turn."""
+        line = demand.address[len(self.address) + 2 :]
+        return InLine("", line, _id_of(demand), demand.at + ahead_of(demand.terms))
+
+    def _bounds(self, priority: int, low: str, below: str) -> tuple[str, str]:
+        head = line_in_lane(self.address, priority, _ANY)[:-1]
+        return head + low, head + below
 
     def judge_hasty(self, hasty: Answer) -> None:
         """Decide about those that do not wait, after the line."""
@@ -128,7 +202,7 @@ class _Lane:
         return bool(self.stops and self.marks) and any(decode_terms(one.terms).full == CANCEL for one in self._left())
 
     def _admit(self, demands: Sequence[Demand]) -> None:
-        found = admit(demands, self.taken, self.begins, self.now, self.chosen)
+        found = admit(demands, self.taken, self.notes.begins, self.now, self.chosen)
         # A mark is what goes to the inboxes.
         self.found: Admission = found if self.marks else found._replace(admitted=())
 
@@ -152,39 +226,39 @@ class _Lane:
         kept = self.found.again is not None or more  # a sweep finds the mark if this process dies
         number = self.last
         held = address_held_at(self.address)
-        for some, marks, at in (
-            (given, self.marks, self.address), (self.refused, self.refusals, self.address),
-            (self.stopped, self.stops, held),
-        ):  # fmt: skip
+        for some, marks in ((given, self.marks), (self.refused, self.refusals), (self.stopped, self.stops)):
             for demand in some:
                 number = max(number + 1, self.now)
-                self._tell(decision, demand, marks[-1], number, at)
+                self._tell(decision, demand, marks[-1], number)
             if some:
                 decision.given.append((self.address, marks[-1]))
         has = [(one, one.terms) for one in given] + [(one, told(one.terms)) for one in self.stopped]
         decision.holds.extend((*one.owner, one.interest_id, held, _HAS, terms) for one, terms in has)
         if number != self.last:
             decision.numbers.append((self.address, number, self.last))
-        if given and self.found.begins:
-            books = msgspec.json.encode(self.found.begins)
-            address = noted_until(self.found.until)
-            decision.holds.append((BOOKS, OUTSIDE, _key(self.address), address, _HAS, books))
+        if given and (self.found.begins or self.turns != self.notes.turns):
+            until = max(self.found.until, self.now + _REMEMBERED) if self.turns else self.found.until
+            books = Notes(self.found.begins, self.turns).encoded()
+            decision.holds.append((BOOKS, OUTSIDE, _key(self.address), noted_until(until), _HAS, books))
         decision.dropped.extend((self.address, one) for one in self.marks[kept : -1 if given else None])
         unused = self.refusals[self.unseen : -1 if self.refused else None] if self.marks else []
         decision.dropped.extend((self.address, one) for one in unused)
         unused = self.stops[: -1 if self.may_stop_others else None] if self.marks else []  # the last is for later
         decision.dropped.extend((self.address, one) for one in unused)
 
-    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int, at: str) -> None:
+    def _tell(self, decision: Decision, demand: Demand, mark: str, number: int) -> None:
         """Give a message to an instance, in the stead of its interest at this address."""
         delivery_id = copy_id(self.address, number)
         owner, one = demand.owner, demand.interest_id
         decision.owners[owner.name] = owner
-        decision.takes.append((*owner, one, delivery_id, self.now, at, mark, demand.at))
+        decision.takes.append((*owner, one, delivery_id, self.now, demand.address, mark, demand.at))
         decision.mail.append((owner.name, delivery_id, self.now, one, self.address, mark))
 
 
 _HAS: Final = InterestKind.MEMBER.value
+_ANY: Final = "-"
+_HIGH: Final = "\U0010ffff"
+"""Behind all lines of a priority: a key has no such character at first."""
 
 
 def give_places(addresses: list[str], limit: int) -> Operation[Moved]:  # noqa: ARG001 - as `move`
@@ -217,9 +291,37 @@ def _found(addresses: list[str], held_up: dict[str, str]) -> Operation[list[_Lan
             held_up[address] = str(error)
     yield from _weighed(lanes, held_up)
     yield from _ask_more([one for one in lanes if one.is_longer], _Lane.longer, _Lane.judge_longer)
+    for lane in [one for one in lanes if one.has_lines]:
+        try:
+            yield from _take_turns(lane)
+        except InternalError as error:
+            held_up[lane.address] = str(error)
+            lanes.remove(lane)
     yield from _ask_more([one for one in lanes if one.refusals and one.marks], _Lane.hasty, _Lane.judge_hasty)
     yield from _ask_more([one for one in lanes if one.may_stop_others], _Lane.holders, _Lane.judge_holders)
     return lanes
+
+
+def _take_turns(lane: _Lane) -> Operation[None]:
+    """Read the first demands of a lane in the order of the turns: one, and more if more places are free."""
+    priorities = yield from lane.priorities()
+    yield from _judge_in_turn(lane, priorities, 1)
+    if lane.found.free > 1:
+        yield from _judge_in_turn(lane, priorities, min(lane.found.free, MOST_AT_ONCE))
+
+
+def _judge_in_turn(lane: _Lane, priorities: Sequence[int], most: int) -> Operation[None]:
+    """Decide about so many places. More are read: those that may be refused, and the first one that waits on."""
+    demands: dict[str, Demand] = {}
+    with closing(in_turn(priorities, most + lane.refusable + 1, lane.notes.turns)) as choosing:
+        try:
+            asked = next(choosing)
+            while True:
+                found = yield from lane.wait_in_turn(asked)
+                demands.update((_id_of(one), one) for one in found)
+                asked = choosing.send([lane.in_line(one) for one in found])
+        except StopIteration as end:
+            lane.judge_in_turn(end.value, demands, most)
 
 
 def _weighed(lanes: list[_Lane], held_up: dict[str, str]) -> Operation[None]:
@@ -248,7 +350,8 @@ def _ask_more(
 def _asks(address: str) -> tuple[Ask, ...]:
     """In this order: see the head of the file."""
     limit = limit_of_lane(address)
-    books = {"books": BOOKS, "lane": _key(address), "limits": CHOSEN, "terms": limit}
+    low, below = lines_of_lane(address)
+    books = {"books": BOOKS, "lane": _key(address), "limits": CHOSEN, "terms": limit, "low": low, "below": below}
     return (
         Ask("lane_marks", {"address": address, "limit": _MARKS}),
         Ask("lane_books", {"address": address, **books}),
@@ -261,8 +364,17 @@ def _waiting(address: str, kind: InterestKind, limit: int) -> Ask:
     return Ask("lane_waiting", {"address": address, "kind": kind.value, "limit": limit})
 
 
+def _lines(bounds: tuple[str, str], limit: int) -> Ask:
+    low, below = bounds
+    return Ask("lane_lines", {"low": low, "below": below, "limit": limit})
+
+
 def _demands(waiting: Answer) -> list[Demand]:
-    return [Demand(Owner(name, life), one, terms, at) for name, life, one, terms, at in waiting.rows]
+    return [Demand(Owner(name, life), one, terms, at, where) for name, life, one, terms, at, where in waiting.rows]
+
+
+def _id_of(demand: Demand) -> str:
+    return f"{demand.owner.name}\0{demand.owner.life}\0{demand.interest_id}"
 
 
 def _unseen(decision: Decision, rows: Iterable[Sequence[Any]]) -> list[Unseen]:

@@ -20,29 +20,44 @@ from romancy_interests i {then_join}
 romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and i.interest_id like '%~%#%' and x.status not in ('completed', 'failed', 'cancelled');
 
--- name: lane_waiting (address, kind, limit) -> owner, life, interest_id, where_, at
+-- name: lane_waiting (address, kind, limit) -> owner, life, interest_id, where_, at, address
 -- The first demands of a kind at a lane, of instances that have not ended. `take`: those that wait in line.
-select i.owner, i.life, i.interest_id, i.where_, i.at
+select i.owner, i.life, i.interest_id, i.where_, i.at, i.address
 from romancy_interests i {then_join}
 romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and i.kind = :kind and x.status not in ('completed', 'failed', 'cancelled')
 order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 
--- name: lane_books (address, books, lane, limits, terms) -> number, where_, chosen, now
--- What is noted of a lane: the last number, when its last places were given, and what an operator has chosen.
+-- name: lane_lines (low, below, limit) -> owner, life, interest_id, where_, at, address
+-- The first demands in some lines of a lane, of instances that have not ended, in the order of the lines.
+select i.owner, i.life, i.interest_id, i.where_, i.at, i.address
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address >= :low and i.address < :below and i.kind = 'take'
+    and x.status not in ('completed', 'failed', 'cancelled')
+order by i.address, i.at, i.owner, i.life, i.interest_id
+limit :limit;
+
+-- name: lane_books (address, books, lane, limits, terms, low, below) -> number, where_, chosen, first, last, now
+-- What is noted of a lane: the last number, when its last places were given, and what an operator has chosen. Then its
+-- first and its last line.
 select
     (select a.number from romancy_addresses a where a.address = :address),
     (select b.where_ from romancy_interests b where b.owner = :books and b.life = 0 and b.interest_id = :lane),
     (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms),
+    (select i.address from romancy_interests i where i.address >= :low and i.address < :below order by i.address limit 1),
+    (select i.address from romancy_interests i where i.address >= :low and i.address < :below
+     order by i.address desc limit 1),
     {now};
 
 -- name: lanes (low, high, limit) -> address, count, at
--- How many interests there are at each address between two, and since when the first one; the most crowded first.
-select address, count(*), min(at) from romancy_interests
-where address >= :low and address <= :high
-group by address
-order by count(*) desc, address
+-- How many interests there are at each address between two, and since when the first one; the most crowded first. The
+-- lines of a lane count as the lane.
+select lane, count(*), min(at)
+from (select {lane address} as lane, at from romancy_interests where address >= :low and address <= :high) told
+group by lane
+order by count(*) desc, lane
 limit :limit;
 
 -- name: lane_front (address, limit) -> owner, life, where_, at, workflow_name, status
@@ -51,6 +66,15 @@ select i.owner, i.life, i.where_, i.at, x.workflow_name, x.status
 from romancy_interests i {then_join}
 romancy_instances x on x.instance_id = i.owner and x.life = i.life
 where i.address = :address and x.status not in ('completed', 'failed', 'cancelled')
+order by i.at, i.owner, i.life, i.interest_id
+limit :limit;
+
+-- name: lane_fronts (low, below, limit) -> owner, life, where_, at, workflow_name, status
+-- The same of all lines of a lane.
+select i.owner, i.life, i.where_, i.at, x.workflow_name, x.status
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address >= :low and i.address < :below and x.status not in ('completed', 'failed', 'cancelled')
 order by i.at, i.owner, i.life, i.interest_id
 limit :limit;
 

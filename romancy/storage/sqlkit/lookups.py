@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.storage.admission import ahead_of
 from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, Standing, last_of
 from romancy.storage.query import Position
 from romancy.storage.records import InboxRow, LogRow
-from romancy.storage.routing import Interest, InterestKind, Owner, is_lane
+from romancy.storage.routing import Interest, InterestKind, Owner, is_lane, lines_of_lane
 from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
@@ -65,10 +66,19 @@ class SqlLookups:
 
     async def front(self, address: str, limit: int, /) -> list[Standing]:
         first = partial(ask, "lane_front", address=address, limit=limit)
-        waits = is_lane(address)
+        rows = [tuple(row) for row in (await self._interpreter.read(first)).rows]
+        if waits := is_lane(address):
+            low, below = lines_of_lane(address)
+            rows += [
+                tuple(row)
+                for row in (
+                    await self._search.read(partial(ask, "lane_fronts", low=low, below=below, limit=limit))
+                ).rows
+            ]
+            rows.sort(key=itemgetter(3))
         return [
             Standing(Owner(name, life), terms, at + (ahead_of(terms) if waits else 0), *more)
-            for name, life, terms, at, *more in (await self._interpreter.read(first)).rows
+            for name, life, terms, at, *more in rows[:limit]
         ]
 
     async def line(self, owner: Owner, demand_id: str, /) -> int:

@@ -59,6 +59,8 @@ class Pieces(NamedTuple):
     """A join that reads what stands before it first, whatever a planner guesses of the rest."""
     now: str = ":now"
     """The time of the database."""
+    lane: str = "substr({}, 1, instr({} || char(31), char(31)) - 1)"
+    """The lane that has the line at an address (`whole_lane`)."""
 
 
 def shared_heads() -> Mapping[str, Head]:

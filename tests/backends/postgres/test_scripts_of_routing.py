@@ -194,6 +194,18 @@ async def test_a_take(scripts: Scripts, number: int | None, times: tuple[int, in
     ]  # fmt: skip
 
 
+async def test_who_waits_in_a_line_of_a_lane_takes_a_message_of_the_lane(scripts: Scripts) -> None:
+    line = "l/k/1/a/\x1fJacme"
+    await scripts.put("interests", interest("open", "place", line, kind="take"))
+    await scripts.put("messages", message("l/k/1/a/", "m", at=5))
+
+    found = await scripts.ask("route_take", *columns(("open", 1, "place", "told", 9, line, "m", 1)))
+
+    assert found == [("open", 1, "told")]
+    assert await scripts.rows("inbox", "delivery_id, at, interest, address") == [("told", 9, "place", "l/k/1/a/")]
+    assert await scripts.rows("messages", "address") == await scripts.rows("interests", "address") == []
+
+
 async def test_who_has_a_place_takes_a_message_of_the_lane(scripts: Scripts) -> None:
     await scripts.put("interests", interest("open", "place", "p/k/1/a/", kind="member"))
     await scripts.put("messages", message("l/k/1/a/", "m", at=5))

@@ -111,7 +111,23 @@ async def section(ctx: WorkflowContext, key: str) -> None:
         pass
 
 
-WORKFLOWS: list[Workflow[..., Any]] = [waits, works, naps, naps_alone, parent, two_waits, at_three, section]
+@workflow
+async def rests_in_a_section(ctx: WorkflowContext) -> None:
+    async with ctx.limit(Limit("x", concurrency=1, hold="executing")):
+        pass
+
+
+WORKFLOWS: list[Workflow[..., Any]] = [
+    waits,
+    works,
+    naps,
+    naps_alone,
+    parent,
+    two_waits,
+    at_three,
+    section,
+    rests_in_a_section,
+]
 
 
 @pytest.fixture
@@ -277,12 +293,19 @@ async def test_a_section_of_the_same_limit_is_refused(app: Romancy) -> None:
         await handle.result(timeout=SOON)
 
 
+async def test_a_section_has_its_place_until_it_is_left(app: Romancy) -> None:
+    handle = await app.start(rests_in_a_section)
+
+    with pytest.raises(WorkflowFailedError, match=r"limit 'x' has hold='executing'.* it is for limits= of a workflow"):
+        await handle.result(timeout=SOON)
+
+
 def test_it_is_for_workflows_and_for_those_that_stay() -> None:
     with pytest.raises(RegistrationError, match="hold= is one of 'open', 'executing', not 'closed'"):
         Limit("x", concurrency=1, hold="closed")  # type: ignore[arg-type]
     with pytest.raises(RegistrationError, match="with hold='executing' one that waits has none"):
         Limit("x", concurrency=1, hold="executing", full="cancel_running")
-    with pytest.raises(RegistrationError, match="it is for limits= of a workflow"):
+    with pytest.raises(RegistrationError, match=r"limit 'x' has hold='executing'.* it is for limits= of a workflow"):
 
         @activity(limits=[Limit("x", concurrency=1, hold="executing")])
         async def call() -> None: ...

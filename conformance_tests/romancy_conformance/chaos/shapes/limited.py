@@ -27,7 +27,7 @@ from romancy import (
 )
 from romancy.core import ActivityScheduled, CancelRequested, PlaceGranted, PlaceRefused
 from romancy.storage.admission import decode_terms
-from romancy.storage.routing import InterestKind, Owner, address_held_at, address_of_lane
+from romancy.storage.routing import InterestKind, Owner, address_held_at, address_of_lane, whole_lane
 from romancy_conformance.chaos.shapes.acts import FORMS
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
 from romancy_conformance.chaos.stage import stage
@@ -64,7 +64,7 @@ _EXPIRED: Final = -1
 """The result of a body that has waited for too long."""
 _PRIORITIES: Final = (-9, -1, 0, 0, 0, 1, 5)
 _KEYS: Final = (None, None, "a", "b", "c")
-"""Which take turns when they wait for a worker."""
+"""Which take turns when they wait for a worker, and in the line of a limit."""
 
 
 @activity(limits=[_CALLS, _RATE])
@@ -199,7 +199,7 @@ class Limited:
         outcomes, *_ = await asyncio.gather(
             asyncio.gather(*(self._ends(scene, path, alone.get(path)) for path in right)),
             asyncio.gather(*(self._is_stopped(scene, path, after) for path, after in stopped.items())),
-            *(self._is_kept(scene, limit, number) for limit in _LIMITS for number in range(2)),
+            *(self._is_kept(scene, limit, number, list(right)) for limit in _LIMITS for number in range(2)),
         )
         refused = [0, 0]
         for (path, total), outcome in zip(right.items(), outcomes, strict=True):
@@ -276,16 +276,16 @@ class Limited:
             else:
                 await scene.stop(partial(scene.app.cancel, path))
 
-    async def _is_kept(self, scene: Scene, limit: Limit, number: int) -> None:
+    async def _is_kept(self, scene: Scene, limit: Limit, number: int, ids: list[str]) -> None:
         """Look at a lane now and then."""
         last = _Line({}, set())
         for _ in range(_LOOKS):
             await asyncio.sleep(scene.chance.uniform(0.0, 0.5))  # as above
-            last = await self._looks(scene, address_of_lane(limit.name, f"{scene.path}/{number}"), last)
+            last = await self._looks(scene, address_of_lane(limit.name, f"{scene.path}/{number}"), last, ids)
 
-    async def _looks(self, scene: Scene, lane: str, last: _Line) -> _Line:
-        read = scene.store.services.router.interests
-        inside = await scene.insist(partial(read, address_held_at(lane)))
+    async def _looks(self, scene: Scene, lane: str, last: _Line, ids: list[str]) -> _Line:
+        found = await scene.insist(partial(scene.store.services.lookups.places_of, ids))
+        inside = [each for each in found if each[1].address == address_held_at(lane)]
         taken = sum(decode_terms(one.where).units for _, one in inside)
         if taken > _ALLOWED:
             names = Counter(owner.name for owner, _ in inside)
@@ -293,8 +293,8 @@ class Limited:
         has = {(owner, one.interest_id) for owner, one in inside}
         waiting = {
             (owner, one.interest_id): decode_terms(one.where).priority
-            for owner, one in await scene.insist(partial(read, lane))
-            if one.kind is InterestKind.TAKE
+            for owner, one in found
+            if one.kind is InterestKind.TAKE and whole_lane(one.address) == lane
         }
         # Both stood in line at the last look, and one still does after the other has got its place. On a server, a
         # dispatch may have been frozen between its look at the line and its commit.
