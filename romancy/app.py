@@ -28,6 +28,7 @@ from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, 
 from romancy.engine.announcing import Announcer
 from romancy.errors import InstanceConflictError, InstanceNotFoundError, UsageError
 from romancy.handle import Handle
+from romancy.kept_logs import what_to_keep
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
 from romancy.messages.senders import Senders
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from romancy.core import Activation
     from romancy.event import EventType
     from romancy.hooks import Hook
+    from romancy.kept_logs import KeepLogs
     from romancy.messages.requests import Asked
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
@@ -118,6 +120,7 @@ class Romancy(Followed):
         codecs: Codecs | Iterable[PayloadCodec] = (),
         check_at_start: bool = True,
         log_error_text: bool = True,
+        keep_logs: KeepLogs | str | None = None,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
         answer_within: Duration = 10.0,
@@ -126,7 +129,8 @@ class Romancy(Followed):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
+        With `log_error_text=False`, log lines name exceptions without texts. `keep_logs="INFO"` keeps what bodies and
+        activities log for the pages of their instances (`KeepLogs`). `password` is called for each connection.
         Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
         end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
         """
@@ -148,6 +152,7 @@ class Romancy(Followed):
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
+            keep_logs=what_to_keep(keep_logs),
             codecs=self._codecs,
         )
         access = Access(some_time(answer_within, "answer_within"))

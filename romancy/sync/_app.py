@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from romancy.checking import Check
     from romancy.event import EventType
     from romancy.hooks import Hook
+    from romancy.kept_logs import KeepLogs
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue, InstanceFilter
     from romancy.request import RequestType
@@ -69,6 +70,7 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
         codecs: Codecs | Iterable[PayloadCodec] = (),
         check_at_start: bool = True,
         log_error_text: bool = True,
+        keep_logs: KeepLogs | str | None = None,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
         answer_within: Duration = 10.0,
@@ -77,7 +79,8 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
+        With `log_error_text=False`, log lines name exceptions without texts. `keep_logs="INFO"` keeps what bodies and
+        activities log for the pages of their instances (`KeepLogs`). `password` is called for each connection.
         Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
         end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
         """
@@ -101,6 +104,7 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
                 codecs=codecs,
                 check_at_start=check_at_start,
                 log_error_text=log_error_text,
+                keep_logs=keep_logs,
                 relay=relay,
                 keep_undelivered=keep_undelivered,
                 answer_within=answer_within,

@@ -13,6 +13,7 @@ from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.joining import Joining
+from romancy.engine.line_keeper import LineKeeper
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
@@ -93,6 +94,11 @@ class Worker:
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
         self._incarnation = Incarnation(clock=self.clock)
+        self._keeper: LineKeeper | None = None
+        if settings.keep_logs is not None:
+            journal = store.services.journal
+            self._keeper = LineKeeper(journal, settings.keep_logs, settings.worker_id, self.clock)
+        settings.speaker.keeper = self._keeper
         self._ended, self._answered = ended, answered
         self.tasks = Tasks()
         self._next_claim = NextClaim()
@@ -192,6 +198,9 @@ class Worker:
         hush(self._settings.speaker)
         with speaking(self._settings.speaker):  # for the log lines of everything that begins here
             await self.beating.begin()
+            if self._keeper is not None:
+                self._keeper.begin()
+                self.tasks.last(self._keeper.run())
             self.tasks.last(self.writer.run())
             self.tasks.last(self.beating.run())
             self.tasks.last(self.claiming.run())
@@ -269,6 +278,8 @@ class Worker:
         """Drain, and leave."""
         await self.drain(grace)
         await self.abandon()
+        if self._keeper is not None:
+            await self._within(self._keeper.flushed(), _LONGEST_GOODBYE)
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self.leases.leave()
@@ -289,6 +300,8 @@ class Worker:
         if self._observer is not None:
             self._observer.flush()
         self.driver.attempts.close()
+        if self._keeper is not None:
+            self._keeper.end()
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 
