@@ -18,8 +18,20 @@ from romancy.retry import whole_number
 if TYPE_CHECKING:
     from romancy.storage.journal import KeptLine
 
-__all__ = ["KeepLogs", "LogLine", "LogPage", "fields_of_line", "level_of", "line_of", "stored_line", "what_to_keep"]
+__all__ = [
+    "LEVELS",
+    "KeepLogs",
+    "LogLine",
+    "LogPage",
+    "fields_of_line",
+    "level_of",
+    "line_of",
+    "stored_line",
+    "what_to_keep",
+]
 
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""The levels that pages and requests choose by."""
 MESSAGE: Final = 8_000
 """The most characters of a message. The rest is cut off."""
 ERROR: Final = 16_000

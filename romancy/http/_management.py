@@ -19,7 +19,7 @@ from romancy.http._permits import check_choosing, check_topic, sees_payloads
 from romancy.http._progress import stream_of
 from romancy.http._refusal import Refused, not_an_event
 from romancy.http._routes import ManagementRoute
-from romancy.kept_logs import fields_of_line
+from romancy.kept_logs import LEVELS, fields_of_line
 from romancy.managing.lists import headers_of_instance, result_of
 from romancy.managing.waits import untaken_by
 from romancy.query import told_as
@@ -249,10 +249,11 @@ class Management:
         instance_id, limit = request.path_params["instance_id"], asked.integer("limit")
         if limit is not None and not 1 <= limit <= LINES_AT_ONCE:
             raise Refused(HTTPStatus.BAD_REQUEST, f"limit must be from 1 to {LINES_AT_ONCE}", "UsageError")
+        level = asked.text("level")
+        if level is not None and level not in LEVELS:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"level must be one of {', '.join(LEVELS)}", "UsageError")
         await self._status(instance_id)
-        page = self._app.log_page(
-            instance_id, after=asked.text("after"), level=asked.text("level"), limit=limit or _LINES
-        )
+        page = self._app.log_page(instance_id, after=asked.text("after"), level=level, limit=limit or _LINES)
         found = await self._accepting.in_time(page)
         return answer({"lines": [fields_of_line(one) for one in found.lines], "next": found.next_cursor})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine import read_with_start
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lines_of", "newest_lines", "page_of"]
 
+_CURSOR: Final = re.compile(r"([0-9a-f]{1,16})-([0-9]{1,18})", re.ASCII)
 _QUICKEST: Final = 0.2
 _SLOWEST: Final = 2.0
 _SLOWER: Final = 1.5
@@ -82,8 +84,7 @@ async def lines_of(
 def _place(cursor: str | None) -> tuple[int, int]:
     if cursor is None:
         return 0, 0
-    try:
-        life, number = cursor.split("-")
-        return int(life, 16), int(number)
-    except (ValueError, AttributeError):
-        raise QueryError("the cursor is malformed; use the cursor of a line, unchanged") from None
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise QueryError("the cursor is malformed; use the cursor of a line, unchanged")
+    return int(found[1], 16), int(found[2])

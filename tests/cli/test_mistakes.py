@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "cancel", "check", "conformance", "count", "demo", "dev", "doctor", "find", "history", "limits", "lint",
-    "list", "migrate", "outbox", "purge", "rebuild", "relay", "request", "resume", "retry", "run", "schedules",
+    "list", "logs", "migrate", "outbox", "purge", "rebuild", "relay", "request", "resume", "retry", "run", "schedules",
     "serve", "show", "signal", "start", "terminate", "top", "ui", "undelivered", "watch", "why", "workers",
 )  # fmt: skip
 

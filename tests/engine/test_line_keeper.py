@@ -102,7 +102,7 @@ async def test_long_lines_are_bounded_by_their_bytes(keeper: LineKeeper, journal
     assert await keeper.flushed()
 
     assert sum(len(row.body) for row in journal.rows) <= MOST_BYTES + 1_000
-    assert journal.messages[0].split()[1:] == "lines were dropped here: the database did not take them in time".split()
+    assert journal.messages[0].endswith(" lines were dropped here: the database did not take them in time")
     assert max(journal.sizes) < 200
 
 

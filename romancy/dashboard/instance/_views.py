@@ -19,7 +19,7 @@ from romancy.dashboard.instance._window import COMMITS, near_the_end, read_windo
 from romancy.dashboard.instance._zoom import milliseconds, zoom
 from romancy.errors import InstanceNotFoundError, QueryError
 from romancy.insight import Note, Step, Timeline
-from romancy.kept_logs import level_of
+from romancy.kept_logs import LEVELS, level_of
 from romancy.log import fields_of
 from romancy.managing.kept_lines import newest_lines, page_of
 from romancy.serialization import cause_first
@@ -48,7 +48,6 @@ EVENTS: Final = 100
 """How many events a page of the log has."""
 LINES: Final = 200
 """How many log lines a page has."""
-LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 NODES: Final = 120
 CHILDREN: Final = 50
 SIDE: Final = 300

@@ -4,89 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from romancy import (
-    EventType,
+    InstanceNotFoundError,
     KeepLogs,
     LogLine,
-    RetryPolicy,
+    QueryError,
     Romancy,
     Status,
-    WorkflowContext,
-    activity,
-    activity_context,
-    workflow,
 )
 from romancy.storage.backends import create_store
-from romancy.storage.services import Service
+from romancy.storage.services import MissingServiceError, Service, Services
+from romancy_conformance.behaviour import logging_flows
+from romancy_conformance.behaviour.coded import Masking
+from romancy_conformance.behaviour.logging_flows import GO, chatty, interrupted, retries, told
 from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.changing import changed
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from romancy.storage.protocol import Store
 
     Open = Callable[..., Awaitable[Romancy]]
 
 pytestmark = pytest.mark.anyio
 
 SOON = 30.0
-GO = EventType("go", str)
-own = logging.getLogger("an.app")
 
 
 @pytest.fixture(autouse=True)
 def _wanted(storage_url: str) -> None:
     services_with(Service.JOURNAL, create_store(storage_url))
-
-
-@activity
-async def asks(name: str) -> str:
-    activity_context().log.info("an attempt for %s", name)
-    own.warning("plain logging for %s", name)
-    await asyncio.sleep(0)
-    return name
-
-
-@activity
-def asks_on_a_thread(name: str) -> str:
-    activity_context().log.info("a thread for %s", name)
-    own.warning("plain logging of a thread")
-    return name
-
-
-@activity(retry=RetryPolicy(max_attempts=2, initial_interval=0.0))
-async def fails_once() -> None:
-    attempt = activity_context().attempt
-    if attempt == 1:
-        try:
-            raise ValueError("no card")
-        except ValueError:
-            activity_context().log.exception("attempt %d fails", attempt)
-            raise
-    activity_context().log.info("attempt %d", attempt)
-
-
-@workflow
-async def told(ctx: WorkflowContext, name: str) -> str:
-    ctx.log.info("it begins for %s", name)
-    ctx.log.debug("nobody wants this")
-    await asks(name)
-    own.warning("between")
-    await asks_on_a_thread(name)
-    ctx.log.info("it waits")
-    await ctx.wait_event(GO)
-    ctx.log.info("it goes on")
-    if ctx.run == 1:
-        told.recur(name)
-    return name
-
-
-@workflow
-async def retries(ctx: WorkflowContext) -> None:
-    await fails_once()
 
 
 async def all_of(lines: AsyncIterator[LogLine]) -> list[LogLine]:
@@ -150,3 +106,111 @@ async def test_nothing_is_kept_unless_the_app_says_so(app: Romancy) -> None:
 
     assert [] == await all_of(handle.logs(follow=True))
     assert all(type(one).__module__ != "romancy.engine.line_keeper" for one in logging.getLogger().handlers)
+
+
+async def test_of_ten_thousand_lines_the_newest_stay(open_app: Open) -> None:
+    app = await open_app(keep_logs=KeepLogs(lines=300))
+    handle = await app.start(chatty.options(instance_id="c"), 10_000)
+    await handle.result(timeout=SOON)
+
+    lines = await all_of(handle.logs(follow=True))
+    while lines[-1].message != "line 9999":
+        lines = await all_of(handle.logs())
+    assert [f"line {number}" for number in range(9_700, 10_000)] == [line.message for line in lines[-300:]]
+    assert [f"line {number}" for number in range(9_700, 10_000)] == [
+        line.message for line in await all_of(handle.logs())
+    ]
+
+
+async def test_pages_have_all_lines_in_their_order(open_app: Open) -> None:
+    app = await open_app(keep_logs="INFO")
+    handle = await app.start(chatty.options(instance_id="p"), 50)
+    await handle.result(timeout=SOON)
+    await all_of(handle.logs(follow=True))
+
+    seen: list[str] = []
+    cursor = None
+    while (page := await app.log_page("p", after=cursor, limit=7)).next_cursor is not None:
+        seen += [line.message for line in page.lines]
+        cursor = page.next_cursor
+    assert [f"line {number}" for number in range(50)] == seen
+    assert [] == page.lines
+    assert [] == (await app.log_page("p", level="ERROR")).lines
+    with pytest.raises(QueryError, match="the cursor is malformed"):
+        await app.log_page("p", after="7")
+    with pytest.raises(InstanceNotFoundError):
+        await all_of(app.logs_of("nobody"))
+
+
+async def test_a_purge_removes_the_lines_and_the_id_begins_anew(open_app: Open) -> None:
+    app = await open_app(keep_logs="INFO")
+    for count in (3, 2):
+        handle = await app.start(chatty.options(instance_id="again"), count)
+        await handle.result(timeout=SOON)
+        lines = await all_of(handle.logs(follow=True))
+        assert [f"line {number}" for number in range(count)] == [line.message for line in lines]
+        assert await app.purge("again")
+        with pytest.raises(InstanceNotFoundError):
+            await all_of(app.logs_of("again"))
+
+
+async def test_what_is_logged_while_it_is_cancelled_is_kept(open_app: Open) -> None:
+    app = await open_app(keep_logs="INFO")
+    handle = await app.start(interrupted.options(instance_id="x"))
+    await status_is(app, "x", Status.WAITING)
+    await handle.cancel()
+
+    assert ["it is cleaned up"] == [line.message for line in await all_of(handle.logs(follow=True))]
+
+
+async def test_lines_are_sealed_as_payloads_are(open_app: Open) -> None:
+    app = await open_app(keep_logs="INFO", codecs=[Masking()])
+    handle = await app.start(chatty.options(instance_id="s"), 2)
+    await handle.result(timeout=SOON)
+    stranger = await open_app(worker=False)
+
+    assert ["line 0", "line 1"] == [line.message for line in await all_of(handle.logs(follow=True))]
+    sealed = await all_of(stranger.logs_of("s"))
+    assert ["(sealed: it takes the codecs of the app to read this line)"] * 2 == [line.message for line in sealed]
+
+
+async def test_after_a_kill_what_was_written_is_there_once(open_app: Open, storage_url: str) -> None:
+    if storage_url.startswith("memory"):
+        pytest.skip("capability: one process alone has this database")
+    reader = await open_app(worker=False)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "romancy_conformance.behaviour.logging_flows",
+        storage_url,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await status_is(reader, "k", Status.WAITING)
+        while [RUN[-2]] != [line.message for line in (await all_of(reader.logs_of("k")))[-1:]]:  # noqa: ASYNC110 - no news of lines
+            await asyncio.sleep(0.05)
+    finally:
+        process.kill()
+        await process.wait()
+    app = await open_app(keep_logs="INFO")
+    for _ in range(2):
+        await app.signal("k", GO, "go")
+    await app.handle("k").result(timeout=SOON)
+
+    assert [*RUN, *RUN] == [line.message for line in await all_of(app.logs_of("k", follow=True))]
+
+
+async def test_an_adapter_that_keeps_no_lines_says_so_by_name(storage_url: str) -> None:
+    app = Romancy(storage_url, workflows=[told], keep_logs="INFO")
+    without = partial(_without_journal, app)
+    app._settings = replace(app._settings, around=without)
+
+    with pytest.raises(MissingServiceError, match=r"no service 'journal' .*`keep_logs=` does not work"):
+        await app.__aenter__()
+    assert not app.is_open
+
+
+def _without_journal(_: Romancy, store: Store) -> Store:
+    services = {name.value: getattr(store.services, name.value) for name in store.services.offered}
+    del services["journal"]
+    return changed(store, services=Services(**services))
