@@ -1,5 +1,8 @@
 """Log lines that an app keeps: each once, of bodies and activities, whoever goes on with the instance."""
 
+# The option for a store around the app's own is of the test kit alone.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
@@ -21,7 +24,6 @@ from romancy import (
 )
 from romancy.storage.backends import create_store
 from romancy.storage.services import MissingServiceError, Service, Services
-from romancy_conformance.behaviour import logging_flows
 from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.logging_flows import GO, chatty, interrupted, retries, told
 from romancy_conformance.behaviour.waiting import status_is
