@@ -138,7 +138,7 @@ class LineKeeper:
                     logger.warning("%d log lines cannot be kept: %s", len(self._taken), error)
                     absent = []
                 now = self._clock.now()
-                self._taken = [line for line in absent if now - line.at < _PATIENCE]
+                self._taken = [line for line in absent if now - line.at < _PATIENCE][-LINES_AT_ONCE:]
                 self._again = False
                 if self._taken and not self._lines:
                     return False
@@ -149,13 +149,13 @@ class LineKeeper:
         if self._again:
             return True
         with self._lock:
-            size = 0
-            for (name, life), count in self._lost.items():
-                self._taken.append(self._tells_lost(name, life, count))
+            count = size = 0
+            for (name, life), lost in self._lost.items():
+                self._taken.append(self._tells_lost(name, life, lost))
             self._lost.clear()
-            while self._lines and len(self._taken) < LINES_AT_ONCE and size < _BYTES_AT_ONCE:
+            while self._lines and count < LINES_AT_ONCE and size < _BYTES_AT_ONCE:
                 line = self._lines.popleft()
-                size += len(line.body)
+                count, size = count + 1, size + len(line.body)
                 self._taken.append(line)
             self._size -= size
         return bool(self._taken)

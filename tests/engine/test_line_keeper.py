@@ -139,6 +139,19 @@ async def test_lines_wait_for_the_first_row_of_their_instance(keeper: LineKeeper
     assert ["one", "two"] == journal.messages
 
 
+async def test_lines_without_an_instance_hold_up_no_others(keeper: LineKeeper, journal: Kept) -> None:
+    journal.there = False
+    for number in range(3 * LINES_AT_ONCE):
+        keeper.keep(record("nobody %d", number), ("nobody", 1), 1)
+    assert not await keeper.flushed()
+    keeper.keep(record("mine"), OWNER, 1)
+    journal.there = True
+    assert await keeper.flushed()
+
+    assert "mine" == journal.messages[-1]
+    assert LINES_AT_ONCE + 1 == len(journal.rows)
+
+
 async def test_what_cannot_be_written_is_given_up_and_said(
     keeper: LineKeeper, journal: Kept, caplog: pytest.LogCaptureFixture
 ) -> None:
