@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +21,7 @@ from romancy import (
     Romancy,
     Status,
 )
+from romancy.errors import StorageUnavailableError
 from romancy.storage.backends import create_store
 from romancy.storage.services import MissingServiceError, Service, Services
 from romancy_conformance.behaviour.coded import Masking
@@ -31,8 +31,9 @@ from romancy_conformance.changing import changed
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from romancy.storage.journal import NewLine
     from romancy.storage.protocol import Store
 
     Open = Callable[..., Awaitable[Romancy]]
@@ -202,17 +203,47 @@ async def test_after_a_kill_what_was_written_is_there_once(open_app: Open, stora
     assert [*RUN, *RUN] == [line.message for line in await all_of(app.logs_of("k", follow=True))]
 
 
+async def test_no_step_waits_for_lines_and_they_come_after_an_outage(storage_url: str) -> None:
+    back, tried, written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def failing(store: Store) -> Store:
+        journal = store.services.journal
+
+        async def put(lines: Sequence[NewLine], /, *, keep: int, again: bool = False) -> list[NewLine]:
+            tried.set()
+            if not back.is_set():
+                raise StorageUnavailableError("the journal is away")
+            absent = await journal.put(lines, keep=keep, again=again)
+            written.set()
+            return absent
+
+        return changed(store, services=store.services.wrapped(journal=lambda one: changed(one, put=put)))
+
+    app = Romancy(storage_url, workflows=[chatty], keep_logs="INFO")
+    app._settings = replace(app._settings, around=failing)
+    async with app:
+        handle = await app.start(chatty.options(instance_id="o"), 3)
+        assert 3 == await handle.result(timeout=SOON)
+        async with asyncio.timeout(SOON):
+            await tried.wait()
+        assert [] == await all_of(handle.logs())
+        back.set()
+        assert 3 == await (await app.start(chatty, 3)).result(timeout=SOON)
+        async with asyncio.timeout(SOON):
+            await written.wait()
+        assert ["line 0", "line 1", "line 2"] == [line.message for line in await all_of(handle.logs())]
+
+
 async def test_an_adapter_that_keeps_no_lines_says_so_by_name(storage_url: str) -> None:
     app = Romancy(storage_url, workflows=[told], keep_logs="INFO")
-    without = partial(_without_journal, app)
-    app._settings = replace(app._settings, around=without)
+    app._settings = replace(app._settings, around=_without_journal)
 
     with pytest.raises(MissingServiceError, match=r"no service 'journal' .*`keep_logs=` does not work"):
         await app.__aenter__()
     assert not app.is_open
 
 
-def _without_journal(_: Romancy, store: Store) -> Store:
+def _without_journal(store: Store) -> Store:
     services = {name.value: getattr(store.services, name.value) for name in store.services.offered}
     del services["journal"]
     return changed(store, services=Services(**services))
