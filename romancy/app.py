@@ -89,7 +89,12 @@ T = TypeVar("T")
 
 
 class Romancy(Followed):
-    """Durable workflows on the database at `url`. Open it with `async with`."""
+    """Durable workflows on the database at `url`. Open it with `async with`.
+
+    `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
+    Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes end
+    after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+    """
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _keeps_schedules = True
@@ -129,10 +134,7 @@ class Romancy(Followed):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name exceptions without texts. `keep_logs="INFO"` keeps what bodies and
-        activities log for the pages of their instances (`KeepLogs`). `password` is called for each connection.
-        Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
-        end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
         """
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from romancy.engine.clock import DatabaseClock
     from romancy.kept_logs import KeepLogs
     from romancy.storage.journal import Journal
+    from romancy.storage.protocol import Store
 
-__all__ = ["BodyLines", "LineKeeper"]
+__all__ = ["BodyLines", "LineKeeper", "keeper_of"]
 
 logger = get_logger("romancy.engine")
 
@@ -168,6 +169,14 @@ class LineKeeper:
 
 
 _LOST: Final = "%d lines were dropped here: the database did not take them in time"
+
+
+def keeper_of(store: Store, keep: KeepLogs | None, worker_id: str, clock: DatabaseClock) -> LineKeeper | None:
+    """The keeper of a worker. None: its app keeps no lines.
+
+    Raises MissingServiceError if the store cannot keep any.
+    """
+    return None if keep is None else LineKeeper(store.services.journal, keep, worker_id, clock)
 
 
 class BodyLines:

@@ -47,7 +47,12 @@ T = TypeVar("T")
 
 
 class SyncRomancy(Keeper, SyncInstances, SyncSenders):
-    """Durable workflows on the database at `url`. Open it with `with`."""
+    """Durable workflows on the database at `url`. Open it with `with`.
+
+    `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
+    Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes end
+    after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+    """
 
     def __init__(
         self,
@@ -79,10 +84,7 @@ class SyncRomancy(Keeper, SyncInstances, SyncSenders):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
-        With `log_error_text=False`, log lines name exceptions without texts. `keep_logs="INFO"` keeps what bodies and
-        activities log for the pages of their instances (`KeepLogs`). `password` is called for each connection.
-        Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
-        end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
         """
         super().__init__(
             lambda: Romancy(

@@ -13,7 +13,7 @@ from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.joining import Joining
-from romancy.engine.line_keeper import LineKeeper
+from romancy.engine.line_keeper import keeper_of
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
@@ -76,6 +76,9 @@ class Worker:
     protocols `LeaseHolder` and `Reports`.
     """
 
+    _trials: asyncio.Task[None] | None = None
+    _watchdog: Watchdog | None = None
+
     def __init__(
         self,
         store: Store,
@@ -94,10 +97,7 @@ class Worker:
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
         self._incarnation = Incarnation(clock=self.clock)
-        self._keeper: LineKeeper | None = None
-        if settings.keep_logs is not None:
-            journal = store.services.journal
-            self._keeper = LineKeeper(journal, settings.keep_logs, settings.worker_id, self.clock)
+        self._keeper = keeper_of(store, settings.keep_logs, settings.worker_id, self.clock)
         settings.speaker.keeper = self._keeper
         self._ended, self._answered = ended, answered
         self.tasks = Tasks()
@@ -133,9 +133,7 @@ class Worker:
         )
         self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, bereft)
         self.claiming = self._new_claiming()
-        self._trials: asyncio.Task[None] | None = None
         self._another, self.draining = another, False
-        self._watchdog: Watchdog | None = None
         self._committing: set[asyncio.Task[None]] = set()
         self._in_sessions: dict[str, Item] = {}
         """The appends that sessions commit, by instance."""

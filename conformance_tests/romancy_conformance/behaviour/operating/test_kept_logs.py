@@ -177,6 +177,7 @@ async def test_lines_are_sealed_as_payloads_are(open_app: Open) -> None:
     assert ["(sealed: it takes the codecs of the app to read this line)"] * 2 == [line.message for line in sealed]
 
 
+@pytest.mark.long
 async def test_after_a_kill_what_was_written_is_there_once(open_app: Open, storage_url: str) -> None:
     if storage_url.startswith("memory"):
         pytest.skip("capability: one process alone has this database")
