@@ -57,6 +57,7 @@ from romancy.errors import (
 from romancy.event import Event, EventType, Sent
 from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
+from romancy.kept_logs import KeepLogs, LogLine, LogPage
 from romancy.limit import Limit
 from romancy.log import LogEntry
 from romancy.managing.lanes import Lane
@@ -107,9 +108,12 @@ __all__ = [
     "InstanceEndedError",
     "InstanceNotFoundError",
     "InstancePage",
+    "KeepLogs",
     "Lane",
     "Limit",
     "LogEntry",
+    "LogLine",
+    "LogPage",
     "MapOutcome",
     "Mapped",
     "Message",

@@ -32,19 +32,21 @@ FIELDS: Final = (
 class Speaker(str):
     """The id of a worker, whether its lines may hold the texts of exceptions, and what its codecs do."""
 
-    __slots__ = ("error_text", "hides", "stored")
+    __slots__ = ("error_text", "hides", "keeper", "stored")
 
     error_text: bool
     stored: Callable[[bytes], int]
     """How many bytes its codecs make of a value."""
     hides: bool
     """Whether its codecs hide what they write."""
+    keeper: Any
+    """What keeps the log lines of bodies and activities. None: nothing does."""
 
     def __new__(
         cls, worker_id: str, *, error_text: bool, stored: Callable[[bytes], int] = len, hides: bool = False
     ) -> Self:
         made = super().__new__(cls, worker_id)
-        made.error_text, made.stored, made.hides = error_text, stored, hides
+        made.error_text, made.stored, made.hides, made.keeper = error_text, stored, hides, None
         return made
 
 

@@ -23,6 +23,7 @@ from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, 
 from romancy.engine.announcing import Announcer
 from romancy.errors import UsageError
 from romancy.handle import Handle
+from romancy.kept_logs import what_to_keep
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
 from romancy.messages.senders import Senders
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from romancy.core import Activation
     from romancy.hooks import Hook
+    from romancy.kept_logs import KeepLogs
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
     from romancy.retry import Duration, RetryPolicy
@@ -72,7 +74,12 @@ T = TypeVar("T")
 
 
 class Romancy(Windows, Schedules):
-    """Durable workflows on the database at `url`. Open it with `async with`."""
+    """Durable workflows on the database at `url`. Open it with `async with`.
+
+    `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
+    Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes end
+    after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+    """
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _keeps_schedules = True
@@ -101,6 +108,7 @@ class Romancy(Windows, Schedules):
         codecs: Codecs | Iterable[PayloadCodec] = (),
         check_at_start: bool = True,
         log_error_text: bool = True,
+        keep_logs: KeepLogs | str | None = None,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
         answer_within: Duration = 10.0,
@@ -110,8 +118,6 @@ class Romancy(Windows, Schedules):
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
-        Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
-        end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
         """
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
@@ -131,6 +137,7 @@ class Romancy(Windows, Schedules):
             warn_when_blocked=None if warn_when_blocked is None else seconds(warn_when_blocked, "warn_when_blocked"),
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
+            keep_logs=what_to_keep(keep_logs),
             codecs=self._codecs,
         )
         access = Access(some_time(answer_within, "answer_within"))

@@ -69,7 +69,7 @@ class ActivityContext:
     def log(self) -> AttemptLog:
         """A logger, `romancy.activity`, whose records name the instance, its workflow, the activity and the attempt."""
         fields = about(self, self.activity_id, self.attempt)
-        return AttemptLog({**fields, "romancy_workflow": self._port.workflow_name})
+        return AttemptLog({**fields, "romancy_workflow": self._port.workflow_name}, lines=self._port.lines)
 
     @property
     def idempotency_key(self) -> str:

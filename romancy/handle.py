@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from romancy._followed import Followed
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
+    from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
     from romancy.messages.requests import Asked
     from romancy.request import RequestType
@@ -199,6 +200,12 @@ class Handle(Generic[R_co]):
     def entries(self, *, after: str | None = None, follow: bool = False) -> AsyncIterator[LogEntry]:
         """The entries of the instance's log behind a cursor, with `follow` also future ones: see `app.entries_of`."""
         return self._app.entries_of(self._instance_id, after=after, follow=follow)
+
+    def logs(
+        self, *, after: str | None = None, follow: bool = False, level: str | int | None = None
+    ) -> AsyncIterator[LogLine]:
+        """The log lines that were kept of the instance, with `follow` also future ones: see `app.logs_of`."""
+        return self._app.logs_of(self._instance_id, after=after, follow=follow, level=level)
 
     def __repr__(self) -> str:
         return f"<handle of {self._instance_id}>"

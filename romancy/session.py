@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from romancy.core import Message
+    from romancy.declaring.log import Lines
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.sessions import StoreSession
 
@@ -211,6 +212,11 @@ class ActivityPort(Protocol):
     @property
     def workflow_name(self) -> str | None:
         """The workflow of the instance. None: the activity runs without one."""
+        ...
+
+    @property
+    def lines(self) -> Lines | None:
+        """What keeps the log lines of the activity. None: nothing does."""
         ...
 
     @property

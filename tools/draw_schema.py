@@ -51,6 +51,7 @@ Some tables are the truth. Others can be made again from them with
   `romancy_interests`.
 - Derived from the inbox: `romancy_uncounted`.
 - Of running processes: `romancy_workers`.
+- For people alone: `romancy_journal`.
 """
 
 

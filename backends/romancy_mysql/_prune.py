@@ -17,8 +17,8 @@ _RUNS_AT_ONCE = 200
 _SILENT = 3_600_000_000
 
 REMOVAL: Final = (
-    "prune_interests", "hold_taken", "return_taken", "prune_log", "prune_inbox", "prune_uncounted", "forget_instances",
-    "drop_index", "prune_instances",
+    "prune_interests", "hold_taken", "return_taken", "prune_log", "prune_journal", "prune_inbox", "prune_uncounted",
+    "forget_instances", "drop_index", "prune_instances",
 )  # fmt: skip
 """Scripts that remove instances, whose rows the caller holds, with all data under their ids, in this order.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "PIECES", "heads", "texts"]
 
-FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "counts.sql", "schema.sql")
+FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "journal.sql", "counts.sql", "schema.sql")
 _PACKAGE: Final = __package__ or ""
 PIECES: Final = Pieces(
     by_age="force index (by_age)",

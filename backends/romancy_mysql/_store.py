@@ -8,6 +8,7 @@ from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Capabilities, Delivered
 from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.journal import SqlJournal
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
@@ -70,6 +71,7 @@ class MySQLStore:
             figures=SqlFigures(interpreter, interpreter),
             upkeep=MySQLUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
+            journal=SqlJournal(interpreter),
             standby=MySQLStandby(self.database),
         )
 

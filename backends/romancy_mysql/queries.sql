@@ -434,6 +434,10 @@ for update skip locked
 -- Remove the logs of these instances, also those of former lives.
 delete from romancy_log where instance_id in (:ids)
 
+-- name: prune_journal (ids)
+-- Remove what was logged about them.
+delete from romancy_journal where instance_id in (:ids)
+
 -- name: prune_inbox (ids)
 -- Remove mail that will never be read.
 delete from romancy_inbox where instance_id in (:ids)

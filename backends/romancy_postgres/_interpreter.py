@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.storage.sqlkit.pauses import pause
-from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running
+from romancy.storage.sqlkit.statements import ROUNDS, Answer, OvertakenError, Running, nothing
 from romancy_postgres import _rebuilding, _routing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["PostgresInterpreter"]
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
-_OWN: Own = {**_rebuilding.OWN, **_routing.OWN}
+_OWN: Own = {**_rebuilding.OWN, **_routing.OWN, "journal_hold": nothing}
 
 
 class PostgresInterpreter:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "PIECES", "heads", "statements_of", "texts"]
 
-FILES: Final = ("queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql")
+FILES: Final = (
+    "queries.sql", "commits.sql", "routing.sql", "claims.sql", "outbox.sql", "reading.sql", "upkeep.sql",
+    "journal.sql",
+)  # fmt: skip
 # Compared by `any`, a status stays in the order: the planner then cannot prefer to walk all instances by their age.
 PIECES: Final = Pieces(
     only="= any (array[{}])",

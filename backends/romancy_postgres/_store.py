@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from romancy.storage.records import Capabilities
 from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.journal import SqlJournal
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
@@ -78,6 +79,7 @@ class PostgresStore:
             figures=SqlFigures(interpreter, search),
             upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
+            journal=SqlJournal(interpreter),
             standby=PostgresStandby(self.database),
         )
 

@@ -92,6 +92,8 @@ select instance_id from doomed;
 -- after their interests have gone, so it sees everything that was dispatched to them.
 with log as (
     delete from romancy_log where instance_id = any ($1::text[])
+), journal as (
+    delete from romancy_journal where instance_id = any ($1)
 ), inbox as (
     delete from romancy_inbox where instance_id = any ($1)
     returning delivery_id, address, spread, coalesce(posted_at, at) as at, body, projection, interest

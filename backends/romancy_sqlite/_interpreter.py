@@ -10,7 +10,7 @@ import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.sqlkit import outbox
-from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all
+from romancy.storage.sqlkit.statements import Answer, Ask, Running, ask, ask_all, nothing
 from romancy_sqlite import _prune, _rebuilding, _routing
 
 if TYPE_CHECKING:
@@ -113,6 +113,14 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
+def _add_lines(values: Values) -> Operation[Answer]:
+    """Bytes are no JSON, so each line is a statement."""
+    columns = "instance_id", "life", "number", "mark", "at", "body"
+    lines = values["lines"]
+    yield from ask_all(*(Ask("journal_line", dict(zip(columns, line, strict=True))) for line in lines))
+    return Answer((), len(lines))
+
+
 _OWN: Own = {
     **outbox.IN_PARTS,
     **_prune.OWN,
@@ -120,4 +128,6 @@ _OWN: Own = {
     **_routing.OWN,
     "beat": _beat,
     "free": _free,
+    "journal_add": _add_lines,
+    "journal_hold": nothing,
 }

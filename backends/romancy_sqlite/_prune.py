@@ -18,7 +18,8 @@ KEYS_AT_ONCE = 1000
 """One transaction must not hold the writer long."""
 
 _REMOVAL: Final = (
-    "prune_interests", "return_taken", "prune_log", "prune_inbox", "forget_instances", "drop_index", "prune_instances",
+    "prune_interests", "return_taken", "prune_log", "prune_journal", "prune_inbox", "forget_instances", "drop_index",
+    "prune_instances",
 )  # fmt: skip
 """Scripts that remove instances with all data under their ids, in this order."""
 

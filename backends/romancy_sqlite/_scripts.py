@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "PIECES", "heads", "texts"]
 
-FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "rebuilding.sql")
+FILES: Final = ("queries.sql", "claims.sql", "outbox.sql", "routing.sql", "journal.sql", "rebuilding.sql")
 PIECES: Final = Pieces(
     by_age="indexed by romancy_instances_newest",
     by_status="indexed by romancy_instances_status",

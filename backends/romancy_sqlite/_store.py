@@ -12,6 +12,7 @@ from romancy.storage.limits import can_be_id, check_batch, check_deliveries, che
 from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.services import Services
 from romancy.storage.sqlkit.figures import SqlFigures
+from romancy.storage.sqlkit.journal import SqlJournal
 from romancy.storage.sqlkit.leases import Leases
 from romancy.storage.sqlkit.lookups import SqlLookups
 from romancy.storage.sqlkit.outbox import SqlOutbox
@@ -86,6 +87,7 @@ class SqliteStore:
             figures=SqlFigures(interpreter, interpreter),
             upkeep=self._make_upkeep(interpreter),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
+            journal=SqlJournal(interpreter),
         )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()

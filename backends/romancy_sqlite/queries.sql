@@ -280,6 +280,10 @@ delete from romancy_instances where instance_id in (select value from json_each(
 -- Remove their logs, of any life.
 delete from romancy_log where instance_id in (select value from json_each(:ids));
 
+-- name: prune_journal (ids)
+-- Remove what was logged about them.
+delete from romancy_journal where instance_id in (select value from json_each(:ids));
+
 -- name: prune_inbox (ids)
 -- Remove messages that will never be read.
 delete from romancy_inbox where instance_id in (select value from json_each(:ids));

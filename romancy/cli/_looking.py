@@ -1,4 +1,4 @@
-"""Commands that read: `list`, `find`, `count`, `why`, `history`, `watch`. They write nothing."""
+"""Commands that read: `list`, `find`, `count`, `why`, `history`, `watch`, `logs`. They write nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from romancy.cli._filter_options import filters
 from romancy.cli._gathering import gathered
 from romancy.cli._printing import as_json, clean, data_of, json_option, paragraphs, say, table, wrapped
 from romancy.errors import InstanceNotFoundError
+from romancy.kept_logs import fields_of_line
 from romancy.log import fields_of
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
     from romancy._lists import ReadLag
     from romancy.instance import Instance
+    from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
     from romancy.query import InstanceFilter
 
@@ -189,4 +191,49 @@ def _print_entry(entry: LogEntry, *, json_lines: bool) -> None:
     click.echo(wrapped(clean(f"{entry.at:%H:%M:%S.%f} {type(entry.event).__name__} {fields}")))
 
 
-LOOKING = (list_instances, find, count, why, history, watch)
+@click.command()
+@database
+@click.argument("instance_id", metavar="ID")
+@click.option("-f", "--follow", is_flag=True, help="Also the lines to come, until the instance ends.")
+@click.option("--level", metavar="LEVEL", help="Only lines of this level or above, such as WARNING.")
+@click.option("--activity", metavar="ID", help="Only lines of this activity, by its id or its name.")
+@click.option("--after", metavar="CURSOR", help="Only what follows a line, by the cursor it bore with --json.")
+@json_option
+@running
+async def logs(
+    *,
+    url: str | None,
+    app: str | None,
+    instance_id: str,
+    follow: bool,
+    level: str | None,
+    activity: str | None,
+    after: str | None,
+    json_lines: bool,
+) -> None:
+    """What the body and the activities of an instance have logged.
+
+    Lines are there if the app of the worker keeps them: `Romancy(keep_logs="INFO")`.
+    """
+    found = False
+    async with operating(url, app) as operator:
+        async for one in operator.logs_of(instance_id, after=after, follow=follow, level=level):
+            if activity is None or activity in {one.activity_id, (one.activity_id or "").rpartition(":")[0]}:
+                found = True
+                _print_log_line(one, json_lines=json_lines)
+    if not found:
+        say("no line fits" if level or activity or after else "no line was kept of this instance (keep_logs=)")
+
+
+def _print_log_line(one: LogLine, *, json_lines: bool) -> None:
+    if json_lines:
+        as_json(fields_of_line(one))
+        return
+    where = one.activity_id or "body"
+    attempt = f" ({one.attempt})" if one.attempt is not None and one.attempt > 1 else ""
+    click.echo(clean(f"{one.at:%H:%M:%S.%f} {one.level:<8} {where}{attempt}: {one.message}"))
+    for text in (one.error or "").splitlines():
+        click.echo(clean(f"    {text}"))
+
+
+LOOKING = (list_instances, find, count, why, history, watch, logs)

@@ -58,7 +58,7 @@ from romancy.core.loop.conditions import words_of
 from romancy.core.loop.deterministic_loop import (
     not_in_a_workflow,
 )
-from romancy.core.loop.thread_state import driving, is_in_a_workflow, threads
+from romancy.core.loop.thread_state import driving, is_in_a_workflow, running_loop, threads
 from romancy.core.run.commands import (
     Commands,
     current_commands,
@@ -322,6 +322,7 @@ __all__ = [
     "raised_again",
     "replay",
     "run_of_child",
+    "running_loop",
     "threads",
     "wanted_by",
     "without_values",

@@ -24,6 +24,7 @@ from romancy.core import OwnerChanged, decode_commit, without_values
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
+from romancy.storage.journal import Journal
 from romancy.storage.lookups import PAGE, Lookups, Lying
 from romancy.storage.outbox import Outbox
 from romancy.storage.passing import Passing, changed_by
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.isolation import IsolationLevel
+    from romancy.storage.journal import KeptLine, NewLine
     from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -103,6 +105,10 @@ def _outgoing(row: OutboxRow) -> PayloadContext:
     return PayloadContext(row.instance_id or "", "message", row.outbox_id)
 
 
+def _line(instance_id: str, mark: str) -> PayloadContext:
+    return PayloadContext(instance_id, "message", f"log line {mark}")
+
+
 def _input(instance_id: str, life: int) -> PayloadContext:
     return PayloadContext(instance_id, "input", f"{life}")
 
@@ -156,6 +162,7 @@ class _ReadingStore(Passing[Store], Store):
             outbox=lambda outbox: changed_by(outbox, _OpenedOutbox, self._unsealed),
             reading=lambda reading: changed_by(reading, _OpenedReading, self._instance),
             lookups=lambda lookups: changed_by(lookups, _OpenedLookups, self._mail, self._commit_or_sealed),
+            journal=lambda journal: changed_by(journal, _CodingJournal, self._codecs),
         )
 
     def _router(self, router: Router) -> Router:
@@ -432,6 +439,37 @@ class _OpenedLookups(Passing[Lookups], Lookups):
     ) -> list[Lying]:
         page = await self._passed_to.lying(instance_id, after=after, limit=limit)
         return [Lying(one, self._mail(one, row)) for one, row in page]
+
+
+class _CodingJournal(Passing[Journal], Journal):
+    """Seals lines, each for its mark, and opens them. What cannot be opened stays sealed."""
+
+    def __init__(self, journal: Journal, codecs: Codecs) -> None:
+        super().__init__(journal)
+        self._codecs = codecs
+
+    async def put(self, lines: Sequence[NewLine], /, *, keep: int, again: bool = False) -> list[NewLine]:
+        if not self._codecs.ids:
+            return await self._passed_to.put(lines, keep=keep, again=again)
+        wrap = self._codecs.wrap
+        sealed = [one._replace(body=wrap(one.body, _line(one.instance_id, one.mark))) for one in lines]
+        absent = {one.mark for one in await self._passed_to.put(sealed, keep=keep, again=again)}
+        return [one for one in lines if one.mark in absent]
+
+    async def lines(self, instance_id: str, /, *, after: tuple[int, int] = (0, 0), limit: int = 200) -> list[KeptLine]:
+        page = await self._passed_to.lines(instance_id, after=after, limit=limit)
+        return [self._opened(instance_id, one) for one in page]
+
+    async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
+        return [self._opened(instance_id, one) for one in await self._passed_to.newest(instance_id, limit=limit)]
+
+    def _opened(self, instance_id: str, line: KeptLine) -> KeptLine:
+        if not is_sealed(line.body, "message"):
+            return line
+        try:
+            return line._replace(body=self._codecs.unwrap(line.body, _line(instance_id, line.mark)))
+        except CodecError:
+            return line
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:

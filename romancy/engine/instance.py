@@ -17,6 +17,7 @@ from romancy.engine.inbox import EMPTY_INBOX, Inbox, Mail
 from romancy.engine.incarnation import RUNTIME
 from romancy.engine.input_order import in_order
 from romancy.engine.interests import NO_DIFFERENCE, interests_of
+from romancy.engine.line_keeper import BodyLines
 from romancy.engine.messages import CancelMessage, ChildEnded, decode_message
 from romancy.engine.slot import FREE, GATHERING, GONE, TAKEN, Slot
 from romancy.errors import HistoryVersionError, InternalError
@@ -163,7 +164,7 @@ class Live:
         activities: Mapping[str, ActivityDefinition] | None = None,
     ) -> Live:
         """An instance whose run was fed nothing yet. With `activities`, the run follows a log without its code."""
-        run = _new_run(instance_id, definition, known=known, activities=activities)
+        run = _new_run(instance_id, life, definition, known=known, activities=activities)
         live = cls(instance_id, life, definition, run)
         live.creates = creates
         return live
@@ -202,7 +203,7 @@ class Live:
     def begin_run(self) -> Run:
         """Close the run that has just ended and put a new run in its place."""
         self.run.close()
-        self.run = _new_run(self.instance_id, self.definition)
+        self.run = _new_run(self.instance_id, self.life, self.definition)
         return self.run
 
     def adopts(self, fresh: Live) -> None:
@@ -591,10 +592,18 @@ class Live:
 
 
 def _new_run(
-    instance_id: str, definition: Workflow[..., object], **known: Mapping[str, ActivityDefinition] | None
+    instance_id: str, life: int, definition: Workflow[..., object], **known: Mapping[str, ActivityDefinition] | None
 ) -> Run:
     speaker = working.get()
     stored, hides = getattr(speaker, "stored", len), getattr(speaker, "hides", False)
+    keeper = getattr(speaker, "keeper", None)
     return Run(
-        definition, instance_id=instance_id, code=definition.code, runtime=RUNTIME, stored=stored, hides=hides, **known
+        definition,
+        instance_id=instance_id,
+        code=definition.code,
+        runtime=RUNTIME,
+        stored=stored,
+        hides=hides,
+        lines=None if keeper is None else BodyLines(keeper, instance_id, life),
+        **known,
     )

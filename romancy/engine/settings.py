@@ -11,6 +11,7 @@ from romancy._logs import Speaker
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.surroundings import here
 from romancy.hooks import Hook
+from romancy.kept_logs import KeepLogs
 from romancy.retry import RetryPolicy
 from romancy.storage.protocol import Store
 
@@ -37,6 +38,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     sticky: int
     warn_when_blocked: float | None
     hooks: tuple[Hook, ...]
+    keep_logs: KeepLogs | None = None
+    """Which log lines of user code the worker keeps."""
     clock: DatabaseClock | None = None
     """The clock of a test; None: the worker makes its own."""
     stage: Stage | None = None
@@ -60,6 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         warn_when_blocked: float | None,
         hooks: tuple[Hook, ...],
         log_error_text: bool,
+        keep_logs: KeepLogs | None,
         codecs: Codecs,
     ) -> Settings:
         """Return the settings for these options of an app. The worker's id defaults to host and process."""
@@ -76,4 +80,5 @@ class Settings(Struct, frozen=True, kw_only=True):
             sticky=sticky,
             warn_when_blocked=warn_when_blocked,
             hooks=hooks,
+            keep_logs=keep_logs,
         )

@@ -19,10 +19,12 @@ from romancy.http._permits import check_choosing, check_topic, sees_payloads
 from romancy.http._progress import stream_of
 from romancy.http._refusal import Refused, not_an_event
 from romancy.http._routes import ManagementRoute
+from romancy.kept_logs import LEVELS, fields_of_line
 from romancy.managing.lists import headers_of_instance, result_of
 from romancy.managing.waits import untaken_by
 from romancy.query import told_as
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.journal import LINES_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Management"]
 
 _PAGE = 50
+_LINES = 200
 _MOST_RESULTS = 100
 """Each may have four megabytes, and an answer is made in memory."""
 _NOT_FOUND = "there is no instance with this id"
@@ -77,6 +80,7 @@ class Management:
             ManagementRoute("POST", f"{instance}/signals/{{type}}", self.signal, "signal"),
             ManagementRoute("GET", f"{instance}/result", self.result, "payloads"),
             ManagementRoute("GET", f"{instance}/progress", self.progress, "payloads"),
+            ManagementRoute("GET", f"{instance}/logs", self.logs, "payloads"),
             ManagementRoute("GET", instance, self.status),
             ManagementRoute("GET", "/instances", self.list),
             ManagementRoute("GET", "/count", self.count),
@@ -235,6 +239,23 @@ class Management:
         self._waits.check()
         entries = self._app.entries_of(instance_id, after=after, follow=True)
         return StreamingResponse(self._stream(instance_id, entries), media_type="text/event-stream", headers=headers)
+
+    async def logs(self, request: Request) -> Response:
+        """`GET /instances/{id}/logs?after=&limit=&level=`: a page of log lines, the oldest first.
+
+        `next` is the cursor of the next page. It is null behind the last line for now.
+        """
+        asked = Asked(request, ("after", "limit", "level"))
+        instance_id, limit = request.path_params["instance_id"], asked.integer("limit")
+        if limit is not None and not 1 <= limit <= LINES_AT_ONCE:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"limit must be from 1 to {LINES_AT_ONCE}", "UsageError")
+        level = asked.text("level")
+        if level is not None and level not in LEVELS:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"level must be one of {', '.join(LEVELS)}", "UsageError")
+        await self._status(instance_id)
+        page = self._app.log_page(instance_id, after=asked.text("after"), level=level, limit=limit or _LINES)
+        found = await self._accepting.in_time(page)
+        return answer({"lines": [fields_of_line(one) for one in found.lines], "next": found.next_cursor})
 
     async def _stream(self, instance_id: str, entries: AsyncIterator[LogEntry]) -> AsyncGenerator[bytes]:
         async def end() -> object:

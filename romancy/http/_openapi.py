@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy._start_options import HEAVIEST
 from romancy.http._choosing import CHOOSING
+from romancy.kept_logs import LEVELS
 from romancy.status import Status
+from romancy.storage.journal import LINES_AT_ONCE
 from romancy.storage.query import MAX_LIMIT
 from romancy.storage.ranks import HIGHEST, LOWEST
 
@@ -118,6 +120,30 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "count": {"type": "integer"},
             "by_status": {"type": "object", "additionalProperties": {"type": "integer"}},
             "by_workflow": {"type": "object", "additionalProperties": {"type": "integer"}},
+        },
+    },
+    "Lines": {
+        "type": "object",
+        "required": ["lines", "next"],
+        "properties": {
+            "lines": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["at", "level", "message", "run", "activity_id", "attempt", "error", "cursor"],
+                    "properties": {
+                        "at": {"type": "string", "format": "date-time"},
+                        "level": {"type": "string"},
+                        "message": {"type": "string"},
+                        "run": {"type": "integer"},
+                        "activity_id": {"type": ["string", "null"]},
+                        "attempt": {"type": ["integer", "null"]},
+                        "error": {"type": ["string", "null"]},
+                        "cursor": {"type": "string"},
+                    },
+                },
+            },
+            "next": {"type": ["string", "null"]},
         },
     },
     "Result": {
@@ -307,6 +333,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/instances/{instance_id}": {"get": _of_instance("The status of an instance", {200: "Instance"})},
         "/instances/{instance_id}/result": {"get": _result()},
         "/instances/{instance_id}/progress": {"get": _progress()},
+        "/instances/{instance_id}/logs": {"get": _logs()},
         "/instances/{instance_id}/signals/{type}": {"post": _signal()},
         "/instances/{instance_id}/requests/{name}": {"post": _request()},
         "/cancel/{instance_id}": {"post": _cancel()},
@@ -478,6 +505,14 @@ def _progress() -> dict[str, Any]:
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
     return operation
+
+
+def _logs() -> dict[str, Any]:
+    cursor = {"type": "string", "pattern": "^[0-9a-f]{1,16}-[0-9]{1,18}$"}
+    after = _parameter("after", "query", cursor, "behind this line")
+    limit = _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": LINES_AT_ONCE})
+    level = _parameter("level", "query", {"enum": [*LEVELS]})
+    return _of_instance("What its code has logged, a page, the oldest first", {200: "Lines"}, after, limit, level)
 
 
 def _signal() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage
 from romancy.log import LogCursor, follow_log, read_log
 from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
+from romancy.managing.kept_lines import lines_of, page_of
 from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from romancy._lists import ReadLag
     from romancy.core import LogEvent
+    from romancy.kept_logs import LogLine, LogPage
     from romancy.log import LogEntry
     from romancy.query import Filters, FiltersToAct, FilterValue
     from romancy.retry import Duration
@@ -175,6 +177,25 @@ class Instances(Limiting):
         """
         position = None if after is None else LogCursor.parse(after)
         return (follow_log if follow else read_log)(self._access.opened(), instance_id, position)
+
+    def logs_of(
+        self, instance_id: str, *, after: str | None = None, follow: bool = False, level: str | int | None = None
+    ) -> AsyncIterator[LogLine]:
+        """The log lines that `Romancy(keep_logs=…)` has kept of an instance, oldest first.
+
+        They are those behind the cursor `after`; with `follow`, also future ones, until its end. Lines below `level`
+        are left out. A line comes once. Raises InstanceNotFoundError.
+        """
+        return lines_of(self._access.opened(), instance_id, after, follow=follow, level=level)
+
+    async def log_page(
+        self, instance_id: str, *, after: str | None = None, level: str | int | None = None, limit: int = 200
+    ) -> LogPage:
+        """Up to `limit` of the lines behind the cursor `after`, as `logs_of` has them; at most 1,000.
+
+        With a `level` a page may be short, and even empty, and others follow: the last page has no `next_cursor`.
+        """
+        return await page_of(self._access.opened(), instance_id, after, level=level, limit=limit)
 
     async def entries(
         self,

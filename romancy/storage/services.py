@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from romancy.storage.figures import Figures
+    from romancy.storage.journal import Journal
     from romancy.storage.lookups import Lookups
     from romancy.storage.outbox import Outbox
     from romancy.storage.reading import Reading
@@ -40,6 +41,7 @@ class Service(StrEnum):
     UPKEEP = "upkeep"
     REBUILDING = "rebuilding"
     STANDBY = "standby"
+    JOURNAL = "journal"
 
 
 class MissingServiceError(StorageConfigurationError):
@@ -92,6 +94,7 @@ class Wrappers(TypedDict, total=False):
     figures: Callable[[Figures], Figures]
     upkeep: Callable[[Upkeep], Upkeep]
     rebuilding: Callable[[Rebuilding], Rebuilding]
+    journal: Callable[[Journal], Journal]
 
 
 class Services(_Offering):
@@ -121,6 +124,8 @@ class Services(_Offering):
     """Making again what a database holds beside its logs."""
     standby: Standby = _service(default=None, without="`read_url=` does not work")
     """Whether this server is a copy of another one."""
+    journal: Journal = _service(default=None, without="log lines cannot be kept, and `keep_logs=` does not work")
+    """Log lines of instances, kept beside their logs of events."""
 
     def wrapped(self, **wrappers: Unpack[Wrappers]) -> Services:
         """The same services, some of them replaced. A service that this store lacks stays missing."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from romancy.checking import Check
     from romancy.hooks import Hook
+    from romancy.kept_logs import KeepLogs
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration, RetryPolicy
@@ -36,7 +37,12 @@ T = TypeVar("T")
 
 
 class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders):
-    """Durable workflows on the database at `url`. Open it with `with`."""
+    """Durable workflows on the database at `url`. Open it with `with`.
+
+    `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
+    Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes end
+    after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+    """
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
         codecs: Codecs | Iterable[PayloadCodec] = (),
         check_at_start: bool = True,
         log_error_text: bool = True,
+        keep_logs: KeepLogs | str | None = None,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
         answer_within: Duration = 10.0,
@@ -68,8 +75,6 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
 
         With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
-        Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes
-        end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
         """
         super().__init__(
             lambda: Romancy(
@@ -91,6 +96,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
                 codecs=codecs,
                 check_at_start=check_at_start,
                 log_error_text=log_error_text,
+                keep_logs=keep_logs,
                 relay=relay,
                 keep_undelivered=keep_undelivered,
                 answer_within=answer_within,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy.event import EventType
     from romancy.handle import Handle
+    from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
     from romancy.request import RequestType
     from romancy.retry import Duration
@@ -179,3 +180,9 @@ class SyncHandle(Caller, Generic[R_co]):
     def entries(self, *, after: str | None = None, follow: bool = False) -> Iterator[LogEntry]:
         """The entries of the instance's log behind a cursor, with `follow` also future ones: see `app.entries_of`."""
         return self._each("entries", after=after, follow=follow)
+
+    def logs(
+        self, *, after: str | None = None, follow: bool = False, level: str | int | None = None
+    ) -> Iterator[LogLine]:
+        """The log lines that were kept of the instance, with `follow` also future ones: see `app.logs_of`."""
+        return self._each("logs", after=after, follow=follow, level=level)

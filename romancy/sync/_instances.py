@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from romancy._lists import ReadLag
     from romancy.core import LogEvent
     from romancy.instance import Counts, Instance, InstancePage
+    from romancy.kept_logs import LogLine, LogPage
     from romancy.log import LogEntry
     from romancy.query import Filters, FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration
@@ -163,6 +164,26 @@ class SyncInstances(SyncLimiting):
         after a crash. Raises InstanceNotFoundError, and UsageError if entries behind the cursor have been pruned.
         """
         return self._each("entries_of", instance_id, after=after, follow=follow)
+
+    def logs_of(
+        self, instance_id: str, *, after: str | None = None, follow: bool = False, level: str | int | None = None
+    ) -> Iterator[LogLine]:
+        """The log lines that `Romancy(keep_logs=…)` has kept of an instance, oldest first.
+
+        They are those behind the cursor `after`; with `follow`, also future ones, until its end. Lines below `level`
+        are left out. A line comes once. Raises InstanceNotFoundError.
+        """
+        return self._each("logs_of", instance_id, after=after, follow=follow, level=level)
+
+    def log_page(
+        self, instance_id: str, *, after: str | None = None, level: str | int | None = None, limit: int = 200
+    ) -> LogPage:
+        """Up to `limit` of the lines behind the cursor `after`, as `logs_of` has them; at most 1,000.
+
+        With a `level` a page may be short, and even empty, and others follow: the last page has no `next_cursor`.
+        """
+        result: LogPage = self._call("log_page", instance_id, after=after, level=level, limit=limit)
+        return result
 
     def entries(
         self,

@@ -213,6 +213,10 @@ class _Port:
         return None
 
     @property
+    def lines(self) -> None:
+        return None
+
+    @property
     def told_to_stop(self) -> bool:
         return self._cancelled
 

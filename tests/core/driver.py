@@ -85,6 +85,7 @@ class NoPort:
 
     place: object = None
     workflow_name: str | None = None
+    lines: None = None
     told_to_stop = False
     companion: Companion | None = None
 

@@ -11,6 +11,7 @@ from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.errors import StorageConfigurationError
 from romancy.storage.backends import create_store
 from romancy.storage.figures import Figures
+from romancy.storage.journal import Journal
 from romancy.storage.lookups import Lookups
 from romancy.storage.outbox import Outbox
 from romancy.storage.protocol import Store
@@ -27,6 +28,7 @@ SERVICES = {
     Service.SESSIONS: Sessions, Service.ROUTER: Router, Service.OUTBOX: Outbox, Service.READING: Reading,
     Service.LOOKUPS: Lookups,
     Service.FIGURES: Figures, Service.UPKEEP: Upkeep, Service.REBUILDING: Rebuilding, Service.STANDBY: Standby,
+    Service.JOURNAL: Journal,
 }  # fmt: skip
 
 

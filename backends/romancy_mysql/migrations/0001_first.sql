@@ -134,6 +134,17 @@ create table if not exists romancy_seen (
     key by_age (at)
 ) engine = InnoDB row_format = dynamic;
 
+-- What user code has logged about instances, where an app keeps it. The numbers of an instance count up.
+create table if not exists romancy_journal (
+    instance_id varbinary(255) not null,
+    life bigint not null,
+    number bigint not null,
+    mark varbinary(255) not null,
+    at bigint not null,
+    body mediumblob not null,
+    primary key (instance_id, life, number)
+) engine = InnoDB row_format = dynamic;
+
 -- One row for each declared path of an instance that leads to a value. `by_value` finds instances by it, in the order of
 -- searches.
 create table if not exists romancy_index (

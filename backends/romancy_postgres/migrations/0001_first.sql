@@ -131,6 +131,17 @@ create table romancy_seen (
 );
 create index romancy_seen_at on romancy_seen (at);
 
+-- What user code has logged about instances, where an app keeps it. The numbers of an instance count up.
+create table romancy_journal (
+    life        bigint not null,
+    number      bigint not null,
+    at          bigint not null,
+    instance_id text collate "C" not null,
+    mark        text collate "C" not null,
+    body        bytea not null,
+    primary key (instance_id, life, number)
+);
+
 -- One row for each declared path of an instance that leads to a value; path is the path's key. The index finds instances by
 -- it, in the order of searches.
 create table romancy_index (

@@ -127,6 +127,17 @@ create table romancy_seen (
 
 create index romancy_seen_at on romancy_seen (at);
 
+-- What user code has logged about instances, where an app keeps it. The numbers of an instance count up.
+create table romancy_journal (
+    instance_id text    not null,
+    life        integer not null,
+    number      integer not null,
+    mark        text    not null,
+    at          integer not null,
+    body        blob    not null,
+    primary key (instance_id, life, number)
+) without rowid;
+
 -- One row for each declared path of an instance that leads to a value. The index finds instances by it, in the order of
 -- searches.
 create table romancy_index (

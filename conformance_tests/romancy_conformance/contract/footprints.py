@@ -22,6 +22,7 @@ _KEYS: Final = {
     "interests": ("owner", "life", "interest_id"),
     "letters": ("subscriber", "message_id"),
     "outbox": ("outbox_id",),
+    "journal": ("instance_id", "number"),
 }
 """What tells the rows of a table apart in a test."""
 

@@ -53,6 +53,7 @@ class Asking:
         "inside",
         "instance_id",
         "joining",
+        "lines",
         "listing",
         "loop",
         "matcher",
@@ -75,6 +76,8 @@ class Asking:
         """How many bytes are stored for a value."""
         self.hides = False
         """Whether the database cannot read what is stored."""
+        self.lines: Any = None
+        """What keeps the log lines of the body. None: nothing does."""
         self.asked: list[ev.LogEvent] = NO_LIST
         """The events of the activation under way, behind which commands go. Between activations, none is possible."""
         self.position = 0

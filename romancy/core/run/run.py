@@ -53,7 +53,8 @@ class Run:
 
     `known` holds the activities that undo what former runs did, for a retry that does not call them itself.
     `stored` tells how many bytes are stored for a value, which decides whether it is too large. `hides`: what is stored
-    is hidden from the database, which then knows nothing of the data of messages.
+    is hidden from the database, which then knows nothing of the data of messages. `lines` keeps what the
+    body logs.
     """
 
     __slots__ = (
@@ -84,6 +85,7 @@ class Run:
         known: Mapping[str, ActivityDefinition] | None = None,
         stored: Callable[[bytes], int] = len,
         hides: bool = False,
+        lines: object = None,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
@@ -101,6 +103,7 @@ class Run:
         self._commands = Commands(instance_id, self.state, self._loop)
         self._commands.stored = stored
         self._commands.hides = hides
+        self._commands.lines = lines
         self._loop.commands = self._commands
         self._ending = Ending(workflow, self._commands)
         self._body: BodyTask | None = None

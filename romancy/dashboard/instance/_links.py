@@ -14,6 +14,7 @@ VIEWS: Final = {
     "family": "Parent and children",
     "state": "Time travel",
     "log": "Log",
+    "lines": "Log lines",
     "compare": "Compare",
 }
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from romancy.dashboard._refused import not_found
+from romancy.dashboard._refused import bad_request, not_found
 from romancy.dashboard.instance import _asked, _places
 from romancy.dashboard.instance._compare import compare, lines_of
 from romancy.dashboard.instance._graph import graph_of
@@ -17,10 +17,13 @@ from romancy.dashboard.instance._standing import standing_of
 from romancy.dashboard.instance._state import READS, read_state
 from romancy.dashboard.instance._window import COMMITS, near_the_end, read_window
 from romancy.dashboard.instance._zoom import milliseconds, zoom
-from romancy.errors import InstanceNotFoundError
+from romancy.errors import InstanceNotFoundError, QueryError
 from romancy.insight import Note, Step, Timeline
+from romancy.kept_logs import LEVELS, level_of
 from romancy.log import fields_of
+from romancy.managing.kept_lines import newest_lines, page_of
 from romancy.serialization import cause_first
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,6 +46,8 @@ SLICE: Final = 300
 """How many commits are read for a page, before the ends of its last steps are looked for."""
 EVENTS: Final = 100
 """How many events a page of the log has."""
+LINES: Final = 200
+"""How many log lines a page has."""
 NODES: Final = 120
 CHILDREN: Final = 50
 SIDE: Final = 300
@@ -158,6 +163,29 @@ async def log(request: Request, store: Store, row: InstanceRow) -> dict[str, Any
     }
 
 
+async def lines(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """What the body and the activities have logged: the newest lines, or a page behind a cursor."""
+    after, level = _asked.one(request, "after"), _asked.one(request, "level").upper()
+    if Service.JOURNAL not in store.services.offered:
+        return {"lines": [], "level": "", "levels": LEVELS, "first": False, "next": None}
+    least = level_of(level) if level in LEVELS else 0
+    if not after:
+        found, following = await newest_lines(store, row.instance_id, limit=LINES), None
+    else:
+        try:
+            page = await page_of(store, row.instance_id, after, limit=LINES)
+        except QueryError as error:
+            raise bad_request(f"There is no such place among the lines: {error}.") from None
+        found, following = page.lines, page.next_cursor if len(page.lines) == LINES else None
+    return {
+        "lines": [one for one in found if one.level_number >= least],
+        "level": level if level in LEVELS else "",
+        "levels": LEVELS,
+        "first": not after and len(found) == LINES,
+        "next": following,
+    }
+
+
 async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The instance as it was."""
     latest = _asked.one(request, "at") == LATEST
@@ -265,5 +293,6 @@ VIEWS: Final[dict[str, Callable[[Request, Store, InstanceRow], Awaitable[dict[st
     "family": family,
     "state": state,
     "log": log,
+    "lines": lines,
     "compare": comparison,
 }

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from romancy.attempt_context import ActivityContext
 from romancy.core import StartActivity, StartCompensation
+from romancy.engine.activities.attempt_lines import AttemptLines
 from romancy.engine.activities.plain_context import PlainActivityContext
 from romancy.engine.activities.port import GIVEN_UP, Port, Tools
 from romancy.engine.activities.stopping import Stop
@@ -158,6 +159,12 @@ class Attempt(Struct, eq=False):
     @property
     def workflow_name(self) -> str:
         return self.live.definition.name
+
+    @property
+    def lines(self) -> AttemptLines | None:
+        """What keeps its log lines. None: nothing does."""
+        keeper = self.tools.keeper
+        return None if keeper is None else AttemptLines(keeper, self.live, self.id, self.effect.attempt)
 
     @property
     def told_to_stop(self) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from romancy.engine.append_slots import Slots
     from romancy.engine.incarnation import Incarnation
     from romancy.engine.instance import Live
+    from romancy.engine.line_keeper import LineKeeper
     from romancy.engine.observer import Observer
     from romancy.hooks import Sending
     from romancy.session import Companion
@@ -61,6 +62,8 @@ class Tools(NamedTuple):
     """Names of the exception types that a workflow can catch by their own class."""
     announces: Observer | None = None
     """Asks hooks for headers of what activities send. None: no hook adds any."""
+    keeper: LineKeeper | None = None
+    """Keeps the log lines of activities."""
 
 
 class Port:

@@ -72,7 +72,7 @@ class Attempts:
         """`driver` feeds the ends of attempts to their runs."""
         slots = Slots(driver.go_on, keeper, store) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
-        self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces)
+        self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces, settings.speaker.keeper)
         with speaking(settings.speaker):
             self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, with the variables that the body has set for the call."""

@@ -13,6 +13,7 @@ from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
 from romancy.engine.joining import Joining
+from romancy.engine.line_keeper import keeper_of
 from romancy.engine.log_lines import say_end, say_interrupted, say_refused, say_stuck
 from romancy.engine.log_writer import LogWriter
 from romancy.engine.observer import Observer
@@ -75,6 +76,9 @@ class Worker:
     protocols `LeaseHolder` and `Reports`.
     """
 
+    _trials: asyncio.Task[None] | None = None
+    _watchdog: Watchdog | None = None
+
     def __init__(
         self,
         store: Store,
@@ -93,6 +97,8 @@ class Worker:
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
         self._incarnation = Incarnation(clock=self.clock)
+        self._keeper = keeper_of(store, settings.keep_logs, settings.worker_id, self.clock)
+        settings.speaker.keeper = self._keeper
         self._ended, self._answered = ended, answered
         self.tasks = Tasks()
         self._next_claim = NextClaim()
@@ -127,9 +133,7 @@ class Worker:
         )
         self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, bereft)
         self.claiming = self._new_claiming()
-        self._trials: asyncio.Task[None] | None = None
         self._another, self.draining = another, False
-        self._watchdog: Watchdog | None = None
         self._committing: set[asyncio.Task[None]] = set()
         self._in_sessions: dict[str, Item] = {}
         """The appends that sessions commit, by instance."""
@@ -192,6 +196,9 @@ class Worker:
         hush(self._settings.speaker)
         with speaking(self._settings.speaker):  # for the log lines of everything that begins here
             await self.beating.begin()
+            if self._keeper is not None:
+                self._keeper.begin()
+                self.tasks.last(self._keeper.run())
             self.tasks.last(self.writer.run())
             self.tasks.last(self.beating.run())
             self.tasks.last(self.claiming.run())
@@ -269,6 +276,8 @@ class Worker:
         """Drain, and leave."""
         await self.drain(grace)
         await self.abandon()
+        if self._keeper is not None:
+            await self._within(self._keeper.flushed(), _LONGEST_GOODBYE)
         try:
             async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self.leases.leave()
@@ -289,6 +298,8 @@ class Worker:
         if self._observer is not None:
             self._observer.flush()
         self.driver.attempts.close()
+        if self._keeper is not None:
+            self._keeper.end()
 
     # ── the lease ───────────────────────────────────────────────────────────────────────────────────────────────
 

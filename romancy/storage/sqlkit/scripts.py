@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "Pieces", "numbered", "shared_heads", "shared_texts", "written"]
 
-FILES: Final = ("figures.sql", "lanes.sql", "lookups.sql")
+FILES: Final = ("figures.sql", "journal.sql", "lanes.sql", "lookups.sql")
 _PACKAGE: Final = __package__ or ""
 _WORD: Final = re.compile(r" \{(\w+)(?: ([^{}]+))?\}")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")

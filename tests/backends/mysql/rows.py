@@ -43,6 +43,7 @@ _USUAL: Rows = {
         "interest": "n", "spread": "one", "posted_at": None, "projection": None,
     },
     "uncounted": {"instance_id": "i", "delivery_id": "d", "at": 5},
+    "journal": {"instance_id": "i", "life": 7, "number": 3, "mark": "m", "at": 5, "body": b"1"},
     "outbox": {
         "outbox_id": "o", "topic": "t", "body": b"1", "at": 5, "order_key": "k", "state": "pending", "next_at": 5,
         "claim": None, "ended_at": None, "attempts": 0, "error": None,

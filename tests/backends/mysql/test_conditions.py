@@ -152,6 +152,7 @@ COMMITS = (
 PRUNING = (
     Case("find_old", "instances", "status", misses=({"before": 5},)),
     Case("prune_log", "log", "ids", spared=({"instance_id": "j"},)),
+    Case("prune_journal", "journal", "ids", spared=({"instance_id": "j"},)),
     Case("prune_inbox", "inbox", "ids", spared=({"instance_id": "j"},)),
     Case("prune_uncounted", "uncounted", "ids", spared=({"instance_id": "j"},)),
     Case("prune_seen", "seen", misses=({"before": 5},)),

@@ -49,8 +49,8 @@ _SENT: dict[str, dict[str, str]] = {
         "mail": "due alive mailboxes next_due mail",
         "take over": "declare_dead owned_heads takeover_log takeover_instances still_owned",
         "prune nothing": "prune_old former_runs prune_workers prune_seen",
-        "prune": "prune_named prune_interests return_taken prune_log prune_inbox forget_instances drop_index "
-        "prune_instances former_runs prune_workers",
+        "prune": "prune_named prune_interests return_taken prune_log prune_journal prune_inbox forget_instances "
+        "drop_index prune_instances former_runs prune_workers",
         "first heartbeat": "count_beat living_beat peers",
         "heartbeat": "count_beat living_beat peers",
         "census": "peers",
@@ -100,8 +100,8 @@ _SENT: dict[str, dict[str, str]] = {
         "take over": "mark_dead marked_dead | begin read_owned | "
         "log_takeover count free_from_dead count commit still_owned",
         "prune nothing": "begin find_old find_old find_old | commit | former_runs | dead_workers | prune_seen",
-        "prune": "begin prune_named | prune_interests hold_taken return_taken prune_log prune_inbox prune_uncounted "
-        "forget_instances drop_index prune_instances commit | former_runs | dead_workers",
+        "prune": "begin prune_named | prune_interests hold_taken return_taken prune_log prune_journal prune_inbox "
+        "prune_uncounted forget_instances drop_index prune_instances commit | former_runs | dead_workers",
         "first heartbeat": "register beat_again peers",
         "heartbeat": "beat_again peers",
         "census": "peers",

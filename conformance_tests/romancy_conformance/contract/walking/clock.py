@@ -36,7 +36,7 @@ BEGINNING: Final = 2_000_000_000_000_000
 _GROUP: Final = "romancy.conformance.clocks"
 _TABLES: Final = (
     "workers", "instances", "log", "inbox", "outbox", "seen", "index", "index_sets", "messages", "interests",
-    "addresses", "letters",
+    "addresses", "letters", "journal",
 )  # fmt: skip
 
 

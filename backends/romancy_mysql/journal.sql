@@ -1,0 +1,16 @@
+-- What user code has logged about instances.
+
+-- name: journal_hold (ids) -> instance_id
+-- Keep ended instances from being removed. A lock on the row of one that goes on would hold up its commits.
+select instance_id from romancy_instances where instance_id in (:ids) and status in (:closed) order by instance_id for update
+
+-- name: journal_add (lines(instance_id, life, number, mark, at, body))
+-- Write lines. A number that is taken is left out.
+insert into romancy_journal (instance_id, life, number, mark, at, body)
+select :instance_id, :life, :number, :mark, :at, :body from :source (select 1) one where true
+on duplicate key update number = romancy_journal.number
+
+-- name: journal_cut (cuts(instance_id, life, number))
+-- Remove the oldest lines, up to a number.
+delete j from :source romancy_journal j
+where j.instance_id = :instance_id and j.life = :life and j.number <= :number

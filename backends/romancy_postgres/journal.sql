@@ -1,0 +1,30 @@
+-- What user code has logged about instances.
+
+-- name: journal_ends (ids) -> instance_id, life, first, last
+-- The numbers of the first and the last line of instances; 0: there is none. The lock only keeps instances from being
+-- removed. Who changes them does not wait for it.
+select i.instance_id, i.life,
+    coalesce((
+        select min(j.number) from romancy_journal j where j.instance_id = i.instance_id and j.life = i.life
+    ), 0) as first,
+    coalesce((
+        select max(j.number) from romancy_journal j where j.instance_id = i.instance_id and j.life = i.life
+    ), 0) as last
+from romancy_instances i
+where i.instance_id = any ($1::text[])
+order by i.instance_id
+for key share of i;
+
+-- name: journal_add (lines(instance_id, life, number, mark, at, body))
+-- Write lines. A number that is taken is left out.
+insert into romancy_journal (instance_id, life, number, mark, at, body)
+select instance_id, life, number, mark, at, body
+from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bytea[])
+    as t (instance_id, life, number, mark, at, body)
+on conflict do nothing;
+
+-- name: journal_cut (cuts(instance_id, life, number))
+-- Remove the oldest lines, up to a number.
+delete from romancy_journal j
+using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
+where j.instance_id = t.instance_id and j.life = t.life and j.number <= t.number;

@@ -1,0 +1,18 @@
+-- What user code has logged about instances.
+
+-- name: journal_line (instance_id, life, number, mark, at, body)
+-- Write a line.
+insert into romancy_journal (instance_id, life, number, mark, at, body)
+values (:instance_id, :life, :number, :mark, :at, :body);
+
+-- name: journal_cut (cuts(instance_id, life, number))
+-- Remove the oldest lines, up to a number.
+delete from romancy_journal
+where (instance_id, life, number) in (
+    select line.instance_id, line.life, line.number
+    from json_each(:cuts) as cut
+    cross join romancy_journal as line
+        on line.instance_id = json_extract(cut.value, '$[0]')
+        and line.life = json_extract(cut.value, '$[1]')
+        and line.number <= json_extract(cut.value, '$[2]')
+);

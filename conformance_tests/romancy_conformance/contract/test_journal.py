@@ -1,0 +1,151 @@
+"""Log lines of instances: bounded, in one order, shown once, and gone with the instance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy.status import Status
+from romancy.storage.journal import NewLine
+from romancy.storage.records import Former, Outcome, PruneRequest
+from romancy.storage.services import Service
+from romancy_conformance.contract.building import start, unique
+from romancy_conformance.services import services_with
+
+if TYPE_CHECKING:
+    from romancy.storage.journal import Journal
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import Append
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def journal(store: Store) -> Journal:
+    return services_with(Service.JOURNAL, store).journal
+
+
+def lines(of: Append, *texts: str) -> list[NewLine]:
+    return [NewLine(of.instance_id, of.life, unique("m"), at, text.encode()) for at, text in enumerate(texts)]
+
+
+async def texts(journal: Journal, of: Append, after: tuple[int, int] = (0, 0), limit: int = 1000) -> list[str]:
+    return [line.body.decode() for line in await journal.lines(of.instance_id, after=after, limit=limit)]
+
+
+async def born(store: Store, instance_id: str | None = None) -> Append:
+    first = start(instance_id)
+    assert [Outcome.ACCEPTED] == await store.commit([first])
+    return first
+
+
+async def test_lines_of_many_instances_are_read_in_the_order_in_which_they_were_written(
+    store: Store, journal: Journal
+) -> None:
+    a, b = await born(store), await born(store)
+    assert [] == await journal.put([*lines(a, "1", "2"), *lines(b, "x"), *lines(a, "3")], keep=10)
+    assert [] == await journal.put(lines(a, "4"), keep=10)
+    assert ["1", "2", "3", "4"] == await texts(journal, a)
+    assert ["x"] == await texts(journal, b)
+    assert ["3", "4"] == [line.body.decode() for line in await journal.newest(a.instance_id, limit=2)]
+    assert [] == await journal.lines(unique("nobody"))
+    assert [] == await journal.lines("not an id\0")
+
+
+async def test_a_reader_goes_on_behind_the_last_line_that_it_saw(store: Store, journal: Journal) -> None:
+    a = await born(store)
+    await journal.put(lines(a, *map(str, range(7))), keep=10)
+    seen, place = list[str](), (0, 0)
+    while page := await journal.lines(a.instance_id, after=place, limit=3):
+        seen += [line.body.decode() for line in page]
+        place = page[-1].life, page[-1].number
+    assert list(map(str, range(7))) == seen
+    assert list(map(str, range(7))) == await texts(journal, a, (a.life + 1, 5))  # a place of another life
+    assert [] == await texts(journal, a, (a.life, 2**70))
+    assert 7 == len(await texts(journal, a, (-1, -5)))
+
+
+async def test_only_the_newest_lines_of_an_instance_stay(store: Store, journal: Journal) -> None:
+    a, b = await born(store), await born(store)
+    await journal.put(lines(b, "other"), keep=3)
+    for text in "abcde":
+        await journal.put(lines(a, text), keep=3)
+        assert len(await texts(journal, a)) <= 3
+    assert ["c", "d", "e"] == await texts(journal, a)
+    await journal.put(lines(a, *"fghijk"), keep=3)
+    assert ["i", "j", "k"] == await texts(journal, a)
+    await journal.put(lines(a, "l"), keep=1)
+    assert ["l"] == await texts(journal, a)
+    assert ["other"] == await texts(journal, b)
+
+
+async def test_what_is_sent_again_is_written_once(store: Store, journal: Journal) -> None:
+    a = await born(store)
+    new = lines(a, "1", "2", "3")
+    await journal.put(new[:2], keep=10)
+    assert [] == await journal.put(new, keep=10, again=True)
+    assert [] == await journal.put(new, keep=10, again=True)
+    assert ["1", "2", "3"] == await texts(journal, a)
+
+
+async def test_lines_without_an_instance_of_their_life_are_given_back(store: Store, journal: Journal) -> None:
+    a = await born(store)
+    lost, other = lines(start(), "nobody"), [line._replace(life=a.life + 1) for line in lines(a, "other life")]
+    assert [*lost, *other] == await journal.put([*lost, *lines(a, "mine"), *other], keep=10)
+    assert ["mine"] == await texts(journal, a)
+
+
+async def test_lines_go_with_their_instance(store: Store, journal: Journal) -> None:
+    upkeep = services_with(Service.UPKEEP, store).upkeep
+    ended = start(status=Status.COMPLETED)
+    assert [Outcome.ACCEPTED] == await store.commit([ended])
+    await journal.put(lines(ended, "gone"), keep=10)
+    assert 1 == await upkeep.prune(PruneRequest(instance_ids=(ended.instance_id,)))
+    assert [] == await texts(journal, ended)
+    again = await born(store, ended.instance_id)
+    assert [] == await texts(journal, again)
+    assert 1 == len(await journal.put(lines(ended, "late"), keep=10))
+
+
+async def test_lines_go_with_a_life_that_is_replaced(store: Store, journal: Journal) -> None:
+    ended = start(status=Status.COMPLETED)
+    assert [Outcome.ACCEPTED] == await store.commit([ended])
+    await journal.put(lines(ended, "old"), keep=10)
+    again = start(ended.instance_id, replaces=Former(ended.life, frozenset({Status.COMPLETED})))
+    assert [Outcome.ACCEPTED] == await store.commit([again])
+    assert [] == await texts(journal, again)
+    await journal.put(lines(again, "new"), keep=10)
+    assert ["new"] == await texts(journal, again)
+
+
+async def test_any_bytes_are_kept_as_they_are(store: Store, journal: Journal) -> None:
+    a = await born(store)
+    bodies = [b"", b"\0", bytes(range(256)), "\N{PILE OF POO}'\\\"".encode(), b"x" * 100_000]
+    await journal.put([NewLine(a.instance_id, a.life, unique("m"), 7, body) for body in bodies], keep=10)
+    assert [(7, body) for body in bodies] == [(line.at, line.body) for line in await journal.lines(a.instance_id)]
+
+
+async def test_several_may_write_lines_of_one_instance_at_the_same_time(store: Store, journal: Journal) -> None:
+    a = await born(store)
+    writers = [[lines(a, f"{writer} {number}") for number in range(10)] for writer in range(4)]
+
+    async def write(batches: list[list[NewLine]]) -> None:
+        for batch in batches:
+            assert [] == await journal.put(batch, keep=1000)
+
+    seen, place = list[str](), (0, 0)
+
+    async def follow() -> None:
+        nonlocal place
+        while len(seen) < 40:
+            for line in await journal.lines(a.instance_id, after=place):
+                seen.append(line.body.decode())
+                place = line.life, line.number
+
+    await asyncio.gather(follow(), *map(write, writers))
+    assert sorted(f"{writer} {number}" for writer in range(4) for number in range(10)) == sorted(seen)
+    for writer in range(4):
+        mine = [text for text in seen if text.startswith(f"{writer} ")]
+        assert [f"{writer} {number}" for number in range(10)] == mine
