@@ -10,7 +10,7 @@ import inspect
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -65,7 +65,11 @@ def register_type(
     functions: dict[str, Any] = {"encode": encode, "decode": decode, "equal": equal or bool}
     for name, given in functions.items():
         if not callable(given) or inspect.iscoroutinefunction(given):
-            what = "an async function" if callable(given) else f"an object of type {type_name(type(given))}"
+            what = (
+                "an async function"
+                if callable(given)
+                else f"an object of type {type_name(type(cast('object', given)))}"
+            )
             raise RegistrationError(f"{_call(cls)}: {name}= takes a plain function, not {what}")
     if equal is None and cls.__eq__ is object.__eq__:
         raise RegistrationError(

@@ -116,11 +116,11 @@ def test_without_a_declared_type_its_plain_form_is_stored() -> None:
     [
         (
             b'{"shape":{"$type":"Ball","radius":1},"price":"1 EUR"}',
-            r"\$\.shape: it was stored as Ball, .* Circle \| Sp",
+            r"\$\.shape: it was stored as Ball",
         ),
         (
             b'{"shape":{"radius":1},"price":"1 EUR"}',
-            r'\$\.shape: expected an object with "\$type": "Circle" \| "Sphere"',
+            r'\$\.shape: expected an object with "\$type": "Circle"',
         ),
         (b'{"shape":{"$type":"Circle","radius":"x"},"price":"1 EUR"}', r"\$\.shape\.radius: expected int, got str"),
         (b'{"shape":{"$type":"Circle","radius":1},"price":"EUR"}', r"\$\.price: the decode= of .*Money refused it"),
@@ -150,7 +150,7 @@ class Failing(Money):
     pass
 
 
-def _fail(_money: object) -> str:
+def _fail(_money: object) -> Any:
     raise KeyError("gone")
 
 
