@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Union
+from typing import Any
 
 import pytest
 
@@ -66,7 +66,7 @@ class Group:
     price: Money | str | None = None
 
 
-Shape = Union[Circle, Sphere, Group]
+Shape = Circle | Sphere | Group
 
 
 @dataclass
@@ -88,8 +88,8 @@ VALUES: list[tuple[Any, Any, str]] = [
     (Sphere(1), Circle | Sphere, '{"$type":"Sphere","radius":1}'),
     ([Circle(1), Sphere(1)], list[Circle | Sphere], '[{"$type":"Circle","radius":1},{"$type":"Sphere","radius":1}]'),
     (Order(Group([Circle(1), Group([])], "free"), PRICE, {"a": Fraction(1, 2)}), Order,
-     '{"shape":{"$type":"Group","parts":[{"$type":"Circle","radius":1},{"$type":"Group","parts":[],"price":null}],'
-     '"price":"free"},"price":"1250 EUR","shares":{"a":"1/2"}}'),
+     ('{"shape":{"$type":"Group","parts":[{"$type":"Circle","radius":1},{"$type":"Group","parts":[],"price":null}],'
+     '"price":"free"},"price":"1250 EUR","shares":{"a":"1/2"}}')),
 ]  # fmt: skip
 
 
