@@ -69,7 +69,7 @@ from romancy.request import Request, RequestType
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
 from romancy.schedules.records import ScheduleRun
-from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec
+from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec, register_type
 from romancy.session import Session, SyncSession
 from romancy.status import Status
 from romancy.windows.handle import WindowHandle
@@ -173,5 +173,6 @@ __all__ = [
     "activity",
     "activity_context",
     "compensation",
+    "register_type",
     "workflow",
 ]

@@ -5,19 +5,21 @@ A call of an app knows the app's codecs. A run is made with those of its worker,
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Raw
 
 from romancy._logs import working
 from romancy.core import current_commands
+from romancy.errors import RegistrationError, SerializationError
 from romancy.serialization import dumps
 from romancy.storage.limits import MEASURED_BYTES, check_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_large", "fitting", "fitting_together", "written"]
+__all__ = ["check_large", "fitting", "fitting_together", "written", "written_by_class"]
 
 Payload = TypeVar("Payload", bytes, Raw)
 
@@ -38,6 +40,17 @@ def fitting_together(raw: bytes, beside: bytes, what: str, stored: Callable[[byt
 def written(value: object, what: str) -> Raw:
     """The value as JSON. Raises SerializationError, and PayloadTooLargeError as `fitting` does."""
     return Raw(fitting(dumps(value, what), what))
+
+
+def written_by_class(value: object, what: str) -> Raw:
+    """The value as JSON: a dataclass as a result that declares it is stored, anything else as `written` does."""
+    if not is_dataclass(value):
+        return written(value, what)
+    try:
+        raw = dumps(value, what, type(value))
+    except (SerializationError, RegistrationError):  # its fields hold other types than it declares
+        return written(value, what)
+    return Raw(fitting(raw, what))
 
 
 def check_large(

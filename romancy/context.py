@@ -16,7 +16,7 @@ from romancy._logs import about
 from romancy._message_conditions import stored_here
 from romancy._microseconds import microseconds_of, moment_of
 from romancy._outgoing import event_message, name_of_event
-from romancy._sizes import written
+from romancy._sizes import written, written_by_class
 from romancy.channel import Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
 from romancy.core import Topic, begun, kept, mode_of_wait, words_of
@@ -409,7 +409,7 @@ class WorkflowContext:
     @kept("ctx")
     async def report(self, state: object, /) -> None:
         """Set the workflow's progress, which handles can read. The last report counts."""
-        self._commands.report(written(state, "report"))
+        self._commands.report(written_by_class(state, "report"))
 
     def __repr__(self) -> str:
         return f"<context of {self.workflow_name} {self.instance_id}>"

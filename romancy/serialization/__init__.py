@@ -1,7 +1,7 @@
 """JSON in and out by declared type, exceptions as data, and the codec hook around the bytes.
 
-Pure: no I/O, no clock, no registry. The package imports only msgspec and the errors. It uses pydantic and attrs only
-for values and types of users who use them.
+Pure: no I/O and no clock. The package imports only msgspec and the errors. It uses pydantic and attrs only for values
+and types of users who use them. Its one state is the classes that `register_type` was given.
 
 Rules for every value that is written:
 
@@ -35,6 +35,7 @@ from romancy.serialization._codec import (
 )
 from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, with_frames
+from romancy.serialization._own import register_type
 from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import failures_in, rebuild_exception
@@ -65,5 +66,6 @@ __all__ = [
     "loads",
     "rebuild_exception",
     "refuse_sealed",
+    "register_type",
     "with_frames",
 ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from romancy.serialization._own import hear_types, own_type_of
 from romancy.serialization._value_at_fault import ELEMENT
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Kind(Enum):
     DATACLASS = auto()
     ATTRS = auto()
     MODEL = auto()
+    OWN = auto()
+    """A registered class."""
 
     @property
     def is_record(self) -> bool:
@@ -53,6 +56,8 @@ _KINDS: Final[tuple[tuple[type | tuple[type, ...], Kind], ...]] = (
 
 
 def _find_kind(tp: type) -> Kind:
+    if own_type_of(tp) is not None:
+        return Kind.OWN
     for base, kind in _KINDS:
         if issubclass(tp, base):
             return kind
@@ -63,7 +68,9 @@ def _find_kind(tp: type) -> Kind:
     return Kind.DATACLASS if is_dataclass(tp) else Kind.LEAF
 
 
-kind_of_type: Final[Callable[[type], Kind]] = lru_cache(maxsize=1024)(_find_kind)
+_cached_kind = lru_cache(maxsize=1024)(_find_kind)
+hear_types(_cached_kind.cache_clear)
+kind_of_type: Final[Callable[[type], Kind]] = _cached_kind
 
 
 def kind_of(value: object) -> Kind:

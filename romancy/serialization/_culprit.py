@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from romancy.serialization._anatomy import Kind, json_children, kind_of
-from romancy.serialization._hooks import dump_model
+from romancy.serialization._hooks import dump_model, dump_own
 from romancy.serialization._value_at_fault import Segment, render_path, type_name
 
 MAX_DEPTH: Final = 128
@@ -53,6 +53,10 @@ class Node:
     def instead(self, value: object) -> Node:
         return Node(value, self.segment, self.parent, self.depth)
 
+    def encoded(self, plain: object) -> Node:
+        """The form of a registered class, which may hold others: as deep as a child, at the same path."""
+        return Node(plain, self.segment, self.parent, self.depth + 1)
+
     def lineage(self) -> list[Node]:
         """The nodes from the root to this one."""
         nodes: list[Node] = []
@@ -82,6 +86,14 @@ def find_unwritable(value: object) -> Culprit | None:
                 return node.path, reason
         elif node.depth > MAX_DEPTH:
             return _too_deep(node)
+        elif kind is Kind.OWN:
+            try:
+                stack.append(node.encoded(dump_own(node.value)))
+            except Exception as error:  # noqa: BLE001 (a function of the user's)
+                return (
+                    node.path,
+                    f"the encode= of {type_name(type(cast('object', node.value)))} failed ({type_name(type(error))})",
+                )
         elif kind is Kind.MODEL:
             try:
                 stack.append(node.instead(dump_model(node.value)))

@@ -20,6 +20,7 @@ from uuid import UUID
 from romancy.serialization._anatomy import Kind, fields_held, json_children, kind_of
 from romancy.serialization._culprit import Culprit, Node, reason_of_leaf
 from romancy.serialization._hooks import dump_model
+from romancy.serialization._own import own_type_of
 from romancy.serialization._types import traits_of_model
 from romancy.serialization._value_at_fault import type_name
 
@@ -59,7 +60,7 @@ def compare(
             continue
         kind = kind_of(node.value)
         has_sets = has_sets or kind is Kind.SET
-        if loose and kind.is_record and type(node.value) is not type(counterpart):
+        if loose and (kind.is_record or kind is Kind.OWN) and type(node.value) is not type(counterpart):
             may_hold_sets = by_itself(node.value)
             if may_hold_sets is not None:
                 has_sets = has_sets or may_hold_sets
@@ -139,7 +140,7 @@ def _compare_record(value: object, back: Any, *, loose: bool) -> str | list[_Pai
 
 
 def _compare_leaf(value: Any, back: Any, *, loose: bool) -> str | list[_Pair]:
-    if _equal(value, back):
+    if _equal(value, back) or _own_equal(value, back):
         return []
     if type(value) is type(back):
         return _compare_alike(value, back)
@@ -171,6 +172,17 @@ def _equal(value: object, back: object) -> bool:
     try:
         return bool(value == back)
     except Exception:  # noqa: BLE001 (a signalling Decimal, or an __eq__ of the user's)
+        return False
+
+
+def _own_equal(value: object, back: object) -> bool:
+    """Whether the `equal` of a registered class says so."""
+    own = own_type_of(type(value))
+    if own is None or own.equal is None or not isinstance(back, own.cls):
+        return False
+    try:
+        return bool(own.equal(value, back))
+    except Exception:  # noqa: BLE001 (a function of the user's)
         return False
 
 

@@ -1,4 +1,4 @@
-"""Hooks for types that msgspec does not know: pydantic models, unions of several records, subclasses of scalars.
+"""Hooks for types that msgspec does not know: registered classes, pydantic models, placeholders, subclasses of scalars.
 
 pydantic is not a dependency and is never imported here. A model or a model's class can reach these hooks only in a
 process that has imported pydantic.
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 import msgspec
 
 from romancy.serialization._anatomy import Kind, is_model, kind_of, writes_aliases
-from romancy.serialization._order import with_sets_in_order
+from romancy.serialization._order import holds_sets, with_sets_in_order
+from romancy.serialization._own import own_type, own_type_of
 from romancy.serialization._value_at_fault import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pydantic import BaseModel, ValidationError
+
+    from romancy.serialization._own import OwnType
 
 _MOST_FINDINGS: Final = 5
 
@@ -40,38 +43,34 @@ class _AcceptsAnyInstance(type):
         return True
 
 
-class AnyOf(metaclass=_AcceptsAnyInstance):
-    """Stands for a union of several record types, which msgspec cannot tell apart.
+class Placeholder(metaclass=_AcceptsAnyInstance):
+    """Stands for a type that msgspec does not read by itself.
 
-    Each use is a subclass with its own `decoders`, because msgspec passes the hook a class.
+    Each use is a subclass, because msgspec passes the hook a class.
     """
 
-    decoders: ClassVar[tuple[msgspec.json.Decoder[Any], ...]]
-    members: ClassVar[tuple[Any, ...]]
-    tried: ClassVar[tuple[Any, ...]]
+    record: ClassVar[type | None] = None
+    """The class for which it stands, if it is one."""
 
     @classmethod
-    def choose(cls, plain: object) -> object:
-        """The member that uses every part of the document, else the only member that accepts it."""
-        raw = encode(plain)
-        accepted: list[object] = []
-        for decoder in cls.decoders:
-            try:
-                candidate = decoder.decode(raw)
-            except (msgspec.ValidationError, RecursionError):
-                continue
-            if _same_document(candidate, raw):
-                return candidate
-            accepted.append(candidate)
-        if len(accepted) == 1:
-            return accepted[0]
-        names = " | ".join(type_name(member) for member in cls.members)
-        raise MisfitError(f"expected exactly one of {names}, and {len(accepted)} fit")
+    def read(cls, plain: object) -> object:
+        """The value of a document."""
+        raise NotImplementedError
 
+    @classmethod
+    def tagged(cls, value: object, plain: Any) -> Any:
+        """The document of a value, with the tags that tell members of unions apart."""
+        raise NotImplementedError
 
-def _same_document(candidate: object, raw: bytes) -> bool:
-    written = with_sets_in_order(candidate, encode(candidate))
-    return bool(msgspec.json.decode(written) == msgspec.json.decode(with_sets_in_order(candidate, raw)))
+    @classmethod
+    def tags(cls) -> bool:
+        """Whether documents may have tags."""
+        raise NotImplementedError
+
+    @classmethod
+    def inside(cls) -> Iterator[Any]:
+        """The types that occur in it."""
+        raise NotImplementedError
 
 
 def _plain_datetime(value: datetime) -> datetime:
@@ -119,12 +118,24 @@ without calling the subclass's own conversion. Comparing with what is read back 
 
 def encode_hook(value: object) -> object:
     """Turn a value that msgspec does not know into one that it knows."""
-    if kind_of(value) is Kind.MODEL:
+    kind = kind_of(value)
+    if kind is Kind.OWN:
+        return dump_own(value)
+    if kind is Kind.MODEL:
         return dump_model(cast("BaseModel", value))
     for base, as_base in _PLAIN_SCALARS:
         if isinstance(value, base) and not isinstance(value, bool):  # a bool comes here only as a key
             return as_base(value)
     raise TypeError(f"an object of type {type_name(type(value))} cannot be written as JSON")
+
+
+def dump_own(value: object) -> object:
+    """What the `encode` of a registered class makes of a value. The order of its sets is the same in every process."""
+    own = cast("OwnType", own_type_of(type(value)))
+    plain = own.encode(value)
+    if own_type_of(type(plain)) is own:
+        raise TypeError(f"encode= returned an object of type {type_name(own.cls)} again")
+    return msgspec.Raw(with_sets_in_order(plain, encode(plain))) if holds_sets(plain) else plain
 
 
 def dump_model(model: BaseModel) -> object:
@@ -136,11 +147,20 @@ def decode_hook(tp: type[Any], plain: object) -> object:
     """Turn plain JSON into a type that msgspec does not know. A ValueError becomes an error with the path."""
     if tp is object:
         return plain
-    if issubclass(tp, AnyOf):
-        return tp.choose(plain)
+    if issubclass(tp, Placeholder):
+        return tp.read(plain)
+    if (own := own_type(tp)) is not None:
+        return _load_own(own, plain)
     if is_model(tp):
         return _load_model(cast("type[BaseModel]", tp), plain)
     raise TypeError(f"{type_name(tp)} cannot be read back from JSON")
+
+
+def _load_own(own: OwnType, plain: object) -> object:
+    try:
+        return own.decode(plain)
+    except Exception as error:  # a function of the user's
+        raise MisfitError(f"the decode= of {type_name(own.cls)} refused it ({type_name(type(error))})") from error
 
 
 def _load_model(model: type[BaseModel], plain: object) -> object:

@@ -28,6 +28,17 @@ def with_sets_in_order(value: object, raw: bytes) -> bytes:
     return _encode(plain)
 
 
+def holds_sets(value: object) -> bool:
+    """Whether there is a set in what is written of a value."""
+    stack = [value]
+    while stack:
+        part = without_root(stack.pop())
+        if kind_of(part) is Kind.SET:
+            return True
+        stack.extend(child for _, child in json_children(part))
+    return False
+
+
 def _pairs(value: object, plain: object) -> Iterator[tuple[Any, Any]]:
     """The parts of the value, each with its JSON. Parts that do not match are left out."""
     stack: list[tuple[object, Any]] = [(value, plain)]

@@ -16,8 +16,10 @@ from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._fidelity import compare
 from romancy.serialization._hooks import encode
 from romancy.serialization._order import with_sets_in_order
+from romancy.serialization._own import own_type_of
 from romancy.serialization._reasons import raise_unreadable, raise_unwritable
-from romancy.serialization._types import UnsupportedTypeError, decoder_for
+from romancy.serialization._types import decoder_for
+from romancy.serialization._unions import UnsupportedTypeError, written_with_tags
 from romancy.serialization._value_at_fault import refusal, type_name
 
 if TYPE_CHECKING:
@@ -36,16 +38,18 @@ _ALL_BUT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]
 class Plan:
     """How values of one declared type are written and read. Immutable and safe to share between threads."""
 
-    __slots__ = ("_exact", "_loose", "_suspicious", "declared", "decode", "may_hold_sets")
+    __slots__ = ("_exact", "_loose", "_suspicious", "_tagged", "declared", "decode", "may_hold_sets")
 
     def __init__(self, declared: Any) -> None:
-        decoder, traits = decoder_for(declared)
+        decoder, traits, ready = decoder_for(declared)
         self.declared = declared
         self.decode = decoder.decode
         """Decodes without locating an error. If it raises, `read` finds the path and the reason."""
         self._exact: Any = declared if declared in _EXACT else None
         """A type that JSON has: what can be written of it comes back equal, and need not be read to prove it."""
         self._loose = traits.loose
+        self._tagged: Any = ready if traits.tagged else None
+        """The type as it is prepared, if documents may have tags."""
         self._suspicious = traits.sets or traits.blind
         self.may_hold_sets = traits.sets or traits.loose
 
@@ -56,6 +60,8 @@ class Plan:
             raw = encode(value)
             if type(value) is self._exact:
                 return raw
+            if self._tagged is not None:
+                raw = written_with_tags(self._tagged, value, raw)
             back = self.decode(raw)
         except MemoryError:
             raise
@@ -99,11 +105,12 @@ class Plan:
 def _may_hold_sets(record: object) -> bool | None:
     """Whether there may be sets in a record that its own class brings back equal. None if it does not."""
     try:
-        plan = plan_for(type(record), "")
+        own = own_type_of(type(record))
+        plan = plan_for(type(record) if own is None else own.cls, "")
         plan.write(record, "")
     except (SerializationError, RegistrationError):
         return None
-    return plan.may_hold_sets
+    return bool(plan.may_hold_sets)
 
 
 @lru_cache(maxsize=1024)

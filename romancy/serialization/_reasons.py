@@ -69,9 +69,20 @@ def _explain_misfit(error: msgspec.ValidationError) -> _Finding:
     if isinstance(cause, MisfitError) and cause.findings:
         (inner, reason), *others = [(path + render_path(steps)[1:], said) for steps, said in cause.findings]
         return _Finding(inner, "; ".join([reason, *(f"at {other}: {said}" for other, said in others)]))
+    if isinstance(cause, MisfitError) and cause.__cause__ is not None:
+        return _explain_inside(path, cause)
     if isinstance(cause, Exception) and not isinstance(cause, MisfitError):
         return _Finding(path, f"refused by a check of its own class ({type_name(type(cause))})", cause)
     if _NAMES_THE_VALUE.match(text):
         text = "not one of the values declared"
     reason = text[:1].lower() + _NULL.sub("None", text[1:].replace("`", ""))
     return _Finding(path, f"in a key, {reason}" if in_key else reason)
+
+
+def _explain_inside(path: str, misfit: MisfitError) -> _Finding:
+    """The error that another error has caused: of a member of a union, or of a function of the user's."""
+    inside = misfit.__cause__
+    if isinstance(inside, msgspec.ValidationError):
+        finding = _explain_misfit(inside)
+        return finding._replace(path=path + finding.path[1:])
+    return _Finding(path, str(misfit), inside if isinstance(inside, Exception) else None)

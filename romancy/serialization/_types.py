@@ -5,31 +5,28 @@ from __future__ import annotations
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import fields, is_dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
-    Annotated,
     Any,
     Final,
-    LiteralString,
     NamedTuple,
-    Never,
-    NoReturn,
     Union,
     get_args,
     get_origin,
-    is_typeddict,
 )
 
 import msgspec
 from msgspec import inspect
 
-from romancy.serialization._anatomy import is_model, kind_of_type
-from romancy.serialization._hooks import AnyOf, decode_hook
+from romancy.serialization._anatomy import is_model
+from romancy.serialization._hooks import Placeholder, decode_hook
+from romancy.serialization._own import own_type
+from romancy.serialization._unions import Preparation, UnsupportedTypeError, is_about_unions, prepared
 from romancy.serialization._value_at_fault import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 _REFUSED_KEYS: Final = (
     inspect.BoolType, inspect.NoneType, inspect.ListType, inspect.TupleType, inspect.VarTupleType,
@@ -47,10 +44,6 @@ _INSTEAD: Final[dict[type, str]] = {
 """What to declare in the place of classes of the standard library that JSON does not bring back."""
 
 
-class UnsupportedTypeError(TypeError):
-    """The declared type has no JSON form that can be read back. The text says why and what to use."""
-
-
 class Traits(NamedTuple):
     """What to check, besides equality, before a value counts as unchanged."""
 
@@ -60,22 +53,35 @@ class Traits(NamedTuple):
     """There may be sets, whose order must not depend on the process's hash seed."""
     blind: bool = False
     """A class leaves a field out of its `==`, which therefore proves nothing."""
+    tagged: bool = False
+    """There are unions whose members are told apart by a tag in the JSON."""
 
     def plus(self, other: Traits) -> Traits:
-        return Traits(self.loose or other.loose, self.sets or other.sets, self.blind or other.blind)
+        return Traits(*(one or another for one, another in zip(self, other, strict=True)))
 
 
-def decoder_for(tp: Any) -> tuple[msgspec.json.Decoder[Any], Traits]:
-    """The decoder of a type. Raises UnsupportedTypeError, or NameError if a class names a type that cannot be found."""
+def decoder_for(tp: Any) -> tuple[msgspec.json.Decoder[Any], Traits, Any]:
+    """The decoder of a type, and the type as it is prepared for it.
+
+    Raises UnsupportedTypeError, or NameError if a class names a type that cannot be found.
+    """
     try:
-        ready = prepared(tp)
-        traits = traits_of(ready)
-        return msgspec.json.Decoder(ready, dec_hook=decode_hook), traits
+        try:
+            return _decoder_of(prepared(tp))
+        except TypeError as error:
+            if not is_about_unions(error):
+                raise
+            return _decoder_of(Preparation().of(tp))
     except UnsupportedTypeError:
         raise
     except TypeError as error:
         reason = str(error).split(" - type `", 1)[0]
         raise UnsupportedTypeError(f"{reason}.{_way_out(reason)}") from None
+
+
+def _decoder_of(ready: Any) -> tuple[msgspec.json.Decoder[Any], Traits, Any]:
+    traits = traits_of(ready)
+    return msgspec.json.Decoder(ready, dec_hook=decode_hook), traits, ready
 
 
 def _way_out(reason: str) -> str:
@@ -86,70 +92,6 @@ def _way_out(reason: str) -> str:
     if "InitVar" in reason:
         return " Make it an ordinary field"
     return " Use builtins, dataclasses, attrs, TypedDict, NamedTuple, Enum, msgspec.Struct or pydantic models"
-
-
-def prepared(tp: Any) -> Any:
-    """The type in the form that msgspec accepts."""
-    if tp is LiteralString:
-        return str
-    if tp is Never or tp is NoReturn or tp is None:
-        return type(None)
-    if tp is object:
-        return Any
-    args, origin = get_args(tp), get_origin(tp)
-    if origin is Union or origin is types.UnionType:
-        return _prepared_union(tuple(prepared(member) for member in args))
-    if origin is Annotated or hasattr(tp, "__metadata__"):
-        return Annotated[(prepared(tp.__origin__), *tp.__metadata__)]
-    if not args or not isinstance(origin, type) or kind_of_type(origin).is_record:
-        return tp
-    inside = tuple(arg if arg is ... else prepared(arg) for arg in args)
-    return tp if inside == args else types.GenericAlias(origin, inside)
-
-
-def _prepared_union(members: tuple[Any, ...]) -> Any:
-    """The union. If msgspec cannot tell its members apart because of records, an `AnyOf`."""
-    union = reduce(_either, members)
-    try:
-        msgspec.json.Decoder(union)
-    except TypeError:
-        records = [member for member in members if _is_record(member)]
-        others = tuple(member for member in members if not _is_record(member))
-        if not records:
-            raise
-        _check_distinct(records)
-        tried = [*records, reduce(_either, others)] if others else records
-        decoders = tuple(msgspec.json.Decoder(member, dec_hook=decode_hook) for member in tried)
-        return type("AnyOf", (AnyOf,), {"decoders": decoders, "members": members, "tried": tuple(tried)})
-    return union
-
-
-def _check_distinct(records: Sequence[Any]) -> None:
-    """Raise UnsupportedTypeError unless the fields of a document show which of the classes it is of."""
-    seen: list[tuple[Any, Any]] = []
-    for record in records:
-        fields = _fields_of(record)
-        other = next((other for other, others in seen if others == fields), None)
-        if other is not None:
-            raise UnsupportedTypeError(
-                f"{type_name(other)} and {type_name(record)} have the same fields, and their JSON cannot be told "
-                'apart. Give each a field that says which it is, such as `kind: Literal["a"] = "a"`, or make them '
-                "msgspec.Structs with `tag=True`"
-            )
-        seen.append((record, fields))
-
-
-def _fields_of(record: Any) -> Any:
-    """The shape of a class's documents, for comparison."""
-    if is_model(get_origin(record) or record):
-        return {
-            field.serialization_alias or field.alias or name: field.annotation
-            for name, field in record.model_fields.items()
-        }
-    info: Any = inspect.type_info(record)
-    fields = {field.encode_name: field.type for field in info.fields}
-    in_order = isinstance(info, inspect.NamedTupleType) or getattr(info, "array_like", False)
-    return list(fields.values()) if in_order else fields
 
 
 def members_of(declared: Any) -> tuple[Any, ...]:
@@ -166,21 +108,11 @@ def may_be(declared: Any, kinds: tuple[type, ...]) -> bool:
     return issubclass(tp, kinds)
 
 
-def _either(one: Any, other: Any) -> Any:
-    return one | other
-
-
-def _is_record(member: Any) -> bool:
-    tp = get_origin(member) or member
-    if not isinstance(tp, type):
-        return False
-    return is_typeddict(tp) or kind_of_type(tp).is_record or hasattr(tp, "_fields")
-
-
 def traits_of(tp: Any) -> Traits:
     """Look at every type that can occur in it. Raises UnsupportedTypeError for a type that cannot be read back."""
     found = Traits()
     seen: set[int] = set()
+    placeholders: set[type] = set()
     waiting: list[Any] = [inspect.type_info(tp)]
     keep_alive: list[Any] = []
     while waiting:
@@ -189,6 +121,12 @@ def traits_of(tp: Any) -> Traits:
             continue
         seen.add(id(info))
         keep_alive.append(info)
+        if isinstance(info, inspect.CustomType) and issubclass(info.cls, Placeholder):
+            if info.cls not in placeholders:
+                placeholders.add(info.cls)
+                found = found.plus(Traits(tagged=info.cls.tags(), blind=_is_blind(info.cls.record)))
+                waiting.extend(map(inspect.type_info, info.cls.inside()))
+            continue
         if isinstance(info, inspect.CustomType):
             found = found.plus(_traits_of_custom(info.cls))
             continue
@@ -231,15 +169,16 @@ def _is_blind(cls: Any) -> bool:
 def _traits_of_custom(cls: Any) -> Traits:
     if cls is object:
         return Traits(loose=True)
-    if issubclass(cls, AnyOf):
-        return reduce(Traits.plus, map(traits_of, cls.tried))
+    if own_type(cls) is not None:
+        return Traits()
     if is_model(cls):
         _complete(cls)
         return traits_of_model(cls)
     if hasattr(cls, "__fspath__"):
         raise UnsupportedTypeError(
             f"{type_name(cls)} cannot be read back from JSON. Declare `str`, pass `str(path)`, and make a Path of it "
-            "where it is used"
+            f"where it is used; or register it before: `romancy.register_type({cls.__name__}, encode=str, "
+            f"decode={cls.__name__})`"
         )
     for kind, advice in _INSTEAD.items():
         if issubclass(cls, kind):
@@ -247,7 +186,7 @@ def _traits_of_custom(cls: Any) -> Traits:
     raise UnsupportedTypeError(
         f"{type_name(cls)} cannot be read back from JSON. "
         "Use builtins (list for any iterable), dataclasses, attrs, TypedDict, NamedTuple, Enum, msgspec.Struct "
-        "or pydantic models"
+        f"or pydantic models, or register it before: `romancy.register_type({cls.__name__}, encode=…, decode=…)`"
     )
 
 

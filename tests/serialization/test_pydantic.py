@@ -31,7 +31,7 @@ MODELS: list[tuple[Any, Any, str]] = [
     ([m.Names({"b", "a"})], list[m.Names], '[["a","b"]]'),
     (m.Names({"b"}), m.Names | m.Model | None, '["b"]'),
     (m.Site(url=pydantic.HttpUrl("http://a.b"), words=frozenset()), m.Site | m.Model | int,
-     '{"url":"http://a.b/","words":[]}'),
+     '{"$type":"Site","url":"http://a.b/","words":[]}'),
 ]  # fmt: skip
 
 

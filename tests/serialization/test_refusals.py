@@ -236,7 +236,6 @@ UNSUPPORTED: list[tuple[Any, str]] = [
     (dict[bool, int], "The keys of a JSON object are text"),
     (str | datetime, "Type unions may not contain more than one str-like type"),
     (list[int] | tuple[int, ...], "Type unions may not contain more than one array-like"),
-    (m.HoldsUnion, "make them msgspec.Structs with `tag=True`"),
     (Mixed, "Enums must contain either all str or all int values"),
     (WithInitVar, "Make it an ordinary field"),
     (Haunted, "name 'Ghost' is not defined"),

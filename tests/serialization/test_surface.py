@@ -29,6 +29,7 @@ def test_the_public_names() -> None:
         "loads",
         "rebuild_exception",
         "refuse_sealed",
+        "register_type",
         "with_frames",
     ] == serialization.__all__
     assert all(hasattr(serialization, name) for name in serialization.__all__)
