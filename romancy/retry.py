@@ -82,7 +82,8 @@ class RetryPolicy:
     """How often and how fast a failed activity is tried again.
 
     `max_attempts` counts the first attempt too; 0 is for ever. The delay before attempt n+1 is `initial_interval *
-    multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that share of it. A
+    multiplier ** (n - 1)`, at most `max_interval`, and `jitter` (0 to 1) takes away up to that share of it. If the
+    error has a `retry_after`, in seconds, the delay is at least that, but no more than `max_interval`. A
     `TerminalError` is never tried again, whatever the filters say. Nor is a `UsageError`, apart from those that depend
     on the state of other instances (`InstanceNotFoundError`, `InstanceConflictError`, `ChannelModeConflictError`,
     `WorkflowUnknownError`). An error that is not an `Exception` is tried again
@@ -172,7 +173,7 @@ class RetryPolicy:
             return GiveUp(exhausted=False)
         if self.max_attempts and attempt >= self.max_attempts:
             return GiveUp(exhausted=True)
-        return Retry(self.delay(attempt, chance))
+        return Retry(max(self.delay(attempt, chance), float(min(_asked_for(error), self.max_interval))))
 
     def _excludes(self, error: BaseException) -> bool:
         return isinstance(error, self.give_up_on)
@@ -197,6 +198,16 @@ _OF_THE_MOMENT: Final = (
     InstanceNotFoundError, InstanceConflictError, ChannelModeConflictError, WorkflowUnknownError,
 )  # fmt: skip
 """Errors of use that depend on the state of other instances: it may be another one at the next attempt."""
+
+
+def _asked_for(error: BaseException) -> float:
+    """The seconds that an error asks to wait, as those of providers do. 0 if it says nothing that can be followed."""
+    told: object = getattr(error, "retry_after", None)
+    if isinstance(told, timedelta):
+        told = told.total_seconds()
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not told > 0:
+        return 0.0
+    return told  # may be infinite or too large for a float: the caller bounds it
 
 
 def _is_misuse(error: BaseException) -> bool:

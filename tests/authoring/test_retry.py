@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -135,3 +136,27 @@ def test_an_answer_that_has_to_be_awaited_is_an_error() -> None:
 
     with pytest.raises(UsageError, match="has to be awaited"):
         policy.decide(1, ValueError())
+
+
+class _BusyError(Exception):
+    def __init__(self, retry_after: object) -> None:
+        super().__init__("busy")
+        self.retry_after = retry_after
+
+
+@pytest.mark.parametrize(
+    ("told", "delay"),
+    [
+        (7, 7.0), (7.5, 7.5), (timedelta(seconds=7), 7.0), (0.1, 1.0), (3600, 60.0), (math.inf, 60.0), (10**400, 60.0),
+        (None, 1.0), (-7, 1.0), (math.nan, 1.0), ("7", 1.0), (True, 1.0),
+    ],
+)  # fmt: skip
+def test_an_error_says_how_long_to_wait_at_least(told: object, delay: float) -> None:
+    policy = RetryPolicy(initial_interval=1.0, max_interval=60.0)
+    assert Retry(delay) == policy.decide(1, _BusyError(told))
+
+
+def test_what_an_error_asks_for_is_not_shortened_by_jitter_and_adds_no_attempt() -> None:
+    policy = RetryPolicy(2, initial_interval=10.0, jitter=1.0)
+    assert Retry(8.0) == policy.decide(1, _BusyError(8), chance=1.0)
+    assert GiveUp(exhausted=True) == policy.decide(2, _BusyError(8))
