@@ -71,6 +71,7 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
         relay=relay_to(job.outbox) if job.outbox else None,
         warn_when_blocked=watched,
     )
+    outside[:] = [Path(job.log).with_name(OUTSIDE)]  # before the first worker begins: its activities write there
     apps = {False: app}
     APPS.set(apps)
     async with AsyncExitStack() as stack:
@@ -85,7 +86,6 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
             apps[True] = sealing
             await stack.enter_async_context(sealing)
         await stack.enter_async_context(app)
-        outside[:] = [Path(job.log).with_name(OUTSIDE)]
         watch = asyncio.create_task(_watch(job.lease / 3))
         if job.starts:
             with suppress(StorageUnavailableError):  # the round starts what is missing
