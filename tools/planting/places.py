@@ -110,6 +110,7 @@ PLANTED: Final = (
         text="        self.stopped = losers(self._left(), _demands(holders), self.found.lacking)\n",
         replacement="        self.stopped = []\n",
         shapes="limited",
+        unseen="the judge asks nobody to make way; behaviour/limits/test_newest_starts.py finds it",
     ),
     Planted(
         name="cancel: who makes way begins all the same",
@@ -117,6 +118,7 @@ PLANTED: Final = (
         text="        if lacking > 0 and terms.full == CANCEL and not terms.told:\n",
         replacement="        if terms.full == CANCEL and not terms.told:\n",
         shapes="limited",
+        unseen="the judge lets who makes way begin; behaviour/limits/test_units.py finds it",
     ),
     Planted(
         name="turns: whoever asks in a line of a key leaves no mark at the lane",
