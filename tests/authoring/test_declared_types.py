@@ -80,8 +80,6 @@ async def stores_a_tuple(shape: Point | Size) -> None: ...
     [
         (stores_a_path, "parameter 'path' of activity 'stores_a_path'.*pathlib.Path cannot be read back"),
         (returns_a_path, "result of activity 'returns_a_path'.*pathlib.Path cannot be read back"),
-        (stores_a_union, "Cat and .*Dog have the same fields.*Give each a field that says which it is"),
-        (stores_a_model, "CatModel and .*DogModel have the same fields"),
         (stores_a_tuple, "Point and .*Size have the same fields"),
     ],
 )
@@ -100,8 +98,9 @@ def test_a_workflow_is_refused_likewise() -> None:
 async def tells_apart(pet: Bird | Fish, other: TaggedCat | TaggedDog, third: Cat | Bird) -> None: ...
 
 
-def test_classes_that_differ_are_none_the_worse() -> None:
-    assert activity(tells_apart).name == "tells_apart"
+@pytest.mark.parametrize("fn", [tells_apart, stores_a_union, stores_a_model])
+def test_classes_that_are_told_apart_are_none_the_worse(fn: Any) -> None:
+    assert activity(fn).name == fn.__name__
 
 
 async def no_context(items: list[str]) -> None: ...

@@ -124,7 +124,7 @@ async def test_when_enough_have_succeeded_the_others_are_stopped(open_app: Open)
     assert len(await handle.result()) >= 2
 
     history = await app.history(handle.instance_id)
-    assert sorted(stopped) == [100, 101]
+    assert {100, 101} <= set(stopped), "another one may have begun when the second has succeeded"
     assert len([one for one in history if isinstance(one, ActivityScheduled)]) < 8, "the last ones are not begun"
 
 
