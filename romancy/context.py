@@ -19,7 +19,7 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written, written_by_class
 from romancy.channel import Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import Topic, begun, kept, mode_of_wait, words_of
+from romancy.core import Topic, begun, current_commands, kept, mode_of_wait, words_of
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
 from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_section
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from romancy.request import RequestType
     from romancy.storage.query import FilterValue
 
-__all__ = ["ChildHandle", "WorkflowContext"]
+__all__ = ["ChildHandle", "WorkflowContext", "current_workflow", "in_workflow"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -416,3 +416,21 @@ class WorkflowContext:
 
 
 answer_names(WorkflowContext, OF_CONTEXTS, "workflow_name")
+
+
+def current_workflow() -> WorkflowContext:
+    """The context of the workflow in whose body this code runs. Raises UsageError elsewhere, as in an activity."""
+    commands = current_commands()
+    if commands is None or commands.ctx is None:
+        raise UsageError(
+            "current_workflow() is only available in the body of a workflow. An activity has activity_context(), and "
+            "gets what it needs as arguments; code that runs in both asks in_workflow() first"
+        )
+    ctx: WorkflowContext = commands.ctx
+    return ctx
+
+
+def in_workflow() -> bool:
+    """Whether this code runs in the body of a workflow, and not in an activity or outside."""
+    commands = current_commands()
+    return commands is not None and commands.ctx is not None

@@ -278,7 +278,7 @@ class Workflow(Generic[P, R_co]):
 
     def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]:
         args, kwargs = self.signature.decode_arguments(input)
-        context = WorkflowContext(commands, self.name)
+        context = commands.ctx = WorkflowContext(commands, self.name)
         if self.limits or commands.matcher is not None:
             replays = commands.matcher is not None
             declared = [] if replays else [place_of_call(limit, input, fits=False) for limit in self.limits]
