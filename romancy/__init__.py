@@ -10,7 +10,7 @@ from romancy.app import Romancy
 from romancy.attempt_context import ActivityContext, activity_context
 from romancy.channel import ActivityChannel, Channel, ChannelMember, Message, WorkflowChannel
 from romancy.checking import Check, Misfit
-from romancy.context import WorkflowContext
+from romancy.context import WorkflowContext, current_workflow, in_workflow
 from romancy.declaring.undo import Undo
 from romancy.depends import Depends
 from romancy.errors import (
@@ -173,6 +173,8 @@ __all__ = [
     "activity",
     "activity_context",
     "compensation",
+    "current_workflow",
+    "in_workflow",
     "register_type",
     "workflow",
 ]

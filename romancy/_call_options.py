@@ -76,6 +76,17 @@ class CallKeywords(TypedDict, total=False):
     """The longest time of one attempt at this call."""
 
 
+class StepKeywords(TypedDict, total=False):
+    """The options of a step."""
+
+    retry: RetryPolicy | None
+    """How failed attempts are repeated. Without it, the policy of the app."""
+    timeout: Duration | None
+    """The longest time of one attempt."""
+    heartbeat_timeout: Duration | None
+    """The longest time between two heartbeats of an attempt."""
+
+
 class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
     """What an activity was declared with, or what one call of it was given, as it was checked."""
 
@@ -134,6 +145,21 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
         checked = cast("dict[str, Any]", dict(options))
         policy(checked.get("retry"))
         return cls(**checked)
+
+    @classmethod
+    def of_step(
+        cls,
+        name: str,
+        retry: RetryPolicy | None,
+        timeout: Duration | None,
+        heartbeat_timeout: Duration | None,
+    ) -> Self:
+        """The value for a step. Raises UsageError."""
+        return cls(
+            retry=policy(retry),
+            timeout=_limit(timeout, f"the timeout of step {name!r}", UsageError),
+            heartbeat_timeout=_limit(heartbeat_timeout, f"the heartbeat_timeout of step {name!r}", UsageError),
+        )
 
     def called(self, options: CallKeywords, name: str) -> Self:
         """The value for a call of this activity. Raises UsageError."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack, overload
 from uuid import UUID
 
+from romancy._call_options import ActivityOptions, StepKeywords
 from romancy._headers import scheduled_at
 from romancy._logs import about
 from romancy._message_conditions import stored_here
@@ -19,7 +20,7 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written, written_by_class
 from romancy.channel import Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import Topic, begun, kept, mode_of_wait, words_of
+from romancy.core import Topic, begun, current_commands, kept, mode_of_wait, words_of
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
 from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_section
@@ -35,6 +36,7 @@ from romancy.registry import declared_limits
 from romancy.request import Request, misfit_answered, name_of_request, types_of_request
 from romancy.retry import Duration, seconds
 from romancy.serialization import loads
+from romancy.step import Step, Stepping
 from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
 
@@ -50,9 +52,10 @@ if TYPE_CHECKING:
     from romancy.handler import Handler
     from romancy.limit import Limit
     from romancy.request import RequestType
+    from romancy.retry import RetryPolicy
     from romancy.storage.query import FilterValue
 
-__all__ = ["ChildHandle", "WorkflowContext"]
+__all__ = ["ChildHandle", "WorkflowContext", "current_workflow", "in_workflow"]
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -66,10 +69,11 @@ _LONG: Final = 4000
 class WorkflowContext:
     """The first parameter of every workflow."""
 
-    __slots__ = ("_commands", "_opened", "workflow_name")
+    __slots__ = ("_commands", "_opened", "_workflow", "workflow_name")
 
-    def __init__(self, commands: Commands, workflow_name: str) -> None:
+    def __init__(self, commands: Commands, workflow_name: str, workflow: Stepping) -> None:
         self._commands = commands
+        self._workflow = workflow
         self.workflow_name = workflow_name
 
     @property
@@ -176,6 +180,64 @@ class WorkflowContext:
         that raises an error ends the block with it; what a handler of requests returns or raises is the answer.
         """
         return Handling(self._commands, self._handlings, handlers)
+
+    @overload
+    def step(
+        self,
+        name: str,
+        fn: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        model: None = None,
+        **options: Unpack[StepKeywords],
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self,
+        name: str,
+        fn: Callable[[], T],
+        *,
+        model: None = None,
+        **options: Unpack[StepKeywords],
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self,
+        name: str,
+        fn: Callable[[], object],
+        *,
+        model: TypeForm[T],
+        **options: Unpack[StepKeywords],
+    ) -> Coroutine[Any, Any, T]: ...
+    def step(
+        self,
+        name: str,
+        fn: Callable[[], Any],
+        *,
+        model: Any = None,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Run a function without arguments as an activity that nothing declares: `await ctx.step("ask", ask)`.
+
+        An `async def` runs on the event loop, a plain function on a thread, with the context variables of the caller
+        and with `activity_context()`. Its result is in the log under `name`, and a replay returns that. `model` or the
+        annotation of the function is its type. After a crash or a pause, the replay makes the function again, and the
+        next attempt calls that one: what it takes from the code around it has to follow from the log.
+
+        Raises UsageError outside of the body, as in another step, and for the name of an activity of the workflow.
+        """
+        commands = self._commands
+        given = ActivityOptions.of_step(name, retry, timeout, heartbeat_timeout)
+        step = Step(name, fn, model, given)
+        step.check_place(commands, self._workflow)
+        calls = commands.calls
+        calls.number += 1
+        call: Any = step.durably(calls.number, commands)
+        if calls.kept:
+            calls.keep(call, name)
+        call.__qualname__ = name
+        return call  # type: ignore[no-any-return]
 
     def map(
         self,
@@ -416,3 +478,21 @@ class WorkflowContext:
 
 
 answer_names(WorkflowContext, OF_CONTEXTS, "workflow_name")
+
+
+def current_workflow() -> WorkflowContext:
+    """The context of the workflow in whose body this code runs. Raises UsageError elsewhere, as in an activity."""
+    commands = current_commands()
+    if commands is None or commands.ctx is None:
+        raise UsageError(
+            "current_workflow() is only available in the body of a workflow. An activity has activity_context(), and "
+            "gets what it needs as arguments; code that runs in both asks in_workflow() first"
+        )
+    ctx: WorkflowContext = commands.ctx
+    return ctx
+
+
+def in_workflow() -> bool:
+    """Whether this code runs in the body of a workflow, and not in an activity or outside."""
+    commands = current_commands()
+    return commands is not None and commands.ctx is not None

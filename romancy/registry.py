@@ -26,7 +26,15 @@ from romancy.serialization import exception_name, hear_hints
 if TYPE_CHECKING:
     from romancy.limit import Limit
 
-__all__ = ["Declared", "Registry", "declare", "declared_limits", "reached_from", "refuse_another"]
+__all__ = [
+    "Declared",
+    "Registry",
+    "declare",
+    "declared_limits",
+    "names_of_activities",
+    "reached_from",
+    "refuse_another",
+]
 
 hear_hints(get_logger("romancy").warning)
 
@@ -160,6 +168,11 @@ def _activities_of(workflows: Iterable[Any]) -> list[Any]:
     """The activities that the code of these workflows names, directly or through functions of the same module."""
     things = reached_from(workflow.fn for workflow in workflows)
     return list({id(thing): thing for thing in things if kind_of(thing) == "activity"}.values())
+
+
+def names_of_activities(workflow: Declared) -> frozenset[str]:
+    """The names of the activities that the code of this workflow names."""
+    return frozenset(activity.name for activity in _activities_of([workflow]))
 
 
 def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:

@@ -45,7 +45,7 @@ from romancy.declaring.fingerprint import fingerprint
 from romancy.declaring.limit_keys import key_of, limits_of, place_of_call
 from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
-from romancy.registry import declare
+from romancy.registry import declare, names_of_activities
 from romancy.serialization import Signature
 from romancy.storage.admission import SKIP
 from romancy.storage.limits import MEASURED_BYTES, check_id
@@ -248,6 +248,15 @@ class Workflow(Generic[P, R_co]):
                 )
         return commands.child(self, input)
 
+    @property
+    def activities(self) -> frozenset[str]:
+        """The names of the activities that its code names."""
+        return self._named
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return names_of_activities(self)
+
     def encode(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
     ) -> Raw:
@@ -278,7 +287,7 @@ class Workflow(Generic[P, R_co]):
 
     def body(self, commands: Commands, input: Raw, /) -> Coroutine[Any, Any, object]:
         args, kwargs = self.signature.decode_arguments(input)
-        context = WorkflowContext(commands, self.name)
+        context = commands.ctx = WorkflowContext(commands, self.name, self)
         if self.limits or commands.matcher is not None:
             replays = commands.matcher is not None
             declared = [] if replays else [place_of_call(limit, input, fits=False) for limit in self.limits]

@@ -28,6 +28,7 @@ _ASKED_FIRST: Final = "exit" if sys.version_info >= (3, 14) else "enter"
 _WAIT: Final = "await ctx.wait_event(name) receives what app.signal and handle.signal send"
 _RECUR: Final = "end this run and begin the next one with {}.recur(…)"
 _AWAIT: Final = "await the activity itself, as in `await charge(order)`"
+_STEP: Final = "`await ctx.step(name, fn)` runs a function that nothing declares"
 _CHILD: Final = "start a child with `await ctx.start(child, …)`, or await the child itself: `await child(…)`"
 _NOW: Final = "ctx.now() is the time"
 _LOG: Final = "ctx.log is a logger that is silent while the body is replayed"
@@ -39,7 +40,8 @@ OF_CONTEXTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("wait_signal", "wait_for_signal", "receive_signal", "wait_for_event", "wait_for_external_event", "recv"), _WAIT
     ),
-    **dict.fromkeys(("execute_activity", "call_activity", "activity", "call", "step", "run_step", "do"), _AWAIT),
+    **dict.fromkeys(("execute_activity", "call_activity", "activity", "call"), _AWAIT),
+    **dict.fromkeys(("run_step", "do", "side_effect", "run"), _STEP),
     **dict.fromkeys(("start_child", "start_workflow", "start_child_workflow", "child", "execute_child"), _CHILD),
     **dict.fromkeys(("time", "utcnow", "current_utc_datetime", "today"), _NOW),
     **dict.fromkeys(("uuid", "new_uuid", "new_guid"), "ctx.uuid4() makes one"),

@@ -109,7 +109,7 @@ class TestApp(Faking, Romancy):
             relay=relay,
         )
         self._skip = skip
-        self._stage = Stage(lambda: self.now)
+        self._stage = Stage(lambda: self.now, self._is_declared)
         self._replays = EndsOfTest() if yes_or_no(check_replay, "check_replay") else None
         self._settings = replace(
             self._settings,
@@ -122,6 +122,10 @@ class TestApp(Faking, Romancy):
         self._access.answers.idle = lambda: self._opened_time().awaited()
         self._skips = 0
         self._death = Death()
+
+    def _is_declared(self, name: str) -> bool:
+        """Whether one of its workflows calls an activity of this name."""
+        return any(name in activities for activities in self._registry.own.values())
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()

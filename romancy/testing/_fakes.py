@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAli
 from romancy.errors import ActivityTimeoutError, UsageError
 from romancy.retry import whole_number
 from romancy.testing._calls import name_of_activity
-from romancy.testing._mocks import Fault, fake_of
+from romancy.testing._mocks import Fault, fake_of, fake_of_step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -112,15 +112,21 @@ class Faking:
     def mock(self, activity: _Of3[A, B, C, T], fake: Callable[[A, B, C], Awaitable[T]], /) -> None: ...
     @overload
     def mock(self, activity: CompensationOf[P, object], fake: Callable[P, object] | Raised | None, /) -> None: ...
+    @overload
+    def mock(self, activity: str, fake: object, /) -> None: ...
     def mock(self, activity: Any, fake: Any, /) -> None:
         """Call a fake in the place of an activity or a compensation from now on.
 
         `fake` is what it returns, an exception that it raises, or a function (async or not) with the parameters of the
         activity, without its context and dependencies. Its result is stored and read as the activity's own.
-        """
-        self._stage.fakes[name_of_activity(activity)] = fake_of(_definition(activity), fake)
 
-    def unmock(self, activity: _Of[..., Any] | CompensationOf[..., object], /) -> None:
+        A step is given by its name, and its fake is called without arguments. An activity is given itself, since its
+        types are compared.
+        """
+        name = self._name(activity)
+        self._stage.fakes[name] = fake_of_step(name, fake) if isinstance(activity, str) else fake_of(activity, fake)
+
+    def unmock(self, activity: _Of[..., Any] | CompensationOf[..., object] | str, /) -> None:
         """Run the activity as it is again."""
         self._stage.fakes.pop(name_of_activity(activity), None)
 
@@ -150,6 +156,8 @@ class Faking:
     def mocked(self, activity: _Of3[A, B, C, T], fake: Callable[[A, B, C], Awaitable[T]], /) -> Block: ...
     @overload
     def mocked(self, activity: CompensationOf[P, object], fake: Callable[P, object] | Raised | None, /) -> Block: ...
+    @overload
+    def mocked(self, activity: str, fake: object, /) -> Block: ...
     def mocked(self, activity: Any, fake: Any, /) -> Block:
         """Call a fake in the place of an activity inside the block, as with `mock`."""
         return self._mocked(activity, fake)
@@ -168,7 +176,7 @@ class Faking:
 
     def fail(
         self,
-        activity: _Of[..., Any] | CompensationOf[..., object],
+        activity: _Of[..., Any] | CompensationOf[..., object] | str,
         error: Raised = ConnectionError,
         /,
         *,
@@ -177,24 +185,24 @@ class Faking:
         """Let the next attempts at an activity raise an error, before its function or fake is called."""
         self._disturb(activity, times, lambda: error if isinstance(error, BaseException) else error(), after=False)
 
-    def time_out(self, activity: _Of[..., Any] | CompensationOf[..., object], /, *, times: int = 1) -> None:
+    def time_out(self, activity: _Of[..., Any] | CompensationOf[..., object] | str, /, *, times: int = 1) -> None:
         """Let the next attempts at an activity time out, before its function or fake is called."""
         name = name_of_activity(activity)
         error = f"activity {name} took longer than its timeout: the test let it time out"
         self._disturb(activity, times, lambda: ActivityTimeoutError(error), after=False)
 
-    def lose_answer(self, activity: _Of[..., Any] | CompensationOf[..., object], /, *, times: int = 1) -> None:
+    def lose_answer(self, activity: _Of[..., Any] | CompensationOf[..., object] | str, /, *, times: int = 1) -> None:
         """Let the next attempts at an activity do their work and then fail, as if the answer had been lost."""
         error = "the test lost the answer: what was to be done has been done"
         self._disturb(activity, times, lambda: ConnectionError(error), after=True)
 
     def _disturb(self, activity: object, times: int, error: Callable[[], BaseException], *, after: bool) -> None:
         fault = Fault(whole_number(times, "times"), error, after=after)
-        self._stage.faults.setdefault(name_of_activity(_definition(activity)), []).append(fault)
+        self._stage.faults.setdefault(self._name(activity), []).append(fault)
 
-
-def _definition(activity: object) -> Any:
-    name_of_activity(activity)
-    if isinstance(activity, str):
-        raise UsageError(f"a fake needs the activity itself, not its name {activity!r}: its types are asked")
-    return activity
+    def _name(self, activity: object) -> str:
+        """The name of the activity or the step. Raises UsageError if an activity is given by its name."""
+        name = name_of_activity(activity)
+        if isinstance(activity, str) and self._stage.is_declared(name):
+            raise UsageError(f"a fake needs the activity itself, not its name {activity!r}: its types are asked")
+        return name

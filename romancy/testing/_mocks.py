@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt, Made
 
-__all__ = ["Fault", "Stage", "fake_of"]
+__all__ = ["Fault", "Stage", "fake_of", "fake_of_step"]
 
 
 class Fault:
@@ -37,8 +37,10 @@ class Fault:
 class Stage:
     """Makes attempts: with a fake if there is one, with a fault while one is left. Records every attempt."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], is_declared: Callable[[str], bool] | None = None) -> None:
+        """`is_declared`: whether an activity has this name. Without it, none has."""
         self._now = now
+        self.is_declared = is_declared or _is_a_step
         self.fakes: dict[str, Callable[..., Any]] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.calls = Calls()
@@ -81,6 +83,10 @@ class Stage:
         if not fault.left:
             del faults[0]
         return fault
+
+
+def _is_a_step(_name: str) -> bool:
+    return False
 
 
 def _call_of(attempt: Attempt, at: datetime, *, mocked: bool) -> ActivityCall:
@@ -136,6 +142,19 @@ def fake_of(definition: Any, given: Any) -> Callable[..., Any]:
     if definition.kind == "activity":
         definition.signature.decode_result(definition.signature.encode_result(given))
     return _returning(given)
+
+
+def fake_of_step(name: str, given: Any) -> Callable[..., Any]:
+    """The function that is called in the place of a step. Raises UsageError for one that needs arguments."""
+    if _is_error(given):
+        return _raising(given)
+    if not callable(given):
+        return _returning(given)
+    try:
+        inspect.signature(given).bind()
+    except TypeError as error:
+        raise UsageError(f"the fake of step {name!r} is called without arguments: {error}") from None
+    return cast("Callable[..., Any]", given)
 
 
 def _is_error(given: object) -> bool:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec import Raw
 
-from romancy import Event, EventType, Status, WorkflowContext, activity_context, workflow
+from romancy import (
+    Event,
+    EventType,
+    Status,
+    WorkflowContext,
+    activity_context,
+    current_workflow,
+    in_workflow,
+    workflow,
+)
 from romancy.core import (
     LogEvent,
     Message,
@@ -160,3 +170,30 @@ def test_activity_context_is_only_there_in_an_activity() -> None:
 def test_an_event_type_needs_a_name() -> None:
     with pytest.raises(UsageError, match="needs a name"):
         EventType("", int)
+
+
+def asked_from_below() -> tuple[WorkflowContext, bool]:
+    return current_workflow(), in_workflow()
+
+
+def test_code_below_a_body_finds_its_context() -> None:
+    @workflow
+    async def nested(ctx: WorkflowContext) -> list[bool]:
+        async def later() -> bool:
+            await ctx.sleep(1)
+            return asked_from_below() == (ctx, True)
+
+        same = [asked_from_below() == (ctx, True), *await asyncio.gather(later(), later())]
+        await echo(1)
+        return [*same, asked_from_below() == (ctx, True)]
+
+    world = World(Scenario(nested))
+    assert [True] * 4 == world.result()
+    for place in range(1, 4):
+        assert [True] * 4 == world.cut(place).result()
+
+
+def test_outside_of_a_body_there_is_no_current_workflow() -> None:
+    assert not in_workflow()
+    with pytest.raises(UsageError, match=r"only available in the body of a workflow.* activity_context\(\)"):
+        current_workflow()

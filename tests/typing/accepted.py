@@ -22,6 +22,7 @@ from romancy import (
     Failure,
     Handle,
     InstancePage,
+    Mapped,
     Request,
     RequestType,
     RetryPolicy,
@@ -371,3 +372,15 @@ async def maps(ctx: WorkflowContext, orders: list[Order]) -> list[Receipt]:
         assert_type(outcome.failure, Failure | None)
     assert_type(await ctx.first(order_workflow(orders[0]), order_workflow(orders[1])), Receipt)
     return receipts
+
+
+async def says() -> Receipt:
+    raise NotImplementedError
+
+
+@workflow
+async def with_steps(ctx: WorkflowContext) -> None:
+    assert_type(await ctx.step("says", says), Receipt)
+    assert_type(await ctx.step("says", lambda: 1, timeout=3, retry=RetryPolicy.none()), int)
+    assert_type(await ctx.step("says", object, model=dict[str, int]), dict[str, int])
+    assert_type(await ctx.map(lambda _: ctx.step("says", says), [1]), Mapped[Receipt])

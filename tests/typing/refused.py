@@ -166,3 +166,10 @@ def without_await(app: SyncRomancy) -> None:
     number: int = app.run(order, 12)  # type: ignore[assignment]
     app.start(order, 12).signal(settled, "three")  # type: ignore[misc]
     print(number)
+
+
+@workflow
+async def steps_of_the_wrong_type(ctx: WorkflowContext) -> None:
+    text: str = await ctx.step("one", lambda: 1)  # type: ignore[arg-type, return-value]
+    await ctx.step("one", lambda: 1, retries=3)  # type: ignore[call-overload]
+    print(text)

@@ -61,6 +61,9 @@ class RunDropped(BaseException):
 class Requests(Protocol):
     """What the code of a run can ask for, as its loop knows it."""
 
+    ctx: Any
+    """What the body was given to ask with."""
+
     @property
     def calls(self) -> Calls: ...
 
@@ -500,8 +503,10 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.conditions = None
         self._body = None
         self.tasks.clear()
-        if self.commands is not None and self.commands.calls.made:
-            self.commands.calls.close()
+        if self.commands is not None:
+            if self.commands.calls.made:
+                self.commands.calls.close()
+            self.commands.ctx = None  # it refers to them
         self.commands = None
 
     def take_abandoned(self) -> list[tuple[Generator, Context]]:

@@ -48,6 +48,7 @@ class Asking:
         "calls",
         "compensable",
         "contexts",
+        "ctx",
         "freeing",
         "hides",
         "inside",
@@ -76,6 +77,8 @@ class Asking:
         """How many bytes are stored for a value."""
         self.hides = False
         """Whether the database cannot read what is stored."""
+        self.ctx: Any = None
+        """What the body was given to ask with. None: it has not begun, or the run is dropped."""
         self.lines: Any = None
         """What keeps the log lines of the body. None: nothing does."""
         self.asked: list[ev.LogEvent] = NO_LIST
