@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from romancy.results.watch import Watches
     from romancy.status import Status
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow
+    from romancy.storage.records import Delivered, InstanceRow
     from romancy.workflow import Workflow
 
 __all__ = ["Beginning", "start_or_signal"]
@@ -50,10 +50,12 @@ class Beginning(NamedTuple):
     """The statuses of an instance that is replaced."""
 
 
-async def start_or_signal(store: Store, begin: Beginning, plain: Message, mailer: Mailer, watches: Watches) -> bool:
-    """Start the instance with the signal in its inbox (True), or send the signal to the existing instance (False).
+async def start_or_signal(
+    store: Store, begin: Beginning, plain: Message, mailer: Mailer, watches: Watches
+) -> Delivered | None:
+    """Start the instance with the signal in its inbox (None), or send the signal to the existing instance.
 
-    `plain` is the signal without the headers of hooks.
+    Returns the database's answer to the one that was sent. `plain` is the signal without the headers of hooks.
     """
     instance_id = begin.instance_id
     if begin.workflow.given.instance_id is None:
@@ -67,22 +69,25 @@ async def start_or_signal(store: Store, begin: Beginning, plain: Message, mailer
                 conflicts=[instance_id],
             )
         starts = row is None or (row.status in begin.makes_way and not await _was_received(store, begin))
-        if await (_started(store, begin, row, mailer.access, watches) if starts else _sent(begin, plain, mailer)):
-            return starts
+        if starts:
+            if await _started(store, begin, row, mailer.access, watches):
+                return None
+        elif (answer := await _sent(begin, plain, mailer)) is not None:
+            return answer
     raise StorageUnavailableError(f"instance {instance_id!r} could be neither started nor signalled; try again")
 
 
-async def _sent(begin: Beginning, plain: Message, mailer: Mailer) -> bool:
-    """Send the signal. False if the instance has ended and is to be replaced, was removed, or has begun anew since."""
+async def _sent(begin: Beginning, plain: Message, mailer: Mailer) -> Delivered | None:
+    """Send the signal. None if the instance has ended and is to be replaced, was removed, or has begun anew since."""
     try:
-        await mailer.send(plain, begin.instance_id, what="signal")
+        _, answer = await mailer.send(plain, begin.instance_id, what="signal")
     except InstanceNotFoundError:
-        return False
+        return None
     except InstanceEndedError as error:
         if error.status in TERMINAL_STATUSES - begin.makes_way:
             raise
-        return False
-    return True
+        return None
+    return answer
 
 
 async def _was_received(store: Store, begin: Beginning) -> bool:

@@ -23,7 +23,7 @@ from romancy.starting.submissions import Submissions
 from romancy.starting.taken import TakenId
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.limits import check_id
-from romancy.storage.records import Outcome
+from romancy.storage.records import Delivered, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,8 +134,8 @@ class Starter:
         store, start = self._access.opened(), self._checked(call)
         refuse_to_wait(store, "signal_with_start", [start.instance_id])
         plain = signal_message(start.instance_id, event, data, key, id, self._access.stored_size)
-        started = await self._begin_with(store, start, plain, RENEWS.get(if_exists, frozenset()))
-        if started and start.workflow.skips:
+        sent = await self._begin_with(store, start, plain, RENEWS.get(if_exists, frozenset()))
+        if sent is None and start.workflow.skips:
             await refuse_if_skipped(store, start.workflow, start.instance_id)
         return start.handle
 
@@ -160,11 +160,13 @@ class Starter:
         before = await store.read(instance_id, limit=0)
         known = id is not None and before is not None and before.instance.workflow_name == start.workflow.name
         ended = before is not None and before.instance.status in TERMINAL_STATUSES - makes_way
-        if not (known and ended):
-            started = await self._begin_with(store, start, plain, makes_way)
-            if started and start.workflow.skips:
+        new = not (known and ended)
+        if new:
+            sent = await self._begin_with(store, start, plain, makes_way)
+            if sent is None and start.workflow.skips:
                 await refuse_if_skipped(store, start.workflow, instance_id)
-        return await asked_before(self._access, plain, instance_id, types_of_request(type)[1], None if id else before)
+            new = sent in (None, Delivered.ACCEPTED)
+        return await asked_before(self._access, plain, instance_id, types_of_request(type)[1], before if new else None)
 
     async def start_or_tell(self, call: Call[Any], message: Message, what: str) -> None:
         """Send a message to an instance. If it does not exist or has ended, start it with the message in its inbox.
@@ -176,18 +178,20 @@ class Starter:
         refuse_to_wait(store, what, [start.instance_id])
         await self._begin_with(store, start, message, RENEWS["restart_ended"])
 
-    async def _begin_with(self, store: Store, start: Start[Any], plain: Message, makes_way: frozenset[Status]) -> bool:
-        """Send the message, and start the instance with it if it makes way or is not there. Returns whether it did."""
+    async def _begin_with(
+        self, store: Store, start: Start[Any], plain: Message, makes_way: frozenset[Status]
+    ) -> Delivered | None:
+        """Send the message (the database's answer), or start the instance with it (None)."""
         instance_id, chosen = start.instance_id, plain.id or None
         message, sending = self._mailer.announced(plain, instance_id)
         begin = Beginning(start.workflow, start.input, instance_id, message, makes_way)
         with self._access.deadlines.call("signal", [instance_id], message_id=chosen):
-            started = await start_or_signal(store, begin, plain, self._mailer, self._watches)
-        if started:
+            sent = await start_or_signal(store, begin, plain, self._mailer, self._watches)
+        if sent is None:
             self._written(start)
             self._mailer.tell_sent(sending)
         self._access.stir()
-        return started
+        return sent
 
     def refuse(self) -> None:
         """Fail all callers that wait to begin a start: the app is being closed."""
