@@ -85,7 +85,7 @@ class Demand(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """Who gets a place, and when the last places were given then.
+    """The demands that get places, and when the last places were given then.
 
     `free`: how many places there are, for more demands than these too. `again`: when a rate gives the next one, if it
     is in the way. `until`: when the last of the begins is a period old. `lacking`: how many places had to be given back

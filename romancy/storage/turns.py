@@ -24,7 +24,20 @@ from romancy.storage.ranks import rank
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-__all__ = ["NO_TURN", "PLAIN", "Chosen", "InLine", "Look", "Step", "Turn", "check_key", "choose", "in_turn", "line_of"]
+__all__ = [
+    "LAST",
+    "NO_TURN",
+    "PLAIN",
+    "Chosen",
+    "InLine",
+    "Look",
+    "Step",
+    "Turn",
+    "check_key",
+    "choose",
+    "in_turn",
+    "line_of",
+]
 
 PLAIN: Final = ""
 """The line of what has no fair key."""
@@ -35,7 +48,7 @@ _NEXT: Final = "\x01"
 _LONGEST_KEY: Final = 200
 """In bytes. A line is a little longer, and fits an index."""
 _PART: Final = "\x1f"
-_LAST: Final = "\U0010ffff" * (_LONGEST_KEY // 4 + 1)
+LAST: Final = "\U0010ffff" * (_LONGEST_KEY // 4 + 1)
 """Behind all lines: the last character there is takes four bytes, so no key has so many."""
 
 
@@ -153,7 +166,7 @@ class _Round:
         left = self._share - taken
         if left > 0:
             yield from self._line(line, left)
-        yield from self._lines(line + _NEXT, _LAST, self._share)
+        yield from self._lines(line + _NEXT, LAST, self._share)
         if line != PLAIN:
             yield from self._line(PLAIN, self._share)
             yield from self._lines(_NEXT, line, self._share)

@@ -108,6 +108,16 @@ async def test_the_higher_priority_goes_first_whatever_its_key(store: Store) -> 
     assert ["", "a", "b", "a"] == order[4:]
 
 
+async def test_a_key_of_the_last_character_has_its_turn_in_each_priority(store: Store) -> None:
+    line, last = Line(store, concurrency=3), "\U0010ffff" * 50
+    await line.ask("a", last)
+    await line.ask(last, priority=2)
+    await line.ask("a", last, priority=5)
+
+    assert {"a": 1, last: 2} == _counts(await line.given()), "none of the lowest priority"
+    assert {"a": 1, last: 1} == _counts(await line.given())
+
+
 async def test_who_needs_more_units_than_are_free_is_not_overtaken_in_its_turn(store: Store) -> None:
     line = Line(store, concurrency=2)
     await line.ask("a")

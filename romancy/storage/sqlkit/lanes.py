@@ -54,7 +54,7 @@ from romancy.storage.routing import (
 )
 from romancy.storage.sqlkit.dispatches import COUNTED, LATE, OVER, Decision, Moved, Unseen
 from romancy.storage.sqlkit.statements import Ask, ask_last, look, tell
-from romancy.storage.turns import PLAIN, InLine, in_turn
+from romancy.storage.turns import LAST, PLAIN, InLine, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -146,12 +146,12 @@ class _Lane:
         found = {decode_terms(one.terms).priority for one in self.plain} | {first, last}
         between = range(last + 1, first)
         if between:
-            looks = yield from look(*(_lines(self._bounds(one, PLAIN, _HIGH), 1) for one in between))
+            looks = yield from look(*(_lines(self._bounds(one, PLAIN, LAST), 1) for one in between))
             found.update(one for one, answer in zip(between, looks, strict=True) if answer.rows)
         return sorted(found)
 
     def wait_in_turn(self, asked: Look) -> Operation[list[Demand]]:
-        """Those for which the order of the turns asks."""
+        """Read the demands for which the order of the turns asks."""
         if asked.low:
             (answer,) = yield from look(_lines(self._bounds(asked.priority, asked.low, asked.below), asked.limit))
             return _demands(answer)
@@ -257,8 +257,6 @@ class _Lane:
 
 _HAS: Final = InterestKind.MEMBER.value
 _ANY: Final = "-"
-_HIGH: Final = "\U0010ffff"
-"""Behind all lines of a priority: a key has no such character at first."""
 
 
 def give_places(addresses: list[str], limit: int) -> Operation[Moved]:  # noqa: ARG001 - as `move`
