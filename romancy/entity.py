@@ -70,8 +70,8 @@ class EntityContext(WorkflowContext):
 
     __slots__ = ("ends", "key")
 
-    def __init__(self, commands: Commands, workflow_name: str, key: str) -> None:
-        super().__init__(commands, workflow_name)
+    def __init__(self, commands: Commands, workflow: Workflow[..., None], key: str) -> None:
+        super().__init__(commands, workflow.name, workflow)
         self.key = key
         """The key of the entity."""
         self.ends = False
@@ -175,7 +175,7 @@ class Entity(Generic[E]):
 
     async def _answer(self, commands: Commands, request: Message, key: str, state: E) -> NoReturn:
         called = _read_call(request.data)
-        context = EntityContext(commands, self.name, key)
+        context = EntityContext(commands, self.workflow, key)
         context.ends = called.method == DESTROY
         _current.set(context)
         _chain.set((*called.callers, commands.instance_id))
