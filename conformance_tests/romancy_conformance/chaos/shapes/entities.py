@@ -109,14 +109,14 @@ class Entities:
 
     @staticmethod
     async def _call(scene: Scene, kind: str, number: int, limit: float | None) -> tuple[str, Any]:
-        calls = scene.app.entity(_Shelf, scene.path, id=f"{scene.path}-{number}", timeout=limit)
         while True:
+            calls = scene.app.entity(_Shelf, scene.path, id=f"{scene.path}-{number}", timeout=limit)
             try:
                 return "returned", await getattr(calls, kind)(number)
             except StorageUnavailableError:
                 await asyncio.sleep(0.1)
             except RequestTimeoutError:
-                continue
+                limit = None
             except RequestFailedError as error:
                 return "failed", repr(error.__cause__)
             except (InstanceEndedError, RequestUnansweredError):
