@@ -13,6 +13,7 @@ from romancy.checking import Check, Misfit
 from romancy.context import WorkflowContext, current_workflow, in_workflow
 from romancy.declaring.undo import Undo
 from romancy.depends import Depends
+from romancy.entity import EntityContext, entity, entity_context
 from romancy.errors import (
     ActivityError,
     ActivityTimeoutError,
@@ -20,6 +21,7 @@ from romancy.errors import (
     ChannelModeConflictError,
     CodecError,
     DatabaseReplacedError,
+    EntityCircleError,
     EventTimeoutError,
     Expected,
     Failure,
@@ -71,6 +73,7 @@ from romancy.schedules.handle import Schedule, ScheduleHandle
 from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec, register_type
 from romancy.session import Session, SyncSession
+from romancy.starting.entities import EntityHandle
 from romancy.status import Status
 from romancy.windows.handle import WindowHandle
 from romancy.windows.looking import Window
@@ -95,6 +98,9 @@ __all__ = [
     "Counts",
     "DatabaseReplacedError",
     "Depends",
+    "EntityCircleError",
+    "EntityContext",
+    "EntityHandle",
     "Event",
     "EventTimeoutError",
     "EventType",
@@ -174,6 +180,8 @@ __all__ = [
     "activity_context",
     "compensation",
     "current_workflow",
+    "entity",
+    "entity_context",
     "in_workflow",
     "register_type",
     "workflow",

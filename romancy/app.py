@@ -40,6 +40,7 @@ from romancy.schedules.deploying import deploy
 from romancy.schedules.keeper import keeper_of
 from romancy.schedules.schedules import Schedules
 from romancy.serialization import Codecs
+from romancy.starting.entities import Entities
 from romancy.starting.starter import Starter
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
@@ -73,7 +74,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Romancy(Windows, Schedules):
+class Romancy(Windows, Schedules, Entities):
     """Durable workflows on the database at `url`. Open it with `async with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
@@ -93,7 +94,7 @@ class Romancy(Windows, Schedules):
         *,
         password: PasswordSource | None = None,
         read_url: str | None = None,
-        workflows: Iterable[Workflow[..., Any]] | None = None,
+        workflows: Iterable[Workflow[..., Any] | type] | None = None,
         retry: RetryPolicy | None = None,
         worker: bool = True,
         worker_id: str | None = None,

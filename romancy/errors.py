@@ -298,6 +298,18 @@ class RequestUnansweredError(RequestError):
     """The run that had received the request went on as a new run, and had not answered it. No answer will come."""
 
 
+class EntityCircleError(RomancyError):
+    """An entity was called by what it waits for itself, so that both would wait for ever. Nothing was sent.
+
+    `instance_id` is the entity that was called, `callers` are those that wait, the outermost first.
+    """
+
+    def __init__(self, message: str, *, instance_id: str = "", callers: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.callers = callers
+
+
 class RequestTimeoutError(RequestError, TimeoutError):
     """No answer came within the timeout of the call. The request stays, and may be answered later: ask with its id."""
 

@@ -11,7 +11,7 @@ name for two objects if its workflows reach both, and knows by its name only an 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import unwrap
 from itertools import chain
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from romancy.limit import Limit
 
 __all__ = [
+    "ENTITY",
     "Declared",
     "Registry",
     "declare",
@@ -38,6 +39,8 @@ __all__ = [
 
 hear_hints(get_logger("romancy").warning)
 
+ENTITY: Final = "__romancy_entity__"
+"""The attribute of a class that has what `@entity` has declared."""
 _KINDS: Final = ("workflow", "activity", "compensation")
 
 
@@ -158,15 +161,25 @@ def _each(workflows: Any) -> list[Any]:
     return list(workflows)
 
 
-def _checked(workflow: Any) -> Any:
+def _checked(given: Any) -> Any:
+    """The workflow, or that of a class of entities."""
+    declared = vars(given).get(ENTITY) if isinstance(given, type) else None
+    workflow = given if declared is None else declared.workflow
     if getattr(workflow, "kind", None) != "workflow":
         raise RegistrationError(f"workflows= takes functions decorated with @workflow, not a {type(workflow).__name__}")
     return workflow
 
 
+def _code_of(definitions: Iterable[Any]) -> Iterator[Any]:
+    """The functions of the user's that these definitions run."""
+    for definition in definitions:
+        yield definition.fn
+        yield from getattr(definition, "beside", ())
+
+
 def _activities_of(workflows: Iterable[Any]) -> list[Any]:
     """The activities that the code of these workflows names, directly or through functions of the same module."""
-    things = reached_from(workflow.fn for workflow in workflows)
+    things = reached_from(_code_of(workflows))
     return list({id(thing): thing for thing in things if kind_of(thing) == "activity"}.values())
 
 
@@ -177,7 +190,7 @@ def names_of_activities(workflow: Declared) -> frozenset[str]:
 
 def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
     """The names of the exception classes that these definitions can reach, by their modules or by their code."""
-    functions = [unwrap(definition.fn) for definition in definitions]
+    functions = [unwrap(fn) for fn in _code_of(definitions)]
     modules = {id(fn.__globals__): fn.__globals__ for fn in functions}
     things = chain(*(list(module.values()) for module in modules.values()), reached_from(functions))
     # The real class decides: the `__class__` of a user's object may be false, or raise.
@@ -195,7 +208,7 @@ def _is_own_error(thing: type) -> bool:
 
 def _check_reached(workflows: list[Any], activities: list[Any]) -> None:
     """Raise RegistrationError if two places declare one name, and the code of the workflows reaches both."""
-    reached = list(reached_from(workflow.fn for workflow in workflows))
+    reached = list(reached_from(_code_of(workflows)))
     _told_apart([*workflows, *(thing for thing in reached if kind_of(thing) == "workflow")])
     _told_apart(activities)
     _told_apart(activity.undo for activity in activities if activity.undo is not None)

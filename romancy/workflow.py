@@ -126,6 +126,8 @@ class Workflow(Generic[P, R_co]):
         """Why a worker leaves an instance with this input to others. None: it does not, or (unset) takes all."""
         self.mail_first = False
         """Whether a run is fed what has come before what is due, whatever the times: for the library's own."""
+        self.beside: tuple[Callable[..., Any], ...] = ()
+        """Functions of the user's that the body runs and does not name: the methods of an entity."""
         self.limits = limits_of(limits, f"@workflow on {fn.__qualname__}", callable_keys=False) if limits else ()
         """The limits under which the body runs, in the order in which it gets its places."""
         self.skips = any(limit.full == SKIP for limit in self.limits)

@@ -62,11 +62,12 @@ INTERNAL = {
     "Webhook": {"sending", "verified"},
     "Workflow": {
         "body", "check", "code", "delay", "encode", "headers", "instance_id", "is_same_call", "kind", "launch", "limit",
-        "limits", "read_result", "schedule", "write_result",
+        "beside", "limits", "read_result", "schedule", "write_result",
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
+    "AboutInstances", "Activity", "EntityContext", "EntityHandle", "ActivityChannel", "ActivityContext",
+    "AppChannel", "Counts", "Handle",
     "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
     "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
     "Undo", "Webhook",
@@ -78,7 +79,7 @@ WHOLE = {
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
-    r"\((?:_\w+|Acting|Caretaker|Windows, Schedules|Instances, Senders|Keeper, (?:Sync\w+, )*SyncSenders)\)"
+    r"\((?:_\w+|Acting|Caretaker|Windows, Schedules, Entities|Instances, Senders|Keeper, (?:Sync\w+, )*SyncSenders)\)"
     r"|(?<=\()(?:Caller|Faking), "
 )
 MANY = 8

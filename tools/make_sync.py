@@ -27,6 +27,8 @@ LEFT_OUT: Final = {
     "Romancy": {
         "as_client": "`Keeper` makes an app of its own kind",
         "is_open": "`Keeper` knows of the thread too",
+        "entity": "the calls of an entity are its `async def` methods",
+        "entity_handle": "the calls of an entity are its `async def` methods",
         "error_names": "for handles",
         "outcome": "for handles",
         "serve": "signals arrive in the main thread, and the loop is in another",

@@ -61,7 +61,7 @@ def fingerprint(workflow: Any) -> str:
     """The fingerprint: sixteen hexadecimal digits."""
     survey = _Survey(_top(workflow.fn.__module__))
     survey.definition(workflow)
-    survey.wanted.append(workflow.fn)
+    survey.wanted += [workflow.fn, *getattr(workflow, "beside", ())]
     survey.look_around()
     return hashlib.sha256("\n".join([_ground(), *sorted(survey.facts)]).encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -212,7 +212,7 @@ class _Survey:
             declared = getattr(thing, "declared", None)
             raises = sorted(self.value(each) for each in getattr(declared, "raises", ()))
             more = "" if undo is None else f", {thing.declared.compensate} undone by {self.definition(undo)}"
-            names = _names_of(thing.fn)
+            names = _names_of(next(iter(getattr(thing, "beside", ())), thing.fn))
             told = f"{label}({', '.join(self._of_signature(thing.signature, names))})"
             self.facts.add(f"{label} may fail with {self._errors_in(names)}")
             self.facts.add(f"{told} raises {raises}{more}")

@@ -68,7 +68,8 @@ class _Reader:
         self._path = ""
 
     def read(self) -> Iterator[Finding]:
-        self._want(self._workflow.fn, None)
+        for code in self._workflow.beside or (self._workflow.fn,):
+            self._want(code, None)
         while self._wanted:
             fn, cls = self._wanted.popleft()
             self._path, trees = self._sources.of(fn)

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from romancy.messages.mailer import Mailer
     from romancy.retry import Duration
     from romancy.serialization import ErrorInfo
-    from romancy.storage.records import History
+    from romancy.storage.records import History, InstanceRow
 
-__all__ = ["Asked", "Requests", "asked_before", "request_message"]
+__all__ = ["Asked", "Requests", "asked_before", "asked_now", "request_message"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -126,7 +126,10 @@ class Requests:
         finds its answer: from any process, also after the instance has ended, as long as its log is kept.
         """
         message = request_message(instance_id, type, data, id, self._access.stored_size)
-        return await _asked(self._mailer, instance_id, message, types_of_request(type)[1])
+        found = await self._access.opened("request").read(instance_id, limit=0)
+        if found is None:
+            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+        return await asked_now(self._mailer, message, types_of_request(type)[1], found.instance)
 
     @overload
     async def request(
@@ -192,21 +195,17 @@ def request_message(
     )
 
 
-async def _asked(mailer: Mailer, instance_id: str, message: Message, declared: Any) -> Asked[Any]:
-    """Send a request, or find the one with its id.
+async def asked_now(mailer: Mailer, message: Message, declared: Any, row: InstanceRow) -> Asked[Any]:
+    """Send a request to the instance that has this row, or find the one with its id.
 
     A request that is new stands in the log behind where the log ended, by the instance's row, before it was sent.
     """
-    access, chosen = mailer.access, bool(message.id)
-    found = await access.opened("request").read(instance_id, limit=0)
-    if found is None:
-        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    row, sent_id, new = found.instance, message.id, False
-    if not (chosen and row.status in TERMINAL_STATUSES):
-        sent_id, answer = await mailer.send(message, instance_id, what="request")
+    sent_id, new = message.id, False
+    if not (sent_id and row.status in TERMINAL_STATUSES):
+        sent_id, answer = await mailer.send(message, row.instance_id, what="request")
         new = answer is Delivered.ACCEPTED
-    place = Place(instance_id, row.life, message.topic.name, sent_id)
-    return Asked(access, place, declared, LogCursor(row.life, row.last_seq) if new else None)
+    place = Place(row.instance_id, row.life, message.topic.name, sent_id)
+    return Asked(mailer.access, place, declared, LogCursor(row.life, row.last_seq) if new else None)
 
 
 async def asked_before(

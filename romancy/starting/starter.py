@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from msgspec.structs import replace
 
 from romancy._outgoing import signal_message
 from romancy.engine import new_life, refuse_to_wait
 from romancy.engine.announcing import given as given_headers
-from romancy.errors import InstanceConflictError, RomancyError, UsageError
+from romancy.errors import (
+    InstanceConflictError,
+    InstanceEndedError,
+    InstanceNotFoundError,
+    RomancyError,
+    UsageError,
+)
 from romancy.handle import Handle
-from romancy.messages.requests import asked_before, request_message
+from romancy.messages.requests import asked_before, asked_now, request_message
 from romancy.registry import refuse_another
 from romancy.request import types_of_request
 from romancy.starting.by_signal import Beginning, start_or_signal
@@ -21,7 +30,7 @@ from romancy.starting.skipping import refuse_if_skipped
 from romancy.starting.start import Start
 from romancy.starting.submissions import Submissions
 from romancy.starting.taken import TakenId
-from romancy.status import TERMINAL_STATUSES
+from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_id
 from romancy.storage.records import Delivered, Outcome
 
@@ -39,7 +48,6 @@ if TYPE_CHECKING:
     from romancy.request import RequestType
     from romancy.results.watch import Watches
     from romancy.starting.checks import IfExists
-    from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.workflow import Call, Workflow
 
@@ -153,12 +161,35 @@ class Starter:
         _refuse_for_a_message("ask_with_start asks", if_exists)
         await self._submissions.turn()
         store, start = self._access.opened(), self._checked(call)
-        instance_id = start.instance_id
-        refuse_to_wait(store, "ask_with_start", [instance_id])
-        plain = request_message(instance_id, type, data, id or new_id(), self._access.stored_size)
+        refuse_to_wait(store, "ask_with_start", [start.instance_id])
+        plain = request_message(start.instance_id, type, data, id, self._access.stored_size)
         makes_way = RENEWS.get(if_exists, frozenset())
+        return await self._ask(store, start, plain, types_of_request(type)[1], makes_way)
+
+    async def ask_entity(self, call: Call[Any], request: Message, declared: Any) -> Asked[Any]:
+        """Call an entity, and begin it first if it is not there or was destroyed.
+
+        Raises InstanceEndedError if it has ended otherwise, and InstanceConflictError if its id is another workflow's.
+        """
+        store, instance_id = self._access.opened("entity"), call.workflow.instance_id or ""
+        refuse_to_wait(store, "entity", [instance_id])
+        found = await store.read(instance_id, limit=0)
+        row = None if found is None else found.instance
+        if row is not None and row.workflow_name == call.workflow.name and row.status not in TERMINAL_STATUSES:
+            with suppress(InstanceNotFoundError, InstanceEndedError):  # it has ended meanwhile: below is said how
+                return await asked_now(self._mailer, request, declared, row)
+        await self._submissions.turn()
+        store, start = self._access.opened("entity"), self._checked(call)
+        return await self._ask(store, start, request, declared, frozenset({Status.COMPLETED}))
+
+    async def _ask(
+        self, store: Store, start: Start[Any], request: Message, declared: Any, makes_way: frozenset[Status]
+    ) -> Asked[Any]:
+        """Ask an instance, and start it with the request if it is not there or makes way."""
+        instance_id, chosen = start.instance_id, bool(request.id)
+        plain = request if chosen else replace(request, id=new_id())
         before = await store.read(instance_id, limit=0)
-        known = id is not None and before is not None and before.instance.workflow_name == start.workflow.name
+        known = chosen and before is not None and before.instance.workflow_name == start.workflow.name
         ended = before is not None and before.instance.status in TERMINAL_STATUSES - makes_way
         new = not (known and ended)
         if new:
@@ -166,7 +197,7 @@ class Starter:
             if sent is None and start.workflow.skips:
                 await refuse_if_skipped(store, start.workflow, instance_id)
             new = sent in (None, Delivered.ACCEPTED)
-        return await asked_before(self._access, plain, instance_id, types_of_request(type)[1], before if new else None)
+        return await asked_before(self._access, plain, instance_id, declared, before if new else None)
 
     async def start_or_tell(self, call: Call[Any], message: Message, what: str) -> None:
         """Send a message to an instance. If it does not exist or has ended, start it with the message in its inbox.

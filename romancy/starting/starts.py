@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Starts(Followed):
     """Starts the workflows that an app knows, and those of others by their names."""
 
-    _workflows: Iterable[Workflow[..., Any]] | None
+    _workflows: Iterable[Workflow[..., Any] | type] | None
     """Those that the app was given. None: all that were declared."""
     _starter: Starter
     """Starts instances. It is made anew when the app is opened."""

@@ -50,7 +50,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
         *,
         password: PasswordSource | None = None,
         read_url: str | None = None,
-        workflows: Iterable[Workflow[..., Any]] | None = None,
+        workflows: Iterable[Workflow[..., Any] | type] | None = None,
         retry: RetryPolicy | None = None,
         worker: bool = True,
         worker_id: str | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Unpack, assert_type
 
@@ -17,6 +17,7 @@ from romancy import (
     Asked,
     Counts,
     Depends,
+    EntityHandle,
     Event,
     EventType,
     Failure,
@@ -34,6 +35,7 @@ from romancy import (
     activity,
     activity_context,
     compensation,
+    entity,
     workflow,
 )
 from romancy.context import ChildHandle
@@ -326,6 +328,26 @@ async def requests(app: Romancy, handle: Handle[Receipt]) -> None:
     call = order_workflow.options(instance_id="order-42").bind(Order("a", 1))
     assert_type(await app.request_with_start(call, change, Order("a", 1), id="k"), Receipt)
     assert_type(await app.ask_with_start(call, close), Asked[int])
+
+
+@entity("typed-cart")
+@dataclass
+class TypedCart:
+    """An entity."""
+
+    items: list[str] = field(default_factory=list[str])
+
+    async def add(self, item: str, *, times: int = 1) -> int:
+        self.items += times * [item]
+        return len(self.items)
+
+
+async def entities(app: Romancy) -> None:
+    assert_type(await app.entity(TypedCart, "7", id="k", timeout=30).add("lamp", times=2), int)
+    handle = app.entity_handle(TypedCart, "7")
+    assert_type(handle, EntityHandle[TypedCart])
+    assert_type(await handle.ask(TypedCart.add, "lamp", times=2), Asked[int])
+    assert_type(await handle.state(), TypedCart | None)
 
 
 def without_await(app: SyncRomancy, connection: sqlite3.Connection) -> Status:

@@ -55,4 +55,15 @@ PLANTED: Final = (
         replacement="            live.give(refusal)\n",
         shapes="requests",
     ),
+    Planted(
+        name="entities: an error leaves what the method has changed",
+        file="romancy/entity.py",
+        text="            commands.answer(request, error=describe_exception(error))\n        else:\n",
+        replacement=(
+            "            commands.answer(request, error=describe_exception(error))\n"
+            "            following = self.workflow.encode((key, state, 0.0), {})\n"
+            "        else:\n"
+        ),
+        shapes="entities",
+    ),
 )

@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
+from romancy.entity import entity_of
+from romancy.registry import ENTITY
 from romancy.workflow import Workflow
 from romancy_conformance.replaying.jobs import Answer, Job, again, source_of
 
@@ -17,6 +19,8 @@ def found(job: Job) -> Workflow[..., Any] | None:
     thing: Any = importlib.import_module(job.module)
     for name in job.qualname.split("."):
         thing = getattr(thing, name, None)
+    if isinstance(thing, type) and ENTITY in vars(thing):
+        thing = entity_of(thing).workflow
     if not isinstance(thing, Workflow):
         return None
     declared = cast("Workflow[..., Any]", thing)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy_conformance.chaos.shapes.asked import Requested
 from romancy_conformance.chaos.shapes.changed import OLD_CODE, Changed
+from romancy_conformance.chaos.shapes.entities import Entities
 from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
 from romancy_conformance.chaos.shapes.listening import Listening
@@ -42,6 +43,7 @@ _ALL: tuple[Shape, ...] = (
     Listening(sealed=False),
     Listening(sealed=True),
     Requested(),
+    Entities(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
@@ -51,7 +53,7 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
-OF_ALL_RUNS: Final = frozenset({Requested.name})
+OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name})
 """Those that look for something in the logs of finished runs."""
 
 
