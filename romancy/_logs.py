@@ -32,7 +32,7 @@ FIELDS: Final = (
 class Speaker(str):
     """The id of a worker, whether its lines may hold the texts of exceptions, and what its codecs do."""
 
-    __slots__ = ("error_text", "hides", "keeper", "stored")
+    __slots__ = ("around", "error_text", "hides", "keeper", "stored")
 
     error_text: bool
     stored: Callable[[bytes], int]
@@ -41,12 +41,15 @@ class Speaker(str):
     """Whether its codecs hide what they write."""
     keeper: Any
     """What keeps the log lines of bodies and activities. None: nothing does."""
+    around: Any
+    """What puts the blocks of hooks around a body. None: no hook has one."""
 
     def __new__(
         cls, worker_id: str, *, error_text: bool, stored: Callable[[bytes], int] = len, hides: bool = False
     ) -> Self:
         made = super().__new__(cls, worker_id)
         made.error_text, made.stored, made.hides, made.keeper = error_text, stored, hides, None
+        made.around = None
         return made
 
 

@@ -6,7 +6,7 @@ replay, and not at all if the process dies before that. To miss nothing, read th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from romancy.status import Status
 __all__ = [
     "ActivityEnded",
     "ActivityStarted",
+    "Body",
     "Happening",
     "Hook",
     "Sender",
@@ -57,6 +58,25 @@ class WorkflowStarted(_About):
     def scheduled_at(self) -> datetime | None:
         """For which time a schedule has started it. None: none has."""
         return scheduled_at(self.headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body(_About):
+    """The body of a run, around which a hook puts a block. It is no event: a replay runs the body again."""
+
+    parent_id: str | None
+    _read: Callable[[], Mapping[str, object]] = field(repr=False, compare=False)
+    _replays: Callable[[], bool] = field(repr=False, compare=False)
+
+    @property
+    def arguments(self) -> Mapping[str, object]:
+        """What the workflow was started with, by the names of its parameters. Read anew each time."""
+        return self._read()
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the body repeats now what it has done before. Report only while it is False."""
+        return self._replays()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +254,16 @@ class Hook:
 
         The block sees the attempt's exception and cannot suppress it. For an activity in its own process, the block
         lasts until that process answers.
+        """
+        return nullcontext()
+
+    def around_body(self, body: Body, /) -> AbstractContextManager[object]:  # noqa: ARG002 - the same
+        """A block around the body of a run. The body and its activities see the context variables that it sets.
+
+        It is entered each time that this worker runs the body: at the begin of the run, and whenever the run is brought
+        back from its log. It sees the exception or the cancellation that the body ends with, and cannot suppress it. A
+        run that is put aside, or goes on as a new one, leaves it without an exception. It must ask nothing of the
+        workflow.
         """
         return nullcontext()
 

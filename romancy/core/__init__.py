@@ -56,6 +56,7 @@ from romancy.core.loop.calls import (
 )
 from romancy.core.loop.conditions import words_of
 from romancy.core.loop.deterministic_loop import (
+    RunDropped,
     not_in_a_workflow,
 )
 from romancy.core.loop.thread_state import driving, is_in_a_workflow, running_loop, threads
@@ -263,6 +264,7 @@ __all__ = [
     "RequestAnswered",
     "RequestRefused",
     "Run",
+    "RunDropped",
     "RunEnd",
     "StartActivity",
     "StartChild",

@@ -7,6 +7,7 @@ state does not allow.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from romancy._logs import about, get_logger, working
@@ -596,7 +597,7 @@ def _new_run(
 ) -> Run:
     speaker = working.get()
     stored, hides = getattr(speaker, "stored", len), getattr(speaker, "hides", False)
-    keeper = getattr(speaker, "keeper", None)
+    keeper, around = getattr(speaker, "keeper", None), getattr(speaker, "around", None)
     return Run(
         definition,
         instance_id=instance_id,
@@ -605,5 +606,6 @@ def _new_run(
         stored=stored,
         hides=hides,
         lines=None if keeper is None else BodyLines(keeper, instance_id, life),
+        around=None if around is None else partial(around, definition),
         **known,
     )

@@ -17,6 +17,7 @@ from romancy import core
 from romancy._microseconds import moment_of
 from romancy.core import StartCompensation
 from romancy.engine.announcing import Announcer, kind_of_sending, say_hook_failed
+from romancy.engine.blocks import Blocks
 from romancy.engine.observed_waits import WAITS, Waits
 from romancy.hooks import (
     ActivityEnded,
@@ -36,7 +37,6 @@ from romancy.hooks import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from romancy.core import Activation, Input, LogEvent, MessageSent, RunEnd, StartActivity, StartChild
     from romancy.engine.clock import DatabaseClock
@@ -217,13 +217,13 @@ class Observer:
     async def around(self, attempt: A, call: Callable[[A], Awaitable[Input]]) -> Input:
         """Await the attempt's call inside the blocks of all hooks."""
         begun = self._begun(attempt)
-        blocks = [block for hook in self._hooks if (block := _entered(hook, begun)) is not None]
+        blocks = Blocks(self._hooks, begun, lambda hook: hook.around_activity(begun))
         try:
             event = await call(attempt)
         except BaseException as error:
-            _leave(blocks, error)
+            blocks.leave(error)
             raise
-        _leave(blocks, None)
+        blocks.leave(None)
         return event
 
     def flush(self) -> None:
@@ -368,7 +368,7 @@ class Observer:
                 try:
                     hook.happened(event)
                 except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
-                    _complain(hook, event, error)
+                    say_hook_failed(hook, type(event).__name__, error, event.instance_id, event)
 
     rules: Final[Mapping[type[LogEvent], Callable[..., None]]] = {
         core.WorkflowStarted: _started,
@@ -381,40 +381,6 @@ class Observer:
         **dict.fromkeys(_of(WAITS, core.Ends), _wait_ended),
     }
     """The hook events that follow from an event of the log, given the commit that it is part of."""
-
-
-def _entered(
-    hook: Hook, attempt: ActivityStarted
-) -> tuple[Hook, ActivityStarted, AbstractContextManager[object]] | None:
-    try:
-        block = hook.around_activity(attempt)
-        block.__enter__()
-    except Exception as error:  # noqa: BLE001 - an error of a hook affects nothing else
-        _complain(hook, attempt, error)
-        return None
-    return hook, attempt, block
-
-
-def _leave(
-    blocks: list[tuple[Hook, ActivityStarted, AbstractContextManager[object]]], error: BaseException | None
-) -> None:
-    """Leave the blocks, the last first. No block can swallow the error or replace it."""
-    for hook, attempt, block in reversed(blocks):
-        try:
-            if error is None:
-                block.__exit__(None, None, None)
-            else:
-                block.__exit__(type(error), error, error.__traceback__)
-        except BaseException as raised:
-            if raised is error:
-                continue
-            if not isinstance(raised, Exception):
-                raise
-            _complain(hook, attempt, raised)
-
-
-def _complain(hook: Hook, event: Happening, error: Exception) -> None:
-    say_hook_failed(hook, type(event).__name__, error, event.instance_id, event)
 
 
 def _run_before(commit: Sequence[LogEvent], event: LogEvent) -> int | None:

@@ -10,11 +10,13 @@ import asyncio
 import gc
 import math
 import sys
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from romancy.core.loop.body import BodyTask
+from romancy.core.loop.by_hand import enter_task, leave_task
 from romancy.core.loop.conditions import Conditions
 from romancy.core.loop.forbidden import AUDITED, REFUSED
 from romancy.core.loop.generators import Generators
@@ -30,6 +32,7 @@ from romancy.errors import NonDeterminismError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sized
+    from collections.abc import Generator as Block
 
     from romancy.core.loop.calls import Calls
     from romancy.core.loop.generators import Generator
@@ -360,6 +363,23 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
             thread.depth -= 1
         else:
             thread.leave()
+
+    @contextmanager
+    def outside(self) -> Block[None]:
+        """Give the thread back for a moment, in the middle of a task. Nothing happens where the loop does not run."""
+        if threads.state.running is not self:
+            yield
+            return
+        task = asyncio.current_task(self)
+        if task is not None:
+            leave_task(self, task)
+        self.leave()
+        try:
+            yield
+        finally:
+            self.enter()
+            if task is not None:
+                enter_task(self, task)
 
     def drive(self) -> None:
         """Run until nothing is ready, or until the run has spent its budget since the last command without progress."""

@@ -30,7 +30,8 @@ from romancy.core.words.shared_empty import NO_LIST
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from typing import Any, TypeAlias
 
     from romancy.core.fold.answers import ActivityCall
     from romancy.core.loop.body import BodyTask
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from romancy.core.words.messages import Message
     from romancy.serialization import ErrorInfo
     from romancy.status import Status
+
+    Around: TypeAlias = Callable[[Commands, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]]
 
 __all__ = ["Run", "conditions_of_body", "place_of_body"]
 
@@ -54,10 +57,11 @@ class Run:
     `known` holds the activities that undo what former runs did, for a retry that does not call them itself.
     `stored` tells how many bytes are stored for a value, which decides whether it is too large. `hides`: what is stored
     is hidden from the database, which then knows nothing of the data of messages. `lines` keeps what the
-    body logs.
+    body logs. `around` puts blocks around the body, without which no call is made.
     """
 
     __slots__ = (
+        "_around",
         "_body",
         "_code",
         "_commands",
@@ -86,12 +90,14 @@ class Run:
         stored: Callable[[bytes], int] = len,
         hides: bool = False,
         lines: object = None,
+        around: Around | None = None,
     ) -> None:
         self.workflow = workflow
         self.instance_id = instance_id
         self.parked: str | None = None
         self._code = code
         self._runtime = runtime
+        self._around = around
         self._has_code = activities is None
         self.state = State()
         if known is not None:
@@ -451,9 +457,10 @@ class Run:
             self.state.begin_limit(started.deadline or at + started.limit, started.limit)
             (self._stop_at,) = self.state.limits.values()
         try:
-            self._body = loop.start(self.workflow.body(commands, started.input))
+            work = self.workflow.body(commands, started.input)
         except SerializationError as error:
             raise self._misfit(error) from error
+        self._body = loop.start(work if self._around is None else self._around(commands, work))
 
     def _misfit(self, error: SerializationError) -> NonDeterminismError:
         return NonDeterminismError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import about, get_logger, hush, speaking, unhush
 from romancy.engine.activities.session_commits import commit_session
+from romancy.engine.around_bodies import around_bodies
 from romancy.engine.clock import DatabaseClock
 from romancy.engine.driver import Driver
 from romancy.engine.incarnation import Incarnation
@@ -99,6 +100,7 @@ class Worker:
         self._incarnation = Incarnation(clock=self.clock)
         self._keeper = keeper_of(store, settings.keep_logs, settings.worker_id, self.clock)
         settings.speaker.keeper = self._keeper
+        settings.speaker.around = around_bodies(settings.hooks, self.clock, settings.worker_id)
         self._ended, self._answered = ended, answered
         self.tasks = Tasks()
         self._next_claim = NextClaim()
