@@ -5,6 +5,7 @@ from __future__ import annotations
 import romancy._oldest_versions  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
 from romancy._lists import ReadLag
+from romancy._named_workflows import WorkflowType
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
 from romancy.attempt_context import ActivityContext, activity_context
@@ -168,6 +169,7 @@ __all__ = [
     "WorkflowFailedError",
     "WorkflowStuckError",
     "WorkflowTimeoutError",
+    "WorkflowType",
     "WorkflowUnknownError",
     "ZlibCodec",
     "activity",

@@ -81,6 +81,12 @@ class WorkflowContext:
         return self._commands.instance_id
 
     @property
+    def parent(self) -> str | None:
+        """The id of the instance that has started this one as its child. None: a program or a schedule has."""
+        parent = self._commands.started.parent
+        return None if parent is None else parent.instance_id
+
+    @property
     def run(self) -> int:
         """1 for the first run of the instance, one more after every `recur` and every retry."""
         return self._commands.started.run
