@@ -66,6 +66,7 @@ from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
+from romancy.other_instance import OtherInstance
 from romancy.request import Request, RequestType
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
@@ -120,6 +121,7 @@ __all__ = [
     "Message",
     "Misfit",
     "NonDeterminismError",
+    "OtherInstance",
     "OutcomeUnknownError",
     "PayloadCodec",
     "PayloadContext",

@@ -141,7 +141,7 @@ class Access:
 _INSTEAD: Final = {
     **dict.fromkeys(("start", "run"), "begin a child with `await ctx.start(workflow, …)`"),
     **dict.fromkeys(("send", "signal"), "send it with `await ctx.send(name, data, …)`"),
-    **dict.fromkeys(("ask", "request"), "ask in an activity"),
+    **dict.fromkeys(("ask", "request"), "ask with `await ctx.instance(id).request(…)`"),
     "publish": "publish it with `await ctx.channel(name).publish(data)`",
 }
 

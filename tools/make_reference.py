@@ -57,7 +57,7 @@ INTERNAL = {
     "Limit": {"place"},
     "RetryPolicy": {"decide", "delay"},
     "Schedule": {"of"},
-    "Romancy": {"error_names", "outcome", "watch"},
+    "Romancy": {"end_of", "error_names", "outcome", "watch"},
     "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {
@@ -67,9 +67,9 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
-    "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
-    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
-    "Undo", "Webhook",
+    "Ingress", "OtherInstance", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription",
+    "SyncChannel", "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle",
+    "WindowStart", "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
