@@ -32,6 +32,7 @@ from romancy.event import Event, EventType, event_of
 from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
 from romancy.mapping import Many, all_ended, first_done, many
+from romancy.other_instance import OtherInstance
 from romancy.registry import declared_limits
 from romancy.request import Request, misfit_answered, name_of_request, types_of_request
 from romancy.retry import Duration, seconds
@@ -79,6 +80,12 @@ class WorkflowContext:
     @property
     def instance_id(self) -> str:
         return self._commands.instance_id
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the instance that has started this one as its child. None: a program or a schedule has."""
+        parent = self._commands.started.parent
+        return None if parent is None else parent.instance_id
 
     @property
     def run(self) -> int:
@@ -460,6 +467,10 @@ class WorkflowContext:
     async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
         """Start a child workflow and continue. The child is cancelled if this workflow fails or is cancelled."""
         return wf.launch(self._commands, args, kwargs)
+
+    def instance(self, instance_id: str, /) -> OtherInstance:
+        """Another instance, to ask, to tell, to cancel and to wait for: `await ctx.instance(id).request(Change)`."""
+        return OtherInstance(self._commands, instance_id, f"/{self.workflow_name}/{self.instance_id}")
 
     @kept("ctx")
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:
