@@ -6,7 +6,8 @@ Each method runs in an attempt at an activity of `romancy.other_instance`, and a
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -19,13 +20,17 @@ from romancy.managing.reports import stored_report
 from romancy.messages.requests import asked, is_new
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
     from romancy._access import Access
     from romancy._followed import Followed
     from romancy.core import Message
     from romancy.messages.mailer import Mailer
+    from romancy.messages.requests import Asked
+
+    Ask: TypeAlias = Callable[[Message, Any], Awaitable[Asked[Any]]]
+    AskEntity: TypeAlias = Callable[[str, str, str, Message, Any], Awaitable[Asked[Any]]]
 
 __all__ = ["AppErrands"]
 
@@ -38,26 +43,35 @@ _LOOKS_AGAIN: Final = 5.0
 class AppErrands:
     """The errands that one app runs for bodies."""
 
-    def __init__(self, app: Followed, access: Access, mailer: Mailer) -> None:
+    def __init__(self, app: Followed, access: Access, mailer: Mailer, ask_entity: AskEntity) -> None:
         self._app = app
         self._access = access
         self._mailer = mailer
+        self._ask_entity = ask_entity
 
     async def ask(self, to: str, request: Message) -> Raw:
         """The reply to the request, which is sent once."""
         return await self._run(self._ask(to, request))
 
+    async def call(self, workflow: str, key: str, to: str, request: Message) -> Raw:
+        """What the method of an entity returned, which is called once. The first call begins the entity."""
+        return await self._run(self._answer(partial(self._ask_entity, workflow, key, to), request))
+
     async def _ask(self, to: str, request: Message) -> Raw:
+        return await self._answer(partial(asked, self._mailer, to), request)
+
+    @staticmethod
+    async def _answer(ask: Ask, request: Message) -> Raw:
         context, _ = activity_port()
         key, own = context.idempotency_key, key_of_this_run(context)
-        made = await asked(self._mailer, to, replace(request, id=key), Raw)
+        made = await ask(replace(request, id=key), Raw)
         try:
             reply: Raw = await made.reply()
         except RequestError:
             if is_new(made) or own == key:
                 raise
             # A former run of the body has asked, and failed with the answer: the retry asks anew.
-            made = await asked(self._mailer, to, replace(request, id=own), Raw)
+            made = await ask(replace(request, id=own), Raw)
             reply = await made.reply()
         return reply
 

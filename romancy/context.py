@@ -27,6 +27,7 @@ from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_s
 from romancy.declaring.limited import Section
 from romancy.declaring.log import BodyLog
 from romancy.declaring.undo import Undo, checked_undo
+from romancy.entity_calls import calls_in_body
 from romancy.errors import SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
 from romancy.handling import Handling, all_handled
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = ["ChildHandle", "WorkflowContext", "current_workflow", "in_workflow"]
 
 A = TypeVar("A")
+E = TypeVar("E")
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -471,6 +473,16 @@ class WorkflowContext:
     def instance(self, instance_id: str, /) -> OtherInstance:
         """Another instance, to ask, to tell, to cancel and to wait for: `await ctx.instance(id).request(Change)`."""
         return OtherInstance(self._commands, instance_id, f"/{self.workflow_name}/{self.instance_id}")
+
+    def entity(self, kind: type[E], key: str, /, *, timeout: Duration | None = None) -> E:
+        """The entity with this key, to be called: `await ctx.entity(Cart, "7").add("lamp")`.
+
+        A call is made once, also through crashes of this instance, and returns what the method returned. Raises
+        RequestFailedError if the method raised an error, InstanceEndedError if the entity was cancelled, terminated or
+        has failed, and RequestTimeoutError if no answer came within `timeout`: the call stays. A retry that finds an
+        error calls anew. Raises EntityCircleError if an entity would wait for itself.
+        """
+        return calls_in_body(self._commands, kind, key, None if timeout is None else seconds(timeout, "timeout"))
 
     @kept("ctx")
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:

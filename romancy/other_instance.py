@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from romancy.request import RequestType
     from romancy.retry import Duration
 
-__all__ = ["Errands", "OtherInstance", "errands_here"]
+__all__ = ["Errands", "OtherInstance", "call_entity", "errands_here"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,6 +63,7 @@ class Errands(Protocol):
     """What an app does for the bodies that it runs, in an attempt at an errand. Each raises what it finds."""
 
     async def ask(self, to: str, request: Message) -> Raw: ...
+    async def call(self, workflow: str, key: str, to: str, request: Message) -> Raw: ...
     async def send(self, to: str, event: Message) -> None: ...
     async def cancel(self, to: str, reason: str) -> bool: ...
     async def result(self, of: str) -> Raw: ...
@@ -92,6 +93,10 @@ async def _request(to: str, request: Message, *, errands: Errands = Depends(erra
     return await errands.ask(to, request)
 
 
+async def _call(workflow: str, key: str, to: str, request: Message, *, errands: Errands = Depends(errands_here)) -> Raw:
+    return await errands.call(workflow, key, to, request)
+
+
 async def _send(to: str, event: Message, *, errands: Errands = Depends(errands_here)) -> None:
     await errands.send(to, event)
 
@@ -113,6 +118,7 @@ async def _status(of: str, *, errands: Errands = Depends(errands_here)) -> str:
 
 
 _REQUEST: Final[Activity[[str, Message], Raw]] = _errand(_request, "request")
+_CALL: Final[Activity[[str, str, str, Message], Raw]] = _errand(_call, "call")
 _SEND: Final[Activity[[str, Message], None]] = _errand(_send, "send")
 _CANCEL: Final[Activity[[str, str], bool]] = _errand(_cancel, "cancel")
 _RESULT: Final[Activity[[str], Raw]] = _errand(_result, "result")
@@ -159,18 +165,8 @@ class OtherInstance:
         limit = None if timeout is None else seconds(timeout, "the timeout")
         what = f"data of the request {name!r} to instance {self.instance_id}"
         message = Message(topic=Topic(name, kind="request"), data=Raw(fitting(dumps(data, what, declared), what)))
-        scope = asyncio.timeout(limit)
-        try:
-            async with scope:
-                answer = await _told(_REQUEST(self.instance_id, replace(message, sender=self._commands.instance_id)))
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise RequestTimeoutError(
-                f"instance {self.instance_id} did not answer the request {name!r} within {limit:g} s",
-                instance_id=self.instance_id,
-                request=name,
-            ) from None
+        errand = _REQUEST(self.instance_id, replace(message, sender=self._commands.instance_id))
+        answer = await _within(limit, errand, self.instance_id, name)
         return loads(answer, reply, f"reply to the request {name!r}")
 
     @overload
@@ -234,6 +230,29 @@ class OtherInstance:
 
     def __repr__(self) -> str:
         return f"<other instance {self.instance_id}>"
+
+
+async def call_entity(
+    workflow: str, key: str, instance_id: str, request: Message, limit: float | None, method: str
+) -> Raw:
+    """Call an entity from a body, once, and return what its method returned. The first call of a key begins it."""
+    return await _within(limit, _CALL(workflow, key, instance_id, request), instance_id, method)
+
+
+async def _within(limit: float | None, errand: Awaitable[Raw], instance_id: str, request: str) -> Raw:
+    """The answer to a request. Raises RequestTimeoutError if none came within `limit`."""
+    scope = asyncio.timeout(limit)
+    try:
+        async with scope:
+            return await _told(errand)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise RequestTimeoutError(
+            f"instance {instance_id} did not answer the request {request!r} within {limit:g} s",
+            instance_id=instance_id,
+            request=request,
+        ) from None
 
 
 async def _told(errand: Awaitable[T]) -> T:
