@@ -5,6 +5,7 @@ from __future__ import annotations
 import romancy._oldest_versions  # noqa: F401  # pyright: ignore[reportUnusedImport] - refuses a Python that cannot read the rest
 from romancy import _ctrl_c  # noqa: F401  # pyright: ignore[reportUnusedImport] - before the imports that take long
 from romancy._lists import ReadLag
+from romancy._named_workflows import WorkflowType
 from romancy.activity import Activity, activity, compensation
 from romancy.app import Romancy
 from romancy.attempt_context import ActivityContext, activity_context
@@ -67,6 +68,7 @@ from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
+from romancy.other_instance import OtherInstance
 from romancy.request import Request, RequestType
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
@@ -125,6 +127,7 @@ __all__ = [
     "Message",
     "Misfit",
     "NonDeterminismError",
+    "OtherInstance",
     "OutcomeUnknownError",
     "PayloadCodec",
     "PayloadContext",
@@ -174,6 +177,7 @@ __all__ = [
     "WorkflowFailedError",
     "WorkflowStuckError",
     "WorkflowTimeoutError",
+    "WorkflowType",
     "WorkflowUnknownError",
     "ZlibCodec",
     "activity",

@@ -141,8 +141,8 @@ class Access:
 _INSTEAD: Final = {
     **dict.fromkeys(("start", "run"), "begin a child with `await ctx.start(workflow, …)`"),
     **dict.fromkeys(("send", "signal"), "send it with `await ctx.send(name, data, …)`"),
-    **dict.fromkeys(("ask", "request"), "ask in an activity"),
-    "entity": "call it in an activity",
+    **dict.fromkeys(("ask", "request"), "ask with `await ctx.instance(id).request(…)`"),
+    "entity": "call it with `await ctx.entity(kind, key).…`",
     "publish": "publish it with `await ctx.channel(name).publish(data)`",
 }
 

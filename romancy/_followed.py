@@ -42,3 +42,7 @@ class Followed(Instances, Senders):
         if timeout is None:
             return await self._waiting.end_of(instance_id, watch)
         return await self._waiting.end_within(instance_id, watch, timeout)
+
+    async def end_of(self, instance_id: str, watch: Watch, recorded: int) -> RunEnd:
+        """As `outcome`, however long it takes, and whoever waits: in a test, a body of the app is not the test."""
+        return watch.use() if watch.knows_end(recorded) else await self._waiting.end_of(instance_id, watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import msgspec
 from msgspec import Raw
@@ -18,7 +18,11 @@ from romancy.workflow import Workflow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["NamedWorkflow", "StoredCall", "chosen_workflows", "nearest_workflow", "workflow_named"]
+    from typing_extensions import TypeForm
+
+__all__ = ["StoredCall", "WorkflowType", "chosen_workflows", "nearest_workflow", "workflow_named"]
+
+R_co = TypeVar("R_co", covariant=True)
 
 _CODE: Final = "by-name"
 """The code version of a start that was made without the workflow's code."""
@@ -27,14 +31,24 @@ _CODE: Final = "by-name"
 async def _elsewhere(ctx: WorkflowContext) -> Any: ...
 
 
-class NamedWorkflow(Workflow[..., Any]):
-    """A workflow known here by its name alone. Its input is written, and its result read, as plain JSON."""
+class WorkflowType(Workflow[..., R_co]):
+    """A workflow whose code only other apps have: its name, and the type of its result (by default plain JSON values).
 
-    def __init__(self, name: str) -> None:
+    It is started, and called as a child, as any other one is. Its arguments are given by name.
+    """
+
+    kind = "workflow type"
+
+    @overload
+    def __init__(self: WorkflowType[Any], name: str) -> None: ...
+    @overload
+    def __init__(self, name: str, result: TypeForm[R_co]) -> None: ...
+    def __init__(self, name: str, result: Any = Any) -> None:
         check_id(name, "name of the workflow")
         if name != name.strip():
             raise UsageError(f"{name!r} is not the name of a workflow: it begins or ends with a blank")
         super().__init__(_elsewhere, name=name, version=_CODE)
+        self.result = result
 
     def encode(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], stored: Callable[[bytes], int] | None = None, /
@@ -49,8 +63,7 @@ class NamedWorkflow(Workflow[..., Any]):
         return Raw(fitting(dumps(value, what, Any), what, stored))
 
     def read_result(self, result: Raw, /) -> object:
-        """The result as plain JSON values."""
-        return loads(result, Any, f"result of workflow {self.name}")
+        return loads(result, self.result, f"result of workflow {self.name}")
 
     def is_same_call(self, recorded: Raw | bytes, asked: Raw, /) -> bool:
         """Whether both inputs are equal as JSON. The workflow's default arguments are not known here."""
@@ -61,14 +74,8 @@ class NamedWorkflow(Workflow[..., Any]):
         except msgspec.DecodeError:
             return False
 
-    def _child(self, commands: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG002 - refused whatever they are
-        raise UsageError(
-            f"workflow {self.name!r} is known here by its name alone, and cannot be the child of another one; "
-            "an activity can start it with `app.start`"
-        )
 
-
-class StoredCall(NamedWorkflow):
+class StoredCall(WorkflowType[Any]):
     """A workflow by its name, with its input as stored: what the library's own workflows start as their children."""
 
     def __init__(self, name: str, input: Raw) -> None:
@@ -78,14 +85,11 @@ class StoredCall(NamedWorkflow):
     def encode(self, *_: Any) -> Raw:
         return self._input
 
-    def _child(self, commands: Any, args: Any, kwargs: Any) -> Any:
-        return commands.child(self, self.encode(args, kwargs))
-
 
 def workflow_named(known: Mapping[str, Workflow[..., Any]], name: str) -> Workflow[..., Any]:
     """The workflow of that name, with its code if this app knows it."""
     found = known.get(name)
-    return NamedWorkflow(name) if found is None else found
+    return WorkflowType(name) if found is None else found
 
 
 def chosen_workflows(known: Mapping[str, Workflow[..., Any]], names: Iterable[str]) -> list[Workflow[..., Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 from msgspec.structs import replace
 
 from romancy._access import Access
+from romancy._errands import AppErrands
 from romancy._expected_options import OF_APPS, answer_options
 from romancy._interrupts import closed_by
 from romancy._lists import lists_of
@@ -27,6 +28,7 @@ from romancy.kept_logs import what_to_keep
 from romancy.managing.instances import Instances
 from romancy.messages.mailer import Mailer
 from romancy.messages.senders import Senders
+from romancy.other_instance import errands_here
 from romancy.outbox.beside import Beside
 from romancy.query import InstanceFilter
 from romancy.registry import Registry
@@ -147,6 +149,8 @@ class Romancy(Windows, Schedules, Entities):
         Senders.__init__(self, access, mailer)
         self._tasks: list[asyncio.Task[None]] = []
         self._registry, self.dependencies = Registry(), Dependencies()
+        errands = AppErrands(self, access, mailer, self._ask_entity)
+        self.dependencies.provide(errands_here, errands)
 
     @property
     def url(self) -> str:

@@ -22,6 +22,7 @@ from romancy.storage.limits import check_id, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from typing_extensions import TypeForm
 
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from romancy.session import ActivityPort
     from romancy.storage.isolation import IsolationLevel
 
-__all__ = ["ActivityContext", "activity_context", "activity_port", "enter_activity", "entered_activity"]
+__all__ = [
+    "ActivityContext",
+    "activity_context",
+    "activity_port",
+    "enter_activity",
+    "entered_activity",
+    "gives_slot",
+    "key_of_this_run",
+]
 
 T = TypeVar("T")
 
@@ -216,3 +225,13 @@ entered_activity: Final[Callable[[], Callable[[], ActivityContext] | None]] = _c
 """The argument of `enter_activity` in the present context. None outside of activities."""
 enter_activity: Final[Callable[[Callable[[], ActivityContext]], object]] = _current.set
 """Set what `activity_context()` calls in the present `contextvars` context, which is the attempt's own."""
+
+gives_slot: Final[ContextVar[Callable[[], AbstractContextManager[object]] | None]] = ContextVar(
+    "romancy_gives_slot", default=None
+)
+"""Entered by an attempt of the library's own while it waits for another instance: another attempt may have its slot."""
+
+
+def key_of_this_run(context: ActivityContext) -> str:
+    """The idempotency key that the call would have if no former run had given it one."""
+    return idempotency_key(context.instance_id, context._nonce, context.activity_id)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module

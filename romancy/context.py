@@ -27,11 +27,13 @@ from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_s
 from romancy.declaring.limited import Section
 from romancy.declaring.log import BodyLog
 from romancy.declaring.undo import Undo, checked_undo
+from romancy.entity_calls import calls_in_body
 from romancy.errors import SerializationError, UsageError
 from romancy.event import Event, EventType, event_of
 from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
 from romancy.mapping import Many, all_ended, first_done, many
+from romancy.other_instance import OtherInstance
 from romancy.registry import declared_limits
 from romancy.request import Request, misfit_answered, name_of_request, types_of_request
 from romancy.retry import Duration, seconds
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = ["ChildHandle", "WorkflowContext", "current_workflow", "in_workflow"]
 
 A = TypeVar("A")
+E = TypeVar("E")
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,6 +82,12 @@ class WorkflowContext:
     @property
     def instance_id(self) -> str:
         return self._commands.instance_id
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the instance that has started this one as its child. None: a program or a schedule has."""
+        parent = self._commands.started.parent
+        return None if parent is None else parent.instance_id
 
     @property
     def run(self) -> int:
@@ -460,6 +469,20 @@ class WorkflowContext:
     async def start(self, wf: ChildWorkflow[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ChildHandle[T]:
         """Start a child workflow and continue. The child is cancelled if this workflow fails or is cancelled."""
         return wf.launch(self._commands, args, kwargs)
+
+    def instance(self, instance_id: str, /) -> OtherInstance:
+        """Another instance, to ask, to tell, to cancel and to wait for: `await ctx.instance(id).request(Change)`."""
+        return OtherInstance(self._commands, instance_id, f"/{self.workflow_name}/{self.instance_id}")
+
+    def entity(self, kind: type[E], key: str, /, *, timeout: Duration | None = None) -> E:
+        """The entity with this key, to be called: `await ctx.entity(Cart, "7").add("lamp")`.
+
+        A call is made once, also through crashes of this instance, and returns what the method returned. Raises
+        RequestFailedError if the method raised an error, InstanceEndedError if the entity was cancelled, terminated or
+        has failed, and RequestTimeoutError if no answer came within `timeout`: the call stays. A retry that finds an
+        error calls anew. Raises EntityCircleError if an entity would wait for itself.
+        """
+        return calls_in_body(self._commands, kind, key, None if timeout is None else seconds(timeout, "timeout"))
 
     @kept("ctx")
     async def publish(self, type: str | EventType[Any], data: object = None, *, key: str | None = None) -> None:

@@ -73,6 +73,10 @@ class Dependencies:
         self._locks: dict[Provider, asyncio.Lock] = {}
         self._stack = contextlib.AsyncExitStack()
 
+    def provide(self, provider: Provider, thing: object) -> None:
+        """Use this thing for `provider`, as long as nothing else overrides it."""
+        self._overrides[provider] = lambda: thing
+
     @contextlib.contextmanager
     def override(self, provider: Provider, replacement: Provider) -> Generator[None, None, None]:
         """Use `replacement` for `provider` inside the block."""

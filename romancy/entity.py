@@ -18,6 +18,7 @@ from msgspec import Raw
 from romancy._sizes import fitting
 from romancy.context import WorkflowContext
 from romancy.core import ContinueAsNew, Topic, current_commands, mode_of_wait
+from romancy.entity_calls import CALLERS, entity_of
 from romancy.errors import EventTimeoutError, NonDeterminismError, RegistrationError, UsageError
 from romancy.registry import ENTITY, declare
 from romancy.serialization import Signature, describe_exception
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from romancy.core import Commands, Message, MessageReceived, WaitAnswer
     from romancy.serialization import ErrorInfo
 
-__all__ = ["DESTROY", "LINGERS", "Entity", "EntityContext", "chain", "entity", "entity_context", "entity_of"]
+__all__ = ["DESTROY", "LINGERS", "Entity", "EntityContext", "entity", "entity_context"]
 
 E = TypeVar("E")
 
@@ -54,7 +55,6 @@ class Called(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _read_call: Final = msgspec.json.Decoder(Called).decode
-_chain: Final[ContextVar[tuple[str, ...]]] = ContextVar("romancy_entity_chain", default=())
 _current: Final[ContextVar[EntityContext | None]] = ContextVar("romancy_entity", default=None)
 
 
@@ -93,11 +93,6 @@ def entity_context() -> EntityContext:
     return context
 
 
-def chain() -> tuple[str, ...]:
-    """The instance ids of the entities that wait for what this code does, the outermost first."""
-    return _chain.get()
-
-
 class Entity(Generic[E]):
     """A class of entities: its calls, and the workflow that answers them."""
 
@@ -127,6 +122,10 @@ class Entity(Generic[E]):
             raise UsageError(f"{self.cls.__qualname__}.{name} {why}; calls of it are {', '.join(self.methods)}")
         return method
 
+    def check_call(self, name: str) -> None:
+        """Raise UsageError if nothing of that name can be called."""
+        self.method(name)
+
     def name_of(self, method: Callable[..., Any]) -> str:
         """The name of a method that was given as `Cart.add`."""
         name: str = getattr(method, "__name__", "")
@@ -140,7 +139,7 @@ class Entity(Generic[E]):
         """The data of a call. Raises UsageError and SerializationError for arguments that do not fit."""
         given = b"{}" if name == DESTROY else self.method(name).signature.encode_arguments(args, kwargs)
         what = f"arguments of {self.cls.__qualname__}.{name}"
-        called = Called(name, Raw(given), LINGERS.get(), chain())
+        called = Called(name, Raw(given), LINGERS.get(), CALLERS.get())
         return Raw(fitting(msgspec.json.encode(called), what, stored))
 
     def reply_of(self, name: str) -> Any:
@@ -178,7 +177,7 @@ class Entity(Generic[E]):
         context = EntityContext(commands, self.workflow, key)
         context.ends = called.method == DESTROY
         _current.set(context)
-        _chain.set((*called.callers, commands.instance_id))
+        CALLERS.set((*called.callers, commands.instance_id))
         following = commands.started.input  # what an error leaves
         try:
             reply = await self._reply(called, state)
@@ -224,15 +223,6 @@ def entity(name: str, /) -> Callable[[type[E]], type[E]]:
         return cls
 
     return decorate
-
-
-def entity_of(cls: type[E]) -> Entity[E]:
-    """What was declared of a class. Raises UsageError if it is no entity."""
-    given = cast("object", cls)
-    found: Entity[E] | None = vars(cls).get(ENTITY) if isinstance(given, type) else None
-    if found is None:
-        raise UsageError(f'{cls!r:.100} is no entity: put @entity("name") above the class')
-    return found
 
 
 def _methods_of(cls: type) -> dict[str, Method]:

@@ -14,6 +14,8 @@ from romancy.status import Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from msgspec import Raw
+
     from romancy._followed import Followed
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from romancy.retry import Duration
     from romancy.workflow import Workflow
 
-__all__ = ["Handle"]
+__all__ = ["Handle", "result_in"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -66,30 +68,17 @@ class Handle(Generic[R_co]):
         `result()` again.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        return self._read(await self._app.outcome(self._instance_id, self._watch, self._recorded, limit))
-
-    def _read(self, outcome: RunEnd) -> R_co:
-        if outcome.status is _COMPLETED:
-            raw = outcome.result
-            if raw is None:
-                raise InternalError(f"instance {self._instance_id} completed without a result in its log")
-            value: Any = (
-                loads(raw, Any, f"result of instance {self._instance_id}")
-                if self._workflow is None
-                else self._workflow.read_result(raw)
-            )
-            return value  # type: ignore[no-any-return]
-        if outcome.status is Status.CANCELLED:
-            reason = f": {outcome.reason}" if outcome.reason else ""
-            raise WorkflowCancelledError(
-                f"instance {self._instance_id} was cancelled{reason}{_left(outcome)}", instance_id=self._instance_id
-            )
-        told, left = f"instance {self._instance_id} failed with", _left(outcome)
-        if (error := outcome.error) is None:
-            raise WorkflowFailedError(f"{told} no error that was recorded{left}", instance_id=self._instance_id)
-        fn: Any = self.result if self._workflow is None else self._workflow.fn
-        failed = failure_of(error, f"{told} {error.summary}{left}", self._app.error_names, fn, self._instance_id)
-        raise failed from with_frames(cast("Exception", failed.__cause__))
+        outcome = await self._app.outcome(self._instance_id, self._watch, self._recorded, limit)
+        raw = outcome.result
+        if raw is None or outcome.status is not _COMPLETED:
+            fn: Any = self.result if self._workflow is None else self._workflow.fn
+            raw = result_in(outcome, self._instance_id, self._app.error_names, fn)
+        value: Any = (
+            loads(raw, Any, f"result of instance {self._instance_id}")
+            if self._workflow is None
+            else self._workflow.read_result(raw)
+        )
+        return value  # type: ignore[no-any-return]
 
     async def status(self) -> Status:
         """The status of the instance."""
@@ -212,6 +201,27 @@ class Handle(Generic[R_co]):
 
 
 answer_names(Handle, OF_HANDLES, "instance_id")
+
+
+def result_in(outcome: RunEnd, instance_id: str, names: frozenset[str], fn: Callable[..., Any]) -> Raw:
+    """What the instance returned, as stored. Raises WorkflowFailedError and WorkflowCancelledError.
+
+    `names` are those of the exception classes that the code here can reach, and `fn` is of its workflow.
+    """
+    if outcome.status is _COMPLETED:
+        if outcome.result is None:
+            raise InternalError(f"instance {instance_id} completed without a result in its log")
+        return outcome.result
+    if outcome.status is Status.CANCELLED:
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        raise WorkflowCancelledError(
+            f"instance {instance_id} was cancelled{reason}{_left(outcome)}", instance_id=instance_id
+        )
+    told, left = f"instance {instance_id} failed with", _left(outcome)
+    if (error := outcome.error) is None:
+        raise WorkflowFailedError(f"{told} no error that was recorded{left}", instance_id=instance_id)
+    failed = failure_of(error, f"{told} {error.summary}{left}", names, fn, instance_id)
+    raise failed from with_frames(cast("Exception", failed.__cause__))
 
 
 def _left(outcome: RunEnd) -> str:

@@ -11,7 +11,7 @@ from romancy.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
     from msgspec import Raw
@@ -236,6 +236,10 @@ class ActivityPort(Protocol):
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         """Run this on the event loop while the thread of a plain function waits."""
+        ...
+
+    def resting(self) -> AbstractContextManager[object]:
+        """In this block the attempt only waits, and another one may have its slot."""
         ...
 
     def heartbeat(self, details: Raw | None, /) -> None: ...

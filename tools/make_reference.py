@@ -57,7 +57,7 @@ INTERNAL = {
     "Limit": {"place"},
     "RetryPolicy": {"decide", "delay"},
     "Schedule": {"of"},
-    "Romancy": {"error_names", "outcome", "watch"},
+    "Romancy": {"end_of", "error_names", "outcome", "watch"},
     "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {
@@ -67,8 +67,8 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "EntityContext", "EntityHandle", "ActivityChannel", "ActivityContext",
-    "AppChannel", "Counts", "Handle",
-    "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
+    "AppChannel", "Counts", "Handle", "Ingress", "OtherInstance",
+    "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
     "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
     "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy._logs import about, get_logger
-from romancy._named_workflows import NamedWorkflow
+from romancy._named_workflows import WorkflowType
 from romancy.engine.creation import start_of
 from romancy.engine.family import parent_of
 from romancy.engine.life_numbers import new_life
@@ -27,7 +27,7 @@ def start_of_child(registry: Registry, incarnation: Incarnation, live: Live, chi
     """The first append of a child. If this worker does not know its workflow, the child waits for one that does."""
     definition: Workflow[..., object] | None = registry.workflows.get(child.workflow)
     if definition is None:
-        definition = NamedWorkflow(child.workflow)
+        definition = WorkflowType(child.workflow)
         logger.info(
             "child %s waits for a worker that knows the workflow %s: this one does not",
             child.instance_id, child.workflow, extra=about(live),

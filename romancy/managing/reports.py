@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from romancy.core import ProgressReported, WorkflowStarted, decode_commit
+from romancy.core import NULL, ProgressReported, WorkflowStarted, decode_commit
 from romancy.declaring.callables import is_async
 from romancy.errors import CodecError, InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.log import LogCursor, follow_log, read_log
@@ -20,11 +20,13 @@ from romancy.storage.any_store import last_commits_of
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from msgspec import Raw
+
     from romancy.retry import Duration
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["NEAR", "AwaitedReport", "report_of", "reports_of"]
+__all__ = ["NEAR", "AwaitedReport", "report_of", "reports_of", "stored_report"]
 
 _PAUSE: Final = 0.5
 """Seconds between two attempts to reach the database."""
@@ -83,6 +85,12 @@ async def report_of(store: Store, instance_id: str, awaited: AwaitedReport | Non
         instance_id=instance_id,
         status=status,
     )
+
+
+async def stored_report(store: Store, instance_id: str) -> Raw:
+    """The last report of the present run, as stored; null if there was none."""
+    last, _ = await _last(store, instance_id)
+    return NULL if last is None else last.state
 
 
 async def reports_of(store: Store, rows: Sequence[InstanceRow]) -> dict[str, Any]:

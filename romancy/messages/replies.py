@@ -20,6 +20,7 @@ from romancy.core import (
     WorkflowFailed,
     WorkflowStarted,
 )
+from romancy.engine.surroundings import here
 from romancy.errors import (
     InstanceEndedError,
     InstanceNotFoundError,
@@ -33,7 +34,8 @@ from romancy.messages.lying import lies_there
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from romancy._access import Access
     from romancy.core import LogEvent
@@ -42,7 +44,7 @@ __all__ = ["Answer", "Place", "Search", "answer_to"]
 
 Answer: TypeAlias = "RequestAnswered | RequestRefused"
 
-_QUICKEST, _SLOWEST, _SLOWER = 0.02, 1.0, 1.5
+_QUICKEST, _SLOWEST, _SLOWER = 0.02, 30.0, 1.5
 _ENDS: Final[Mapping[type[LogEvent], Status]] = {
     WorkflowCompleted: Status.COMPLETED,
     WorkflowFailed: Status.FAILED,
@@ -72,10 +74,14 @@ class Place(NamedTuple):
 class Search:
     """One who waits for the answer to a request, and what the log has said of it so far."""
 
-    __slots__ = ("after", "found", "is_unsure", "place", "taken", "turn")
+    __slots__ = ("after", "found", "is_unsure", "place", "rests", "taken", "turn")
 
-    def __init__(self, place: Place, after: LogCursor | None) -> None:
+    def __init__(
+        self, place: Place, after: LogCursor | None, rests: Callable[[], AbstractContextManager[object]]
+    ) -> None:
         self.place = place
+        self.rests = rests
+        """Entered while it only waits."""
         self.after = after
         """It knows the log up to here. None: it knows nothing of it."""
         self.is_unsure = after is None
@@ -145,8 +151,8 @@ async def _caught_up(alone: _Log, log: _Log, search: Search) -> Answer | None:
             if search.is_unsure and not search.found.done() and not search.taken:
                 await _look_for(alone, search)
         except StorageUnavailableError:
-            with alone.access.answers.idle():
-                await asyncio.sleep(_SLOWEST)
+            with search.rests():
+                await asyncio.sleep(1.0)
             continue
         finally:
             alone.leave(search)
@@ -207,7 +213,8 @@ class _Log:
         try:
             if next(iter(self._all)) is not search:
                 either: list[asyncio.Future[Any]] = [search.found, search.turn]
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                with search.rests():
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not search.found.done():
                 await self._read_for_all(search)
             return _outcome(search)
@@ -231,17 +238,17 @@ class _Log:
 
     async def _read_for_all(self, reader: Search) -> None:
         """Read what comes, until the reader has its answer."""
-        pause = _QUICKEST
+        pause, since = _QUICKEST, here().seconds()
         while True:
             with self.access.answers.news_of(self._instance_id) as news:
                 try:
-                    pause = _QUICKEST if await self.read() else min(pause * _SLOWER, _SLOWEST)
+                    pause = _QUICKEST if await self.read() else _longer(pause, here().seconds() - since)
                 except StorageUnavailableError:
-                    pause = _SLOWEST
+                    pause = 1.0
                 if reader.found.done():
                     return
                 if not news.done():
-                    with self.access.answers.idle():
+                    with reader.rests():
                         await asyncio.wait([news], timeout=pause)
 
     # ── what is read ────────────────────────────────────────────────────────────────────────────────────────────
@@ -309,6 +316,11 @@ class _Log:
             search.after, search.taken, search.is_unsure = None, False, True
             if not search.found.done():
                 search.found.set_result(None)
+
+
+def _longer(pause: float, waited: float) -> float:
+    """The next pause: half as long again, but after a minute never more than a sixtieth of the time waited."""
+    return min(pause * _SLOWER, max(1.0, min(waited / 60, _SLOWEST)))
 
 
 def _is_news(search: Search, seq: int) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from msgspec import Raw
 
 from romancy._sizes import fitting
+from romancy.attempt_context import gives_slot
 from romancy.core import (
     Message,
     RequestAnswered,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from romancy.serialization import ErrorInfo
     from romancy.storage.records import History, InstanceRow
 
-__all__ = ["Asked", "Requests", "asked_before", "asked_now", "request_message"]
+__all__ = ["Asked", "Requests", "asked", "asked_before", "asked_now", "is_new", "request_message"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -83,7 +84,7 @@ class Asked(Generic[R_co]):
         """
         place, limit = self._place, None if timeout is None else seconds(timeout, "timeout")
         refuse_to_wait(self._access.opened("request"), "request", [place.instance_id])
-        search = Search(place, self._after)
+        search = Search(place, self._after, gives_slot.get() or self._access.answers.idle)
         scope = asyncio.timeout(limit)
         try:
             async with scope:
@@ -126,10 +127,7 @@ class Requests:
         finds its answer: from any process, also after the instance has ended, as long as its log is kept.
         """
         message = request_message(instance_id, type, data, id, self._access.stored_size)
-        found = await self._access.opened("request").read(instance_id, limit=0)
-        if found is None:
-            raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-        return await asked_now(self._mailer, message, types_of_request(type)[1], found.instance)
+        return await asked(self._mailer, instance_id, message, types_of_request(type)[1])
 
     @overload
     async def request(
@@ -173,8 +171,8 @@ class Requests:
         """Send a request to an instance, and return the reply of its handler. Raises what `ask` and `reply` raise."""
         limit = None if timeout is None else seconds(timeout, "timeout")
         given: Any = type  # with the data that belongs to it, as the overloads say
-        asked: Asked[Any] = await self.ask(instance_id, given, data, id=id)
-        return await asked.reply(limit)
+        made: Asked[Any] = await self.ask(instance_id, given, data, id=id)
+        return await made.reply(limit)
 
 
 def request_message(
@@ -195,6 +193,14 @@ def request_message(
     )
 
 
+async def asked(mailer: Mailer, instance_id: str, message: Message, declared: Any) -> Asked[Any]:
+    """Send a request to an instance, or find the one with its id. Raises InstanceNotFoundError if there is none."""
+    found = await mailer.access.opened("request").read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    return await asked_now(mailer, message, declared, found.instance)
+
+
 async def asked_now(mailer: Mailer, message: Message, declared: Any, row: InstanceRow) -> Asked[Any]:
     """Send a request to the instance that has this row, or find the one with its id.
 
@@ -206,6 +212,11 @@ async def asked_now(mailer: Mailer, message: Message, declared: Any, row: Instan
         new = answer is Delivered.ACCEPTED
     place = Place(row.instance_id, row.life, message.topic.name, sent_id)
     return Asked(mailer.access, place, declared, LogCursor(row.life, row.last_seq) if new else None)
+
+
+def is_new(request: Asked[Any]) -> bool:
+    """Whether the call has sent this request. False: one with this id was sent before."""
+    return request._after is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
 
 
 async def asked_before(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
-from romancy.attempt_context import entered_activity
+from romancy.attempt_context import entered_activity, gives_slot
 from romancy.core import TERMINAL, State
 from romancy.engine import Absence, history, others_may_try, refuse_to_wait, waits_in_vain
 from romancy.engine.surroundings import here
@@ -66,14 +67,14 @@ class EndWaits:
             held = inside and waits_in_vain(store)
             if not held and loaded and life in (0, loaded) and watch.is_current(loaded):
                 life = loaded
-                await watch.news()
+                await (watch.news() if gives_slot.get() is None else _heard(watch.news(), None))
                 continue
             news = watch.news()
             try:
                 life = await self._look(store, instance_id, life, watch, news, inside=inside, since=since)
             except StorageUnavailableError:
                 self._access.opened()
-                await asyncio.wait([news], timeout=_PAUSE)
+                await _heard(news, _PAUSE)
             finally:
                 news.cancel()
         if life not in (0, watch.life):
@@ -128,13 +129,13 @@ class EndWaits:
         rest, long = self._lease / 2, since + _SILENT_FOR
         silent = max(long - here().seconds(), 0.0)
         if not known and silent <= rest and self._looked.get(row.workflow_name, 0.0) < long:
-            await asyncio.wait([news], timeout=silent)
+            await _heard(news, silent)
             if news.done():
                 return
             self._looked[row.workflow_name] = here().seconds()
             await self._say_if_nobody_knows(store, row)
             rest -= silent
-        await asyncio.wait([news], timeout=rest)
+        await _heard(news, rest)
 
     async def _say_if_nobody_knows(self, store: Store, row: InstanceRow) -> None:
         name, worker = row.workflow_name, self._access.worker
@@ -180,6 +181,12 @@ class EndWaits:
             instance_id=row.instance_id,
             reason=reason,
         )
+
+
+async def _heard(news: asyncio.Future[None], seconds: float | None) -> None:
+    """Wait for news, so long at most. An attempt for a body gives its slot back meanwhile."""
+    with (gives_slot.get() or nullcontext)():
+        await asyncio.wait([news], timeout=seconds)
 
 
 def _used_anew(instance_id: str) -> InstanceNotFoundError:

@@ -34,7 +34,7 @@ from romancy.serialization._codec import (
     refuse_sealed,
 )
 from romancy.serialization._culprit import MAX_DEPTH
-from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, with_frames
+from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, record_of, with_frames
 from romancy.serialization._own import register_type
 from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
@@ -65,6 +65,7 @@ __all__ = [
     "is_sealed",
     "loads",
     "rebuild_exception",
+    "record_of",
     "refuse_sealed",
     "register_type",
     "with_frames",

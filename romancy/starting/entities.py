@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+from romancy._named_workflows import workflow_named
 from romancy.core import Message
-from romancy.entity import DESTROY, chain, entity_of
-from romancy.errors import EntityCircleError
+from romancy.entity import DESTROY
+from romancy.entity_calls import Calls, entity_of, refuse_circle
 from romancy.retry import seconds
 from romancy.starting.starts import Starts
 from romancy.storage.limits import check_id
@@ -60,14 +62,8 @@ class EntityHandle(Generic[E]):
 
     async def asked(self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Asked[Any]:
         """As `ask`, of a method by its name."""
-        declared, instance_id, callers = self._declared, self._instance_id, chain()
-        if instance_id in callers:
-            raise EntityCircleError(
-                f"{instance_id} was called by what it waits for itself ({' → '.join((*callers, instance_id))}): it "
-                "does one thing at a time, so both would wait for ever. Call it after the method has returned",
-                instance_id=instance_id,
-                callers=callers,
-            )
+        declared, instance_id = self._declared, self._instance_id
+        refuse_circle(instance_id)
         access = self._app._access  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself
         data = declared.call(name, args, kwargs or {}, access.stored_size)
         id = "" if self._call_id is None else f"{name}:{self._call_id}"
@@ -90,33 +86,12 @@ class EntityHandle(Generic[E]):
         """End the entity after the calls that have come, and forget its state. A later call begins it anew."""
         await (await self.asked(DESTROY)).reply(timeout)
 
+    async def call(self, timeout: float | None, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a method by its name, and return what it returned."""
+        return await (await self.asked(name, args, kwargs)).reply(timeout)
+
     def __repr__(self) -> str:
         return f"<handle of the entity {self._instance_id}>"
-
-
-class _Calls:
-    """Stands for an object of the class: its methods call the entity."""
-
-    __slots__ = ("_declared", "_handle", "_timeout")
-
-    def __init__(self, declared: Entity[Any], handle: EntityHandle[Any], timeout: float | None) -> None:
-        self._declared = declared
-        self._handle = handle
-        self._timeout = timeout
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        self._declared.method(name)
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            return await (await self._handle.asked(name, args, kwargs)).reply(self._timeout)
-
-        call.__qualname__ = f"{self._declared.cls.__qualname__}.{name}"
-        return call
-
-    def __repr__(self) -> str:
-        return f"<calls of the entity {self._handle.instance_id}>"
 
 
 class Entities(Starts):
@@ -135,7 +110,15 @@ class Entities(Starts):
         log of the entity is kept. Raises EntityCircleError if an entity would wait for itself.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        return cast("E", _Calls(entity_of(kind), self.entity_handle(kind, key, id=id), limit))
+        call = partial(self.entity_handle(kind, key, id=id).call, limit)
+        return cast("E", Calls(entity_of(kind), key, call))
+
+    async def _ask_entity(
+        self, workflow: str, key: str, instance_id: str, request: Message, declared: Any
+    ) -> Asked[Any]:
+        """Call an entity by the name of its workflow, whose code this app need not have."""
+        named = workflow_named(self._registry.workflows, workflow).options(instance_id=instance_id)
+        return await self._starter.ask_entity(named.bind(key=key), request, declared)
 
     def entity_handle(self, kind: type[E], key: str, /, *, id: str | None = None) -> EntityHandle[E]:
         """A handle of an entity, which need not exist yet: its state, its end, and calls that are not awaited."""

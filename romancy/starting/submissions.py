@@ -12,7 +12,7 @@ from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy._named_workflows import NamedWorkflow
+from romancy._named_workflows import WorkflowType
 from romancy.attempt_context import entered_activity
 from romancy.engine import refuse_to_wait, start_of
 from romancy.errors import StorageUnavailableError, UsageError
@@ -335,7 +335,7 @@ class Submissions:
         worker, workflow = self._access.worker, start.workflow
         if worker is None or worker.draining or workflow.name not in self._registry.workflows:
             return None
-        return None if isinstance(workflow, NamedWorkflow) else worker
+        return None if isinstance(workflow, WorkflowType) else worker
 
     def _may_exist(self, start: Start[Any], worker: Worker) -> bool:
         if start.unsure or start.instance_id in worker.starts.under_way:

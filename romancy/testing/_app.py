@@ -71,7 +71,7 @@ class TestApp(Faking, Romancy):
 
     def __init__(  # noqa: PLR0913 - every choice of the test's
         self,
-        workflows: Iterable[Workflow[..., Any]],
+        workflows: Iterable[Workflow[..., Any] | type],
         *,
         now: datetime | None = None,
         skip: bool = True,
@@ -154,7 +154,7 @@ class TestApp(Faking, Romancy):
             raise AssertionError(difference)
         error.add_note(difference)
 
-    async def restart(self, workflows: Iterable[Workflow[..., Any]] | None = None) -> None:
+    async def restart(self, workflows: Iterable[Workflow[..., Any] | type] | None = None) -> None:
         """Stop normally and start again on the same database, as a deployment does; with other code, if given.
 
         Handles stay valid. Callers that wait for a result at this moment get a UsageError.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, Self, TypeVar
 
@@ -215,6 +215,9 @@ class _Port:
     @property
     def lines(self) -> None:
         return None
+
+    def resting(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     @property
     def told_to_stop(self) -> bool:

@@ -112,7 +112,7 @@ def _kill_this_process(where: str) -> None:
 class Processes:
     """Runs of a workflow on a database, each by a process that dies and one that continues."""
 
-    def __init__(self, url: str, workflows: Sequence[Workflow[..., Any]]) -> None:
+    def __init__(self, url: str, workflows: Sequence[Workflow[..., Any] | type]) -> None:
         self._url = url
         self._workflows = [_place(workflow) for workflow in workflows]
         self._instance_id = f"crash-test-{secrets.token_hex(4)}"
@@ -162,10 +162,11 @@ def _places_of_modules() -> list[str]:
     return [str(Path(each).absolute()) for each in sys.path]
 
 
-def _place(workflow: Workflow[..., Any]) -> tuple[str, str]:
-    fn = workflow.fn
+def _place(workflow: Workflow[..., Any] | type) -> tuple[str, str]:
+    """Where a workflow, or a class of entities, is found."""
+    fn = workflow if isinstance(workflow, type) else workflow.fn
     if "<locals>" in fn.__qualname__:
-        raise UsageError(f"workflow {workflow.name} is defined inside of a function, where no other process finds it")
+        raise UsageError(f"workflow {fn.__name__} is defined inside of a function, where no other process finds it")
     return fn.__module__, fn.__qualname__
 
 

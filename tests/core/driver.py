@@ -63,6 +63,8 @@ from romancy.retry import GiveUp, resolve
 from romancy.serialization import describe_exception, dumps
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from romancy.serialization import ErrorInfo
     from romancy.session import Companion
     from romancy.workflow import Workflow
@@ -91,6 +93,9 @@ class NoPort:
 
     def wait(self, work: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         raise AssertionError("there is no event loop here")
+
+    def resting(self) -> AbstractContextManager[object]:
+        raise AssertionError("there are no slots here")
 
     async def session(self, native: type[Any] | None, isolation: Any = None, /) -> Any:
         raise AssertionError("there is no database here")

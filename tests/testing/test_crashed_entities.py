@@ -69,3 +69,29 @@ async def test_each_caller_gets_the_same_answer_wherever_the_worker_dies() -> No
 
     assert len(crashes) > 12
     assert [4, "OverflowError('no room for wardrobe')", 10, 7, Shelf(["lamp", "cup", "pot"], 10)] == crashes[0].effects
+
+
+@workflow
+async def fills(ctx: WorkflowContext) -> list[object]:
+    shelf, told = ctx.entity(Shelf, "b"), list[object]()
+    for item in ("lamp", "wardrobe", "cup"):
+        try:
+            told.append(await shelf.put(item))
+        except RequestFailedError as error:
+            told.append(repr(error.__cause__))
+    return told
+
+
+async def test_a_body_calls_once_wherever_the_worker_dies() -> None:
+    states: list[object] = []
+
+    async def look(app: TestApp, handle: Handle[Any]) -> None:
+        await handle.result()
+        states.append(await app.entity_handle(Shelf, "b").state())
+
+    crashes = await crash_at_every_commit(
+        fills.bind(), workflows=[fills, Shelf], drive=look, effects=lambda: states[-1]
+    )
+
+    assert len(crashes) > 12
+    assert Shelf(["lamp", "cup"], 7) == crashes[0].effects

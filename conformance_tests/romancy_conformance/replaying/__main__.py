@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from romancy.entity import entity_of
+from romancy.entity_calls import entity_of
 from romancy.registry import ENTITY
 from romancy.workflow import Workflow
 from romancy_conformance.replaying.jobs import Answer, Job, again, source_of

@@ -20,6 +20,7 @@ from romancy.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextlib import AbstractContextManager
 
     from msgspec import Raw
 
@@ -190,6 +191,9 @@ class Attempt(Struct, eq=False):
         if task is None:
             raise CancelledError(GIVEN_UP)
         return self.open().wait(task.get_loop(), work)
+
+    def resting(self) -> AbstractContextManager[object]:
+        return self.tools.resting()
 
     def heartbeat(self, details: Raw | None, /) -> None:
         self.open().heartbeat(details)

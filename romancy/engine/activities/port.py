@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from asyncio import CancelledError, Lock
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from romancy.session import Session, refuse_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from msgspec import Raw
 
@@ -64,6 +65,8 @@ class Tools(NamedTuple):
     """Asks hooks for headers of what activities send. None: no hook adds any."""
     keeper: LineKeeper | None = None
     """Keeps the log lines of activities."""
+    resting: Callable[[], AbstractContextManager[object]] = nullcontext
+    """In this block an attempt only waits, and another one may have its slot."""
 
 
 class Port:

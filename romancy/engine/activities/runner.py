@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -33,7 +34,7 @@ from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Generator
     from concurrent.futures import Future
 
     from romancy.core import Input
@@ -72,7 +73,9 @@ class Attempts:
         """`driver` feeds the ends of attempts to their runs."""
         slots = Slots(driver.go_on, keeper, store) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
-        self.tools = Tools(store, driver.incarnation, slots, errors, driver.announces, settings.speaker.keeper)
+        self.tools = Tools(
+            store, driver.incarnation, slots, errors, driver.announces, settings.speaker.keeper, self._resting
+        )
         with speaking(settings.speaker):
             self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, with the variables that the body has set for the call."""
@@ -253,6 +256,15 @@ class Attempts:
     def _one_free(self) -> None:
         self._free += 1
         self._slot_is_free()
+
+    @contextmanager
+    def _resting(self) -> Generator[None]:
+        """An attempt only waits in this block, and another one may have its slot. For a moment, both may run."""
+        self._one_free()
+        try:
+            yield
+        finally:
+            self._free -= 1
 
     def _slot_is_free(self) -> None:
         if self._waiting and self._free >= self._at_rest:

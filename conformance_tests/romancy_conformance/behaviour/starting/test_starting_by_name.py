@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 apps: list[Romancy] = []
-elsewhere = {"afar": Romancy("memory://", worker=False, workflows=[]).workflow("named_afar")}
 
 
 @dataclass
@@ -58,15 +57,6 @@ async def named_passes_on(name: str) -> str:
 
 
 calls_named_passes_on = calling(named_passes_on)
-
-
-@workflow
-async def named_mistaken(ctx: WorkflowContext, name: str) -> str:
-    try:
-        await elsewhere[name]()
-    except UsageError as error:
-        return str(error)
-    return "went through"
 
 
 @pytest.mark.usefixtures("app")
@@ -110,7 +100,6 @@ async def test_in_a_session_and_behind_a_codec(open_app: Open, storage_url: str)
     started = await worker.run(calls_named_passes_on, "named_sale")
     assert {"item": "lamp", "number": 2} == await apps[0].handle(started).result()
     assert {"item": SECRET, "number": 2} == await apps[0].run("named_sale", sale={"item": SECRET})
-    assert "cannot be the child" in await worker.run(named_mistaken, "afar")
 
 
 async def test_what_cannot_be_written_is_refused(open_app: Open) -> None:

@@ -20,10 +20,13 @@ from romancy import (
     RequestUnansweredError,
     RomancyError,
     StorageUnavailableError,
+    WorkflowContext,
     entity,
     entity_context,
+    workflow,
 )
-from romancy.entity import LINGERS, entity_of
+from romancy.entity import LINGERS
+from romancy.entity_calls import entity_of
 from romancy_conformance.chaos.shapes.acts import FORMS
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Entities"]
 
 _STOPPED: Final = 0.2
+_BODIES: Final = 0.3
+"""The share of the calls that a body makes."""
 _CUT: Final = 0.5
 """The share of those that are stopped which is terminated."""
 _LINGERS: Final = 0.2
@@ -67,12 +72,23 @@ class _Shelf:
         raise KeyError(number)
 
 
+@workflow(version="1")
+async def shape_calls_entity(ctx: WorkflowContext, key: str, kind: str, number: int) -> tuple[str, Any]:
+    """Call an entity from a body."""
+    try:
+        return "returned", await getattr(ctx.entity(_Shelf, key), kind)(number)
+    except RequestFailedError as error:
+        return "failed", repr(error.__cause__)
+    except (InstanceEndedError, RequestUnansweredError):
+        return "unanswered", ""
+
+
 class Entities:
     """An entity that several callers call."""
 
     name = "entities"
     sealed = False
-    workflows: tuple[Any, ...] = (entity_of(_Shelf).workflow,)
+    workflows: tuple[Any, ...] = (entity_of(_Shelf).workflow, shape_calls_entity)
 
     async def play(self, scene: Scene) -> None:
         """Call it, compare the answers with its state, and end it."""
@@ -101,6 +117,11 @@ class Entities:
     async def _calls(self, scene: Scene, kind: str, number: int) -> tuple[str, Any]:
         chance = scene.chance
         await asyncio.sleep(chance.choice((0.0, 0.02, 0.1, 0.3)))
+        if chance.random() < _BODIES:
+            caller = f"{scene.path}.{number}"
+            await scene.start(shape_calls_entity.options(instance_id=caller).bind(scene.path, kind, number))
+            told: Any = await scene.outcome(caller)
+            return ("broken", repr(told)) if isinstance(told, Exception) else (told[0], told[1])
         limits = [chance.choice((None, None, 0.3)) for _ in range(chance.choice((1, 1, 2)))]
         answers = await asyncio.gather(*(self._call(scene, kind, number, limit) for limit in limits))
         if answers[1:] and answers[0] != answers[1] and "unanswered" not in (answers[0][0], answers[1][0]):
