@@ -148,8 +148,7 @@ class Romancy(Windows, Schedules):
         Senders.__init__(self, access, mailer)
         self._tasks: list[asyncio.Task[None]] = []
         self._registry, self.dependencies = Registry(), Dependencies()
-        errands = AppErrands(self, access, mailer)
-        self.dependencies.provide(errands_here, errands)
+        self.dependencies.provide(errands_here, AppErrands(self, access, mailer))
 
     @property
     def url(self) -> str:
