@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["HEAVIEST", "HIGHEST", "KEPT", "LOWEST", "StartKeywords", "StartOptions", "kept", "length_of"]
+__all__ = [
+    "HEAVIEST",
+    "HIGHEST",
+    "KEPT",
+    "LOWEST",
+    "StartKeywords",
+    "StartOptions",
+    "check_no_child",
+    "kept",
+    "length_of",
+]
 
 _LONGEST: Final = 100 * 366 * 86_400.0
 _SECOND: Final = 1_000_000
@@ -50,6 +60,8 @@ class StartKeywords(TypedDict, total=False):
     """On whose behalf the instance runs, as a tenant: of those that wait for a worker, the keys take turns."""
     weight: int | None
     """From 1 to 100: how many turns the `fair_key` has while another has one."""
+    detached: bool | None
+    """True, of a child: its parent's failure, cancellation or purge leaves it alone."""
 
 
 class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
@@ -66,6 +78,8 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     priority: int = 0
     fair_key: str = ""
     weight: int = 1
+    detached: bool = False
+    """Whether the start is that of a child whose parent is not its keeper."""
 
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
@@ -81,6 +95,8 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
                 changes |= {"delay": length_of(cast("Duration", given), "the delay of the start"), "at": None}
             elif option == "at":
                 changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
+            elif option == "detached":
+                changes[option] = _flag(given, f"detached= of the start of workflow {name}")
             elif option in _NUMBERS:
                 changes[option] = _number(given, option, f"the {option} of the start of workflow {name}")
             else:
@@ -111,6 +127,21 @@ def _number(given: object, option: str, what: str) -> int:
     if not least <= given <= most:
         raise UsageError(f"{what} must be from {least} to {most}, not {given}{hint}")
     return given
+
+
+def _flag(given: object, what: str) -> bool:
+    if type(given) is not bool:
+        raise UsageError(f"{what} is True or False, not {given!r}")
+    return given
+
+
+def check_no_child(given: StartOptions, name: str) -> None:
+    """Raise UsageError if a start that no body makes was given what only a child can have."""
+    if given.detached:
+        raise UsageError(
+            f"the start of workflow {name}: detached= says that a child outlives its parent, and this start has none; "
+            "leave it out"
+        )
 
 
 def _limit(given: Duration, what: str) -> int:

@@ -149,8 +149,7 @@ class Romancy(Windows, Schedules, Entities):
         Senders.__init__(self, access, mailer)
         self._tasks: list[asyncio.Task[None]] = []
         self._registry, self.dependencies = Registry(), Dependencies()
-        errands = AppErrands(self, access, mailer, self._ask_entity)
-        self.dependencies.provide(errands_here, errands)
+        self.dependencies.provide(errands_here, AppErrands(self, access, mailer, self._ask_entity))
 
     @property
     def url(self) -> str:

@@ -206,7 +206,8 @@ class Workflow(Generic[P, R_co]):
         workers: from when its body begins to its end, over all runs that `recur` begins. An instance that reaches it is
         stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError. Of those that wait for a
         worker or for a place under a limit, a higher `priority` goes first. Of one priority, those that wait for a
-        worker take turns by their `fair_key`, and a key with a `weight` of 2 has two turns.
+        worker take turns by their `fair_key`, and a key with a `weight` of 2 has two turns. A child with
+        `detached=True` goes on when its parent fails, is cancelled or gives up waiting for it.
         """
         if (instance_id := options.get("instance_id")) is not None:
             check_id(instance_id)

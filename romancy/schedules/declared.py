@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy._start_options import kept
+from romancy._start_options import check_no_child, kept
 from romancy.errors import UsageError
 from romancy.schedules.records import Definition
 from romancy.storage.limits import check_id
@@ -42,6 +42,7 @@ def definition_of(
             f"{what}: its runs get their ids and their times from the schedule; leave instance_id=, delay= and at= "
             f"out of {call.workflow.name}.options(…)"
         )
+    check_no_child(given, call.workflow.name)
     input = call.encode(stored)
     return Definition(
         id=schedule_id,

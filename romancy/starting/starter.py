@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from msgspec.structs import replace
 
 from romancy._outgoing import signal_message
+from romancy._start_options import check_no_child
 from romancy.engine import new_life, refuse_to_wait
 from romancy.engine.announcing import given as given_headers
 from romancy.errors import (
@@ -245,6 +246,8 @@ class Starter:
         ours = self._registry.workflows.get(definition.name)
         if ours is not None and ours.signature is not definition.signature:
             refuse_another(ours, definition)
+        if definition.given.detached:
+            check_no_child(definition.given, definition.name)
         start.input = definition.encode(start.args, start.kwargs, self._access.stored_size)
         instance_id = definition.given.instance_id
         start.chosen = instance_id is not None

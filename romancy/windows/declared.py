@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import msgspec
 from msgspec import Raw
 
-from romancy._start_options import kept, length_of
+from romancy._start_options import check_no_child, kept, length_of
 from romancy.errors import UsageError
 from romancy.retry import whole_number
 from romancy.starting.checks import new_id
@@ -115,6 +115,7 @@ def _ask(workflow: Workflow[..., Any], input: Raw, terms: Terms, id: str | None,
             f"{of.kind} of workflow {of.workflow}: what it starts gets its id and its time from the window; leave "
             f"instance_id=, delay= and at= out of {of.workflow}.options(…)"
         )
+    check_no_child(given, of.workflow)
     if id is not None:
         check_id(id, f"{of.kind}: id=")
     return Ask(id=id or new_id(), input=input, terms=terms, parameter=parameter, **kept(given))

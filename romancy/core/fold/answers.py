@@ -38,6 +38,8 @@ class Caller(Protocol):
 
     def drop_child(self, child: ChildAnswer, /) -> None: ...
 
+    def stop_child(self, child: ChildAnswer, /) -> None: ...
+
 
 class Waiter(Protocol):
     """Waits for messages, and hears which are no longer wanted."""
@@ -137,7 +139,7 @@ class ChildAnswer(Answer):
         """Ask the child to stop, and keep waiting for its end."""
         loop: Any = self.get_loop()
         if not loop.dead:
-            self.give_up()
+            self.commands.stop_child(self)
 
 
 class ListAnswer(Answer):

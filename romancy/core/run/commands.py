@@ -81,8 +81,9 @@ class Commands(MessageCommands, PlaceCommands):
         else:
             id, instance_id = former.id, former.instance_id
         command = ev.ChildStarted(
-            id, definition.name, instance_id, input, given.delay, former is not None, due=given.at, **kept(given)
-        )
+            id, definition.name, instance_id, input, given.delay, former is not None, due=given.at,
+            detached=given.detached, **kept(given),
+        )  # fmt: skip
         started = self.ask(command, definition)
         if self._children is NO_DICT:
             self._children = {}
@@ -98,6 +99,12 @@ class Commands(MessageCommands, PlaceCommands):
             self.ask(ev.ActivityCancelRequested(call.id, call.since == self.activation))
 
     def drop_child(self, child: ChildAnswer) -> None:
+        """The wait for the child is given up: ask it to stop, if this run is its keeper."""
+        its = self.state.children.get(child.id)
+        if its is not None and not its.started.detached:
+            self.stop_child(child)
+
+    def stop_child(self, child: ChildAnswer) -> None:
         """Ask the child to stop, if it has not ended and was not asked before."""
         its = self.state.children.get(child.id)
         if its is not None and not its.cancel_requested:

@@ -209,7 +209,7 @@ class Ending:
     def _settle_children(self) -> None:
         commands = self._commands
         for id, child in list(commands.state.children.items()):
-            if not child.cancel_requested:
+            if not (child.cancel_requested or child.started.detached):
                 commands.ask(ev.ChildCancelRequested(id))
 
     def advance(self) -> None:
@@ -246,7 +246,9 @@ class Ending:
 
     def _advance_to_failure(self, verdict: ev.WorkflowFailed | ev.WorkflowCancelled) -> None:
         state = self._commands.state
-        if state.activities or state.children or state.compensations:
+        if state.activities or state.compensations:
+            return
+        if not all(child.started.detached for child in state.children.values()):
             return
         if state.to_compensate:
             self._compensate()

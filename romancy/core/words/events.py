@@ -329,7 +329,10 @@ class ProgressReported(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
 
 
 class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow started a child workflow. `again`: a former run did, and the child is retried if it failed."""
+    """The workflow started a child workflow. `again`: a former run did, and the child is retried if it failed.
+
+    `detached`: the parent is not its keeper.
+    """
 
     id: str
     workflow: str
@@ -343,6 +346,7 @@ class ChildStarted(Command, frozen=True, tag=True, omit_defaults=True, gc=False)
     priority: int = 0
     fair_key: str = ""
     weight: int = 1
+    detached: bool = False
 
 
 class ChildCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

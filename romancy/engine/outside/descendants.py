@@ -54,11 +54,15 @@ async def descent_of(store: Store, instance_ids: Iterable[str]) -> Descent:
 
 
 async def children_of(store: Store, row: InstanceRow) -> list[str]:
-    """The ids that this life asked for as those of its children. Some may be another's. Pruned runs are left out."""
+    """The ids that this life asked for as those of its children, without those that it is not the keeper of.
+
+    Some may be another's. Pruned runs are left out.
+    """
     ids: dict[str, None] = {}
     try:
         async for _, commit in history(store, row.instance_id, life=row.life):
-            ids |= {event.instance_id: None for event in commit if isinstance(event, ChildStarted)}
+            begun = [event for event in commit if isinstance(event, ChildStarted)]
+            ids |= {event.instance_id: None for event in begun if not event.detached}
     except InstanceNotFoundError:
         pass  # it was removed just now
     return list(ids)

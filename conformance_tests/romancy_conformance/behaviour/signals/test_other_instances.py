@@ -16,6 +16,7 @@ from romancy import (
     Status,
     TerminalError,
     UsageError,
+    Workflow,
     WorkflowCancelledError,
     WorkflowContext,
     WorkflowFailedError,
@@ -280,15 +281,20 @@ async def _has_begun(app: Romancy, instance_id: str, name: str) -> bool:
     return any(isinstance(event, ActivityScheduled) and event.name == name for event in await app.history(instance_id))
 
 
-async def test_a_drain_hands_the_waiting_body_over(open_app: Open) -> None:
-    first = await open_app()
-    account = await first.start(other_account, 0, opens=False)
-    asker = await first.start(other_waits, account.instance_id, 4)
-    await until(lambda: _has_begun(first, asker.instance_id, "romancy.instance.request"))
-    second = await open_app()
-    async with asyncio.timeout(20):
-        await first.drain(timeout=60)
-    await second.signal(account.instance_id, "other_opens")
+async def test_a_worker_that_drains_or_closes_hands_the_waiting_body_over(
+    open_app: Open, storage_url: str, workflows: list[Workflow[..., Any]]
+) -> None:
+    drained = await open_app()
+    account = await drained.start(other_account, 0, opens=False)
+    asker = await drained.start(other_waits, account.instance_id, 4)
+    await until(lambda: _has_begun(drained, asker.instance_id, "romancy.instance.request"))
+    async with Romancy(storage_url, workflows=workflows) as closed:
+        async with asyncio.timeout(20):
+            await drained.drain(timeout=60)
+        live = vars(closed)["_access"].worker.driver.live
+        await until(lambda: asker.instance_id in live)
+    last = await open_app()
+    await last.signal(account.instance_id, "other_opens")
 
-    assert await second.handle(asker.instance_id).result() == 4
+    assert await last.handle(asker.instance_id).result() == 4
     assert did.count("booked 4") == 1
