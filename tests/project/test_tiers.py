@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, STORES, Case, Part, deal
+from tools.tiers import ABOUT_DATABASES, CONTRACT, DEALT, FRONTS, LONG_FOLDERS, STORES, Case, Part, Tiers
+from tools.tiers import deal as deal_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FILE = "conformance_tests/romancy_conformance/behaviour/test_some.py"
+FAULTS = "conformance_tests/romancy_conformance/behaviour/faults/test_some.py"
+
+
+def deal(cases: Iterable[Case], day: int = 0) -> Tiers:
+    """Deal on a day that changes nothing of most tests."""
+    return deal_on(cases, day)
 
 
 def on_every_store(
@@ -120,8 +131,51 @@ def test_what_is_long_is_long_on_every_database(cases: list[Case]) -> None:
     assert not deal(cases).short
 
 
-def test_folders_of_long_tests_exist(pytestconfig: pytest.Config) -> None:
-    assert all((pytestconfig.rootpath / folder).is_dir() for folder in (CONTRACT, *LONG_FOLDERS))
+def test_a_fault_is_on_mysql_and_mariadb_by_turns() -> None:
+    tests = [on_every_store(f"{FAULTS}::test_some[{{}}-{number}]") for number in range(50)]
+    cases = [case for some in tests for case in some]
+
+    days = [deal(cases, day) for day in (20_783, 20_784)]
+
+    for dealt in days:
+        turns = Counter(case.backend for case in cases if case.nodeid in dealt.long)
+        assert (50, 50, 50, 50) == (
+            *(turns[name] for name in ("memory", *STORES[:2])),
+            turns["mysql"] + turns["mariadb"],
+        )
+        assert min(turns.values()) > 10
+        assert not dealt.short
+    assert {case.nodeid for case in cases} == days[0].long | days[1].long
+    assert not days[0].siblings & days[1].siblings
+
+
+def test_a_fault_of_one_sibling_is_long_every_day() -> None:
+    case = Case(f"{FAULTS}::test_some[mariadb]", "mariadb")
+
+    assert {case.nodeid} == deal([case], 0).long & deal([case], 1).long
+
+
+@pytest.mark.parametrize("folder", FRONTS)
+def test_a_front_is_tried_on_one_database_unless_it_is_long(folder: str) -> None:
+    cases = on_every_store(f"{folder}test_some.py::test_some[{{}}]")
+    marked = on_every_store(f"{folder}test_some.py::test_long[{{}}]", marked=True)
+
+    dealt = deal([*cases, *marked])
+
+    assert (1, 4) == (len(dealt.short), len(dealt.siblings))
+    assert {case.nodeid for case in marked} == dealt.long
+
+
+@pytest.mark.parametrize("file", ABOUT_DATABASES)
+def test_what_is_about_databases_is_tried_on_each(file: str) -> None:
+    dealt = deal(on_every_store(f"{file}::test_some[{{}}]"))
+
+    assert (1, 3, 1) == (len(dealt.short), len(dealt.long), len(dealt.siblings))
+
+
+def test_the_folders_of_the_rules_exist(pytestconfig: pytest.Config) -> None:
+    assert all((pytestconfig.rootpath / folder).is_dir() for folder in (CONTRACT, *LONG_FOLDERS, *FRONTS))
+    assert all((pytestconfig.rootpath / file).is_file() for file in ABOUT_DATABASES)
 
 
 def test_the_parts_are_the_whole_and_about_equal() -> None:
