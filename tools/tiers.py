@@ -9,6 +9,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
   others, except one of MySQL and MariaDB, which share an adapter and its turns. Only the contract runs on both in these
   tiers. A digest of the test's name chooses the database of the short tier, so a test always has the same one. The mark
   `dealt("postgres", …)` names the databases to choose from.
+- The store in memory is SQLite's, over a database in memory. A quarter of the tests that run on SQLite has it in the
+  long tier, by turns: in four days of commits each has. The contract has it in the short tier.
 - A crash or a fault is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on the
   other one.
 - What stands before the engine (`FRONTS`) reaches a database through the calls that the contract and the behaviour hold
@@ -58,6 +60,7 @@ ENGINE_FOLDERS: Final = ("tests/engines/",)
 FRONTS: Final = ("tests/dashboard/", "tests/http/", "tests/sync/", "tests/ext/otel/")
 ABOUT_DATABASES: Final = ("tests/http/test_databases.py", "tests/http/test_ids.py")
 """Files of fronts that ask whether each database keeps what is long or strange."""
+_DAYS_OF_MEMORY: Final = 4
 _ON_ONE_SIBLING: Final = (f"{_SUITE}behaviour/crashes/", f"{_SUITE}behaviour/faults/")
 
 
@@ -168,8 +171,11 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
     for name, stores in dealt.items():
         turn = _turn(name, stores)
         short.add(turn.nodeid)
-        fronts = {case.nodeid for case in stores if case.front and case is not turn}
-        siblings.update(fronts or _sibling(name, stores, turn))
+        if turn.front:
+            siblings.update(case.nodeid for case in stores if case is not turn)
+        else:
+            siblings.update(_sibling(name, stores, turn))
+            siblings.update(_in_memory(name, stores, day))
     siblings.update(_of_another_day(name, pair, day) for name, pair in in_turn.items() if len(pair) > 1)
     engines = {case.nodeid for case in cases if case.engine}
     long = {case.nodeid for case in cases} - short - siblings - engines
@@ -195,14 +201,24 @@ def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
     if len(pair) < len(_OF_ONE_ADAPTER) or len(pair) == len(cases):
         return []
     left = [case for case in pair if case is not turn]
-    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
-    return [left[digest[-1] % len(left)].nodeid]
+    return [left[_number(name) % len(left)].nodeid]
+
+
+def _in_memory(name: str, cases: list[Case], day: int) -> list[str]:
+    """Return the case on memory on the days on which the long tier leaves it to SQLite."""
+    on = {case.backend: case for case in cases}
+    if "memory" not in on or "sqlite" not in on or (_number(name) + day) % _DAYS_OF_MEMORY == 0:
+        return []
+    return [on["memory"].nodeid]
 
 
 def _of_another_day(name: str, pair: list[Case], day: int) -> str:
     """Return the one of MySQL and MariaDB that has its turn on another day."""
-    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
-    return pair[(digest[-1] + day) % len(pair)].nodeid
+    return pair[(_number(name) + day) % len(pair)].nodeid
+
+
+def _number(name: str) -> int:
+    return hashlib.sha1(name.encode(), usedforsecurity=False).digest()[-1]
 
 
 # --- hooks --------------------------------------------------------------------------------------------------------

@@ -74,10 +74,28 @@ def test_what_is_dealt_is_short_on_one_database(file: str) -> None:
 
     dealt = deal(cases)
 
-    (nodeid,), (sibling,) = dealt.short, dealt.siblings
+    (nodeid,) = dealt.short
+    (sibling,) = dealt.siblings - {f"{file}::test_some[memory-a-b]"}
     assert nodeid in {f"{file}::test_some[{store}-a-b]" for store in STORES}
     assert sibling in {f"{file}::test_some[{store}-a-b]" for store in ("mysql", "mariadb")}
-    assert dealt.long == {case.nodeid for case in cases} - {nodeid, sibling}
+    assert dealt.long == {case.nodeid for case in cases} - {nodeid} - dealt.siblings
+
+
+def test_memory_has_a_quarter_of_the_tests_a_day_and_all_in_four() -> None:
+    tests = [on_every_store(f"{FILE}::test_some[{{}}-{number}]") for number in range(200)]
+    cases = [case for some in tests for case in some]
+    memory = {case.nodeid for case in cases if case.backend == "memory"}
+
+    days = [deal(cases, day).long & memory for day in range(20_783, 20_787)]
+
+    assert all(25 < len(chosen) < 75 for chosen in days)
+    assert memory == set().union(*days)
+
+
+def test_memory_alone_has_its_tests_every_day() -> None:
+    cases = [Case(f"{FILE}::test_some[{store}]", store) for store in ("memory", "postgres")]
+
+    assert all(deal(cases, day).long == {cases[0].nodeid} for day in range(4))
 
 
 def test_the_databases_take_turns_and_a_test_stays_where_it_is() -> None:
@@ -170,7 +188,7 @@ def test_a_front_is_tried_on_one_database_unless_it_is_long(folder: str) -> None
 def test_what_is_about_databases_is_tried_on_each(file: str) -> None:
     dealt = deal(on_every_store(f"{file}::test_some[{{}}]"))
 
-    assert (1, 3, 1) == (len(dealt.short), len(dealt.long), len(dealt.siblings))
+    assert {*STORES[:2]} <= {case.backend for case in dealt.cases if case.nodeid not in dealt.siblings}
 
 
 def test_the_folders_of_the_rules_exist(pytestconfig: pytest.Config) -> None:
