@@ -11,10 +11,10 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
   `dealt("postgres", …)` names the databases to choose from.
 - The store in memory is SQLite's, over a database in memory. A quarter of the tests that run on SQLite has it in the
   long tier, by turns: in four days of commits each has. The contract has it in the short tier.
-- A crash or a fault is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on the
-  other one.
+- What is long in itself is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on
+  the other one. The contract, and what is about this adapter alone, has both.
 - What stands before the engine (`FRONTS`) reaches a database through the calls that the contract and the behaviour hold
-  to their promises. So its tests are on one database, in the short tier, unless they are marked `long`.
+  to their promises. So each of its tests is on one database, in the short tier, or by turns in the long one.
 - What these rules leave out on a database is in a tier of its own (`make test-siblings`).
 - A test that runs on no database is in the short tier.
 - The tests of `ENGINE_FOLDERS` take minutes: they are on engines that are built, or put together from several servers.
@@ -61,7 +61,6 @@ FRONTS: Final = ("tests/dashboard/", "tests/http/", "tests/sync/", "tests/ext/ot
 ABOUT_DATABASES: Final = ("tests/http/test_databases.py", "tests/http/test_ids.py")
 """Files of fronts that ask whether each database keeps what is long or strange."""
 _DAYS_OF_MEMORY: Final = 4
-_ON_ONE_SIBLING: Final = (f"{_SUITE}behaviour/crashes/", f"{_SUITE}behaviour/faults/")
 
 
 @dataclass(frozen=True)
@@ -155,12 +154,12 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
     short, siblings = set[str](), set[str]()
     dealt: defaultdict[str, list[Case]] = defaultdict(list)
     on_servers: defaultdict[str, list[Case]] = defaultdict(list)
-    in_turn: defaultdict[str, list[Case]] = defaultdict(list)
+    long_ones: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        if case.nodeid.startswith(_ON_ONE_SIBLING) and case.backend in _OF_ONE_ADAPTER:
-            in_turn[case.name].append(case)
-        elif case.long or case.engine:
+        if case.engine:
             continue
+        if case.long:
+            long_ones[case.name].append(case)
         elif case.on_a_server:
             on_servers[case.name].append(case)
         elif case.everywhere:
@@ -176,7 +175,8 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
         else:
             siblings.update(_sibling(name, stores, turn))
             siblings.update(_in_memory(name, stores, day))
-    siblings.update(_of_another_day(name, pair, day) for name, pair in in_turn.items() if len(pair) > 1)
+    for name, stores in long_ones.items():
+        siblings.update(_of_other_days(name, stores, day))
     engines = {case.nodeid for case in cases if case.engine}
     long = {case.nodeid for case in cases} - short - siblings - engines
     return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings), frozenset(engines))
@@ -212,9 +212,14 @@ def _in_memory(name: str, cases: list[Case], day: int) -> list[str]:
     return [on["memory"].nodeid]
 
 
-def _of_another_day(name: str, pair: list[Case], day: int) -> str:
-    """Return the one of MySQL and MariaDB that has its turn on another day."""
-    return pair[(_number(name) + day) % len(pair)].nodeid
+def _of_other_days(name: str, cases: list[Case], day: int) -> list[str]:
+    """Return those of a long test that have their turn on another day."""
+    pair = [case for case in cases if case.backend in _OF_ONE_ADAPTER]
+    in_turn = cases if cases[0].front else pair if len(pair) < len(cases) else []
+    if not in_turn or cases[0].nodeid.startswith(CONTRACT):
+        return []
+    turn = in_turn[(_number(name) + day) % len(in_turn)]
+    return [case.nodeid for case in in_turn if case is not turn]
 
 
 def _number(name: str) -> int:

@@ -167,21 +167,27 @@ def test_a_fault_is_on_mysql_and_mariadb_by_turns() -> None:
     assert not days[0].siblings & days[1].siblings
 
 
-def test_a_fault_of_one_sibling_is_long_every_day() -> None:
-    case = Case(f"{FAULTS}::test_some[mariadb]", "mariadb")
+@pytest.mark.parametrize(
+    ("file", "stores"),
+    [(FAULTS, ["mariadb"]), (FAULTS, ["mysql", "mariadb"]), (f"{CONTRACT}test_some.py", STORES)],
+    ids=["one sibling alone", "one adapter alone", "contract"],
+)
+def test_what_is_long_on_both_siblings_is_so_every_day(file: str, stores: Iterable[str]) -> None:
+    cases = [Case(f"{file}::test_some[{store}]", store, marked=True) for store in stores]
 
-    assert {case.nodeid} == deal([case], 0).long & deal([case], 1).long
+    assert {case.nodeid for case in cases} == deal(cases, 0).long & deal(cases, 1).long
 
 
 @pytest.mark.parametrize("folder", FRONTS)
-def test_a_front_is_tried_on_one_database_unless_it_is_long(folder: str) -> None:
+def test_a_front_is_tried_on_one_database_which_changes_if_it_is_long(folder: str) -> None:
     cases = on_every_store(f"{folder}test_some.py::test_some[{{}}]")
     marked = on_every_store(f"{folder}test_some.py::test_long[{{}}]", marked=True)
 
-    dealt = deal([*cases, *marked])
+    days = [deal([*cases, *marked], day) for day in range(5)]
 
-    assert (1, 4) == (len(dealt.short), len(dealt.siblings))
-    assert {case.nodeid for case in marked} == dealt.long
+    assert {(1, 1, 8)} == {(len(dealt.short), len(dealt.long), len(dealt.siblings)) for dealt in days}
+    assert 1 == len({dealt.short for dealt in days})
+    assert {case.nodeid for case in marked} == set().union(*(dealt.long for dealt in days))
 
 
 @pytest.mark.parametrize("file", ABOUT_DATABASES)
