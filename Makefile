@@ -91,7 +91,7 @@ test-long: $(READY) ## the tests that `make test` leaves out: the other database
 	$(PYTEST) --tier long $(ARGS)
 
 .PHONY: test-siblings
-test-siblings: $(READY) ## the tests that the other tiers run on one of MySQL and MariaDB, on the other one
+test-siblings: $(READY) ## what both tiers leave out: the other one of MySQL and MariaDB, fronts on the other databases
 	$(PYTEST) --tier siblings $(ARGS)
 
 # Most of the time is waited for locks and servers, so the processes are few.

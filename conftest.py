@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 from hypothesis import settings
 
+from tools.second_look import LONG
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
@@ -35,9 +37,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each processor: most tests wait for a database, a lease or another process."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for each processor, because most tests wait for a database, a lease or another process.
+
+    Those of the long tier wait longer. A process needs 700 MB at its end, so on a large machine these are not more.
+    """
+    processors = os.cpu_count() or 1
+    return 2 * processors + (min(processors, 4) if config.getoption("--tier", "") == LONG else 0)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -6,11 +6,16 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
 - The contract is in the short tier on memory, on SQLite, and by turns on one of the servers: PostgreSQL, MySQL and
   MariaDB. On the other servers it is in the long tier. The rule for other tests applies to its tests marked `dealt`.
 - Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others, except one of MySQL and MariaDB, which share an adapter and its turns. Only the contract, the crashes and the
-  faults run on both in these tiers.
-  For other tests, the other sibling is in a tier of its own (`make test-siblings`). A digest of the test's name
-  chooses the database of the short tier, so a test always has the same one. The mark `dealt("postgres", …)` names the
-  databases to choose from.
+  others, except one of MySQL and MariaDB, which share an adapter and its turns. Only the contract runs on both in these
+  tiers. A digest of the test's name chooses the database of the short tier, so a test always has the same one. The mark
+  `dealt("postgres", …)` names the databases to choose from.
+- The store in memory is SQLite's, over a database in memory. A quarter of the tests that run on SQLite has it in the
+  long tier, by turns: in four days of commits each has. The contract has it in the short tier.
+- What is long in itself is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on
+  the other one. The contract, and what is about this adapter alone, has both.
+- What stands before the engine (`FRONTS`) reaches a database through the calls that the contract and the behaviour hold
+  to their promises. So each of its tests is on one database, in the short tier, or by turns in the long one.
+- What these rules leave out on a database is in a tier of its own (`make test-siblings`).
 - A test that runs on no database is in the short tier.
 - The tests of `ENGINE_FOLDERS` take minutes: they are on engines that are built, or put together from several servers.
   They have a tier of their own (`make test-engines`), whatever the rules above say.
@@ -28,11 +33,13 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
 from tools.second_look import ALL, CUT_SHORT, ENGINES, LONG, SHORT, SIBLINGS, TIERS
+from tools.tree import day_of_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +57,10 @@ LONG_FOLDERS: Final = (
     "tests/servers/",  # its own tests cover the starting of servers
 )
 ENGINE_FOLDERS: Final = ("tests/engines/",)
+FRONTS: Final = ("tests/dashboard/", "tests/http/", "tests/sync/", "tests/ext/otel/")
+ABOUT_DATABASES: Final = ("tests/http/test_databases.py", "tests/http/test_ids.py")
+"""Files of fronts that ask whether each database keeps what is long or strange."""
+_DAYS_OF_MEMORY: Final = 4
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,11 @@ class Case:
     def engine(self) -> bool:
         """Whether it is on an engine that only `make test-engines` has."""
         return self.nodeid.startswith(ENGINE_FOLDERS)
+
+    @property
+    def front(self) -> bool:
+        """Whether it is about what stands before the engine."""
+        return self.nodeid.startswith(FRONTS) and not self.nodeid.startswith(ABOUT_DATABASES)
 
     @property
     def everywhere(self) -> bool:
@@ -132,16 +148,19 @@ DEALT: Final = pytest.StashKey[Tiers]()
 """The tiers of a run, before one of them is chosen."""
 
 
-def deal(cases: Iterable[Case]) -> Tiers:
-    """Assign the tests."""
+def deal(cases: Iterable[Case], day: int) -> Tiers:
+    """Assign the tests, for a commit of this day."""
     cases = tuple(cases)
     short, siblings = set[str](), set[str]()
     dealt: defaultdict[str, list[Case]] = defaultdict(list)
     on_servers: defaultdict[str, list[Case]] = defaultdict(list)
+    long_ones: defaultdict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        if case.long or case.engine:
+        if case.engine:
             continue
-        if case.on_a_server:
+        if case.long:
+            long_ones[case.name].append(case)
+        elif case.on_a_server:
             on_servers[case.name].append(case)
         elif case.everywhere:
             short.add(case.nodeid)
@@ -151,7 +170,13 @@ def deal(cases: Iterable[Case]) -> Tiers:
     for name, stores in dealt.items():
         turn = _turn(name, stores)
         short.add(turn.nodeid)
-        siblings.update(_sibling(name, stores, turn))
+        if turn.front:
+            siblings.update(case.nodeid for case in stores if case is not turn)
+        else:
+            siblings.update(_sibling(name, stores, turn))
+            siblings.update(_in_memory(name, stores, day))
+    for name, stores in long_ones.items():
+        siblings.update(_of_other_days(name, stores, day))
     engines = {case.nodeid for case in cases if case.engine}
     long = {case.nodeid for case in cases} - short - siblings - engines
     return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings), frozenset(engines))
@@ -176,8 +201,29 @@ def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
     if len(pair) < len(_OF_ONE_ADAPTER) or len(pair) == len(cases):
         return []
     left = [case for case in pair if case is not turn]
-    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
-    return [left[digest[-1] % len(left)].nodeid]
+    return [left[_number(name) % len(left)].nodeid]
+
+
+def _in_memory(name: str, cases: list[Case], day: int) -> list[str]:
+    """Return the case on memory on the days on which the long tier leaves it to SQLite."""
+    on = {case.backend: case for case in cases}
+    if "memory" not in on or "sqlite" not in on or (_number(name) + day) % _DAYS_OF_MEMORY == 0:
+        return []
+    return [on["memory"].nodeid]
+
+
+def _of_other_days(name: str, cases: list[Case], day: int) -> list[str]:
+    """Return those of a long test that have their turn on another day."""
+    pair = [case for case in cases if case.backend in _OF_ONE_ADAPTER]
+    in_turn = cases if cases[0].front else pair if len(pair) < len(cases) else []
+    if not in_turn or cases[0].nodeid.startswith(CONTRACT):
+        return []
+    turn = in_turn[(_number(name) + day) % len(in_turn)]
+    return [case.nodeid for case in in_turn if case is not turn]
+
+
+def _number(name: str) -> int:
+    return hashlib.sha1(name.encode(), usedforsecurity=False).digest()[-1]
 
 
 # --- hooks --------------------------------------------------------------------------------------------------------
@@ -192,7 +238,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tier",
         choices=TIERS,
         default=ALL,
-        help="short: every promise once; long: on the other databases; siblings: on the other of MySQL and MariaDB; "
+        help="short: every promise once; long: on the other databases; siblings: where both leave it out; "
         "engines: on engines that are built or put together; all: all of them, which is what a run does without this "
         "option",
     )
@@ -210,7 +256,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m, which narrow a tier and do not change it
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    tiers = config.stash[DEALT] = deal(map(case_of, items))
+    tiers = config.stash[DEALT] = deal(map(case_of, items), _day(config.rootpath))
     tier = str(config.getoption("--tier"))
     if tier != ALL:
         _keep(config, items, tiers.of(tier).__contains__)
@@ -221,6 +267,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if not case_of(item).long:
                 item.add_marker(pytest.mark.replayed_elsewhere)
+
+
+def _day(root: Path) -> int:
+    """Return the day of the last commit. Outside a checkout, as in an unpacked archive, every day is the first."""
+    try:
+        return day_of_head(root)
+    except (OSError, CalledProcessError):
+        return 0
 
 
 def _keep(config: pytest.Config, items: list[pytest.Item], chosen: Callable[[str], bool]) -> None:

@@ -25,3 +25,9 @@ def files(*suffixes: str) -> list[Path]:
 def name_of(path: Path) -> str:
     """Return the path as people write it: relative to the root of the tree."""
     return path.relative_to(ROOT).as_posix()
+
+
+def day_of_head(root: Path = ROOT) -> int:
+    """Return the day of the last commit, counted since 1970: what takes turns does the same on the same tree."""
+    git = ["git", "-C", str(root), "log", "-1", "--format=%ct"]
+    return int(subprocess.run(git, capture_output=True, text=True, check=True).stdout) // 86_400

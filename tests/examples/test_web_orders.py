@@ -1,7 +1,8 @@
 """Orders on the web, served by real servers: the process is killed before and after the commits of what it is asked.
 
 A client repeats every request, as after a lost answer: it gets the same answer, and nothing happens twice.
-Django and FastAPI are tried on several databases, Litestar on SQLite.
+Each framework is tried on a database or two, by which all of SQLite, PostgreSQL and MySQL have their turn.
+`tests/sessions/test_crashes.py` kills a process around the commits of each library on every database.
 """
 
 from __future__ import annotations
@@ -203,12 +204,12 @@ class Several(Killed):
             assert self.books(storage_url) == SHIPPED
 
 
-@pytest.mark.backends("sqlite", "postgres")
+@pytest.mark.backends("postgres")
 class TestFastAPI(Several):
     module, command = "web_orders", UVICORN
 
 
-@pytest.mark.backends("sqlite", "postgres", "mysql")
+@pytest.mark.backends("postgres", "mysql")
 class TestDjango(Killed):
     orders = "select id, item from django_orders_order"
     shipments = "select order_id from django_orders_shipment"
@@ -218,7 +219,7 @@ class TestDjango(Killed):
         return django(tmp_path, storage_url)
 
 
-@pytest.mark.backends("sqlite", "postgres")
+@pytest.mark.backends("sqlite")
 class TestFlask(Several):
     module, command = "flask_orders", (*GUNICORN, "killer:create()")
 

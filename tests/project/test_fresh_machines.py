@@ -20,9 +20,7 @@ from tools.machines.inside import Left
 ROOT_12, ODD_USER_13 = fresh.QUICK
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 OTHERS = [each for each in fresh.ALL if each not in fresh.QUICK]
-"""The pairings that `.ci/run` leaves out."""
-BY_TURNS = [each for each in OTHERS if each.name in {"12-user-odd", "13-root"}]
-"""They differ in account and place from those of `.ci/run` on the same systems."""
+"""The pairings on which `.ci/run` runs a few tests or none."""
 
 GREEN = "demo:\n\t@echo shown > .cache\ntest:\n\t@echo '=== 3 passed, 1 skipped in 0.10s ==='\n"
 PLANTED = """\
@@ -129,17 +127,6 @@ def with_setting(value: str) -> list[str]:
     return found
 
 
-@pytest.mark.long
-@pytest.mark.timeout(900)  # the first run fetches the packages
-def test_another_pairing_by_turns(machine: Path) -> None:
-    """The demo and a few tests, on one machine for the commits of a day."""
-    pairing = BY_TURNS[fresh.day_of_head(tree.ROOT) % len(BY_TURNS)]
-
-    outcome = fresh.run(pairing, machine, commands=fresh.IN_SHORT)
-
-    assert outcome.faults == []
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not SOAK, reason="all tests on six more machines take long: make soak")
@@ -158,17 +145,23 @@ def test_the_pairings_are_all_of_them_and_two_are_quick() -> None:
     ]
 
 
-def test_each_quick_machine_has_all_tests_in_six_days() -> None:
-    plans = [fresh.quick_plan(day) for day in range(20_783, 20_789)]
+def test_each_quick_machine_has_all_tests_in_twelve_days() -> None:
+    plans = [fresh.quick_plan(day) for day in range(20_783, 20_795)]
 
-    assert [list(plan) for plan in plans] == [list(fresh.QUICK)] * 6
-    assert [fresh.IN_SHORT in plan.values() for plan in plans] == [True] * 6
-    parts = [(pairing, *words) for plan in plans for pairing, words in plan.items() if words != fresh.IN_SHORT]
     assert {
-        (pairing, "make demo", f"make test ARGS='--part {part}/3' || make test-again")
+        (pairing, ("make demo", f"make test ARGS='--part {part}/6' || make test-again"))
         for pairing in fresh.QUICK
-        for part in (1, 2, 3)
-    } == set(parts)
+        for part in range(1, 7)
+    } == {next(iter(plan.items())) for plan in plans}
+
+
+def test_two_days_have_each_system_with_both_accounts_and_places() -> None:
+    days = [list(fresh.quick_plan(day)) for day in (20_783, 20_784)]
+
+    assert [{12, 13}] * 2 == [{pairing.release for pairing in day} for day in days]
+    assert {(release, odd, not odd) for release in (12, 13) for odd in (False, True)} == {
+        (pairing.release, pairing.odd, pairing.root) for day in days for pairing in day
+    }
 
 
 @pytest.mark.parametrize("package", debian_root.PACKAGES)

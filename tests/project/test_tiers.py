@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tools.tiers import CONTRACT, DEALT, LONG_FOLDERS, STORES, Case, Part, deal
+from tools.tiers import ABOUT_DATABASES, CONTRACT, DEALT, FRONTS, LONG_FOLDERS, STORES, Case, Part, Tiers
+from tools.tiers import deal as deal_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FILE = "conformance_tests/romancy_conformance/behaviour/test_some.py"
+FAULTS = "conformance_tests/romancy_conformance/behaviour/faults/test_some.py"
+
+
+def deal(cases: Iterable[Case], day: int = 0) -> Tiers:
+    """Deal on a day that changes nothing of most tests."""
+    return deal_on(cases, day)
 
 
 def on_every_store(
@@ -63,10 +74,28 @@ def test_what_is_dealt_is_short_on_one_database(file: str) -> None:
 
     dealt = deal(cases)
 
-    (nodeid,), (sibling,) = dealt.short, dealt.siblings
+    (nodeid,) = dealt.short
+    (sibling,) = dealt.siblings - {f"{file}::test_some[memory-a-b]"}
     assert nodeid in {f"{file}::test_some[{store}-a-b]" for store in STORES}
     assert sibling in {f"{file}::test_some[{store}-a-b]" for store in ("mysql", "mariadb")}
-    assert dealt.long == {case.nodeid for case in cases} - {nodeid, sibling}
+    assert dealt.long == {case.nodeid for case in cases} - {nodeid} - dealt.siblings
+
+
+def test_memory_has_a_quarter_of_the_tests_a_day_and_all_in_four() -> None:
+    tests = [on_every_store(f"{FILE}::test_some[{{}}-{number}]") for number in range(200)]
+    cases = [case for some in tests for case in some]
+    memory = {case.nodeid for case in cases if case.backend == "memory"}
+
+    days = [deal(cases, day).long & memory for day in range(20_783, 20_787)]
+
+    assert all(25 < len(chosen) < 75 for chosen in days)
+    assert memory == set().union(*days)
+
+
+def test_memory_alone_has_its_tests_every_day() -> None:
+    cases = [Case(f"{FILE}::test_some[{store}]", store) for store in ("memory", "postgres")]
+
+    assert all(deal(cases, day).long == {cases[0].nodeid} for day in range(4))
 
 
 def test_the_databases_take_turns_and_a_test_stays_where_it_is() -> None:
@@ -120,8 +149,57 @@ def test_what_is_long_is_long_on_every_database(cases: list[Case]) -> None:
     assert not deal(cases).short
 
 
-def test_folders_of_long_tests_exist(pytestconfig: pytest.Config) -> None:
-    assert all((pytestconfig.rootpath / folder).is_dir() for folder in (CONTRACT, *LONG_FOLDERS))
+def test_a_fault_is_on_mysql_and_mariadb_by_turns() -> None:
+    tests = [on_every_store(f"{FAULTS}::test_some[{{}}-{number}]") for number in range(50)]
+    cases = [case for some in tests for case in some]
+
+    days = [deal(cases, day) for day in (20_783, 20_784)]
+
+    for dealt in days:
+        turns = Counter(case.backend for case in cases if case.nodeid in dealt.long)
+        assert (50, 50, 50, 50) == (
+            *(turns[name] for name in ("memory", *STORES[:2])),
+            turns["mysql"] + turns["mariadb"],
+        )
+        assert min(turns.values()) > 10
+        assert not dealt.short
+    assert {case.nodeid for case in cases} == days[0].long | days[1].long
+    assert not days[0].siblings & days[1].siblings
+
+
+@pytest.mark.parametrize(
+    ("file", "stores"),
+    [(FAULTS, ["mariadb"]), (FAULTS, ["mysql", "mariadb"]), (f"{CONTRACT}test_some.py", STORES)],
+    ids=["one sibling alone", "one adapter alone", "contract"],
+)
+def test_what_is_long_on_both_siblings_is_so_every_day(file: str, stores: Iterable[str]) -> None:
+    cases = [Case(f"{file}::test_some[{store}]", store, marked=True) for store in stores]
+
+    assert {case.nodeid for case in cases} == deal(cases, 0).long & deal(cases, 1).long
+
+
+@pytest.mark.parametrize("folder", FRONTS)
+def test_a_front_is_tried_on_one_database_which_changes_if_it_is_long(folder: str) -> None:
+    cases = on_every_store(f"{folder}test_some.py::test_some[{{}}]")
+    marked = on_every_store(f"{folder}test_some.py::test_long[{{}}]", marked=True)
+
+    days = [deal([*cases, *marked], day) for day in range(5)]
+
+    assert {(1, 1, 8)} == {(len(dealt.short), len(dealt.long), len(dealt.siblings)) for dealt in days}
+    assert 1 == len({dealt.short for dealt in days})
+    assert {case.nodeid for case in marked} == set().union(*(dealt.long for dealt in days))
+
+
+@pytest.mark.parametrize("file", ABOUT_DATABASES)
+def test_what_is_about_databases_is_tried_on_each(file: str) -> None:
+    dealt = deal(on_every_store(f"{file}::test_some[{{}}]"))
+
+    assert {*STORES[:2]} <= {case.backend for case in dealt.cases if case.nodeid not in dealt.siblings}
+
+
+def test_the_folders_of_the_rules_exist(pytestconfig: pytest.Config) -> None:
+    assert all((pytestconfig.rootpath / folder).is_dir() for folder in (CONTRACT, *LONG_FOLDERS, *FRONTS))
+    assert all((pytestconfig.rootpath / file).is_file() for file in ABOUT_DATABASES)
 
 
 def test_the_parts_are_the_whole_and_about_equal() -> None:

@@ -97,7 +97,7 @@ def _wait_until_gone(folder: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_the_owner_ends(owner: Callable[[], Owner], number: signal.Signals) -> None:
     one = owner()
     servers = working_in(one.folder)

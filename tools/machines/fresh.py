@@ -34,7 +34,7 @@ from tools.machines.debian_root import RootError, archive_of, configure, require
 from tools.machines.inside import MARK, Left, Plan, end
 from tools.machines.records import record
 from tools.machines.verdict import Outcome, report
-from tools.tree import ROOT
+from tools.tree import ROOT, day_of_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ COMMANDS: Final = ("make demo", "make test || make test-again")
 _SOME: Final = "tests/project/test_environment.py conformance_tests/romancy_conformance/contract/test_values.py"
 IN_SHORT: Final = ("make demo", f"make test ARGS='{_SOME}'")
 """The same on a machine whose turn for more tests it is not."""
-_THIRDS: Final = tuple(("make demo", f"make test ARGS='--part {part}/3' || make test-again") for part in (1, 2, 3))
+_SIXTHS: Final = tuple(("make demo", f"make test ARGS='--part {part}/6' || make test-again") for part in range(1, 7))
 _SUITES: Final = {12: "bookworm", 13: "trixie"}
 _NAMESPACES: Final = ("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child")
 _USER_NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--map-auto")
@@ -91,7 +91,9 @@ ALL: Final = tuple(
     Pairing(release, root, odd) for release in _SUITES for root in (True, False) for odd in (False, True)
 )
 QUICK: Final = (Pairing(12, root=True, odd=False), Pairing(13, root=False, odd=True))
-"""On one of them a third of all tests runs, on the other a few: by turns, a day each."""
+"""On one of them a sixth of all tests runs: by turns, a day each."""
+BESIDE: Final = (Pairing(13, root=True, odd=False), Pairing(12, root=False, odd=True))
+"""On the one beside it a few tests run: the other system, the same account and place."""
 
 
 def require() -> None:
@@ -133,16 +135,12 @@ def _clear_leftovers(folder: Path) -> None:
 
 
 def quick_plan(day: int) -> dict[Pairing, tuple[str, ...]]:
-    """What continuous integration runs on each machine, for a commit of this day. In six days each has all tests."""
+    """What continuous integration runs on two machines, for a commit of this day.
+
+    In twelve days each of `QUICK` has all tests. In two days each system is tried with both accounts and places.
+    """
     turns, place_of_day = divmod(day, len(QUICK))
-    part = _THIRDS[turns % len(_THIRDS)]
-    return {each: part if place == place_of_day else IN_SHORT for place, each in enumerate(QUICK)}
-
-
-def day_of_head(source: Path) -> int:
-    """The day of the last commit, counted since 1970: a tree is always tried in the same way."""
-    git = ["git", "-C", str(source), "log", "-1", "--format=%ct"]
-    return int(subprocess.run(git, capture_output=True, text=True, check=True).stdout) // 86_400
+    return {QUICK[place_of_day]: _SIXTHS[turns % len(_SIXTHS)], BESIDE[place_of_day]: IN_SHORT}
 
 
 def _prepare(pairing: Pairing, folder: Path, cache: Path, commands: Sequence[str], source: Path) -> Plan:

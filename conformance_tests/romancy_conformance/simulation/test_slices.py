@@ -32,12 +32,11 @@ def simulate(*options: str, hash_seed: str = "random") -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("seed", ["one", "two"])
-def test_the_same_seed_gives_the_same_run(seed: str, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_run(tmp_path: Path) -> None:
     runs: list[tuple[int, str, str]] = []
     for number in ("1", "2"):
         told = tmp_path / f"{number}.txt"
-        code, said = simulate("--seed", seed, "--slices", "1", *SMALL, "--story", str(told), hash_seed=number)
+        code, said = simulate("--seed", "one", "--slices", "1", *SMALL, "--story", str(told), hash_seed=number)
         digest = re.search(r"digest (\w+)", said)
         assert digest is not None, said
         runs.append((code, digest[1], told.read_text("utf-8")))

@@ -41,8 +41,8 @@ MOST_ROUNDS: Final = 12
 """A loaded machine takes longer for a workflow, so more of what a worker does now and then falls into each count."""
 FEW, MANY = 10, 40
 News = Channel("news", int)
-_CHANNEL: Final = re.compile(rb"romancy_work(?!ers)")
-"""The name of the channel of notifications."""
+_NEWS: Final = re.compile(rb"romancy_work(?!ers)|force index \(touched\)")
+"""The name of PostgreSQL's channel of notifications, and the look at what others have written, on MySQL and MariaDB."""
 
 
 class Requests:
@@ -50,17 +50,17 @@ class Requests:
 
     count = 0
     news = 0
-    """How many of them notify others, on a connection of their own, after a commit."""
+    """How many of them tell others of a commit or ask for the commits of others, on a connection of their own."""
 
     def sees(self, direction: Direction, data: bytes) -> bool:
         if direction is Direction.TO_SERVER:
             self.count += 1
-            self.news += _CHANNEL.search(data) is not None
+            self.news += _NEWS.search(data) is not None
         return False
 
     @property
     def commits(self) -> int:
-        """The requests without notifications."""
+        """The requests without news of commits."""
         return self.count - self.news
 
 
@@ -172,7 +172,7 @@ async def test_an_id_costs_a_message_no_round_trip(storage_url: str) -> None:
                 before = requests.commits
                 await call()
                 costs[name] = min(costs.get(name, inf), requests.commits - before)
-            if number and all(cost == 1 for name, cost in costs.items() if name != "the same again"):
+            if number and all(cost <= (3 if name == "the same again" else 1) for name, cost in costs.items()):
                 break
 
     again = costs.pop("the same again")

@@ -35,7 +35,7 @@ async def test_every_worker_killed_at_once_with_many_instances(
     field: Field, proxy_for: Callable[[str], Proxy], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """F32: their successors take everything over, each instance once, within their limit of connections."""
-    count = 10_000 if SOAK else 300
+    count = 10_000 if SOAK else 120
     ids = [f"herd-{number:05}" for number in range(count)]
     lost = [await field.worker("--lease", "600") for _ in range(3)]
     await field.start(ids, 2, 0.5)

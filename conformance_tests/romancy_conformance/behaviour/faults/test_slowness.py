@@ -39,7 +39,6 @@ class Slowness:
 
 
 SLOW = {
-    "5 ms": Slowness(0.005, lease=2.0, steps=2, seconds=0.8),
     "50 ms": Slowness(0.05, lease=2.0, steps=2, seconds=0.8),
     "500 ms": Slowness(0.5, lease=9.0, steps=1, seconds=4.0),
 }
