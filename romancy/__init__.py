@@ -66,6 +66,7 @@ from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
 from romancy.request import Request, RequestType
+from romancy.retention import Retention
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
 from romancy.schedules.records import ScheduleRun
@@ -135,6 +136,7 @@ __all__ = [
     "RequestTimeoutError",
     "RequestType",
     "RequestUnansweredError",
+    "Retention",
     "RetryExhaustedError",
     "RetryPolicy",
     "Romancy",
