@@ -70,6 +70,7 @@ from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
 from romancy.other_instance import OtherInstance
 from romancy.request import Request, RequestType
+from romancy.retention import Retention
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
 from romancy.schedules.records import ScheduleRun
@@ -144,6 +145,7 @@ __all__ = [
     "RequestTimeoutError",
     "RequestType",
     "RequestUnansweredError",
+    "Retention",
     "RetryExhaustedError",
     "RetryPolicy",
     "Romancy",

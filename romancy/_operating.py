@@ -13,7 +13,7 @@ from romancy.messages.senders import Senders
 from romancy.results.watch import Watches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from romancy._lists import Lists
     from romancy.instance import Instance, Purged
@@ -49,3 +49,10 @@ class Operator(Instances, Senders):
     async def purge_as_found(self, found: Instance, *, children: bool = False) -> Purged:
         """Remove an instance unless it has changed since it was found."""
         return await self._purge_as_found(found, children=children)
+
+    async def purge_all_as_found(self, found: Sequence[Instance]) -> set[str]:
+        """Remove instances in few transactions, unless they have changed since, and return the ids that are free then.
+
+        All of them must have been found after the last change of each.
+        """
+        return await self._purge_all_as_found(found)

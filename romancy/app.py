@@ -37,6 +37,8 @@ from romancy.replaying.at_start import tell_misfits
 from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
+from romancy.retaining.keeping import Retaining, mark_of, rules_of
+from romancy.retention import retention_of
 from romancy.retry import policy, seconds, whole_number
 from romancy.schedules.deploying import deploy
 from romancy.schedules.keeper import keeper_of
@@ -51,7 +53,7 @@ from romancy.windows.asking import Asking
 from romancy.windows.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from romancy.kept_logs import KeepLogs
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue
+    from romancy.retaining.keeping import Rule
+    from romancy.retention import Retention
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import PayloadCodec
     from romancy.storage.passwords import PasswordSource
@@ -80,11 +84,14 @@ class Romancy(Windows, Schedules, Entities):
     """Durable workflows on the database at `url`. Open it with `async with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
-    Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes end
-    after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+    `retention=Retention(completed="30d")` removes what ended longer ago. Lists are read from the standby at `read_url`.
+    What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
+    `connect_timeout`. `migrate=False` refuses missing or old tables.
     """
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
+    _rules: Sequence[Rule] = ()
+    """By which rules its worker removes what is over."""
     _keeps_schedules = True
     """Whether its worker keeps the schedules and the windows of the database."""
     _deploys_schedules = True
@@ -112,6 +119,7 @@ class Romancy(Windows, Schedules, Entities):
         check_at_start: bool = True,
         log_error_text: bool = True,
         keep_logs: KeepLogs | str | None = None,
+        retention: Retention | None = None,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
         answer_within: Duration = 10.0,
@@ -125,6 +133,7 @@ class Romancy(Windows, Schedules, Entities):
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
+        self._retention = retention_of(retention, "retention=")
         self._migrates = yes_or_no(migrate, "migrate")
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
@@ -246,6 +255,9 @@ class Romancy(Windows, Schedules, Entities):
         self._access.registry = self._registry
         if self._works and self._deploys_schedules:
             self._tasks.append(asyncio.create_task(deploy(self, self._registry.workflows, self._declare)))
+        if self._rules and self._access.worker is not None and Service.READING in store.services.offered:
+            retaining = Retaining(store, self._access.worker, self._rules, self._purge_all_as_found)
+            self._tasks.append(asyncio.create_task(retaining.run()))
         return self
 
     async def _begin(self, store: Store) -> None:
@@ -261,10 +273,14 @@ class Romancy(Windows, Schedules, Entities):
                 if store.capabilities.processes
                 else None
             )
+            known = self._registry.also_knowing(
+                known_here(self._keeper, self._windows) if self._keeps_schedules else ()
+            )
+            self._rules = rules_of(self._retention, known.workflows)
             worker = Worker(
                 store,
-                self._registry.also_knowing(known_here(self._keeper, self._windows) if self._keeps_schedules else ()),
-                self._settings,
+                known,
+                replace(self._settings, retains=mark_of(self._rules)) if self._rules else self._settings,
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
                 ended=self._ended,

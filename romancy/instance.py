@@ -102,6 +102,8 @@ class Instance:
 
     raw_start: bytes | None = field(default=None, repr=False, compare=False)
     """A commit that begins a run of it, as stored. None if a list was not asked `with_headers`."""
+    log_length: int = field(default=1, repr=False, compare=False)
+    """The number of the commit that last changed its row: of an ended one, the last of its log."""
 
     @property
     def next_attempt(self) -> datetime | None:
@@ -190,6 +192,7 @@ class Instance:
             priority=row.priority,
             raw_end=raw_end,
             raw_start=raw_start,
+            log_length=row.last_seq,
         )
 
     @classmethod

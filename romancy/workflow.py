@@ -46,6 +46,7 @@ from romancy.declaring.limit_keys import key_of, limits_of, place_of_call
 from romancy.declaring.limited import within_all
 from romancy.errors import QueryError, RegistrationError, UsageError
 from romancy.registry import declare, names_of_activities
+from romancy.retention import retention_of
 from romancy.serialization import Signature
 from romancy.storage.admission import SKIP
 from romancy.storage.limits import MEASURED_BYTES, check_id
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from romancy._schedule_options import Drops, ScheduleKeywords
     from romancy.core import Commands
     from romancy.limit import Limit
+    from romancy.retention import Retention
 
 __all__ = ["Call", "Workflow", "workflow"]
 
@@ -104,6 +106,7 @@ class Workflow(Generic[P, R_co]):
         version: str | None = None,
         schedule: ScheduleKeywords | None = None,
         limits: Sequence[Limit] = (),
+        retention: Retention | None = None,
     ) -> None:
         check_function(fn, "workflow")
         if not is_async(fn):
@@ -132,6 +135,8 @@ class Workflow(Generic[P, R_co]):
         """The limits under which the body runs, in the order in which it gets its places."""
         self.skips = any(limit.full == SKIP for limit in self.limits)
         """Whether a start is skipped if no place is free."""
+        self.retention = _retention(fn, retention)
+        """How long ended instances are kept. None: as the app says."""
         self.given = StartOptions()
         """The options of a start."""
         self._fingerprint: list[str] = []
@@ -333,6 +338,7 @@ def workflow(
     version: str | None = None,
     schedule: ScheduleKeywords | None = None,
     limits: Sequence[Limit] = (),
+    retention: Retention | None = None,
 ) -> _WorkflowDecorator: ...
 def workflow(fn: Any = None, /, **options: Any) -> Any:
     """Declare an `async def` whose first parameter is the WorkflowContext as a workflow.
@@ -345,6 +351,13 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
         return declare(Workflow(fn, **options))
 
     return decorate if fn is None else decorate(fn)
+
+
+def _retention(fn: Callable[..., Any], given: Any) -> Retention | None:
+    try:
+        return retention_of(given, f"@workflow on {fn.__qualname__}: retention=")
+    except UsageError as error:
+        raise RegistrationError(str(error)) from None
 
 
 def _schedule(fn: Callable[..., Any], options: Any) -> ScheduleOptions:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from romancy.cli._bulk import Action, Request, act_on, bulk
-from romancy.cli._database import running
+from romancy.cli._database import Operator, running
 from romancy.cli._duration import duration
 from romancy.cli._printing import say
 from romancy.cli._requesting import decoded
@@ -21,7 +21,6 @@ from romancy.status import TERMINAL_STATUSES, Status
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from romancy.cli._database import Operator
     from romancy.instance import Instance
 
 __all__ = ["ACTING"]
@@ -89,14 +88,19 @@ async def resume(request: Request) -> None:
 @click.option("--children", is_flag=True, help="Their ended children too; says which ones are open and stay.")
 @running
 async def purge(request: Request, *, older_than: timedelta | None, children: bool) -> None:
-    """Remove ended workflows with all data under their ids."""
+    """Remove ended workflows with all data under their ids.
+
+    With a filter it prints how many; --json prints each.
+    """
     if older_than is not None and request.instance_id is not None:
         raise click.UsageError("--older-than goes with a filter, not with an ID")
     if older_than is not None and request.chosen.is_empty:
         request = replace(request, chosen=InstanceFilter(status=_ENDED))
     quiet_for = None if older_than is None else older_than.total_seconds()
     act = functools.partial(_purge, children=children)
-    await act_on(Action("purge", _ENDED, act, quiet_for=quiet_for, as_found=True), request)
+    together = None if children else Operator.purge_all_as_found
+    action = Action("purge", _ENDED, act, quiet_for=quiet_for, as_found=True, together=together, done="removed")
+    await act_on(action, request)
 
 
 async def _purge(operator: Operator, instance_id: str, found: Instance | None, *, children: bool) -> None:

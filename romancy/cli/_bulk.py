@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -43,6 +43,8 @@ __all__ = ["Action", "Request", "act_on", "bulk"]
 T = TypeVar("T")
 
 _AT_ONCE: Final = 20
+_TOGETHER: Final = 500
+"""The most instances of one call that acts on many."""
 _DONE: Final = {"signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested"}
 """The outcome of actions that a worker has to take up."""
 _EACH: Final = 1000
@@ -63,6 +65,10 @@ class Action:
     """Acts only on instances that have not changed for so many seconds."""
     as_found: bool = False
     """Skips instances that have changed since the question."""
+    together: Callable[[Operator, Sequence[Instance]], Awaitable[Collection[str]]] | None = None
+    """Acts on many that have not changed since the question, and returns the ids of those on which it had an effect."""
+    done: str = ""
+    """What became of those that a filter finds. If it is given, a total is printed in the place of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +206,8 @@ class _Run:
         self._json_lines = json_lines
         self.requested = False
         """Whether something was asked of an instance that had not ended."""
-        self._met = self._failed = self._late = 0
+        self._met = self._failed = self._late = self._done = 0
+        self._at_once = _AT_ONCE if action.together is None else _TOGETHER
 
     async def preview(self, found: AsyncIterator[Instance]) -> None:
         """Only list the instances that the command would act on."""
@@ -218,7 +225,7 @@ class _Run:
                     self._late += 1
                     continue
                 some.append(one)
-                if len(some) == _AT_ONCE:
+                if len(some) == self._at_once:
                     await self._act_on(some)
                     some.clear()
             await self._act_on(some)
@@ -228,6 +235,7 @@ class _Run:
 
     def sum_up(self) -> None:
         """Print a summary, and end the command with an error if the action failed for some."""
+        self._say_total()
         if not self._met:
             say(f"0 to {self._action.verb}")
         if self.asked is not None and self._met < len(self.asked):
@@ -240,7 +248,8 @@ class _Run:
             raise click.ClickException(f"{self._failed} of {self._met} could not be acted on; the reasons are above")
 
     async def _act_on(self, some: list[Instance]) -> None:
-        answers = await asyncio.gather(*map(self._act, some), return_exceptions=True)
+        done = await self._together([one for one in some if changed_at(one) <= self._asked_at])
+        answers = await self._each(some, done)
         outages: list[BaseException] = []
         for one, answer in zip(some, answers, strict=True):
             if isinstance(answer, BaseException) and not _is_of_one(answer):
@@ -252,14 +261,40 @@ class _Run:
                 say(f"{one.instance_id}: {answer}")
             else:
                 self.requested |= answer is not False
-                _said(one.instance_id, self._action.verb, answer, json_lines=self._json_lines)
+                self._done += 1
+                if self._json_lines or not self._action.done:
+                    _said(one.instance_id, self._action.verb, answer, json_lines=self._json_lines)
             if self._met % _EACH == 0:
                 say(f"{self._met}{'' if self.asked is None else f' of {len(self.asked)}'} so far")
         if outages:
             self._stopped()
             raise outages[0]
 
+    def _say_total(self) -> None:
+        if self._action.done and self._done and not self._json_lines:
+            line(f"{many(self._done, 'instance')} {self._action.done}")
+
+    async def _together(self, some: Sequence[Instance]) -> Collection[str]:
+        """Act on many at once, if the action can do that. Those that are left go one by one."""
+        if self._action.together is None or not some:
+            return ()
+        try:
+            return await self._action.together(self._operator, some)
+        except Exception:
+            self._stopped()
+            raise
+
+    async def _each(self, some: Sequence[Instance], done: Collection[str]) -> list[object]:
+        """Act on those that are not done. The answers are of all, in their order."""
+        left = iter(
+            await asyncio.gather(
+                *(self._act(one) for one in some if one.instance_id not in done), return_exceptions=True
+            )
+        )
+        return [True if one.instance_id in done else next(left) for one in some]
+
     def _stopped(self) -> None:
+        self._say_total()
         if self._met:
             say(f"{self._action.verb} stopped after {many(self._met, 'instance')}; run the command again to continue")
 

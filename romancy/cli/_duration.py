@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import click
 
-__all__ = ["duration", "moment", "time"]
+from romancy._time_text import length_of
 
-_UNITS: Final = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_FORM: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
+__all__ = ["duration", "moment", "time"]
 
 
 def duration(value: str) -> timedelta:
@@ -20,13 +17,13 @@ def duration(value: str) -> timedelta:
     Raises click.BadParameter. A subclass of click.ParamType would have to name its parameter for the type checkers, and
     takes none at run time before click 8.4.
     """
-    form = _FORM.fullmatch(value.strip())
-    if form is None:
-        raise click.BadParameter(f"{value!r} is no length of time; give a number and s, min, h, d or w, as in 30d")
     try:
-        return timedelta(**{_UNITS[form[2]]: float(form[1])})
+        given = length_of(value)
     except OverflowError:
         raise click.BadParameter(f"{value!r} is too long") from None
+    if given is None:
+        raise click.BadParameter(f"{value!r} is no length of time; give a number and s, min, h, d or w, as in 30d")
+    return given
 
 
 def moment(value: str) -> datetime:

@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     hooks: tuple[Hook, ...]
     keep_logs: KeepLogs | None = None
     """Which log lines of user code the worker keeps."""
+    retains: str = ""
+    """The mark of the rules by which the app removes what is over. "": it removes nothing."""
     clock: DatabaseClock | None = None
     """The clock of a test; None: the worker makes its own."""
     stage: Stage | None = None

@@ -10,11 +10,12 @@ from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
 from romancy.status import Status
+from romancy.storage.any_store import taken_ids_of
 from romancy.storage.limits import check_id, check_text
 from romancy.storage.records import Delivered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from romancy._access import Access
     from romancy.messages.mailer import Mailer
@@ -24,6 +25,8 @@ __all__ = ["Acting"]
 
 _FORGET_EVERY: Final = 3600.0
 _PURGED_AT_ONCE: Final = 500
+_ROWS_AT_ONCE: Final = 5000
+"""Roughly how many rows of logs one transaction removes, unless a single log is longer."""
 
 
 class Acting:
@@ -116,6 +119,21 @@ class Acting:
             return Purged()
         return Purged(await self._purge(tuple(descent.ended), descent.until), descent.open)
 
+    async def _purge_all_as_found(self, found: Sequence[Instance]) -> set[str]:
+        """Remove those of the instances that have not changed since, and return the ids that are free then.
+
+        One transaction removes some of them. All must have been found after the last change of each: `until` is the
+        latest change among those that go together.
+        """
+        gone: set[str] = set()
+        for some in _portions(found):
+            ids = [one.instance_id for one in some]
+            removed = await self._purge(ids, max(map(changed_at, some)))
+            gone.update(ids)
+            if removed < len(ids):
+                gone -= await taken_ids_of(self._access.opened(), ids)
+        return gone
+
     async def _purge(self, ids: Sequence[str], until: int | None = None) -> int:
         """Remove these instances. From time to time, remove old ids of signals as well."""
         forget = here().seconds() >= self._forgets_at
@@ -128,3 +146,17 @@ class Acting:
             self._forgets_at = here().seconds() + _FORGET_EVERY
         self._watches.removed(ids)
         return gone
+
+
+def _portions(found: Sequence[Instance]) -> Iterator[list[Instance]]:
+    """Instances that one transaction may remove: so many, and with not many more rows than `_ROWS_AT_ONCE`."""
+    some: list[Instance] = []
+    rows = 0
+    for one in found:
+        if some and (len(some) == _PURGED_AT_ONCE or rows + one.log_length > _ROWS_AT_ONCE):
+            yield some
+            some, rows = [], 0
+        some.append(one)
+        rows += one.log_length
+    if some:
+        yield some

@@ -10,12 +10,12 @@ from romancy.instance import Instance
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from romancy.query import InstanceFilter
     from romancy.storage.protocol import Store
 
-__all__ = ["each", "found_to_act_on", "if_still", "if_there"]
+__all__ = ["each", "each_of", "found_to_act_on", "if_still", "if_there"]
 
 _AT_ONCE: Final = 20
 
@@ -52,8 +52,11 @@ async def if_there(act: Awaitable[bool]) -> bool:
 async def each(found: AsyncIterator[Instance], act: Callable[[str], Awaitable[bool]], *, dry_run: bool) -> list[str]:
     """Act on every instance found, 20 at a time, and return the ids of those on which it had an effect."""
     ids = [instance.instance_id async for instance in found]
-    if dry_run:
-        return ids
+    return ids if dry_run else await each_of(ids, act)
+
+
+async def each_of(ids: Sequence[str], act: Callable[[str], Awaitable[bool]]) -> list[str]:
+    """Act on these instances, 20 at a time, and return the ids of those on which it had an effect."""
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def one(instance_id: str) -> bool:

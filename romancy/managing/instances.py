@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 
 from romancy.engine import RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
-from romancy.instance import Counts, Instance, InstancePage
+from romancy.instance import Counts, Instance, InstancePage, changed_at
 from romancy.log import LogCursor, follow_log, read_log
-from romancy.managing.bulk import each, found_to_act_on, if_still, if_there
+from romancy.managing.bulk import each, each_of, found_to_act_on, if_still, if_there
 from romancy.managing.kept_lines import lines_of, page_of
 from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
@@ -350,26 +350,27 @@ class Instances(Limiting):
 
         An instance that changes after it was found, for example by a retry, is left alone. With `children=True`, the
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
-        `workflow_name` is the whole name here, other than in a list.
+        One transaction removes up to 500 of them; with `children=True`, each goes by itself. `workflow_name` is the
+        whole name here, other than in a list.
         """
         what = "purge_many removes instances that have ended"
         further = "end them first, with cancel_many or terminate_many"
         chosen = InstanceFilter.of(where, filters).among(TERMINAL_STATUSES, what, further)
-        seen: dict[str, Instance] = {}
-
-        async def found() -> AsyncIterator[Instance]:
-            async for one in found_to_act_on(self._access.opened(), chosen):
-                seen[one.instance_id] = one
-                yield one
+        store = self._access.opened()
+        asked_at = (await store.services.reading.census()).now
+        seen = {one.instance_id: one async for one in found_to_act_on(store, chosen)}
+        if dry_run:
+            return list(seen)
 
         async def remove(instance_id: str) -> bool:
             if await self._purge_as_found(seen[instance_id], children=children):
                 return True
             return children and await self.get_instance(instance_id) is None  # it went with its parent
 
-        gone = await each(found(), remove, dry_run=dry_run)
-        if dry_run:
-            return gone
-        # Try once more the instances that another call held at that moment.
-        left = seen.keys() - set(gone)
-        return gone + [instance_id for instance_id in seen if instance_id in left and await remove(instance_id)]
+        together = [] if children else [one for one in seen.values() if changed_at(one) <= asked_at]
+        gone = await self._purge_all_as_found(together)
+        # One by one, and once more, those that go alone and those that another call held at that moment.
+        for _ in range(2):
+            left = [instance_id for instance_id in seen if instance_id not in gone]
+            gone.update(await each_of(left, remove))
+        return [instance_id for instance_id in seen if instance_id in gone]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from romancy.kept_logs import KeepLogs
     from romancy.outbox import Relay
     from romancy.query import FiltersToAct, FilterValue, InstanceFilter
+    from romancy.retention import Retention
     from romancy.retry import Duration, RetryPolicy
     from romancy.serialization import Codecs, PayloadCodec
     from romancy.storage.passwords import PasswordSource
@@ -40,8 +41,9 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
     """Durable workflows on the database at `url`. Open it with `with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
-    Lists are read from the standby at `read_url`. What nobody receives within `keep_undelivered` is removed. Writes end
-    after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses missing or old tables.
+    `retention=Retention(completed="30d")` removes what ended longer ago. Lists are read from the standby at `read_url`.
+    What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
+    `connect_timeout`. `migrate=False` refuses missing or old tables.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
         check_at_start: bool = True,
         log_error_text: bool = True,
         keep_logs: KeepLogs | str | None = None,
+        retention: Retention | None = None,
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
         answer_within: Duration = 10.0,
@@ -97,6 +100,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
                 check_at_start=check_at_start,
                 log_error_text=log_error_text,
                 keep_logs=keep_logs,
+                retention=retention,
                 relay=relay,
                 keep_undelivered=keep_undelivered,
                 answer_within=answer_within,

@@ -308,7 +308,8 @@ class SyncInstances(SyncLimiting):
 
         An instance that changes after it was found, for example by a retry, is left alone. With `children=True`, the
         ended children of each are removed too, as by `purge`. The result does not name those that do not match.
-        `workflow_name` is the whole name here, other than in a list.
+        One transaction removes up to 500 of them; with `children=True`, each goes by itself. `workflow_name` is the
+        whole name here, other than in a list.
         """
         result: list[str] = self._call("purge_many", where, children=children, dry_run=dry_run, **filters)
         return result

@@ -17,6 +17,7 @@ from romancy.engine.surroundings import here
 from romancy.engine.worker.retrying import RETRIED, opening_of_retry, runs_so_far
 from romancy.errors import InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.any_store import taken_ids_of
 from romancy.storage.records import MANAGEMENT, Append, Change, Outcome, PruneRequest, Worker
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ async def purge(store: Store, instance_ids: Sequence[str], *, until: int | None 
 
 async def _still_there(store: Store, ids: Sequence[str], until: int) -> tuple[str, ...]:
     """Those of the instances that could be removed, and are still there."""
-    ended = await _ended_of(store, ids)
+    ended = await _ended_of(store, sorted(await taken_ids_of(store, ids)))
     return tuple(instance_id for instance_id, changed_at in ended.items() if changed_at <= until)
 
 

@@ -11,6 +11,8 @@ __all__ = [
     "known_in",
     "names_in",
     "names_told",
+    "retains_in",
+    "retains_told",
     "room_in",
     "room_told",
     "suspects_in",
@@ -23,8 +25,9 @@ _NAME: Final = "workflow="
 _ROOM: Final = "room="
 _SUSPECTS: Final = "suspects="
 _TRIED: Final = "tried="
-_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED)
-"""Entries that change while the worker lives."""
+_RETAINS: Final = "retains="
+_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED, _RETAINS)
+"""Entries that change while the worker lives, or say nothing of its code."""
 
 
 def names_told(names: Iterable[str]) -> list[str]:
@@ -72,6 +75,16 @@ def suspects_in(codes: Iterable[str]) -> int:
 def tried_in(codes: Iterable[str]) -> str:
     """The id of the suspect that a worker with such a row tried at its last heartbeat; "" if it tried none."""
     return _told(_TRIED, codes)
+
+
+def retains_told(mark: str) -> list[str]:
+    """The entry for the rules by which a worker removes what is over ("": it removes nothing)."""
+    return [_RETAINS + mark] if mark else []
+
+
+def retains_in(codes: Iterable[str]) -> str:
+    """The mark of the rules by which a worker with such a row removes what is over."""
+    return _told(_RETAINS, codes)
 
 
 def _told(what: str, codes: Iterable[str]) -> str:

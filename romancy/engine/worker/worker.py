@@ -25,7 +25,7 @@ from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.intake import Intake
-from romancy.engine.worker.known_workflows import names_told, room_told
+from romancy.engine.worker.known_workflows import names_told, retains_told, room_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.next_claim import NextClaim
@@ -360,7 +360,7 @@ class Worker:
             self.clock,
             worker_id=self._settings.worker_id,
             lease=self._settings.lease,
-            codes=(*self._codes.values(), *names_told(self._codes)),
+            codes=(*self._codes.values(), *names_told(self._codes), *retains_told(self._settings.retains)),
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
             room=self._room_to_tell,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import RetryPolicy, Romancy, Status, WorkflowFailedError, activity
-from romancy.managing import instances
+from romancy.managing import acting, instances
 from romancy.managing.bulk import found_to_act_on
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.cast import waits
@@ -93,3 +93,31 @@ async def test_what_was_removed_meanwhile_is_passed_over(
     monkeypatch.setattr(instances, "found_to_act_on", and_then_remove)
 
     assert await getattr(app, action)() == ["two"]
+
+
+class Counting(WrappedStore):
+    """A store that notes what each transaction is to remove."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.portions: list[int] = []
+        self.services = store.services.wrapped(upkeep=lambda upkeep: changed(upkeep, prune=self._prune))
+
+    async def _prune(self, request: PruneRequest, /) -> int:
+        self.portions.append(len(request.instance_ids))
+        return await self._store.services.upkeep.prune(request)
+
+
+async def test_many_go_in_few_transactions_of_a_bounded_size(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = await open_app(worker=False, workflows=[waits])
+    ids = [f"i-{number}" for number in range(10)]
+    await app.start_many([waits.options(instance_id=instance_id).bind() for instance_id in ids])
+    await app.terminate_many(workflow_name=waits.name)
+    monkeypatch.setattr(acting, "_PURGED_AT_ONCE", 4)
+    monkeypatch.setattr(acting, "_ROWS_AT_ONCE", 6)  # each log has two rows
+    counted: list[Any] = wrap_stores(monkeypatch, Counting)
+    purging = await open_app(worker=False, workflows=[waits])
+
+    assert sorted(await purging.purge_many(status=Status.CANCELLED)) == ids
+    assert counted[-1].portions == [3, 3, 3, 1]
+    assert await app.count() == 0

@@ -1,0 +1,156 @@
+"""A worker removes what ended longer ago than `retention=` says, and nothing that belongs to something open."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import Retention, RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy.retaining import keeping
+from romancy.retaining.keeping import Retaining, rules_of
+from romancy_conformance.behaviour.calling import calling
+from romancy_conformance.behaviour.cast import waits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from romancy import Instance
+    from romancy.retaining.keeping import Purge
+    from romancy_conformance.behaviour.opening import Open
+
+pytestmark = pytest.mark.anyio
+
+NOW = Retention(completed=0, failed=0, cancelled=0)
+
+
+@activity(retry=RetryPolicy.none())
+async def retained_refuse() -> None:
+    raise ValueError("no")
+
+
+fails_for_retention = calling(retained_refuse)
+
+
+@workflow
+async def short_lived(ctx: WorkflowContext) -> int:
+    return 1
+
+
+@workflow
+async def stays(ctx: WorkflowContext) -> int:
+    return 1
+
+
+@workflow
+async def parent_that_waits(ctx: WorkflowContext) -> int:
+    answer = await short_lived.options(instance_id=f"{ctx.instance_id}-child")()
+    await ctx.report(answer)
+    await ctx.wait_event("go")
+    return answer
+
+
+EVERYTHING: list[Any] = [short_lived, stays, parent_that_waits, waits, fails_for_retention]
+
+
+def retaining(app: Romancy, said: Retention, purge: Purge | None = None) -> Retaining:
+    """What the app's worker would do by this retention."""
+    access = app._access  # pyright: ignore[reportPrivateUsage] - the worker of an app has no public name
+    assert access.worker is not None
+    rules = rules_of(said, {one.name: one for one in EVERYTHING})
+    return Retaining(access.opened(), access.worker, rules, purge or purge_of(app))
+
+
+def purge_of(app: Romancy) -> Purge:
+    return app._purge_all_as_found  # pyright: ignore[reportPrivateUsage] - what the app gives to its own task
+
+
+async def ids(app: Romancy) -> list[str]:
+    return sorted([one.instance_id async for one in app.iter_instances()])
+
+
+async def test_each_goes_when_its_time_is_over_and_nothing_else(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stays, "retention", Retention(failed=0))
+    app = await open_app(workflows=EVERYTHING)
+    for done in (short_lived.options(instance_id="done"), stays.options(instance_id="kept")):
+        assert await (await app.start(done)).result(timeout=60) == 1
+    await app.start(waits.options(instance_id="open"))
+    failed = await app.start(fails_for_retention.options(instance_id="failed"))
+    with pytest.raises(WorkflowFailedError):
+        await failed.result(timeout=60)
+
+    assert await retaining(app, Retention(completed="1h", failed="30d")).look() == 0
+    assert await retaining(app, Retention(cancelled=0)).look() == 0
+    assert await retaining(app, Retention(failed=0)).look() == 1
+    assert await ids(app) == ["done", "kept", "open"]
+    assert await retaining(app, NOW).look() == 1
+    assert await ids(app) == ["kept", "open"]
+
+
+async def test_a_tree_goes_from_its_leaves_after_its_root_has_ended(open_app: Open) -> None:
+    app = await open_app(workflows=EVERYTHING)
+    root = await app.start(parent_that_waits.options(instance_id="root"))
+    assert await root.report(wait=lambda answer: answer == 1, timeout=60) == 1
+
+    assert await retaining(app, NOW).look() == 0
+    assert await ids(app) == ["root", "root-child"]
+
+    await root.signal("go")
+    assert await root.result(timeout=60) == 1
+    assert await retaining(app, Retention(completed="1h")).look() == 0
+    assert await retaining(app, NOW).look() == 1
+    assert await ids(app) == ["root"]
+    assert await retaining(app, NOW).look() == 1
+
+
+async def test_another_goes_on_where_one_was_stopped(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "_PAGE", 3)
+    one, other = await open_app(workflows=EVERYTHING), await open_app(workflows=EVERYTHING)
+    names = [f"i-{number}" for number in range(10)]
+    await one.start_many([waits.options(instance_id=name).bind() for name in names])
+    await one.terminate_many(workflow_name=waits.name)
+    removed: list[str] = []
+    stopped = asyncio.Event()
+
+    async def purge(found: Sequence[Instance]) -> set[str]:
+        if removed:
+            stopped.set()
+            await asyncio.Event().wait()
+        removed.extend(gone := await purge_of(one)(found))
+        return gone
+
+    first = asyncio.create_task(retaining(one, NOW, purge).look())
+    await asyncio.wait_for(stopped.wait(), 60)
+    first.cancel()
+
+    both = await asyncio.gather(retaining(other, NOW).look(), retaining(one, NOW).look(), return_exceptions=True)
+    assert len(removed) == 3
+    assert all(isinstance(each, int) for each in both), both
+    assert await ids(one) == []
+    assert await other.count(status=Status.CANCELLED) == 0
+
+
+async def test_one_of_the_workers_with_the_same_rules_does_it(open_app: Open) -> None:
+    said = (NOW, NOW, Retention(failed="1d"))
+    apps = [await open_app(workflows=EVERYTHING, retention=one) for one in said]
+    parts = [retaining(app, one) for app, one in zip(apps, said, strict=True)]
+    for part in parts:
+        await part.worker.leases.meet()
+
+    *same, different = [part.is_mine() for part in parts]
+    assert [False, True] == sorted(same)
+    assert different
+
+
+async def test_a_worker_looks_by_itself(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "_FIRST", 0.0)
+    monkeypatch.setattr(keeping, "_SOON", 0.01)
+    monkeypatch.setattr(keeping, "_EVERY", 0.01)
+    app = await open_app(workflows=EVERYTHING, retention=NOW)
+    await app.start(short_lived.options(instance_id="done"))
+
+    while await app.get_instance("done") is not None:  # noqa: ASYNC110 - it goes without any news
+        await asyncio.sleep(0.01)

@@ -1,0 +1,185 @@
+"""The task of a worker that removes what is over, as `Romancy(retention=…)` and `@workflow(retention=…)` say.
+
+Of the workers with the same rules, the first by its token does it; the others look again a minute later. That only
+saves work: two that do it at once remove each instance once.
+
+A pass searches each workflow for instances whose time is over, the oldest first, a page at a time, and rests after each
+page for several times as long as it took. A pass has no state: after a crash, another begins at the oldest again.
+
+An instance goes once no child of it is there, and no instance above it is open. So a tree goes from its leaves, after
+its root has ended. A run of a schedule has nothing above it: a schedule does not end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from romancy._logs import get_logger
+from romancy.engine import retains_in
+from romancy.engine.surroundings import here
+from romancy.errors import RomancyError
+from romancy.instance import Instance
+from romancy.schedules.records import WORKFLOW as SCHEDULE
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.query import MAX_LIMIT, build_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from romancy.engine import Worker
+    from romancy.retention import Retention
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+    from romancy.workflow import Workflow
+
+__all__ = ["Purge", "Retaining", "Rule", "mark_of", "rules_of"]
+
+logger = get_logger("romancy")
+
+Purge: TypeAlias = Callable[[Sequence[Instance]], Awaitable[set[str]]]
+
+_FIRST: Final = 10.0
+"""Seconds between the worker's start and the first pass."""
+_EVERY: Final = 60.0
+_SOON: Final = 5.0
+"""Seconds between two passes if the former has removed something."""
+_PAGE: Final = 200
+_REST: Final = 4.0
+"""The pause after a page, as a multiple of the time that it took."""
+_DEEPEST: Final = 50
+"""An instance with more instances above it stays."""
+_AT_ONCE: Final = 10
+
+
+class Rule(NamedTuple):
+    """Instances of a workflow that ended so, and when their time is over."""
+
+    workflow: str
+    statuses: tuple[Status, ...]
+    kept_for: int
+
+
+def rules_of(retention: Retention | None, workflows: Mapping[str, Workflow[..., Any]]) -> list[Rule]:
+    """The rules for these workflows. A workflow's own retention replaces that of the app."""
+    rules: list[Rule] = []
+    for name, workflow in sorted(workflows.items()):
+        said = workflow.retention or retention
+        periods: dict[int, list[Status]] = {}
+        for status in sorted(TERMINAL_STATUSES) if said is not None else ():
+            if said is not None and (kept_for := said.kept_for(status)) is not None:
+                periods.setdefault(kept_for, []).append(status)
+        rules += [Rule(name, tuple(statuses), kept_for) for kept_for, statuses in sorted(periods.items())]
+    return rules
+
+
+def mark_of(rules: Iterable[Rule]) -> str:
+    """What workers tell each other of their rules: equal if and only if these are. "": there are none."""
+    told = repr(list(rules))
+    return sha256(told.encode()).hexdigest()[:12] if rules else ""
+
+
+class Retaining:
+    """Removes ended instances by rules, beside the other work of a worker."""
+
+    def __init__(self, store: Store, worker: Worker, rules: Sequence[Rule], purge: Purge) -> None:
+        self._store = store
+        self.worker = worker
+        self._rules = rules
+        self._purge = purge
+
+    async def run(self) -> None:
+        """Look from time to time, until the worker drains."""
+        await asyncio.sleep(_FIRST)
+        while not self.worker.draining:
+            removed = 0
+            if self.is_mine():
+                try:
+                    removed = await self.look()
+                except RomancyError as error:
+                    logger.warning("what is over could not be removed, and is tried again: %s", error)
+                except Exception:
+                    logger.exception("what is over could not be removed, and is tried again")
+            await asyncio.sleep(_SOON if removed else _EVERY)
+
+    def is_mine(self) -> bool:
+        """Whether no other worker does the work of this one."""
+        leases = self.worker.leases
+        mine = retains_in(leases.worker.codes)
+        return not any(
+            not peer.dead and peer.token < leases.token and retains_in(peer.codes) == mine for peer in leases.peers
+        )
+
+    async def look(self) -> int:
+        """One pass over all workflows. Returns how many instances it has removed."""
+        removed = 0
+        for rule in self._rules:
+            removed += await self._apply(rule)
+        if removed:
+            logger.info("removed %d ended instances whose time was over", removed)
+        return removed
+
+    async def _apply(self, rule: Rule) -> int:
+        now = (await self._store.services.reading.census()).now
+        removed, token = 0, None
+        while not self.worker.draining:
+            began = here().seconds()
+            page = await self._store.services.reading.find(
+                build_query(
+                    named=rule.workflow, status=rule.statuses, ended_until=now - rule.kept_for, oldest_first=True,
+                    limit=_PAGE, page_token=token,
+                )
+            )  # fmt: skip
+            if going := await self._apart(page.rows):
+                removed += len(await self._purge([Instance.of(row) for row in going]))
+            token = page.next_token
+            if token is None:
+                break
+            await asyncio.sleep((here().seconds() - began) * _REST)
+        return removed
+
+    async def _apart(self, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
+        """Those of the instances above which nothing is open, and under which nothing is."""
+        held = await self._held_from_above(rows)
+        left = [row for row in rows if row.instance_id not in held]
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def has_children(row: InstanceRow) -> bool:
+            async with limit:
+                found = await self._store.services.reading.find(build_query(parent=row.instance_id, limit=1))
+                return bool(found.rows)
+
+        parents = await asyncio.gather(*map(has_children, left))
+        return [row for row, is_parent in zip(left, parents, strict=True) if not is_parent]
+
+    async def _held_from_above(self, rows: Sequence[InstanceRow]) -> set[str]:
+        """The ids of those of the instances above which one is open."""
+        above: dict[str, InstanceRow] = {}
+        wanted = {row.parent for row in rows if row.parent is not None}
+        for _ in range(_DEEPEST):
+            if not wanted:
+                break
+            found = await self._store.services.reading.find(build_query(ids=wanted, limit=MAX_LIMIT))
+            above |= {row.instance_id: row for row in found.rows}
+            wanted = {row.parent for row in found.rows if row.parent is not None} - above.keys()
+        return {row.instance_id for row in rows if _is_held(row, above, wanted)}
+
+
+def _is_held(row: InstanceRow, above: Mapping[str, InstanceRow], unread: set[str]) -> bool:
+    """Whether an instance above this one is open, or was not read."""
+    met: set[str] = set()
+    parent = row.parent
+    while parent is not None and parent not in met:
+        met.add(parent)
+        if parent in unread:
+            return True
+        found = above.get(parent)
+        if found is None or found.workflow_name == SCHEDULE:
+            return False
+        if found.status not in TERMINAL_STATUSES:
+            return True
+        parent = found.parent
+    return False
