@@ -50,6 +50,8 @@ class StartKeywords(TypedDict, total=False):
     """On whose behalf the instance runs, as a tenant: of those that wait for a worker, the keys take turns."""
     weight: int | None
     """From 1 to 100: how many turns the `fair_key` has while another has one."""
+    paused: bool | None
+    """Whether the instance is paused from its start on: its body begins once it is unpaused."""
 
 
 class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
@@ -66,6 +68,7 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     priority: int = 0
     fair_key: str = ""
     weight: int = 1
+    paused: bool = False
 
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
@@ -81,6 +84,8 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
                 changes |= {"delay": length_of(cast("Duration", given), "the delay of the start"), "at": None}
             elif option == "at":
                 changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
+            elif option == "paused":
+                changes[option] = _yes_or_no(given, f"paused= of the start of workflow {name}")
             elif option in _NUMBERS:
                 changes[option] = _number(given, option, f"the {option} of the start of workflow {name}")
             else:
@@ -110,6 +115,12 @@ def _number(given: object, option: str, what: str) -> int:
         raise UsageError(f"{what} must be an int, not {given!r}")
     if not least <= given <= most:
         raise UsageError(f"{what} must be from {least} to {most}, not {given}{hint}")
+    return given
+
+
+def _yes_or_no(given: object, what: str) -> bool:
+    if not isinstance(given, bool):
+        raise UsageError(f"{what} must be True or False, not {given!r:.100}")
     return given
 
 

@@ -43,7 +43,9 @@ __all__ = ["Action", "Request", "act_on", "bulk"]
 T = TypeVar("T")
 
 _AT_ONCE: Final = 20
-_DONE: Final = {"signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested"}
+_DONE: Final = {
+    "signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested", "unpause": "requested",
+}  # fmt: skip
 """The outcome of actions that a worker has to take up."""
 _EACH: Final = 1000
 

@@ -27,7 +27,7 @@ from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_va
 from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import ActingWorker, purge, resume, retry, row_of
-from romancy.engine.outside.pausing import pause, unpause
+from romancy.engine.outside.pausing import PAUSABLE, pause, unpause
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
@@ -39,6 +39,7 @@ from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
 from romancy.engine.worker.worker import Worker
 
 __all__ = [
+    "PAUSABLE",
     "RETRIED",
     "RUNTIME",
     "STOPPING",

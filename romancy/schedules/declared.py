@@ -42,6 +42,8 @@ def definition_of(
             f"{what}: its runs get their ids and their times from the schedule; leave instance_id=, delay= and at= "
             f"out of {call.workflow.name}.options(…)"
         )
+    if given.paused:
+        raise UsageError(f"{what}: leave paused= out of {call.workflow.name}.options(…); pause the schedule instead")
     input = call.encode(stored)
     return Definition(
         id=schedule_id,

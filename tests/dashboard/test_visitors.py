@@ -94,8 +94,8 @@ async def test_pages_offer_what_the_visitor_may_do(dashboard: Dashboard) -> None
 @pytest.mark.parametrize(
     ("name", "refused"),
     [
-        ("looker", ["signal", "cancel", "resume", "retry", "terminate", "purge"]),
-        ("clerk", ["resume", "retry", "terminate", "purge"]),
+        ("looker", ["signal", "cancel", "resume", "retry", "pause", "unpause", "terminate", "purge"]),
+        ("clerk", ["resume", "retry", "pause", "unpause", "terminate", "purge"]),
     ],
 )
 async def test_the_server_refuses_the_rest_by_name(

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["pause", "unpause"]
+__all__ = ["PAUSABLE", "pause", "unpause"]
+
+PAUSABLE: Final = frozenset(Status) - TERMINAL_STATUSES - {Status.STUCK, Status.PAUSED}
+"""The statuses of the instances that can be paused."""
 
 _TRIES: Final = 10
 _MOMENT: Final = 0.02

@@ -14,12 +14,13 @@ from romancy import (
     UsageError,
     WorkflowCancelledError,
     WorkflowContext,
+    WorkflowFailedError,
     activity,
     activity_context,
     workflow,
 )
 from romancy.core import ActivityCompleted, ActivityScheduled, OwnerChanged
-from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child
+from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child, works
 from romancy_conformance.behaviour.gates import logged
 from romancy_conformance.behaviour.waiting import status_is, until
 
@@ -236,3 +237,46 @@ async def test_what_cannot_be_paused_or_unpaused_is_told_and_nothing_is_written(
     for call in (app.pause("nobody"), app.unpause("nobody")):
         with pytest.raises(InstanceNotFoundError):
             await call
+
+
+async def test_many_are_paused_and_unpaused_and_a_start_can_be_paused(app: Romancy) -> None:
+    for number in range(3):
+        await app.start(waits.options(instance_id=f"m-{number}"))
+        await status_is(app, f"m-{number}", Status.WAITING)
+    held = await app.start(works.options(instance_id="held", paused=True), "held")
+    assert await held.status() is Status.PAUSED
+    assert sorted(await app.pause_many(workflow_name="waits", reason="bank")) == ["m-0", "m-1", "m-2"]
+    assert await app.pause_many(workflow_name="waits") == []
+    with pytest.raises(UsageError, match="pause_many pauses open instances that can go on, not completed ones"):
+        await app.pause_many(status="completed")
+    await app.start(works.options(instance_id="beside"), "beside")
+    await app.handle("beside").result(timeout=30)
+    assert record.names() == ["beside"]
+    assert sorted(await app.unpause_many()) == ["held", "m-0", "m-1", "m-2"]
+    assert await held.result(timeout=30) == "held"
+    await app.signal("m-0", "go", 1)
+    assert await app.handle("m-0").result(timeout=30) == 1
+
+
+async def test_a_start_in_a_session_or_by_a_signal_can_be_paused_and_a_child_cannot(
+    app: Romancy, open_app: Open
+) -> None:
+    client = await open_app(worker=False)
+    by_signal = await client.signal_with_start(waits.options(instance_id="sig", paused=True).bind(), "go", 7)
+    assert await by_signal.status() is Status.PAUSED
+    (many,) = await client.start_many([works.options(instance_id="one", paused=True).bind("one")])
+    assert await many.status() is Status.PAUSED
+    parent = await app.start(starts_paused)
+    with pytest.raises(WorkflowFailedError, match="paused=True, which is for starts from outside"):
+        await parent.result(timeout=30)
+    await client.unpause("sig")
+    assert await app.handle("sig").result(timeout=30) == 7
+    await client.unpause("one")
+    assert await app.handle("one").result(timeout=30) == "one"
+    with pytest.raises(UsageError, match="must be True or False"):
+        works.options(paused="yes")  # type: ignore[typeddict-item] # pyright: ignore[reportArgumentType] - as untyped code does
+
+
+@workflow
+async def starts_paused(ctx: WorkflowContext) -> None:
+    await waits.options(paused=True)()
