@@ -42,6 +42,13 @@ async def pauses_of(handle: Handle[object]) -> list[tuple[str, str]]:
     ]
 
 
+async def taken(app: Romancy) -> None:
+    """Wait until the worker of the app has heard that an instance is to pause."""
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
+    assert worker is not None
+    await until(lambda: bool(worker.driver.pausing))
+
+
 @activity
 async def pays(what: str) -> str:
     """Writes in its transaction, and waits at its gate before it returns."""
@@ -73,6 +80,7 @@ async def test_what_is_at_work_is_recorded_and_nothing_new_begins(app: Romancy) 
     handle = await app.start(side_by_side.options(instance_id="p"))
     await until(lambda: {"left", "right"} <= set(record.names()))
     assert not await handle.pause("the bank is down")
+    await taken(app)
     assert await handle.status() is Status.RUNNING
     record.gates["left"].set()
     await logged(handle, ActivityCompleted)
@@ -97,14 +105,14 @@ async def test_what_is_at_work_is_recorded_and_nothing_new_begins(app: Romancy) 
 
 async def test_mail_and_timers_are_kept_and_take_effect_in_their_order(app: Romancy) -> None:
     waiting = await app.start(hears.options(instance_id="w"), count=3)
-    asleep = await app.start(sleeps.options(instance_id="s"), 0.5)
+    asleep = await app.start(sleeps.options(instance_id="s"), 1.9)
     await status_is(app, "w", Status.WAITING)
     assert await waiting.pause()
     for number in range(3):
         await waiting.signal("go", number)
     await asleep.pause("later")
     await status_is(app, "s", Status.PAUSED)
-    await asyncio.sleep(A_MOMENT + 0.5)  # the sleep of half a second is over
+    await asyncio.sleep(A_MOMENT + 1.9)  # its sleep is over
     assert (await waiting.status(), await asleep.status()) == (Status.PAUSED, Status.PAUSED)
     await waiting.unpause()
     await asleep.unpause()
@@ -139,6 +147,7 @@ async def test_a_pause_that_is_taken_back_before_it_begins(app: Romancy) -> None
     handle = await app.start(side_by_side.options(instance_id="t"))
     await until(lambda: {"left", "right"} <= set(record.names()))
     await handle.pause("a mistake")
+    await taken(app)
     record.gates["left"].set()
     await logged(handle, ActivityCompleted)
     await handle.unpause()
@@ -152,6 +161,7 @@ async def test_the_transaction_of_an_attempt_at_work_commits(app: Romancy) -> No
     handle = await app.start(pays_twice.options(instance_id="tx"))
     await until(lambda: "pay one" in record.names())
     await handle.pause()
+    await taken(app)
     record.gates["one"].set()
     record.gates["two"].set()
     await status_is(app, "tx", Status.PAUSED)
@@ -164,6 +174,7 @@ async def test_a_cancellation_waits_for_the_end_of_the_pause_and_a_termination_d
     handle = await app.start(does.options(instance_id="c"), ["charge it", "gate g", "wait go"])
     await until(lambda: "gate g" in record.names())
     await handle.pause()
+    await taken(app)
     record.gates["gate g"].set()
     await status_is(app, "c", Status.PAUSED)
     assert await handle.cancel("enough")
@@ -188,6 +199,7 @@ async def test_a_compensation_at_work_is_recorded_and_no_further_one_begins(app:
     await handle.cancel()
     await until(lambda: "refund charge b" in record.names())
     await handle.pause()
+    await taken(app)
     gate.set()
     await status_is(app, "k", Status.PAUSED)
     assert record.names() == ["charge a", "charge b", "refund charge b"]
