@@ -164,6 +164,7 @@ SHOWN: Final = {
     "start timeout": everywhere("It is stopped if it has not ended 1 h after its body began", timeout=3_600),
     "start fair_key": everywhere("its key acme has one turn in each round", fair_key="acme"),
     "start weight": everywhere("its key acme has 2 turns in each round", fair_key="acme", weight=2),
+    "start paused": everywhere("It has been paused since", paused=True),
     "start priority": Shown("It has priority 7", "priority 7", "Priority 7", start={"priority": 7}),
 }
 
