@@ -197,7 +197,7 @@ async def _page(url: str, option: str, start: dict[str, Any]) -> str:
         async def settled() -> bool:
             return any(isinstance(event, SETTLED) for event in await app.history(handle.instance_id))
 
-        if not {"delay", "at"} & start.keys():
+        if not {"delay", "at", "paused"} & start.keys():
             await until(settled)
         return Browser.text(await Browser(asgi(app, auth="local")).get("/instances/shown-options"))
 
