@@ -62,6 +62,8 @@ class StartKeywords(TypedDict, total=False):
     """From 1 to 100: how many turns the `fair_key` has while another has one."""
     detached: bool | None
     """True, of a child: its parent's failure, cancellation or purge leaves it alone."""
+    paused: bool | None
+    """Whether the instance is paused from its start on: its body begins once it is unpaused."""
 
 
 class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
@@ -80,6 +82,7 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
     weight: int = 1
     detached: bool = False
     """Whether the start is that of a child whose parent is not its keeper."""
+    paused: bool = False
 
     def changed(self, options: StartKeywords, name: str) -> Self:
         """The value for a start of this workflow, with an id and headers that were checked. Raises UsageError."""
@@ -95,8 +98,8 @@ class StartOptions(Struct, frozen=True, kw_only=True, gc=False):
                 changes |= {"delay": length_of(cast("Duration", given), "the delay of the start"), "at": None}
             elif option == "at":
                 changes |= {"delay": 0, "at": microseconds_of(given, f"at= of the start of workflow {name}")}
-            elif option == "detached":
-                changes[option] = _flag(given, f"detached= of the start of workflow {name}")
+            elif option in _FLAGS:
+                changes[option] = _flag(given, f"{option}= of the start of workflow {name}")
             elif option in _NUMBERS:
                 changes[option] = _number(given, option, f"the {option} of the start of workflow {name}")
             else:
@@ -120,6 +123,9 @@ _NUMBERS: Final = {"priority": (LOWEST, HIGHEST, "; the higher goes first"), "we
 """The options that are numbers: the lowest and the highest, and a hint."""
 
 
+_FLAGS: Final = ("detached", "paused")
+
+
 def _number(given: object, option: str, what: str) -> int:
     least, most, hint = _NUMBERS[option]
     if type(given) is not int:
@@ -131,7 +137,7 @@ def _number(given: object, option: str, what: str) -> int:
 
 def _flag(given: object, what: str) -> bool:
     if type(given) is not bool:
-        raise UsageError(f"{what} is True or False, not {given!r}")
+        raise UsageError(f"{what} must be True or False, not {given!r:.100}")
     return given
 
 

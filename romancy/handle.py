@@ -170,6 +170,14 @@ class Handle(Generic[R_co]):
         asked: Asked[Any] = await self._app.ask(self._instance_id, given, data, id=id)
         return asked
 
+    async def pause(self, reason: str = "") -> bool:
+        """Stop the instance where it is, until `unpause`: see `Romancy.pause`. False: once its attempts have ended."""
+        return await self._app.pause(self._instance_id, reason=reason)
+
+    async def unpause(self) -> None:
+        """Let the paused instance go on: see `Romancy.unpause`."""
+        await self._app.unpause(self._instance_id)
+
     async def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""
         await self._app.resume(self._instance_id)

@@ -61,7 +61,7 @@ class Untaken:
     it.
     """
 
-    kind: Literal["cancel", "terminate", "signal", "sealed"]
+    kind: Literal["cancel", "pause", "terminate", "signal", "sealed"]
     """`sealed`: it cannot be read without its codec."""
     at: datetime
     """When it was sent."""

@@ -20,6 +20,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     COMPENSATING = "compensating"
     STUCK = "stuck"
+    PAUSED = "paused"
 
 
 StatusName: TypeAlias = Literal[
@@ -32,5 +33,6 @@ StatusName: TypeAlias = Literal[
     "cancelled",
     "compensating",
     "stuck",
+    "paused",
 ]
 TERMINAL_STATUSES = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})

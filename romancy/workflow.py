@@ -212,7 +212,8 @@ class Workflow(Generic[P, R_co]):
         stopped as by `cancel`, undoes its work, and has failed with WorkflowTimeoutError. Of those that wait for a
         worker or for a place under a limit, a higher `priority` goes first. Of one priority, those that wait for a
         worker take turns by their `fair_key`, and a key with a `weight` of 2 has two turns. A child with
-        `detached=True` goes on when its parent fails, is cancelled or gives up waiting for it.
+        `detached=True` goes on when its parent fails, is cancelled or gives up waiting for it. With
+        `paused`, it begins once it is unpaused.
         """
         if (instance_id := options.get("instance_id")) is not None:
             check_id(instance_id)
@@ -246,6 +247,11 @@ class Workflow(Generic[P, R_co]):
         return ChildHandle(started.instance_id, answer, answer.stop)
 
     def _child(self, commands: Commands, args: Any, kwargs: Any) -> Any:
+        if self.given.paused:
+            raise UsageError(
+                f"workflow {self.name} was called by {commands.started.workflow} with paused=True, which is for starts "
+                "from outside; start the child, and pause it with app.pause"
+            )
         input = self.encode(args, kwargs)
         for limit in self.limits:
             if commands.has_for_the_whole(limit.name, key_of(limit, input)):

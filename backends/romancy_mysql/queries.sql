@@ -172,7 +172,7 @@ where i.instance_id = :instance_id for update
 update :source romancy_instances i
 set
     i.signals = i.signals + :count,
-    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+    i.wake_at = if(i.owner is null and i.status not in (_binary'stuck', _binary'paused'),
         least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id = :instance_id and i.status not in (:closed)
@@ -374,7 +374,7 @@ limit :limit
 -- Make the owner claim again, and wake sleeping instances.
 update romancy_instances i
 set
-    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+    i.wake_at = if(i.owner is null and i.status not in (_binary'stuck', _binary'paused'),
         least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
     i.signals = i.signals + if(i.signals = i.seen, 1, 0),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))

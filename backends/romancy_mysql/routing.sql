@@ -207,7 +207,7 @@ straight_join romancy_uncounted u on u.instance_id = g.instance_id and u.deliver
 update :source romancy_instances i
 set
     i.signals = i.signals + :count,
-    i.wake_at = if(i.owner is null and i.status <> _binary'stuck',
+    i.wake_at = if(i.owner is null and i.status not in (_binary'stuck', _binary'paused'),
         least(coalesce(i.wake_at, 9223372036854775807), timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))), i.wake_at),
     i.touched_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))
 where i.instance_id = :instance_id and i.status not in (:closed)

@@ -28,7 +28,7 @@ with clock as materialized (
 )
 update romancy_instances i
 set signals = i.signals + new.mail,
-    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
+    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck', 'paused')
                    then least(i.wake_at, (select now from clock)) else i.wake_at end
 from (select instance_id, count(*) as mail from marked group by instance_id) new
 where i.instance_id = new.instance_id
@@ -42,7 +42,7 @@ with clock as materialized (
 ), asleep as materialized (
     select instance_id from romancy_instances
     where owner is null and signals <> seen and wake_at is null
-      and status not in ('completed', 'failed', 'cancelled', 'stuck')
+      and status not in ('completed', 'failed', 'cancelled', 'stuck', 'paused')
     limit 1000
     for no key update skip locked
 ), stranded as materialized (

@@ -217,7 +217,7 @@ with held as materialized (
 )
 update romancy_instances i
 set signals = i.signals + new.mail,
-    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck')
+    wake_at = case when i.owner is null and i.status not in ('completed', 'failed', 'cancelled', 'stuck', 'paused')
                    then least(i.wake_at, new.now) else i.wake_at end
 from new
 where i.instance_id = new.instance_id

@@ -249,7 +249,7 @@ order by inbox.instance_id, inbox.delivery_id;
 update romancy_instances set wake_at = :now
 where
     owner is null and signals <> seen and wake_at is null
-    and status not in ('completed', 'failed', 'cancelled', 'stuck');
+    and status not in ('completed', 'failed', 'cancelled', 'stuck', 'paused');
 
 -- name: wake_stranded ()
 -- Repair: instances without an owner, not due, and not at rest by their status.

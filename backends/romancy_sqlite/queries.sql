@@ -213,7 +213,7 @@ select instance_id, life, :dedupe, :now from romancy_instances where instance_id
 update romancy_instances set
     signals = signals + 1,
     wake_at = case
-        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck', 'paused')
         then min(coalesce(wake_at, 9223372036854775807), ?)
         else wake_at
     end

@@ -170,7 +170,7 @@ on conflict do nothing;
 update romancy_instances set
     signals = romancy_instances.signals + given.count,
     wake_at = case
-        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck')
+        when owner is null and status not in ('completed', 'failed', 'cancelled', 'stuck', 'paused')
         then min(coalesce(wake_at, 9223372036854775807), :now)
         else wake_at
     end

@@ -1,4 +1,4 @@
-"""Commands that act on instances: `signal`, `cancel`, `terminate`, `retry`, `resume`, `purge`."""
+"""Commands that act on instances: `signal`, `cancel`, `terminate`, `retry`, `resume`, `pause`, `unpause`, `purge`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from romancy.cli._database import Operator, running
 from romancy.cli._duration import duration
 from romancy.cli._printing import say
 from romancy.cli._requesting import decoded
-from romancy.engine import RETRIED
+from romancy.engine import PAUSABLE, RETRIED
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
@@ -84,6 +84,29 @@ async def resume(request: Request) -> None:
 @click.command()
 @bulk
 @_instance
+@_reason
+@running
+async def pause(request: Request, reason: str) -> None:
+    """Let nothing new of a workflow begin, until it is unpaused. What is at work ends and is recorded."""
+
+    async def stop(operator: Operator, one: str, _: object) -> None:
+        await operator.pause(one, reason=reason)
+
+    await act_on(Action("pause", tuple(PAUSABLE), stop), request)
+
+
+@click.command()
+@bulk
+@_instance
+@running
+async def unpause(request: Request) -> None:
+    """Let a paused workflow go on, with what has come meanwhile."""
+    await act_on(Action("unpause", (Status.PAUSED,), lambda operator, one, _: operator.unpause(one)), request)
+
+
+@click.command()
+@bulk
+@_instance
 @click.option("--older-than", type=duration, metavar="AGE", help="Only what ended longer ago, as in 30d or 12h.")
 @click.option("--children", is_flag=True, help="Their ended children too; says which ones are open and stay.")
 @running
@@ -144,4 +167,4 @@ async def signal(request: Request, words: tuple[str, ...], key: str | None, id: 
     await act_on(action, replace(request, instance_id=instance_id))
 
 
-ACTING = (signal, cancel, terminate, retry, resume, purge)
+ACTING = (signal, cancel, terminate, retry, resume, pause, unpause, purge)

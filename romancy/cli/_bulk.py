@@ -45,7 +45,9 @@ T = TypeVar("T")
 _AT_ONCE: Final = 20
 _TOGETHER: Final = 500
 """The most instances of one call that acts on many."""
-_DONE: Final = {"signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested"}
+_DONE: Final = {
+    "signal": "sent", "cancel": "requested", "retry": "requested", "resume": "requested", "unpause": "requested",
+}  # fmt: skip
 """The outcome of actions that a worker has to take up."""
 _EACH: Final = 1000
 

@@ -15,6 +15,7 @@ from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, forbidden, not_found
 from romancy.dashboard._visit import visit_of
+from romancy.engine import PAUSABLE
 from romancy.errors import CodecError, InstanceNotFoundError, RomancyError, StorageError
 from romancy.instance import Instance
 from romancy.managing.waits import instance_with_waits, untaken_by
@@ -38,7 +39,7 @@ _audit: Final = logging.getLogger("romancy.dashboard.audit")
 _OPEN: Final = frozenset(status for status in Status if status not in TERMINAL_STATUSES)
 _OURS: Final = "romancy."
 """How the names of events begin that move schedules and jobs."""
-_MOVE_JOBS: Final = frozenset({"signal", "resume", "retry"})
+_MOVE_JOBS: Final = frozenset({"signal", "resume", "retry", "pause", "unpause"})
 """Actions by which a job goes on with its own action, which may be another one than the visitor's."""
 
 
@@ -111,6 +112,14 @@ async def _resume(instances: Actor, instance_id: str, _form: Form) -> None:
     await instances.resume(instance_id)
 
 
+async def _pause(instances: Actor, instance_id: str, form: Form) -> None:
+    await instances.pause(instance_id, reason=field_of(form, "reason"))
+
+
+async def _unpause(instances: Actor, instance_id: str, _form: Form) -> None:
+    await instances.unpause(instance_id)
+
+
 async def _purge(instances: Actor, instance_id: str, _form: Form) -> None:
     if not await instances.purge(instance_id):
         raise RefusedError(HTTPStatus.CONFLICT, "It has not ended, or another call holds it: nothing was removed.")
@@ -133,6 +142,11 @@ ACTIONS: Final = {
             frozenset({Status.FAILED, Status.CANCELLED}), _retry, ("unsure",), settled=True, check=_check_retry,
             by_itself=frozenset({Status.FAILED}),
         ),
+        Action(
+            "pause", "Lets nothing new of it begin until it is unpaused. What is at work ends and is recorded.",
+            PAUSABLE, _pause, ("reason",), check=_check_reason,
+        ),
+        Action("unpause", "Lets it go on, with what has come meanwhile.", frozenset({Status.PAUSED}), _unpause),
         Action(
             "terminate", "Ends the workflow at once. Nothing is undone: what it did stays as it is.",
             _OPEN, _terminate, ("reason",), grave=True, check=_check_reason,

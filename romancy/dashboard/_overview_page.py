@@ -44,7 +44,7 @@ EVERY: Final = 10.0
 _SHOWN: Final = 5
 _KEPT: Final = 500
 _ORDER: Final = (
-    Status.STUCK, Status.FAILED, Status.RUNNING, Status.WAITING, Status.PENDING, Status.CANCELLING,
+    Status.STUCK, Status.FAILED, Status.RUNNING, Status.WAITING, Status.PAUSED, Status.PENDING, Status.CANCELLING,
     Status.COMPENSATING, Status.CANCELLED, Status.COMPLETED,
 )  # fmt: skip
 

@@ -31,6 +31,8 @@ _DONE: Final = {
     "terminate": "The instance was ended.",
     "retry": "The instance runs again; completed work that was not undone is kept.",
     "resume": "The instance is tried again.",
+    "pause": "The instance is paused as soon as its activities at work have ended.",
+    "unpause": "The instance goes on.",
     "purge": "The instance was removed.",
     "schedule-pause": "A worker pauses the schedule.",
     "schedule-resume": "A worker lets the schedule go on.",

@@ -27,6 +27,7 @@ from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_va
 from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import ActingWorker, purge, resume, retry, row_of
+from romancy.engine.outside.pausing import PAUSABLE, pause, unpause
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
@@ -38,6 +39,7 @@ from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
 from romancy.engine.worker.worker import Worker
 
 __all__ = [
+    "PAUSABLE",
     "RETRIED",
     "RUNTIME",
     "STOPPING",
@@ -68,6 +70,7 @@ __all__ = [
     "opened_row_of_log",
     "others_may_try",
     "outgoing",
+    "pause",
     "purge",
     "read_with_start",
     "refuse_to_wait",
@@ -88,6 +91,7 @@ __all__ = [
     "terminate_with_children",
     "tried_in",
     "uncoded",
+    "unpause",
     "versions_in",
     "waits_in_vain",
     "what_blocks",

@@ -473,4 +473,6 @@ class _CodingJournal(Passing[Journal], Journal):
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:
-    return body.startswith(_OWNERSHIP) and all(isinstance(event, OwnerChanged) for event in decode_commit(body))
+    return body.startswith(_OWNERSHIP) and all(
+        isinstance(event, OwnerChanged) and not event.reason for event in decode_commit(body)
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw, Struct
 
-from romancy.core import RULES, WorkflowStarted, encode_commit
+from romancy.core import RULES, OwnerChanged, WorkflowStarted, encode_commit
 from romancy.engine.incarnation import RUNTIME
+from romancy.status import Status
 from romancy.storage.query import project_with_index
-from romancy.storage.records import Append, Create
+from romancy.storage.records import Append, Change, Create
 from romancy.storage.turns import PLAIN, line_of
 from romancy.workflow import Workflow
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from romancy.core import Parent
 
 __all__ = ["Creation", "create_of", "first_input", "start_of"]
+
+_PAUSED: Final = Change(status=Status.PAUSED, seen=0, release=True)
 
 
 def first_input(
@@ -100,6 +103,7 @@ def start_of(
 ) -> Append:
     """The first append of an instance whose code was not run. Any worker that knows the workflow may claim it.
 
+    A `paused` one is claimed once it is unpaused.
     Without `given`, the start has the options of the definition.
     """
     given = definition.given if given is None else given
@@ -109,6 +113,7 @@ def start_of(
         life=life,
         seq=1,
         writer=writer,
-        body=encode_commit([started]),
+        body=encode_commit([started, OwnerChanged(at=now, pause="begins")] if given.paused else [started]),
+        change=_PAUSED if given.paused else None,
         create=create_of(definition, started, given=given),
     )

@@ -267,7 +267,7 @@ def step_behind(claimed: Claimed, writer: str, body: bytes) -> Step:
     return Step(claimed.instance_id, claimed.life, seq, writer, body, behind(claimed.head_writer))
 
 
-def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change) -> Append:
+def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change, consumed: tuple[str, ...] = ()) -> Append:
     """The same with a change of the instance's row."""
     return Append(
         instance_id=claimed.instance_id,
@@ -277,6 +277,7 @@ def append_behind(claimed: Claimed, writer: str, body: bytes, change: Change) ->
         body=body,
         after=claimed.head_writer,
         change=change,
+        consumed=consumed,
     )
 
 

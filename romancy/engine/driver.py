@@ -57,6 +57,7 @@ from romancy.engine.lazy_results import hold_back, may_wait
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
 from romancy.engine.messages import TerminateMessage
+from romancy.engine.pausing import Pausing
 from romancy.engine.pending_append import PendingAppend
 from romancy.engine.recur import continue_as_new
 from romancy.engine.refusing import sort_judged
@@ -141,6 +142,7 @@ class Driver:
         self.due: dict[Live, None] = {}
         """Instances to be fed together in this turn of the event loop."""
         self.attempts = Attempts(self, store, settings, dependencies, keeper)
+        self.pausing = Pausing(self, writer, self.timers, self.attempts, self.drop)
 
     @property
     def to_write(self) -> int:
@@ -213,6 +215,8 @@ class Driver:
             if live.wanting:
                 live.hand_slot_over()
             if live.inbox is not EMPTY_INBOX and len(live.inbox):
+                if live.inbox.pressing and self.pausing.decides(live):
+                    return
                 self._sort_mail(live)
             if live.inputs:
                 self.advance((live,))
@@ -276,6 +280,9 @@ class Driver:
     def _prepare(self, live: Live) -> PendingAppend | None:
         """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
         if not live.inputs or live.slot is TAKEN or live.slot is GONE:
+            return None
+        if self.pausing and live in self.pausing:
+            self.pausing.go_on(live)
             return None
         if live.holder is not None and live.is_held:
             return None
@@ -415,6 +422,8 @@ class Driver:
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _carry_out(self, live: Live, prepared: PendingAppend) -> None:
+        if self.pausing and live in self.pausing:
+            return
         for effect in prepared.activation.effects:
             if type(effect) is StartActivity:
                 self.attempts.start(live, effect)
@@ -502,6 +511,9 @@ class Driver:
 
     def _wait_again(self, live: Live, *, without_code: bool) -> None:
         """Carry out what the run waits for, except attempts that are at work here or have ended. Frees the slot."""
+        if self.pausing and live in self.pausing:
+            live.free_slot()
+            return
         if not without_code and (resumed := resumption(live, self.clock)) is not None:
             live.give(resumed)
         for effect in live.run.outstanding():
@@ -600,7 +612,9 @@ class Driver:
         self.reports.dropped(live)
 
     def _released(self, live: Live, activation: Activation) -> None:
-        """Let go of an instance that has ended, rests or is stuck, as its log says."""
+        """Let go of an instance that has ended, rests, is stuck or paused, as its log says."""
+        if self.pausing and self.pausing.has_paused(live):
+            return
         if activation.outcome is not None and live.inbox.taken:
             give_strays_back(self, live)  # the next claim brings later mail
         if live.interests is not None and live.interests.asked_to_the_end:
@@ -618,6 +632,7 @@ class Driver:
             if self.gone is not None:
                 self.gone.add(live.instance_id)
         self._stop(live)
+        self.pausing.forget(live)
         if live.wanting:
             live.hand_slot_over()
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core import CancelChild, Parent, StartChild, run_of_child, wanted_by
-from romancy.engine.messages import NO_RESULT, CancelMessage, ChildEnded, TerminateMessage
+from romancy.engine.messages import (
+    NO_RESULT,
+    CancelMessage,
+    ChildEnded,
+    PauseMessage,
+    TerminateMessage,
+    UnpauseMessage,
+)
 
 if TYPE_CHECKING:
     from romancy.core import RunEnd, State, WorkflowStarted
@@ -46,13 +53,15 @@ def is_for(message: Mailed, life: int, state: State) -> bool:
             return is_for_life(message, life) and not is_of_another_run(message, state)
         case CancelMessage(parent=Parent() as sender):
             return state.started is not None and _gives_up(sender, message.wanted_by, state.started)
-        case CancelMessage() | TerminateMessage():
+        case CancelMessage() | TerminateMessage() | PauseMessage() | UnpauseMessage():
             return is_for_life(message, life)
         case _:
             return True
 
 
-def is_for_life(message: ChildEnded | CancelMessage | TerminateMessage, life: int) -> bool:
+def is_for_life(
+    message: ChildEnded | CancelMessage | TerminateMessage | PauseMessage | UnpauseMessage, life: int
+) -> bool:
     """Whether the message names this life of the instance, or none."""
     return message.life in (0, life)
 

@@ -416,6 +416,11 @@ class Live:
         unused = dict.fromkeys((*self.unused, *consumed))
         self.unused = tuple(one for one in unused if one not in self.inbox)
 
+    def keeps_only_ends(self) -> None:
+        """Of the waiting inputs, keep the ends of attempts. The others follow from mail, which is kept, or the log."""
+        if any(not isinstance(event, ENDS) for event, _ in self.inputs):
+            self.take_back((), ())
+
     def stop(self) -> list[Given]:
         """Discard the waits and queued inputs of the present run. Returns the inputs that will not be fed."""
         self.lazy = NO_DICT
@@ -479,6 +484,12 @@ class Live:
         self.passed_over = True
         if delivery_id not in self.unused:
             self.unused += (delivery_id,)
+
+    def never_uses(self, delivery_ids: Iterable[str]) -> None:
+        """Record that no run of the instance can use these messages, which are kept here."""
+        for delivery_id in tuple(delivery_ids):
+            self.inbox.forget((delivery_id,))
+            self._pass_over(delivery_id)
 
     def take_unused(self) -> tuple[str, ...]:
         """Take the ids of messages that no run of the instance can use."""

@@ -16,7 +16,16 @@ from romancy.core import (
     PlaceGranted,
     PlaceRefused,
 )
-from romancy.engine.messages import CancelMessage, ChildEnded, PlaceFull, PlaceGiven, PlaceLost, TerminateMessage
+from romancy.engine.messages import (
+    CancelMessage,
+    ChildEnded,
+    PauseMessage,
+    PlaceFull,
+    PlaceGiven,
+    PlaceLost,
+    TerminateMessage,
+    UnpauseMessage,
+)
 
 if TYPE_CHECKING:
     from romancy.core import Input
@@ -46,7 +55,7 @@ def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | 
             return ChildCancelled(at=at, id=message.child_id, reason=message.reason)
         case PlaceGiven() | PlaceFull() | PlaceLost():
             return _about_a_place(message, at, wait_id)
-        case TerminateMessage():
+        case TerminateMessage() | PauseMessage() | UnpauseMessage():
             return None
 
 

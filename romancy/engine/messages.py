@@ -26,13 +26,16 @@ __all__ = [
     "ChildEnded",
     "Mailed",
     "Outgoing",
+    "PauseMessage",
     "PlaceFull",
     "PlaceGiven",
     "PlaceLost",
     "TerminateMessage",
+    "UnpauseMessage",
     "decode_message",
     "decode_outgoing",
     "encode_message",
+    "is_about_pausing",
     "is_from_a_user",
     "outgoing",
 ]
@@ -76,6 +79,20 @@ class TerminateMessage(msgspec.Struct, frozen=True, tag_field="type", tag="termi
     """The life of the instance that is to end; 0: any, as older code asks."""
 
 
+class PauseMessage(msgspec.Struct, frozen=True, tag_field="type", tag="pause", omit_defaults=True):
+    """Asks the worker that holds the instance to pause it: to begin nothing more, and to record what it has begun."""
+
+    reason: str = ""
+    life: int = 0
+    """The life of the instance that is to pause."""
+
+
+class UnpauseMessage(msgspec.Struct, frozen=True, tag_field="type", tag="unpause", omit_defaults=True):
+    """Takes the requests to pause back that were sent before it."""
+
+    life: int = 0
+
+
 class PlaceGiven(msgspec.Struct, frozen=True, tag_field="type", tag="place"):
     """The instance has a place under a limit: that of the interest for which the message was taken.
 
@@ -101,7 +118,17 @@ class PlaceLost(msgspec.Struct, frozen=True, tag_field="type", tag="lost"):
     key: str
 
 
-Mailed: TypeAlias = Message | ChildEnded | CancelMessage | TerminateMessage | PlaceGiven | PlaceFull | PlaceLost
+Mailed: TypeAlias = (
+    Message
+    | ChildEnded
+    | CancelMessage
+    | TerminateMessage
+    | PauseMessage
+    | UnpauseMessage
+    | PlaceGiven
+    | PlaceFull
+    | PlaceLost
+)
 """Everything that is delivered to an instance."""
 
 _BY_USERS: Final = b'{"type":"message"'
@@ -110,6 +137,14 @@ _BY_USERS: Final = b'{"type":"message"'
 def is_from_a_user(body: bytes) -> bool:
     """Whether an encoded body is a message that a user's code sends."""
     return body.startswith(_BY_USERS)
+
+
+_ABOUT_PAUSING: Final = (b'{"type":"pause"', b'{"type":"unpause"')
+
+
+def is_about_pausing(body: bytes) -> bool:
+    """Whether an encoded body asks to pause its instance, or takes that back."""
+    return body.startswith(_ABOUT_PAUSING)
 
 
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):

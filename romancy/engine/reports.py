@@ -39,6 +39,10 @@ class Drives(Protocol):
     observer: Observer | None
     announces: Observer | None
 
+    def settle(self, prepared: PendingAppend, outcome: Outcome) -> None:
+        """Act on the outcome of an append."""
+        ...
+
     @property
     def live(self) -> Mapping[str, Live]:
         """The loaded instances."""
@@ -101,6 +105,10 @@ class Reports(Protocol):
 
         What has happened is recorded before it is let go, unless an append is in flight. `unwritten`: what was fed.
         """
+        ...
+
+    def goes_back(self, unwritten: Unwritten) -> None:
+        """The run has missed what its log has: a run that has followed the log takes its place. The slot is taken."""
         ...
 
     def in_session(self, prepared: PendingAppend, port: Port) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from romancy.errors import InstanceNotFoundError, WorkflowCancelledError, WorkflowFailedError, WorkflowStuckError
+from romancy.errors import (
+    InstanceNotFoundError,
+    UsageError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+    WorkflowStuckError,
+)
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
 from romancy.http._bodies import data_of
@@ -27,7 +33,7 @@ from romancy.status import TERMINAL_STATUSES
 from romancy.storage.journal import LINES_AT_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 
     from starlette.requests import Request
 
@@ -77,6 +83,8 @@ class Management:
         return [
             ManagementRoute("POST", "/workflows/{name}", self.start, "start"),
             ManagementRoute("POST", "/cancel/{instance_id:path}", self.cancel, "cancel"),
+            ManagementRoute("POST", "/pause/{instance_id:path}", self.pause, "pause"),
+            ManagementRoute("POST", "/unpause/{instance_id:path}", self.unpause, "unpause"),
             ManagementRoute("POST", f"{instance}/signals/{{type}}", self.signal, "signal"),
             ManagementRoute("GET", f"{instance}/result", self.result, "payloads"),
             ManagementRoute("GET", f"{instance}/progress", self.progress, "payloads"),
@@ -138,6 +146,36 @@ class Management:
         if not asked:
             raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {status}", "InstanceEndedError")
         return answer({"status": str(status), "instance_id": instance_id, "cancel": "requested"})
+
+    async def pause(self, request: Request) -> Response:
+        """`POST /pause/{id}`: the body is empty, or an object with a reason. 409 if it cannot be paused.
+
+        The status is not `paused` yet while activities are at work.
+        """
+        Asked(request, ())
+        instance_id = request.path_params["instance_id"]
+        async with self._bodies.read(request) as body:
+            await self._pausing(self._app.pause(instance_id, reason=_reason(body)))
+        return answer({"status": str(await self._status(instance_id)), "instance_id": instance_id})
+
+    async def unpause(self, request: Request) -> Response:
+        """`POST /unpause/{id}`, without a body. 409 if it is not paused."""
+        Asked(request, ())
+        instance_id = request.path_params["instance_id"]
+        async with self._bodies.read(request):
+            await self._pausing(self._app.unpause(instance_id))
+        return answer({"status": str(await self._status(instance_id)), "instance_id": instance_id})
+
+    async def _pausing(self, call: Awaitable[object]) -> None:
+        async def conflicts() -> None:
+            try:
+                await call
+            except InstanceNotFoundError:
+                raise InstanceNotFoundError(_NOT_FOUND) from None
+            except UsageError as error:
+                raise Refused(HTTPStatus.CONFLICT, str(error), "UsageError") from None
+
+        await self._accepting.in_time(conflicts())
 
     async def status(self, request: Request) -> Response:
         """`GET /instances/{id}`."""

@@ -94,7 +94,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["kind", "at", "name", "key", "id"],
                     "properties": {
-                        "kind": {"enum": ["cancel", "terminate", "signal", "sealed"]},
+                        "kind": {"enum": ["cancel", "pause", "terminate", "signal", "sealed"]},
                         "at": {"type": "string", "format": "date-time"},
                         "name": {"type": "string"},
                         "key": {"type": ["string", "null"]},
@@ -317,6 +317,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
         },
     },
 }
+_REASON: Final[dict[str, Any]] = {"type": "object", "properties": {"reason": {"type": "string"}}}
 _ANY_BODY: Final[dict[str, Any]] = {"application/json": {"schema": {}}}
 
 
@@ -337,6 +338,8 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/instances/{instance_id}/signals/{type}": {"post": _signal()},
         "/instances/{instance_id}/requests/{name}": {"post": _request()},
         "/cancel/{instance_id}": {"post": _cancel()},
+        "/pause/{instance_id}": {"post": _pause_instance()},
+        "/unpause/{instance_id}": {"post": _of_instance("Let a paused instance go on", {200: "Condition"})},
         "/schedules": {"get": _operation("All schedules", {200: "Schedules"})},
         "/schedules/{schedule_id}": {"get": _of_schedule("A schedule, with its last runs", {200: "Schedule"})},
         "/schedules/{schedule_id}/pause": {"post": _pause()},
@@ -537,9 +540,13 @@ def _request() -> dict[str, Any]:
 
 
 def _cancel() -> dict[str, Any]:
-    reason = {"type": "object", "properties": {"reason": {"type": "string"}}}
     operation = _of_instance("Ask a workflow to stop and to undo its work", {200: "CancelRequested"})
-    return {**operation, "requestBody": {"content": {"application/json": {"schema": reason}}}}
+    return {**operation, "requestBody": {"content": {"application/json": {"schema": _REASON}}}}
+
+
+def _pause_instance() -> dict[str, Any]:
+    operation = _of_instance("Let nothing new of an instance begin, until it is unpaused", {200: "Condition"})
+    return {**operation, "requestBody": {"content": {"application/json": {"schema": _REASON}}}}
 
 
 def _of_schedule(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:

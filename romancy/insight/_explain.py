@@ -47,6 +47,8 @@ def explain(
         asked = untaken_sentences(row, timeline, census, untaken)
         return [*_stuck(row, timeline), *asked, *kept, *_who_could(row, census)]
     suspicion = suspicion_of(row, timeline, census)
+    if row.status is Status.PAUSED:
+        return [*_paused(row, timeline, census.now), *untaken_sentences(row, timeline, census, untaken), *kept]
     return [
         *_cancelling(timeline),
         *_limited(timeline),
@@ -80,6 +82,15 @@ def _stuck(row: InstanceRow, timeline: Timeline) -> Iterator[str]:
         "A worker with other code tries it again by itself. "
         f"After another cause is mended, `romancy resume {row.instance_id}` lets it be tried again."
     )
+
+
+def _paused(row: InstanceRow, timeline: Timeline, now: int) -> Iterator[str]:
+    reason, since = timeline.paused or ((row.error or ""), row.updated_at)
+    because = f" because: {reason}" if reason else ""
+    yield _sentence(f"It has been paused since {_when(since, now)}{because}")
+    yield f"`romancy unpause {row.instance_id}` lets it go on with what has come meanwhile."
+    if due := [step.due for step in timeline.open if step.due is not None and step.due <= now]:
+        yield f"{many(len(due), 'time')} it waits for is over; that takes effect when the pause is over."
 
 
 def _cancelling(timeline: Timeline) -> Iterator[str]:

@@ -21,7 +21,7 @@ __all__ = ["alive", "fits", "requested", "silent", "untaken_sentences"]
 
 _NAMED: Final = 5
 """How many different events are named."""
-_WORDS: Final = {"cancel": "A cancel", "terminate": "A termination"}
+_WORDS: Final = {"cancel": "A cancel", "pause": "A pause", "terminate": "A termination"}
 
 
 def untaken_sentences(
@@ -29,7 +29,10 @@ def untaken_sentences(
 ) -> Iterator[str]:
     """The requests and events that lie in the inbox, and a retry or a resume that no worker has taken."""
     for one in untaken:
-        if one.kind in _WORDS:
+        if one.kind == "pause" and row.owner is not None:
+            reason = f" because: {one.name}" if one.name else ""
+            yield f"It is paused as soon as its activities at work have ended{reason}."
+        elif one.kind in _WORDS:
             reason = f" ({one.name})" if one.name else ""
             yield requested(_WORDS[one.kind], reason, at_of(one.at), row, census)
     if timeline.asked is not None and _rests(row, timeline.asked[0]):

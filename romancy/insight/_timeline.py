@@ -162,6 +162,8 @@ class Timeline:
         """Whether it was stopped because it had reached its limit."""
         self.unknown: tuple[str, ...] = ()
         """The activities that the end of the current run names, because nobody knows whether they took effect."""
+        self.paused: tuple[str, int] | None = None
+        """Why the instance is paused, and since when. None: it is not."""
         self.asked: tuple[str, int] | None = None
         """`retry` or `resume` and its time, if the log ends with it."""
         self.put_aside: list[ev.MessagePutAside] = []
@@ -395,6 +397,12 @@ def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.departure = event.misfit
     timeline.owners.append(event)
+    if event.pause:
+        timeline.paused = (event.reason, timeline.now) if event.pause == "begins" else None
+        timeline.note(
+            "was paused" + (f": {event.reason}" if event.reason else "") if timeline.paused else "was unpaused"
+        )
+        return
     if not event.owner and not event.code:
         timeline.asked = ("resume", timeline.now)
     if event.owner:

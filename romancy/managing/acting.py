@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from romancy.engine import descent_of, purge, resume, retry, row_of, terminate
+from romancy.engine import descent_of, pause, purge, resume, retry, row_of, terminate, unpause
 from romancy.engine.messages import CancelMessage
 from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
@@ -81,6 +81,30 @@ class Acting:
         store = self._access.to_write("resume", instance_id)
         with self._access.deadlines.call("resume", [instance_id]):
             await resume(store, self._access.token or self._access.manager, instance_id)
+        self._access.stir()
+
+    async def pause(self, instance_id: str, *, reason: str = "") -> bool:
+        """Stop an open instance where it is, until it is unpaused. False: it is paused as soon as its attempts end.
+
+        Nothing new of it begins. Attempts at work end as they do, and are recorded. Signals, cancellations and timers
+        that come are kept, and take effect in their order when the pause is over; time limits go on. `explain` and the
+        instance's `error` tell the reason. Raises UsageError if it has ended, is stuck, or is paused already.
+        """
+        check_text(reason, "reason")
+        store = self._access.to_write("pause", instance_id)
+        with self._access.deadlines.call("pause", [instance_id]):
+            paused = await pause(store, self._access.token or self._access.manager, instance_id, reason)
+        self._access.stir()
+        return paused
+
+    async def unpause(self, instance_id: str) -> None:
+        """Let a paused instance go on, also one that was asked to pause and is not paused yet.
+
+        What came meanwhile takes effect now, in its order. Raises UsageError if it is not paused.
+        """
+        store = self._access.to_write("unpause", instance_id)
+        with self._access.deadlines.call("unpause", [instance_id]):
+            await unpause(store, self._access.token or self._access.manager, instance_id)
         self._access.stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:

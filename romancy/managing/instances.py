@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 
-from romancy.engine import RETRIED, history, read_with_start
+from romancy.engine import PAUSABLE, RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage, changed_at
 from romancy.log import LogCursor, follow_log, read_log
@@ -336,6 +336,46 @@ class Instances(Limiting):
         chosen = InstanceFilter.of(where, filters).among({Status.STUCK}, "resume_many resumes stuck instances")
         found = found_to_act_on(self._access.opened(), chosen)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
+
+    async def pause_many(
+        self,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
+        /,
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
+    ) -> list[str]:
+        """Pause every matching open instance, and return the ids of those that are paused, or will be: see `pause`.
+
+        Those that are paused already or stuck are left alone. `workflow_name` is the whole name here, other than in a
+        list.
+        """
+        check_text(reason, "reason")
+        what = "pause_many pauses open instances that can go on"
+        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters).among(PAUSABLE, what))
+
+        async def stop(instance_id: str) -> None:
+            await self.pause(instance_id, reason=reason)
+
+        return await each(found, lambda one: if_still(stop(one)), dry_run=dry_run)
+
+    async def unpause_many(
+        self,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
+        /,
+        *,
+        dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
+    ) -> list[str]:
+        """Let every matching paused instance go on, and return the ids of those instances.
+
+        An instance that was asked to pause and is not paused yet is not found: `unpause` it by its id.
+        `workflow_name` is the whole name here, other than in a list.
+        """
+        chosen = InstanceFilter.of(where, filters).among({Status.PAUSED}, "unpause_many unpauses paused instances")
+        found = found_to_act_on(self._access.opened(), chosen)
+        return await each(found, lambda instance_id: if_still(self.unpause(instance_id)), dry_run=dry_run)
 
     async def purge_many(
         self,

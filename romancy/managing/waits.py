@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from romancy._microseconds import moment_of
 from romancy.core import Message, Topic
 from romancy.engine import decode_message, read_with_start, rows
-from romancy.engine.messages import CancelMessage, TerminateMessage
+from romancy.engine.messages import CancelMessage, PauseMessage, TerminateMessage
 from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Timeline
 from romancy.instance import Instance, Untaken, Wait, raw_start_of
@@ -74,6 +74,8 @@ def untaken_of(row: InboxRow) -> Untaken | None:
     match message:
         case CancelMessage(reason=reason):
             return Untaken("cancel", at, reason)
+        case PauseMessage(reason=reason):
+            return Untaken("pause", at, reason)
         case TerminateMessage(reason=reason):
             return Untaken("terminate", at, reason)
         case Message(topic=Topic(kind="event", name=name, key=key), id=id) if row.address is None:

@@ -43,6 +43,8 @@ def definition_of(
             f"out of {call.workflow.name}.options(…)"
         )
     check_no_child(given, call.workflow.name)
+    if given.paused:
+        raise UsageError(f"{what}: leave paused= out of {call.workflow.name}.options(…); pause the schedule instead")
     input = call.encode(stored)
     return Definition(
         id=schedule_id,

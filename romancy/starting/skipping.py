@@ -42,9 +42,10 @@ _NAMED: Final = 10
 async def refuse_if_skipped(store: Store, workflow: Workflow[..., Any], instance_id: str) -> None:
     """Wait until the instance has its places or was refused one, if its start may be skipped.
 
-    Raises StartSkippedError. What becomes of a start that is due later, nobody waits for.
+    Raises StartSkippedError. What becomes of a start that is due later or paused, nobody waits for.
     """
-    if not workflow.skips or workflow.given.delay or workflow.given.at is not None:
+    given = workflow.given
+    if not workflow.skips or given.delay or given.at is not None or given.paused:
         return
     left = {limit.name for limit in workflow.limits if limit.full == SKIP}
     asked: dict[str, PlaceAsked] = {}
@@ -57,8 +58,8 @@ async def refuse_if_skipped(store: Store, workflow: Workflow[..., Any], instance
                 if refused.full == SKIP:
                     raise await _skipped(store, instance_id, refused)
                 return
-            elif isinstance(event, PlaceGranted) and (given := asked.get(event.id)) is not None:
-                left.discard(given.limit)
+            elif isinstance(event, PlaceGranted) and (granted := asked.get(event.id)) is not None:
+                left.discard(granted.limit)
             if not left or _is_of_a_body(event, asked):
                 return
 

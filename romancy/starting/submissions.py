@@ -266,7 +266,7 @@ class Submissions:
     def _is_looked_up(self, start: Start[Any]) -> bool:
         """Whether to ask the database first: a start that is repeated under its id must run nothing."""
         given = start.workflow.given
-        return not given.delay and given.at is None and self._driving(start) is not None
+        return not (given.delay or given.paused) and given.at is None and self._driving(start) is not None
 
     def _ask_for_chosen(self) -> None:
         """Ask for all checked starts at a time."""

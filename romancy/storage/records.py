@@ -179,7 +179,8 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     Only an owner changes a row without `release`, which gives up the ownership. The instance is due at `wake_at` (None:
     when something is delivered), or at once if something was delivered that the owner had not seen (`seen` differs from
     the row's counter). In that case a terminal status is refused (`Outcome.UNSEEN`): the owner must look first. Only a
-    WAITING or STUCK instance rests without a `wake_at`. With any other status it is stranded, and a sweep makes it due.
+    WAITING, PAUSED or STUCK instance rests without a `wake_at`. With any other status it is stranded, and a sweep makes
+    it due. What is delivered to a PAUSED or STUCK instance is counted and does not make it due.
     """
 
     status: Status

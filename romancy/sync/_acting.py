@@ -51,6 +51,23 @@ class SyncActing(Caller):
         """
         self._call("resume", instance_id)
 
+    def pause(self, instance_id: str, *, reason: str = "") -> bool:
+        """Stop an open instance where it is, until it is unpaused. False: it is paused as soon as its attempts end.
+
+        Nothing new of it begins. Attempts at work end as they do, and are recorded. Signals, cancellations and timers
+        that come are kept, and take effect in their order when the pause is over; time limits go on. `explain` and the
+        instance's `error` tell the reason. Raises UsageError if it has ended, is stuck, or is paused already.
+        """
+        result: bool = self._call("pause", instance_id, reason=reason)
+        return result
+
+    def unpause(self, instance_id: str) -> None:
+        """Let a paused instance go on, also one that was asked to pause and is not paused yet.
+
+        What came meanwhile takes effect now, in its order. Raises UsageError if it is not paused.
+        """
+        self._call("unpause", instance_id)
+
     def terminate(self, instance_id: str, *, reason: str = "") -> bool:
         """End an instance at once, whatever it does. Nothing is undone. False if it had ended already.
 

@@ -159,6 +159,15 @@ class SyncHandle(Caller, Generic[R_co]):
         """Send a request without waiting for its answer: `reply()` of what this returns does. See `Romancy.ask`."""
         return SyncAsked(self._keeper, self._call("ask", type, data, id=id))
 
+    def pause(self, reason: str = "") -> bool:
+        """Stop the instance where it is, until `unpause`: see `Romancy.pause`. False: once its attempts have ended."""
+        result: bool = self._call("pause", reason)
+        return result
+
+    def unpause(self) -> None:
+        """Let the paused instance go on: see `Romancy.unpause`."""
+        self._call("unpause")
+
     def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""
         self._call("resume")

@@ -295,6 +295,39 @@ class SyncInstances(SyncLimiting):
         result: list[str] = self._call("resume_many", where, dry_run=dry_run, **filters)
         return result
 
+    def pause_many(
+        self,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
+        /,
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
+    ) -> list[str]:
+        """Pause every matching open instance, and return the ids of those that are paused, or will be: see `pause`.
+
+        Those that are paused already or stuck are left alone. `workflow_name` is the whole name here, other than in a
+        list.
+        """
+        result: list[str] = self._call("pause_many", where, reason=reason, dry_run=dry_run, **filters)
+        return result
+
+    def unpause_many(
+        self,
+        where: Mapping[str, FilterValue] | InstanceFilter | None = None,
+        /,
+        *,
+        dry_run: bool = False,
+        **filters: Unpack[FiltersToAct],
+    ) -> list[str]:
+        """Let every matching paused instance go on, and return the ids of those instances.
+
+        An instance that was asked to pause and is not paused yet is not found: `unpause` it by its id.
+        `workflow_name` is the whole name here, other than in a list.
+        """
+        result: list[str] = self._call("unpause_many", where, dry_run=dry_run, **filters)
+        return result
+
     def purge_many(
         self,
         where: Mapping[str, FilterValue] | InstanceFilter | None = None,

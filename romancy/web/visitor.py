@@ -11,7 +11,18 @@ from romancy.errors import UsageError
 __all__ = ["Action", "Visitor"]
 
 Action: TypeAlias = Literal[
-    "start", "send", "signal", "cancel", "resume", "retry", "terminate", "purge", "schedules", "limits"
+    "start",
+    "send",
+    "signal",
+    "cancel",
+    "resume",
+    "retry",
+    "pause",
+    "unpause",
+    "terminate",
+    "purge",
+    "schedules",
+    "limits",
 ]
 """What can be done to workflows.
 

@@ -261,7 +261,7 @@ async def test_read_only_hides_and_refuses_everything(app: Romancy, waiting: str
     assert "/act/" not in page.body.decode()
     assert "/act/" in (await open_.get("/instances/w%2F1%20%26%3F%23")).body.decode()
     assert "/start" not in page.body.decode()
-    for verb in ("signal", "cancel", "terminate", "retry", "resume", "purge"):
+    for verb in ("signal", "cancel", "terminate", "retry", "resume", "pause", "unpause", "purge"):
         assert 403 == (await closed.get(waiting.format(verb))).status
         assert 403 == (await closed.post(waiting.format(verb), {"csrf": token, "event": "paid"})).status
     assert 403 == (await closed.get("/start")).status

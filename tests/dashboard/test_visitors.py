@@ -94,8 +94,8 @@ async def test_pages_offer_what_the_visitor_may_do(dashboard: Dashboard) -> None
 @pytest.mark.parametrize(
     ("name", "refused"),
     [
-        ("looker", ["signal", "cancel", "resume", "retry", "terminate", "purge"]),
-        ("clerk", ["resume", "retry", "terminate", "purge"]),
+        ("looker", ["signal", "cancel", "resume", "retry", "pause", "unpause", "terminate", "purge"]),
+        ("clerk", ["resume", "retry", "pause", "unpause", "terminate", "purge"]),
     ],
 )
 async def test_the_server_refuses_the_rest_by_name(
@@ -162,4 +162,4 @@ async def test_a_name_that_is_no_action_is_a_fault_of_the_hook(app: Romancy, cap
     page = await browser.get("/")
 
     assert (500, False) == (page.status, "look" in browser.text(page))
-    assert "a set of cancel, limits, purge" in caplog.text
+    assert "a set of cancel, limits, pause, purge" in caplog.text

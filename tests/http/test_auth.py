@@ -25,7 +25,8 @@ pytestmark = pytest.mark.anyio
 FIRST, SECOND = "f" * 32, "s" * 32
 ROUTES = [
     ("POST", "/"), ("GET", "/health/ready"), ("GET", "/openapi.json"), ("POST", "/workflows/tick"),
-    ("POST", "/cancel/x"), ("POST", "/instances/x/signals/y"), ("POST", "/instances/x/requests/y"),
+    ("POST", "/cancel/x"), ("POST", "/pause/x"), ("POST", "/unpause/x"),
+    ("POST", "/instances/x/signals/y"), ("POST", "/instances/x/requests/y"),
     ("GET", "/instances/x/result"),
     ("GET", "/instances/x/progress"), ("GET", "/instances/x/logs"),
     ("GET", "/instances/x"), ("GET", "/instances"), ("GET", "/count"),

@@ -102,6 +102,7 @@ PATHS: Final = (
     "/",
     "/workflows/collect",
     "/cancel/x",
+    "/pause/x",
     "/instances/x/signals/y",
     "/instances/x/requests/y",
     "/hooks/mail",
@@ -185,5 +186,5 @@ def test_what_is_made_of_the_description_is_answered_as_it_says(tmp_path: Path) 
         told = [line for line in server.said if "Traceback" in line or "ERROR" in line]
 
     assert 0 == ended.returncode, ended.stdout
-    assert "32 selected / 32 total" in ended.stdout
+    assert "34 selected / 34 total" in ended.stdout
     assert [] == told

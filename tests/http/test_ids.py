@@ -49,10 +49,12 @@ async def test_every_route_takes_the_id_as_it_is(client: Client, instance_id: st
     signalled = await client.post(f"/instances/{name}/signals/go%0A", b'"gone "')
     result = await client.get(f"/instances/{name}/result?timeout=30")
     progress = await client.get(f"/instances/{name}/progress")
+    unpaused = await client.post(f"/unpause/{name}")
+    paused = await client.post(f"/pause/{name}", b'{"reason": "late"}')
     cancelled = await client.post(f"/cancel/{name}")
 
-    answers = (started, status, signalled, result, progress, cancelled)
-    assert [202, 200, 202, 200, 200, 409] == [answer.status for answer in answers]
+    answers = (started, status, signalled, result, progress, unpaused, paused, cancelled)
+    assert [202, 200, 202, 200, 200, 409, 409, 409] == [answer.status for answer in answers]
     assert instance_id == status.json["instance_id"]
     assert {"instance_id": instance_id, "status": "completed", "result": "gone x"} == result.json
 
@@ -63,3 +65,19 @@ async def test_an_id_before_a_line_break_is_another_one(client: Client) -> None:
     assert 404 == (await client.get("/instances/order%0A")).status
     assert 404 == (await client.post("/cancel/order%0A")).status
     assert 404 == (await client.get("/health/live%0A")).status
+
+
+async def test_an_instance_is_paused_and_unpaused(client: Client) -> None:
+    await client.post("/workflows/echo?instance_id=p&delay=3600", b'"x"')
+
+    paused = await client.post("/pause/p", b'{"reason": "the bank is down"}')
+    again = await client.post("/pause/p")
+    shown = await client.get("/instances/p")
+    unpaused = await client.post("/unpause/p")
+
+    assert (200, {"status": "paused", "instance_id": "p"}) == (paused.status, paused.json)
+    assert 409 == again.status
+    assert ("paused", "the bank is down") == (shown.json["status"], shown.json["error"])
+    assert 200 == unpaused.status
+    assert "paused" != unpaused.json["status"]
+    assert 404 == (await client.post("/pause/nobody")).status

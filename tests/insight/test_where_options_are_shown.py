@@ -165,6 +165,7 @@ SHOWN: Final = {
     "start fair_key": everywhere("its key acme has one turn in each round", fair_key="acme"),
     "start weight": everywhere("its key acme has 2 turns in each round", fair_key="acme", weight=2),
     "start detached": Shown(nowhere="only a child has it, and it acts when the parent has ended"),
+    "start paused": everywhere("It has been paused since", paused=True),
     "start priority": Shown("It has priority 7", "priority 7", "Priority 7", start={"priority": 7}),
 }
 
@@ -197,7 +198,7 @@ async def _page(url: str, option: str, start: dict[str, Any]) -> str:
         async def settled() -> bool:
             return any(isinstance(event, SETTLED) for event in await app.history(handle.instance_id))
 
-        if not {"delay", "at"} & start.keys():
+        if not {"delay", "at", "paused"} & start.keys():
             await until(settled)
         return Browser.text(await Browser(asgi(app, auth="local")).get("/instances/shown-options"))
 

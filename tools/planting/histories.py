@@ -113,8 +113,8 @@ PLANTED: Final = (
     Planted(
         name="cancel: a request that comes late stops the next life of the id",
         file=f"{_ENGINE}/family.py",
-        text="        case CancelMessage() | TerminateMessage():\n            return is_for_life(message, life)",
-        replacement="        case CancelMessage() | TerminateMessage():\n            return True",
+        text="PauseMessage() | UnpauseMessage():\n            return is_for_life(message, life)",
+        replacement="PauseMessage() | UnpauseMessage():\n            return True",
         shapes="purged",
         mend=True,
     ),

@@ -48,8 +48,8 @@ async def sent(actor: Actor, mail: Delivery, road: str) -> None:
 
 
 @pytest.mark.parametrize("road", ROADS)
-@pytest.mark.parametrize("status", [Status.STUCK, Status.WAITING])
-async def test_a_message_wakes_one_that_waits_and_not_one_that_is_stuck(
+@pytest.mark.parametrize("status", [Status.STUCK, Status.PAUSED, Status.WAITING])
+async def test_a_message_wakes_one_that_waits_and_not_one_that_is_stuck_or_paused(
     actor: Actor, road: str, status: Status
 ) -> None:
     receiver, address = Receiver(actor, await actor.begin()), unique("k")
@@ -64,7 +64,7 @@ async def test_a_message_wakes_one_that_waits_and_not_one_that_is_stuck(
         await sent(actor, delivery(receiver.begun), road)
 
     found = await counted(actor, receiver.instance_id)
-    assert (found.signals, found.wake_at is None) == (1, status is Status.STUCK)
+    assert (found.signals, found.wake_at is None) == (1, status is not Status.WAITING)
 
 
 async def test_a_sweep_leaves_one_that_is_stuck_to_other_code_although_it_has_mail(actor: Actor) -> None:
@@ -75,6 +75,25 @@ async def test_a_sweep_leaves_one_that_is_stuck_to_other_code_although_it_has_ma
 
     assert await actor.claim(sweep=True) == []
     assert await actor.claim() == []
+
+
+async def test_a_sweep_leaves_one_that_is_paused_asleep_although_it_has_mail(actor: Actor) -> None:
+    begun = await actor.begin()
+    assert await actor.write(append(begun, 2, change=change(Status.PAUSED, release=True))) is Outcome.ACCEPTED
+    assert await actor.store.deliver([delivery(begun)]) == [Delivered.ACCEPTED]
+
+    assert await actor.claim(sweep=True) == []
+    assert await actor.claim() == []
+
+
+async def test_one_that_is_paused_before_its_owner_has_seen_its_mail_is_due_at_once(actor: Actor) -> None:
+    """What came meanwhile may take the pause back."""
+    begun = await actor.begin()
+    assert await actor.store.deliver([delivery(begun)]) == [Delivered.ACCEPTED]
+    assert await actor.write(append(begun, 2, change=change(Status.PAUSED, release=True))) is Outcome.ACCEPTED
+
+    (claimed,) = await actor.claim()
+    assert (claimed.instance_id, claimed.status) == (begun.instance_id, Status.PAUSED)
 
 
 @pytest.mark.parametrize("road", ROADS)

@@ -125,6 +125,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
 
     `interrupted`: the owner gives the instance back, and has dropped attempts that had begun. Of the at-most-once
     activities in `not_begun`, it has begun none.
+
+    `pause`: from here on the instance rests although it has something to do, for a `reason`, or no longer does.
     """
 
     owner: str = ""
@@ -136,6 +138,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     interrupted: bool = False
     tried: str = ""
     not_begun: tuple[str, ...] = ()
+    pause: Literal["", "begins", "ends"] = ""
+    reason: str = ""
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -22,6 +22,7 @@ REQUESTS: Final = {
     "cancel": "Cancel requested",
     "resume": "Resume requested",
     "retry": "Retry requested",
+    "unpause": "Unpause requested",
 }
 """Actions that a worker has to take up, and the word for those that were asked."""
 _MOST: Final = 2000
@@ -42,6 +43,6 @@ async def left_of(store: Store, job: Instance, verb: str) -> str:
     nobody = "" if working else ": none is alive"
     if lying:
         return f"{verb.capitalize()} requested {begun}: no worker has taken {many(lying, 'request')} yet{nobody}."
-    if not working and verb in {"retry", "resume"}:
+    if not working and verb in {"retry", "resume", "unpause"}:
         return f"{verb.capitalize()} requested {begun}: no worker is alive, and what nobody has taken waits for one."
     return ""

@@ -236,6 +236,15 @@ class Attempts:
                 if not self._may_have_run(attempt):
                     live.never_began(attempt.id)
 
+    def stop_unbegun(self, live: Live) -> None:
+        """Stop the attempts of this instance that have not begun. Those at work go on, and report their ends."""
+        for attempt in [each for each in live.attempts.values() if each.task is None]:
+            if attempt.timer is not None:
+                attempt.timer.cancel()
+            live.goes_on_without(attempt.id)
+            if not self._may_have_run(attempt):
+                live.never_began(attempt.id)
+
     def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""
         self._queue = deque(each for each in self._queue if each.live.attempts.get(each.id) is each)

@@ -132,7 +132,8 @@ async def resume(store: Store, worker: str | ActingWorker | None, instance_id: s
     """Let every worker try a stuck instance again, including those whose code was refused. It is due at once."""
     row = await row_of(store, instance_id)
     if row.status is not Status.STUCK:
-        other = "; retry lets a failed one go on" if row.status is Status.FAILED else ""
+        others = {Status.FAILED: "; retry lets a failed one go on", Status.PAUSED: "; unpause lets a paused one go on"}
+        other = others.get(row.status, "")
         raise UsageError(f"instance {instance_id!r} is {row.status}; only a stuck one can be resumed{other}")
     seq, at, after = await end_of_log(store, row)
     item = Append(

@@ -13,6 +13,7 @@ from romancy.engine.log_lines import say_refused
 from romancy.engine.slot import FREE
 from romancy.engine.worker.recovery import is_given_up
 from romancy.errors import StorageError, StorageUnavailableError
+from romancy.status import Status
 from romancy.storage.records import Outcome
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ class Intake:
         if claimed.crashes:
             self._bereft[claimed.instance_id] = claimed.head
         try:
+            if (box is not None or claimed.status is Status.PAUSED) and await self._recovery.pauses(claimed, box):
+                return
             if claimed.crashes and is_given_up(box):
                 self._quarantine.give_up(claimed.instance_id)
             elif claimed.crashes and await self._quarantine.holds(claimed, box, term):

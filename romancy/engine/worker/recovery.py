@@ -18,6 +18,7 @@ from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.family import is_for_life
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
+from romancy.engine.pausing import pause_entry, paused_as, wish_in
 from romancy.engine.replay import load, load_log
 from romancy.engine.slot import GONE
 from romancy.errors import (
@@ -213,6 +214,35 @@ class Recovery:
                 "Start one that does and cancel it again, or terminate it"
             )
         return live, not live.run.state.abandoned
+
+    async def pauses(self, claimed: Claimed, box: Mailbox | None) -> bool:
+        """Let go of a claimed instance if it is paused, or is to be. Its code does not run. False: it goes on.
+
+        Raises StorageError.
+        """
+        wish = None if box is None else wish_in(box.rows, claimed.life)
+        if claimed.status is not Status.PAUSED and (wish is None or not wish.pause):
+            return False
+        signals = claimed.signals if box is None else box.signals
+        now, code = self._driver.clock.now(), self._driver.registry.workflows[claimed.workflow_name].code
+        if claimed.status is not Status.PAUSED and wish is not None:
+            body = pause_entry(now, code, "begins", wish.reason)
+            change = paused_as(wish.reason, signals)
+        elif wish is not None and not wish.pause:
+            body = pause_entry(now, code, "ends")
+            change = Change(status=Status.RUNNING, seen=signals, release=True, wake_at=now)
+        else:
+            found = await self._store.read(claimed.instance_id, limit=0)
+            body = owner_changed(now, "", code)
+            change = paused_as("" if found is None else found.instance.error or "", signals)
+        consumed = () if wish is None else wish.delivery_ids
+        item = append_behind(claimed, self._driver.incarnation.nonce(), body, change, consumed)
+        self._driver.writer.submit(item, self._let_be)
+        return True
+
+    def _let_be(self, outcome: Outcome) -> None:
+        if outcome not in (Outcome.ACCEPTED, Outcome.ENDED):
+            self._next_claim.look_for_own()
 
     def _leave(self, claimed: Claimed, reason: str) -> None:
         """Release the instance as it is, for workers with other code. This one does not claim it again."""

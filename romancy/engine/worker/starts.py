@@ -88,7 +88,7 @@ class Starts:
                 try:
                     workflow = asked.workflow
                     given = workflow.given
-                    later = given.delay or given.at is not None or given.priority or given.fair_key
+                    later = given.delay or given.at is not None or given.priority or given.fair_key or given.paused
                     left = room <= 0 or later or (shared and not self._stock.take(workflow.name))
                     prepared = None if left else self._driven(asked, now, leases.token)
                     if prepared is None:

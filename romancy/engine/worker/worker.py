@@ -470,6 +470,10 @@ class Worker:
         else:
             self._rewinding.park(unwritten, reason, cause=error)
 
+    def goes_back(self, unwritten: Unwritten) -> None:
+        """`Reports`: put a run that has followed the log in the place of this one."""
+        self._rewinding.go_back(unwritten)
+
     def in_session(self, prepared: PendingAppend, port: Port) -> None:
         """`Reports`: commit in the session, and settle the outcome."""
         self._in_sessions[prepared.item.instance_id] = prepared.item

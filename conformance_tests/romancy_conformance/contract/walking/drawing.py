@@ -123,7 +123,7 @@ class Draws:
             return self.start(change=Change(status=Status.RUNNING, seen=0), **(given | fields))
         if kind == "rests":
             wake_at = self.one([None, 5, self.model.state.now + SECOND, self.model.state.now + 50 * SECOND])
-            rests = Change(status=self.one(OPEN), seen=0, release=True, wake_at=wake_at)
+            rests = Change(status=self.one([*OPEN, Status.PAUSED]), seen=0, release=True, wake_at=wake_at)
             return self.start(change=rests, interests=(self.interest(),) * self.often(0.5), **fields)
         status = self.one(ENDS)
         error = "it failed" if status is Status.FAILED else None

@@ -33,7 +33,7 @@ class Messages:
     def count(self, found: Instance, several: int = 1) -> None:
         """Count messages. A sleeping instance is due, and one that is due keeps its place."""
         found.signals += several
-        if found.owner is None and not found.rests:
+        if found.owner is None and not found.deaf:
             found.wake_at = min(found.wake_at or self.state.now, self.state.now)
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Delivered]:

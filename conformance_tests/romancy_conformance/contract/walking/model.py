@@ -297,7 +297,7 @@ class Model:
         """
         for one in self.state.instances.values():
             if one.owner is None and one.wake_at is None and not one.ended:
-                wanted = one.signals != one.seen or one.status in _AT_WORK
+                wanted = (one.signals != one.seen and not one.deaf) or one.status in _AT_WORK
                 if one.status is Status.STUCK:
                     wanted = request.codes.get(one.workflow_name) not in one.refused | {None}
                 one.wake_at = self.state.now if wanted else None

@@ -70,6 +70,11 @@ class Instance:
         return self.ended or self.status is Status.STUCK
 
     @property
+    def deaf(self) -> bool:
+        """Whether what is delivered does not make it due."""
+        return self.rests or self.status is Status.PAUSED
+
+    @property
     def head(self) -> int:
         return max(self.last_seq, *self.log)
 

@@ -119,7 +119,7 @@ class Chooser(MessageSteps):
         if found is None:
             return None
         wake_at = self.one([None, self.model.state.now + SECOND, self.model.state.now + 50 * SECOND, 5])
-        status = self.one([Status.WAITING] * 4 + list(OPEN))
+        status = self.one([Status.WAITING] * 4 + [*OPEN, Status.PAUSED])
         code = self.one([*[None] * 8, *CODES])
         forgives = code is None and self.often(0.2)
         change = self.change(found, status, release=True, wake_at=wake_at, forgive=forgives, refused_by=code)

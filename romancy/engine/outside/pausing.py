@@ -1,0 +1,122 @@
+"""Pauses instances and ends their pauses, from outside.
+
+An instance that rests, or that nobody has begun, is paused by one append: nothing of it is at work. Of any other,
+attempts may be at work: whoever holds it, or takes it up next, is asked by a message, and pauses it when they have
+ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from romancy.engine.messages import PauseMessage, UnpauseMessage, encode_message
+from romancy.engine.outside.management import acting, end_of_log, row_of, written
+from romancy.engine.pausing import Wish, pause_entry, paused_as, wish_in
+from romancy.engine.surroundings import here
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.any_store import lying_in
+from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome
+
+if TYPE_CHECKING:
+    from romancy.engine.outside.management import ActingWorker
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow
+
+__all__ = ["PAUSABLE", "pause", "unpause"]
+
+PAUSABLE: Final = frozenset(Status) - TERMINAL_STATUSES - {Status.STUCK, Status.PAUSED}
+"""The statuses of the instances that can be paused."""
+
+_TRIES: Final = 10
+_MOMENT: Final = 0.02
+"""Seconds until the next look at a paused instance that a worker has just claimed: it lets go of it at once."""
+_ALL: Final = 1 << 31
+_AT_REST: Final = (Status.PENDING, Status.WAITING)
+
+
+async def pause(store: Store, worker: str | ActingWorker | None, instance_id: str, reason: str) -> bool:
+    """Pause an instance. False: it was asked, and is paused once its attempts at work have ended.
+
+    Raises UsageError, with nothing written, for one that has ended, is stuck, or is paused already.
+    """
+    async with acting(store, worker) as (token, now):
+        for _ in range(_TRIES):
+            row = await row_of(store, instance_id)
+            _refuse_to_pause(row)
+            if row.owner is None and row.status in _AT_REST:
+                item = await _append(store, row, now, "begins", reason, await _asked(store, row))
+                if await written(store, item, token) is Outcome.ACCEPTED:
+                    return True
+            elif await _delivered(store, row, PauseMessage(reason=reason, life=row.life)):
+                return False
+    raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be paused now; try again")
+
+
+async def unpause(store: Store, worker: str | ActingWorker | None, instance_id: str) -> None:
+    """Let an instance go on that is paused, or that was asked to pause and is not yet.
+
+    Raises UsageError, with nothing written, for any other.
+    """
+    asked = False
+    async with acting(store, worker) as (token, now):
+        for _ in range(_TRIES):
+            row = await row_of(store, instance_id)
+            if row.status is Status.PAUSED and row.owner is None:
+                item = await _append(store, row, now, "ends", "", await _asked(store, row))
+                if await written(store, item, token) is Outcome.ACCEPTED:
+                    return
+            elif row.status is Status.PAUSED:
+                await asyncio.sleep(_MOMENT)
+            elif asked:
+                return
+            else:
+                wish = None if row.status in TERMINAL_STATUSES else await _asked(store, row)
+                if wish is None or not wish.pause:
+                    raise UsageError(f"instance {instance_id!r} is {row.status}; only a paused one can be unpaused")
+                asked = await _delivered(store, row, UnpauseMessage(life=row.life))
+    raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be unpaused now; try again")
+
+
+def _refuse_to_pause(row: InstanceRow) -> None:
+    what = f"instance {row.instance_id!r}"
+    if row.status in TERMINAL_STATUSES:
+        raise UsageError(f"{what} has ended ({row.status}); only an open one can be paused")
+    if row.status is Status.STUCK:
+        raise UsageError(f"{what} is stuck: nothing of it runs; only what can go on can be paused")
+    if row.status is Status.PAUSED:
+        because = f" because {row.error}" if row.error else ""
+        raise UsageError(f"{what} is paused already{because}; unpause it first to give another reason")
+
+
+async def _asked(store: Store, row: InstanceRow) -> Wish | None:
+    """What lies in its inbox about a pause."""
+    return wish_in([one.row async for one in lying_in(store, row.instance_id, most=_ALL)], row.life)
+
+
+async def _append(store: Store, row: InstanceRow, now: int, pause: str, reason: str, asked: Wish | None) -> Append:
+    """The row of its log that begins or ends a pause, and consumes what was asked before."""
+    seq, at, after = await end_of_log(store, row)
+    at = max(now, at)
+    if pause == "begins":
+        body, change = pause_entry(at, "", "begins", reason), paused_as(reason, row.signals)
+    else:
+        body = pause_entry(at, "", "ends")
+        change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at)
+    return Append(
+        instance_id=row.instance_id,
+        life=row.life,
+        seq=seq + 1,
+        writer=f"{here().token()}.pause",
+        body=body,
+        after=after,
+        change=change,
+        consumed=() if asked is None else asked.delivery_ids,
+    )
+
+
+async def _delivered(store: Store, row: InstanceRow, message: PauseMessage | UnpauseMessage) -> bool:
+    delivery = Delivery(instance_id=row.instance_id, delivery_id=f"m-{here().token()}", body=encode_message(message))
+    (answer,) = await store.deliver([delivery])
+    return answer is Delivered.ACCEPTED
