@@ -66,6 +66,9 @@ class World:
     def note_answer(self) -> None:
         self.begun &= self.beginning
 
+    async def pauses(self, claimed: Claimed, box: Mailbox | None) -> bool:
+        return False
+
     async def take_up(self, claimed: Claimed, box: Mailbox | None, _term: Term) -> None:
         self.taken_up.append((claimed.instance_id, box))
 

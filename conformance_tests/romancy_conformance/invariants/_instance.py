@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from romancy.core import CancelRequested, MessageAwaited, TimerStarted, replay
 from romancy.engine.messages import CancelMessage, ChildEnded, decode_message
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Code", "of_children", "of_replay", "of_row"]
 
 _DAY = 24 * 3600 * 1_000_000
+_ASLEEP: Final = (Status.STUCK, Status.PAUSED)
 _LONG = 2 * 3600 * 1_000_000
 """Microseconds. No instance sleeps this long with work to do, or this long beyond its due time, even after a late
 commit and a clock that jumped by an hour.
@@ -41,7 +42,7 @@ def of_row(row: InstanceRow, log: Told) -> Iterator[str]:
         return
     yield from _of_time(row, log)
     yield from _of_end(row, log.state)
-    if row.owner is None and not ended and row.status is not Status.STUCK and log.state.terminal is None:
+    if row.owner is None and not ended and row.status not in _ASLEEP and log.state.terminal is None:
         yield from _of_sleep(row, log.state)
 
 

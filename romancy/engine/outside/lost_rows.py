@@ -54,6 +54,8 @@ class LostRow:
         self._started: WorkflowStarted | None = None
         self._end: WorkflowCompleted | WorkflowFailed | WorkflowCancelled | None = None
         self._terminated = False
+        self._paused: str | None = None
+        """Why it is paused. None: it is not."""
         self._run_from = 1
         self._code = ""
         self._events = 0
@@ -90,6 +92,8 @@ class LostRow:
                 self._run_from = row.seq
             case OwnerChanged() | WorkflowResumed():
                 self._code = event.code or self._code
+                if isinstance(event, OwnerChanged) and event.pause:
+                    self._paused = event.reason if event.pause == "begins" else None
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled():
                 self._end = event
                 self._terminated = type(events[0]) is OwnerChanged
@@ -120,6 +124,8 @@ class LostRow:
     def _status(self) -> Status:
         if self._end is not None:
             return _ENDS[type(self._end)]
+        if self._paused is not None:
+            return Status.PAUSED
         return Status.PENDING if self._events == 1 else Status.RUNNING
 
     def _error(self) -> str | None:
@@ -127,7 +133,7 @@ class LostRow:
             return short(self._end.error.summary)
         if isinstance(self._end, WorkflowCancelled) and self._terminated:
             return short(self._end.reason)
-        return None
+        return None if self._end is not None else short(self._paused or None)
 
 
 async def rows_of_life(

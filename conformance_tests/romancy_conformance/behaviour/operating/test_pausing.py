@@ -286,7 +286,7 @@ async def test_a_start_in_a_session_or_by_a_signal_can_be_paused_and_a_child_can
     await client.unpause("one")
     assert await app.handle("one").result(timeout=30) == "one"
     with pytest.raises(UsageError, match="must be True or False"):
-        works.options(paused="yes")  # type: ignore[typeddict-item] # pyright: ignore[reportArgumentType] - as untyped code does
+        works.options(paused="yes")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - as untyped code does
 
 
 @workflow
