@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from romancy._time_text import length_of
@@ -20,16 +21,25 @@ Period: TypeAlias = str | float | timedelta
 class Retention:
     """How long instances stay after they have ended, by how they ended. A status without a period stays for ever.
 
-    A period is a text such as `"30d"` or `"12h"`, a timedelta, or a number of seconds.
+    A period is a text such as `"30d"` or `"12h"`, a timedelta, or a number of seconds. With `archive=`, a folder, each
+    instance is written there before it is removed.
     """
 
     completed: Period | None = None
     failed: Period | None = None
     cancelled: Period | None = None
+    archive: str | Path | None = None
 
     def __post_init__(self) -> None:
         for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
             self.kept_for(status)
+        given: Any = self.archive
+        if given is None:
+            return
+        if not isinstance(given, str | Path) or not str(given):
+            raise UsageError(f"archive= takes the path of a folder, not {given!r}")
+        if "://" in str(given):
+            raise UsageError("archive= takes the path of a folder on this machine; URLs cannot be written to")
 
     def kept_for(self, status: Status) -> int | None:
         """The microseconds that an instance of this status is kept after its end. None: for ever."""

@@ -14,6 +14,7 @@ import click
 from romancy import _ctrl_c
 from romancy._oldest_versions import refusal
 from romancy.cli._acting import ACTING
+from romancy.cli._archive import archive
 from romancy.cli._conforming import conformance
 from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
@@ -66,7 +67,7 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 _ALL = (
     demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, *WINDOWS, limits, request, *ACTING,
-    *RELAYING, undelivered, *TENDING, rebuild, conformance,
+    *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

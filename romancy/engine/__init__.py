@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from romancy.engine.answers import Answers
 from romancy.engine.codecs import (
+    beneath_codecs,
     coded,
     hides,
     opened_input,
@@ -54,6 +55,7 @@ __all__ = [
     "Settings",
     "ToldToStop",
     "Worker",
+    "beneath_codecs",
     "coded",
     "decode_message",
     "decode_outgoing",

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from romancy.storage.services import Services
 
 __all__ = [
+    "beneath_codecs",
     "coded",
     "hides",
     "opened_input",
@@ -90,7 +91,12 @@ def stored_size(store: Store, raw: bytes) -> int:
 
 def uncoded(store: Store) -> Store:
     """The same open store without codecs: sealed payloads stay sealed."""
-    return changed_by(store.beneath if isinstance(store, _ReadingStore) else store, _ReadingStore)
+    return changed_by(beneath_codecs(store), _ReadingStore)
+
+
+def beneath_codecs(store: Store) -> Store:
+    """The same open store as the codecs see it: payloads come as they are stored, and sealed ones are not refused."""
+    return store.beneath if isinstance(store, _ReadingStore) else store
 
 
 def _commit(instance_id: str, life: int, seq: int) -> PayloadContext:

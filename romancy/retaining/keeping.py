@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from romancy._logs import get_logger
@@ -22,6 +23,7 @@ from romancy.engine import retains_in
 from romancy.engine.surroundings import here
 from romancy.errors import RomancyError
 from romancy.instance import Instance
+from romancy.retaining.archive import lines_of, write_lines
 from romancy.schedules.records import WORKFLOW as SCHEDULE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_LIMIT, build_query
@@ -61,6 +63,7 @@ class Rule(NamedTuple):
     workflow: str
     statuses: tuple[Status, ...]
     kept_for: int
+    archive: str | None = None
 
 
 def rules_of(retention: Retention | None, workflows: Mapping[str, Workflow[..., Any]]) -> list[Rule]:
@@ -72,7 +75,8 @@ def rules_of(retention: Retention | None, workflows: Mapping[str, Workflow[..., 
         for status in sorted(TERMINAL_STATUSES) if said is not None else ():
             if said is not None and (kept_for := said.kept_for(status)) is not None:
                 periods.setdefault(kept_for, []).append(status)
-        rules += [Rule(name, tuple(statuses), kept_for) for kept_for, statuses in sorted(periods.items())]
+        archive = None if said is None or said.archive is None else str(said.archive)
+        rules += [Rule(name, tuple(statuses), kept_for, archive) for kept_for, statuses in sorted(periods.items())]
     return rules
 
 
@@ -133,13 +137,21 @@ class Retaining:
                     limit=_PAGE, page_token=token,
                 )
             )  # fmt: skip
-            if going := await self._apart(page.rows):
+            if going := await self._archived(rule, await self._apart(page.rows)):
                 removed += len(await self._purge([Instance.of(row) for row in going]))
             token = page.next_token
             if token is None:
                 break
             await asyncio.sleep((here().seconds() - began) * _REST)
         return removed
+
+    async def _archived(self, rule: Rule, rows: list[InstanceRow]) -> list[InstanceRow]:
+        """Those of the instances that are in the archive now, or all if there is none."""
+        if rule.archive is None or not rows:
+            return rows
+        lines = await lines_of(self._store, rows)
+        await asyncio.to_thread(write_lines, Path(rule.archive), self.worker.leases.token, [*lines.values()])
+        return [row for row in rows if row.instance_id in lines]
 
     async def _apart(self, rows: Sequence[InstanceRow]) -> list[InstanceRow]:
         """Those of the instances above which nothing is open, and under which nothing is."""

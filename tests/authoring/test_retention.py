@@ -31,6 +31,12 @@ def test_anything_else_is_refused(wrong: Any) -> None:
         Retention(failed=wrong)
 
 
+@pytest.mark.parametrize("wrong", ["", 7, "s3://bucket/kept"])
+def test_an_archive_is_a_folder(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="archive= takes the path of a folder"):
+        Retention(archive=wrong)
+
+
 def test_an_app_and_a_workflow_refuse_other_values() -> None:
     wrong: Any = "30d"
     with pytest.raises(UsageError, match=r"retention= takes Retention\(…\)"):

@@ -162,7 +162,7 @@ async def test_a_start_that_no_body_makes_refuses_it(app: Romancy) -> None:
             await call()
     untyped: Any = detached_child
     with pytest.raises(
-        UsageError, match="detached= of the start of workflow detached_child is True or False, not 'yes'"
+        UsageError, match="detached= of the start of workflow detached_child must be True or False, not 'yes'"
     ):
         untyped.options(detached="yes")
     assert (await app.list_instances(workflow_name="detached_child")).instances == []

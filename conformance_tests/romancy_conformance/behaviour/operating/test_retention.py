@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import Retention, RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy.errors import HistoryCorruptError
 from romancy.retaining import keeping
+from romancy.retaining.archive import archived_as
 from romancy.retaining.keeping import Retaining, rules_of
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.cast import waits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from romancy import Instance
     from romancy.retaining.keeping import Purge
@@ -131,6 +134,34 @@ async def test_another_goes_on_where_one_was_stopped(open_app: Open, monkeypatch
     assert all(isinstance(each, int) for each in both), both
     assert await ids(one) == []
     assert await other.count(status=Status.CANCELLED) == 0
+
+
+async def test_each_is_in_the_archive_before_it_goes(open_app: Open, tmp_path: Path) -> None:
+    app = await open_app(workflows=EVERYTHING)
+    said = Retention(completed=0, archive=tmp_path / "archive")
+    assert await (await app.start(short_lived.options(instance_id="done"))).result(timeout=60) == 1
+
+    async def crashes(found: Sequence[Instance]) -> set[str]:
+        raise RuntimeError("between the archive and the purge")
+
+    with pytest.raises(RuntimeError):
+        await retaining(app, said, crashes).look()
+    assert await ids(app) == ["done"]
+    assert await retaining(app, said).look() == 1
+    assert await ids(app) == []
+
+    (file,) = (tmp_path / "archive").iterdir()
+    assert file.read_bytes().count(b"\n") == 2
+    with file.open("ab") as torn:
+        torn.write(b'{"sum":"')
+    (one,) = archived_as(tmp_path / "archive", "done")
+    assert (one.workflow, one.status) == (short_lived.name, "completed")
+    assert one.log[0].seq == 1
+    assert archived_as(tmp_path / "archive", "don") == []
+
+    file.write_bytes(file.read_bytes().replace(b"completed", b"cancelled"))
+    with pytest.raises(HistoryCorruptError, match="line 1 of the archive is damaged"):
+        archived_as(tmp_path / "archive", "done")
 
 
 async def test_one_of_the_workers_with_the_same_rules_does_it(open_app: Open) -> None:
