@@ -32,6 +32,9 @@ from romancy.errors import (
     PayloadTooLargeError,
     PlaceExpiredError,
     QueryError,
+    QuestionAnsweredError,
+    QuestionNotFoundError,
+    RefusedError,
     RegistrationError,
     RequestError,
     RequestFailedError,
@@ -65,6 +68,7 @@ from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
+from romancy.question import Question, QuestionPage
 from romancy.request import Request, RequestType
 from romancy.retry import RetryPolicy
 from romancy.schedules.handle import Schedule, ScheduleHandle
@@ -126,7 +130,12 @@ __all__ = [
     "PlaceExpiredError",
     "Purged",
     "QueryError",
+    "Question",
+    "QuestionAnsweredError",
+    "QuestionNotFoundError",
+    "QuestionPage",
     "ReadLag",
+    "RefusedError",
     "RegistrationError",
     "Request",
     "RequestError",

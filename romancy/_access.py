@@ -142,6 +142,7 @@ _INSTEAD: Final = {
     **dict.fromkeys(("start", "run"), "begin a child with `await ctx.start(workflow, …)`"),
     **dict.fromkeys(("send", "signal"), "send it with `await ctx.send(name, data, …)`"),
     **dict.fromkeys(("ask", "request"), "ask in an activity"),
+    **dict.fromkeys(("answer", "refuse"), "a body asks, with `await ctx.ask(question)`; answer in an activity"),
     "publish": "publish it with `await ctx.channel(name).publish(data)`",
 }
 

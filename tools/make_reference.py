@@ -66,11 +66,10 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle",
-    "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
-    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
-    "Undo", "Webhook",
-    "Workflow", "WorkflowChannel", "WorkflowContext",
+    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "AppChannel", "Counts", "Handle", "Ingress",
+    "Purged", "Question", "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription",
+    "SyncChannel", "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window",
+    "WindowHandle", "WindowStart", "Undo", "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,

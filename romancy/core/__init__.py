@@ -177,12 +177,15 @@ from romancy.core.words.message_events import (
 )
 from romancy.core.words.messages import (
     NULL,
+    Inquiry,
     Message,
     Mode,
+    Said,
     Subscription,
     Topic,
     may_be_refused,
     mode_of_wait,
+    said_in,
 )
 from romancy.core.words.place_events import (
     PlaceAsked,
@@ -237,6 +240,7 @@ __all__ = [
     "Fails",
     "Input",
     "InputDeferred",
+    "Inquiry",
     "Listed",
     "LogEvent",
     "MembersAsked",
@@ -264,6 +268,7 @@ __all__ = [
     "RequestRefused",
     "Run",
     "RunEnd",
+    "Said",
     "StartActivity",
     "StartChild",
     "StartCompensation",
@@ -323,6 +328,7 @@ __all__ = [
     "replay",
     "run_of_child",
     "running_loop",
+    "said_in",
     "threads",
     "wanted_by",
     "without_values",
