@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from romancy.storage.lookups import Asked
     from romancy.storage.protocol import Store
 
-__all__ = ["Questions"]
+__all__ = ["Questions", "open_question", "page_of_questions"]
 
 _MOST: Final = 200
 """Questions of a page."""
@@ -78,13 +78,14 @@ class Questions(Requests):
         `to`, `workflow_name` and `instance_id` are whole names. The next page begins at the `next_cursor` of this one.
         A page of one workflow may be short, and even empty, while there is a next one.
         """
-        for given, what in ((to, "to="), (workflow_name, "workflow_name="), (instance_id, "instance_id=")):
-            if given is not None:
-                check_id(given, what)
-        if whole_number(limit, "questions: limit=") > _MOST:
-            raise QueryError(f"questions: limit= is at most {_MOST}, not {limit}")
-        search = _Search(self._access.lists().store, to, workflow_name, instance_id)
-        return await search.page(_place_in(cursor), limit)
+        return await page_of_questions(
+            self._access.lists().store,
+            to=to,
+            workflow_name=workflow_name,
+            instance_id=instance_id,
+            cursor=cursor,
+            limit=limit,
+        )
 
     async def answer(self, token: str, data: object, *, by: str | None = None, session: object = None) -> None:
         """Answer an open question. The answer is durable when this returns; with `session=`, by your own commit.
@@ -113,12 +114,8 @@ class Questions(Requests):
 
     async def _open_question(self, place: tuple[str, str], call: str) -> tuple[Store, Posed]:
         """The open question. Raises QuestionAnsweredError, QuestionNotFoundError and CodecError."""
-        instance_id, secret = place
-        store, id = self._access.opened(call), question_id(secret)
-        found = await store.services.lookups.questions_of(instance_id, id, id, 1)
-        if not found:
-            raise await _why_not(store, instance_id, secret)
-        return store, posed_in(found[0].where)
+        store = self._access.opened(call)
+        return store, posed_in((await _open(store, *place)).where)
 
     async def _say_to(self, store: Store, place: tuple[str, str], posed: Posed, said: Said, session: object) -> None:
         instance_id, secret = place
@@ -129,6 +126,37 @@ class Questions(Requests):
             answer = Delivered.CLOSED
         if answer is not Delivered.ACCEPTED:
             raise await _why_not(store, instance_id, secret)
+
+
+async def page_of_questions(
+    store: Store,
+    *,
+    to: str | None = None,
+    workflow_name: str | None = None,
+    instance_id: str | None = None,
+    cursor: str | None = None,
+    limit: int,
+) -> QuestionPage:
+    """A page of the open questions in a store, as `app.questions` has it."""
+    for given, what in ((to, "to="), (workflow_name, "workflow_name="), (instance_id, "instance_id=")):
+        if given is not None:
+            check_id(given, what)
+    if whole_number(limit, "questions: limit=") > _MOST:
+        raise QueryError(f"questions: limit= is at most {_MOST}, not {limit}")
+    return await _Search(store, to, workflow_name, instance_id).page(_place_in(cursor), limit)
+
+
+async def open_question(store: Store, token: str) -> Question:
+    """The open question with this token. Raises QuestionAnsweredError and QuestionNotFoundError."""
+    return _question(await _open(store, *read_token(token)))
+
+
+async def _open(store: Store, instance_id: str, secret: str) -> Asked:
+    id = question_id(secret)
+    found = await store.services.lookups.questions_of(instance_id, id, id, 1)
+    if not found:
+        raise await _why_not(store, instance_id, secret)
+    return found[0]
 
 
 class _Search:
