@@ -35,6 +35,9 @@ from romancy.errors import (
     PayloadTooLargeError,
     PlaceExpiredError,
     QueryError,
+    QuestionAnsweredError,
+    QuestionNotFoundError,
+    RefusedError,
     RegistrationError,
     RequestError,
     RequestFailedError,
@@ -69,6 +72,7 @@ from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
 from romancy.other_instance import OtherInstance
+from romancy.question import Question, QuestionPage
 from romancy.request import Request, RequestType
 from romancy.retention import Retention
 from romancy.retry import RetryPolicy
@@ -136,7 +140,12 @@ __all__ = [
     "PlaceExpiredError",
     "Purged",
     "QueryError",
+    "Question",
+    "QuestionAnsweredError",
+    "QuestionNotFoundError",
+    "QuestionPage",
     "ReadLag",
+    "RefusedError",
     "RegistrationError",
     "Request",
     "RequestError",

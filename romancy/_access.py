@@ -143,6 +143,7 @@ _INSTEAD: Final = {
     **dict.fromkeys(("send", "signal"), "send it with `await ctx.send(name, data, …)`"),
     **dict.fromkeys(("ask", "request"), "ask with `await ctx.instance(id).request(…)`"),
     "entity": "call it with `await ctx.entity(kind, key).…`",
+    **dict.fromkeys(("answer", "refuse"), "a body asks, with `await ctx.ask(question)`; answer in an activity"),
     "publish": "publish it with `await ctx.channel(name).publish(data)`",
 }
 

@@ -34,6 +34,7 @@ from romancy.handling import Handling, all_handled
 from romancy.limit import text_of_key
 from romancy.mapping import Many, all_ended, first_done, many
 from romancy.other_instance import OtherInstance
+from romancy.question import asked
 from romancy.registry import declared_limits
 from romancy.request import Request, misfit_answered, name_of_request, types_of_request
 from romancy.retry import Duration, seconds
@@ -383,6 +384,38 @@ class WorkflowContext:
                 return Request(commands, request, loads(request.data, data, f"data of {request.words}"), reply)
             except SerializationError as misfit:
                 misfit_answered(commands, request, misfit)
+
+    @overload
+    async def ask(
+        self, question: str, *, name: str = "question", to: str | None = None, timeout: Duration | None = None
+    ) -> bool: ...
+    @overload
+    async def ask(
+        self,
+        question: str,
+        *,
+        model: TypeForm[T],
+        name: str = "question",
+        to: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @kept("ctx")
+    async def ask(
+        self,
+        question: str,
+        *,
+        model: Any = bool,
+        name: str = "question",
+        to: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Ask people, and wait for the answer, which fits `model`: `if await ctx.ask("Pay 500 €?", to="finance"):`.
+
+        `app.questions()` lists what is open, and `app.answer(token, data)` answers. The first answer counts. Raises
+        RefusedError if somebody refuses, and EventTimeoutError if nobody answers in time. `to` says who is asked, and
+        `name` what kind of question it is. A retry of the instance gets the same answer to the same question.
+        """
+        return await asked(self._commands, question, model, name, to, timeout)
 
     @kept("ctx")
     async def subscribe(self, type: str | EventType[Any]) -> None:

@@ -20,6 +20,7 @@
     │   ├── RequestRefusedError       … because the body refused it
     │   ├── RequestUnansweredError    … because a new run has begun
     │   └── RequestTimeoutError       … in time; it may still come
+    ├── RefusedError                  a person has refused to answer a question of the workflow
     ├── UsageError                    the caller: a wrong argument, name, value or order of calls
     ├── UnawaitedCallError            the code: a workflow left a call or a task behind
     ├── NonDeterminismError           the code: it does not fit the log, or has left the loop
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
 __all__ = [
     "ActivityError",
@@ -59,6 +61,9 @@ __all__ = [
     "PayloadTooLargeError",
     "PlaceExpiredError",
     "QueryError",
+    "QuestionAnsweredError",
+    "QuestionNotFoundError",
+    "RefusedError",
     "RegistrationError",
     "RequestError",
     "RequestFailedError",
@@ -314,6 +319,16 @@ class RequestTimeoutError(RequestError, TimeoutError):
     """No answer came within the timeout of the call. The request stays, and may be answered later: ask with its id."""
 
 
+class RefusedError(RomancyError):
+    """Somebody has refused to answer what `ctx.ask` asks, for this `reason`. `by` says who, if the sender did."""
+
+    def __init__(self, message: str, *, question: str = "", reason: str = "", by: str | None = None) -> None:
+        super().__init__(message)
+        self.question = question
+        self.reason = reason
+        self.by = by
+
+
 class UsageError(RomancyError):
     """The call cannot be carried out as written. Nothing has been written to the database."""
 
@@ -363,6 +378,35 @@ class ChannelModeConflictError(UsageError):
 
 class InstanceNotFoundError(UsageError, LookupError):
     """There is no instance with this id."""
+
+
+class QuestionNotFoundError(UsageError, LookupError):
+    """There is no question with this token: it is false, or the log that had the question is gone."""
+
+
+class QuestionAnsweredError(UsageError):
+    """The question is not open any more, so this answer has no effect.
+
+    `how` says why: it was "answered" or "refused", its time is over ("expired"), or the workflow does not ask it any
+    more ("withdrawn"). `by` says who has answered or refused, and `at` when, as far as the log tells.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        instance_id: str = "",
+        question: str = "",
+        how: str = "answered",
+        by: str | None = None,
+        at: datetime | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
+        self.question = question
+        self.how = how
+        self.by = by
+        self.at = at
 
 
 class InstanceEndedError(UsageError):

@@ -154,9 +154,9 @@ class ActivityEnded(_About):
     """Whether it failed with what belongs to the business, an `Expected`, or a class that its policy expects."""
 
 
-WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "request", "child", "place"]
-"""What a workflow waits for: the end of a sleep or of a time limit, an event or a signal, a message of a channel, or
-the end of a child, or a place under a limit."""
+WaitKind: TypeAlias = Literal["timer", "limit", "event", "channel", "request", "question", "child", "place"]
+"""What a workflow waits for: the end of a sleep or of a time limit, an event or a signal, a message of a channel, a
+request, the answer to a question, the end of a child, or a place under a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +166,8 @@ class WaitBegan(_About):
     wait_id: str
     kind: WaitKind
     name: str
-    """The type of the event, the channel, the workflow of the child, or the limit of a place. Empty for a timer and a
-    limit of time.
+    """The type of the event, the channel, the name of the question, the workflow of the child, or the limit of a place.
+    Empty for a timer and a limit of time.
     """
     due_at: datetime | None
     """When the wait ends by itself."""

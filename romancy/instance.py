@@ -37,10 +37,13 @@ __all__ = [
 class Wait:
     """One thing that an instance waits for."""
 
-    kind: Literal["activity", "timer", "event", "message", "subscription", "members", "place", "child", "compensation"]
+    kind: Literal[
+        "activity", "timer", "event", "message", "request", "question", "subscription", "members", "place", "child",
+        "compensation",
+    ]  # fmt: skip
     id: str
     name: str
-    """The name of the activity, the event, the channel or the child's workflow."""
+    """The name of the activity, the event, the channel, the question or the child's workflow."""
     since: datetime
     due: datetime | None
     """When the clock moves it: a timer rings, a wait times out, the next attempt begins. None if the clock does not."""
@@ -48,7 +51,8 @@ class Wait:
     error: str | None
     """The error of the last attempt that failed."""
     key: str | None
-    """For an event: the key of the wait. For a message or a subscription: the mode of the channel."""
+    """For an event: the key of the wait. For a message or a subscription: the mode of the channel. For a question: who
+    is asked."""
     child_id: str | None
     """For a child: its instance id."""
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec.structs import replace
 
-from romancy.engine import LostRow, interests_from_log, opened_input, opened_row_of_log, sealed_input, searchable
+from romancy.engine import (
+    LostRow,
+    interests_from_log,
+    opened_input,
+    opened_row_of_log,
+    sealed_input,
+    sealed_interests,
+    searchable,
+)
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, UsageError
 from romancy.instance import headers_in
 from romancy.registry import Registry
@@ -173,6 +181,7 @@ class _Work:
         self.found.rows += 1
         self.found.delayed += row.status == "pending"
         row = replace(row, input=sealed_input(self._codecs, row))
+        interests = sealed_interests(self._codecs, row.instance_id, interests)
         return Rebuilt(row=row, lost=True, projection=projection, index=index, interests=interests)
 
     def _differing(self, stored: Stored, row: InstanceRow) -> Rebuilt | None:

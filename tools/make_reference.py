@@ -68,7 +68,8 @@ INTERNAL = {
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "EntityContext", "EntityHandle", "ActivityChannel", "ActivityContext",
     "AppChannel", "Counts", "Handle", "Ingress", "OtherInstance",
-    "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
+    "Purged", "Question", "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription",
+    "SyncChannel",
     "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
     "Undo", "Webhook",
     "Workflow", "WorkflowChannel", "WorkflowContext",

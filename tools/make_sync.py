@@ -110,9 +110,14 @@ TWINS: Final = (
         OWN.format(original="Asked", parameter="R_co"),
     ),
     Twin(
-        "messages.senders", "Senders", "_senders", "SyncSenders", "SyncRequests",
+        "messages.questions", "Questions", "_questions", "SyncQuestions", "SyncRequests",
+        "Questions to people from outside, for code without `await`.",
+        "from romancy.sync._requests import SyncRequests\n",
+    ),
+    Twin(
+        "messages.senders", "Senders", "_senders", "SyncSenders", "SyncQuestions",
         "Sending from outside, for code without `await`.",
-        "from romancy.sync._channel import SyncChannel\nfrom romancy.sync._requests import SyncRequests\n"
+        "from romancy.sync._channel import SyncChannel\nfrom romancy.sync._questions import SyncQuestions\n"
         "from romancy.sync._subscription import SyncSubscription\n",
     ),
     Twin(

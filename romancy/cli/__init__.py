@@ -7,7 +7,7 @@ alone and run no code of the user's; they write nothing and do not migrate.
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,7 @@ from romancy.cli._limits import limits
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
 from romancy.cli._printing import accept_every_character
+from romancy.cli._questions import ask
 from romancy.cli._rebuilding import rebuild
 from romancy.cli._relaying import RELAYING
 from romancy.cli._requesting import request
@@ -40,7 +41,7 @@ from romancy.cli._workers import workers
 from romancy.cli._working import WORKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["cli", "main"]
 
@@ -66,11 +67,22 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, *WINDOWS, limits, request, *ACTING,
-    *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, *WINDOWS, limits, request, ask,
+    *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)
+
+
+def _with_app(commands: Iterable[click.Command], app: str | None) -> dict[str | None, Any]:
+    """The app as the default of each command that takes one, as click wants it."""
+    found: dict[str | None, Any] = {}
+    for one in commands:
+        if isinstance(one, click.Group):
+            found[one.name] = _with_app(one.commands.values(), app)
+        elif any(option.name == "app" for option in one.params):
+            found[one.name] = {"app": app}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: str | None = None) -> None:
@@ -82,7 +94,7 @@ def main(arguments: Sequence[str] | None = None, *, name: str = "romancy", app: 
     if refused is not None:
         raise SystemExit(refused)
     accept_every_character()
-    defaults = {one.name: {"app": app} for one in _ALL if any(option.name == "app" for option in one.params)}
+    defaults = _with_app(_ALL, app)
 
     def run() -> object:
         _ctrl_c.is_answered()

@@ -18,6 +18,8 @@ from romancy.errors import (
     InstanceEndedError,
     InstanceNotFoundError,
     NonDeterminismError,
+    QuestionAnsweredError,
+    QuestionNotFoundError,
     RomancyError,
     StartSkippedError,
     StorageError,
@@ -40,6 +42,8 @@ _INTERRUPTED: Final = 130
 _CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (InstanceNotFoundError, NOT_FOUND),
     (InstanceConflictError, 4),
+    (QuestionNotFoundError, NOT_FOUND),
+    (QuestionAnsweredError, 4),
     (InstanceEndedError, 4),
     (UsageError, 2),
     (StorageError, 5),

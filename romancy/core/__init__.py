@@ -178,12 +178,15 @@ from romancy.core.words.message_events import (
 )
 from romancy.core.words.messages import (
     NULL,
+    Inquiry,
     Message,
     Mode,
+    Said,
     Subscription,
     Topic,
     may_be_refused,
     mode_of_wait,
+    said_in,
 )
 from romancy.core.words.place_events import (
     PlaceAsked,
@@ -238,6 +241,7 @@ __all__ = [
     "Fails",
     "Input",
     "InputDeferred",
+    "Inquiry",
     "Listed",
     "LogEvent",
     "MembersAsked",
@@ -266,6 +270,7 @@ __all__ = [
     "Run",
     "RunDropped",
     "RunEnd",
+    "Said",
     "StartActivity",
     "StartChild",
     "StartCompensation",
@@ -325,6 +330,7 @@ __all__ = [
     "replay",
     "run_of_child",
     "running_loop",
+    "said_in",
     "threads",
     "wanted_by",
     "without_values",

@@ -21,6 +21,7 @@ from romancy.dashboard._live import OpenPages
 from romancy.dashboard._overview_page import EVERY, overview_page, overview_question
 from romancy.dashboard._pages import render
 from romancy.dashboard._paths_page import paths_page
+from romancy.dashboard._questions import question_page, questions_page
 from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
 from romancy.dashboard._rollups import Rollups
@@ -160,6 +161,8 @@ class Dashboard:
             self._page("/schedules/{schedule_id:path}", self._schedule),
             self._act("/schedule/{verb}", self._acts_on_schedule),
             self._act("/schedule/{verb}/{schedule_id:path}", self._acts_on_schedule),
+            self._act("/questions", self._questions),
+            self._act("/question/{token}", self._question),
             self._page("/limits", self._limits),
             self._page("/changes/limits", self._changes_of_limits),
             self._page("/changes/limit", self._changes_of_limit),
@@ -318,6 +321,12 @@ class Dashboard:
 
     async def _starts(self, request: Request, _reader: Reader) -> Response:
         return await start_page(request, await self._source.starter())
+
+    async def _questions(self, request: Request, reader: Reader) -> Response:
+        return await questions_page(request, reader)
+
+    async def _question(self, request: Request, reader: Reader) -> Response:
+        return await question_page(request, reader, request.path_params["token"])
 
     async def _schedules(self, request: Request, reader: Reader) -> Response:
         return await schedules_page(request, reader)

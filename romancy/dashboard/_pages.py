@@ -43,6 +43,8 @@ _DONE: Final = {
     "limit-pause": "No more places are given.",
     "limit-resume": "Places are given again.",
     "limit-reset": "What the code declares holds again.",
+    "question-answer": "The answer was taken.",
+    "question-refuse": "The question was refused.",
     "free": "Its places were given back.",
 }
 """The messages after an action, by their names in the URL."""

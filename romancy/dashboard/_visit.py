@@ -72,6 +72,10 @@ class Visit:
         """The confirmation page of an action on a schedule."""
         return self._about(f"/schedule/{verb}", f"/schedule/{verb}", schedule_id)
 
+    def question_url(self, token: str) -> str:
+        """The page with the form of a question."""
+        return self.url(f"/question/{quote(token, safe='')}")
+
     def limit_url(self, name: str) -> str:
         """The page of a limit."""
         return self._about("/limits", "/limit", name)

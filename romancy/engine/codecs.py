@@ -25,13 +25,14 @@ from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, se
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.journal import Journal
-from romancy.storage.lookups import PAGE, Lookups, Lying
+from romancy.storage.lookups import PAGE, Asked, Lookups, Lying, Place
 from romancy.storage.outbox import Outbox
 from romancy.storage.passing import Passing, changed_by
 from romancy.storage.protocol import Store
 from romancy.storage.query import declared_part
 from romancy.storage.reading import Reading
 from romancy.storage.records import Append, Step
+from romancy.storage.routing import is_question
 from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
         Work,
     )
     from romancy.storage.router import Router
-    from romancy.storage.routing import Posting
+    from romancy.storage.routing import Interest, Posting
     from romancy.storage.services import Services
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "opened_row_of_log",
     "read_with_start",
     "sealed_input",
+    "sealed_interests",
     "searchable",
     "stored_size",
     "uncoded",
@@ -111,6 +113,10 @@ def _outgoing(row: OutboxRow) -> PayloadContext:
     return PayloadContext(row.instance_id or "", "message", row.outbox_id)
 
 
+def _question(instance_id: str, interest_id: str) -> PayloadContext:
+    return PayloadContext(instance_id, "message", f"question {interest_id}")
+
+
 def _line(instance_id: str, mark: str) -> PayloadContext:
     return PayloadContext(instance_id, "message", f"log line {mark}")
 
@@ -136,6 +142,18 @@ def opened_input(codecs: Codecs, row: InstanceRow) -> bytes:
 def sealed_input(codecs: Codecs, row: InstanceRow) -> bytes:
     """The instance's input as it is stored. Raises CodecError if a codec cannot write it."""
     return codecs.wrap(row.input, _input(row.instance_id, row.life)) if codecs.ids else row.input
+
+
+def sealed_interests(codecs: Codecs, instance_id: str, interests: tuple[Interest, ...]) -> tuple[Interest, ...]:
+    """The interests of an instance as they are stored: of what people are asked, only whom and since when is seen."""
+    if not codecs.ids or not any(is_question(one.address) for one in interests):
+        return interests
+    return tuple(
+        replace(one, where=codecs.wrap(one.where or b"", _question(instance_id, one.interest_id)))
+        if is_question(one.address)
+        else one
+        for one in interests
+    )
 
 
 def hides(store: Store) -> bool:
@@ -167,7 +185,9 @@ class _ReadingStore(Passing[Store], Store):
             router=self._router,
             outbox=lambda outbox: changed_by(outbox, _OpenedOutbox, self._unsealed),
             reading=lambda reading: changed_by(reading, _OpenedReading, self._instance),
-            lookups=lambda lookups: changed_by(lookups, _OpenedLookups, self._mail, self._commit_or_sealed),
+            lookups=lambda lookups: changed_by(
+                lookups, _OpenedLookups, self._mail, self._commit_or_sealed, self._posed
+            ),
             journal=lambda journal: changed_by(journal, _CodingJournal, self._codecs),
         )
 
@@ -209,6 +229,15 @@ class _ReadingStore(Passing[Store], Store):
             return opened_row_of_log(self._codecs, instance_id, life, row)
         except CodecError:
             return row
+
+    def _posed(self, asked: Asked) -> Asked:
+        if not is_sealed(asked.where, "message"):
+            return asked
+        place = asked.place
+        try:
+            return asked._replace(where=self._codecs.unwrap(asked.where, _question(place.owner, place.interest_id)))
+        except CodecError:
+            return asked
 
     def _unsealed(self, row: OutboxRow) -> OutboxRow:
         if not is_sealed(row.body, "message"):
@@ -290,6 +319,7 @@ class _CodingStore(_ReadingStore):
             starts=tuple(map(self._append, item.starts)),
             create=None if item.create is None else self._create(item, item.create),
             postings=tuple(self.sealed_postings(item.postings)),
+            interests=sealed_interests(self._codecs, item.instance_id, item.interests),
         )
 
     def _body(self, item: Item) -> bytes:
@@ -423,17 +453,19 @@ class _OpenedReading(Passing[Reading], Reading):
 
 
 class _OpenedLookups(Passing[Lookups], Lookups):
-    """Opens messages and commits. What cannot be opened stays sealed."""
+    """Opens messages, commits and questions. What cannot be opened stays sealed."""
 
     def __init__(
         self,
         lookups: Lookups,
         mail: Callable[[str, InboxRow], InboxRow],
         commit: Callable[[str, int, LogRow], LogRow],
+        posed: Callable[[Asked], Asked],
     ) -> None:
         super().__init__(lookups)
         self._mail = mail
         self._commit = commit
+        self._posed = posed
 
     async def last_commits(self, instances: Sequence[InstanceRow], /) -> dict[str, LogRow]:
         lives = {one.instance_id: one.life for one in instances}
@@ -445,6 +477,12 @@ class _OpenedLookups(Passing[Lookups], Lookups):
     ) -> list[Lying]:
         page = await self._passed_to.lying(instance_id, after=after, limit=limit)
         return [Lying(one, self._mail(one, row)) for one, row in page]
+
+    async def questions(self, after: Place, below: str, limit: int, /) -> list[Asked]:
+        return list(map(self._posed, await self._passed_to.questions(after, below, limit)))
+
+    async def questions_of(self, instance_id: str, first: str, last: str, limit: int, /) -> list[Asked]:
+        return list(map(self._posed, await self._passed_to.questions_of(instance_id, first, last, limit)))
 
 
 class _CodingJournal(Passing[Journal], Journal):

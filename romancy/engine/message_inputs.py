@@ -15,6 +15,9 @@ from romancy.core import (
     MessageReceived,
     PlaceGranted,
     PlaceRefused,
+    Topic,
+    WaitTimedOut,
+    said_in,
 )
 from romancy.engine.messages import (
     CancelMessage,
@@ -38,9 +41,12 @@ def input_from_message(message: Mailed, at: int, wait_id: str, posted_at: int | 
     """The input of a message that came `at`. None: no input follows.
 
     A message of a user ends the wait `wait_id`, and a place is that of the demand of this id. If a message was kept
-    before it came, it keeps the time when it was posted, unless its sender gave another.
+    before it came, it keeps the time when it was posted, unless its sender gave another. What says that the time of a
+    question is over ends its wait as its time does.
     """
     match message:
+        case Message(topic=Topic(kind="question")) if said_in(message).how == "expiry":
+            return WaitTimedOut(at=at, id=wait_id)
         case Message():
             if posted_at is not None and message.time is None:
                 message = replace(message, time=posted_at)

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from romancy.core import NULL, Listed, Topic
+from romancy.engine.questions import interest_of_question
 from romancy.storage.limits import MAX_ID_BYTES
 from romancy.storage.routing import (
     OUTSIDE,
@@ -70,7 +71,12 @@ def interest_of_subscription(topic: Topic, mode: Mode) -> Interest:
 
 
 def interest_of_wait(wait: MessageAwaited) -> Interest | None:
-    """The interest that a wait needs. None: what it waits for is sent to the instance, or comes by a subscription."""
+    """The interest that a wait needs. None: what it waits for is sent to the instance, or comes by a subscription.
+
+    That of a question has it found by those who are asked.
+    """
+    if wait.asks is not None:
+        return interest_of_question(wait, wait.asks)
     topic, where = wait.topic, wait.where
     if topic.kind != "event" and wait.mode != "competing":
         return None

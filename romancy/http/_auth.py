@@ -13,7 +13,7 @@ from romancy.errors import UsageError
 from romancy.http._given import check_texts, kind_of
 from romancy.http._refusal import Refused, refusal_of_status
 from romancy.web.loopback import stranger
-from romancy.web.visitor import Visitor
+from romancy.web.visitor import UNNAMED, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ _CLOSED: Final = (
     'asgi(app, auth="local") admits every program on this machine, and with it everybody who reaches a proxy on this '
     "machine that adds no header"
 )
-_SOMEBODY: Final = Visitor("somebody")
+_SOMEBODY: Final = Visitor(UNNAMED)
 
 
 async def admit(auth: Auth, request: Request) -> Visitor:

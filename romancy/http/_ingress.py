@@ -29,6 +29,7 @@ from romancy.http._limits import Turnstiles
 from romancy.http._management import Management
 from romancy.http._openapi import document
 from romancy.http._permits import check_topic, let_in
+from romancy.http._questions import Inbox
 from romancy.http._refusal import refusal_of_status, unavailable
 from romancy.http._requesting import Requesting
 from romancy.http._schedules import Timetable
@@ -132,6 +133,7 @@ class Ingress:
             *Timetable(app, accepting, bodies).routes(),
             *Gathering(app, accepting, bodies).routes(),
             *Turnstiles(app, accepting, bodies).routes(),
+            *Inbox(app, accepting, bodies).routes(),
         ]
         self._router = Router(self._routes(managed), redirect_slashes=False, lifespan=self._opened)
 

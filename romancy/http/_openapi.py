@@ -247,6 +247,34 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["status", "window_id"],
         "properties": {"status": {"const": "accepted"}, "window_id": {"type": "string"}},
     },
+    "Questions": {
+        "type": "object",
+        "required": ["questions", "next_page"],
+        "properties": {
+            "questions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["token", "instance_id", "workflow_name", "name", "question", "schema", "since"],
+                    "properties": {
+                        "token": {"type": "string", "description": "whoever has it can answer"},
+                        "instance_id": {"type": "string"},
+                        "workflow_name": {"type": "string"},
+                        "name": {"type": "string"},
+                        "question": {"type": "string"},
+                        "schema": {"type": "object", "description": "the JSON schema of the answer"},
+                        "to": {"type": ["string", "null"]},
+                        "since": {"type": "string", "format": "date-time"},
+                        "due": {"type": ["string", "null"], "format": "date-time"},
+                        "misfit": {"type": "string", "description": "why the last answer was put aside"},
+                        "sealed": {"type": "boolean"},
+                    },
+                },
+            },
+            "next_page": {"type": ["string", "null"]},
+        },
+    },
+    "Answering": {"type": "object", "required": ["status"], "properties": {"status": {"const": "done"}}},
     "Limits": {
         "type": "object",
         "required": ["limits"],
@@ -354,6 +382,11 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/windows/{window_id}": {"get": _of_window("A window, with its last starts", {200: "Window"})},
         "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
         "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
+        "/questions": {"get": _questions()},
+        "/questions/{token}/answer": {"post": _answering("Answer a question; the body is the answer", _ANY_BODY)},
+        "/questions/{token}/refuse": {
+            "post": _answering("Refuse to answer", {"application/json": {"schema": _REASON}})
+        },
         "/limits": {"get": _operation("Each limit and key, with who is inside and who waits", {200: "Limits"})},
         "/limits/{name}": {"get": _of_limit("The same of one limit", {200: "Limits"})},
         "/limits/{name}/change": {"post": _change_limit()},
@@ -477,6 +510,23 @@ def _of_a_call(names: list[str], terms: list[dict[str, Any]]) -> list[dict[str, 
 
 def _of_window(summary: str, answers: Mapping[int, str | None]) -> dict[str, Any]:
     return _operation(summary, answers, [_parameter("window_id", "path", _ID)])
+
+
+def _questions() -> dict[str, Any]:
+    parameters = [
+        *(_parameter(name, "query", _ID) for name in ("to", "workflow_name", "instance_id")),
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}),
+        _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
+    ]
+    return _operation("The open questions to people", {200: "Questions"}, parameters)
+
+
+def _answering(summary: str, content: dict[str, Any]) -> dict[str, Any]:
+    parameters = [
+        _parameter("token", "path", _ID),
+        _parameter("by", "query", _ID, "who answers, if auth= gives visitors no names"),
+    ]
+    return _operation(summary, {200: "Answering"}, parameters, content)
 
 
 def _filters() -> list[dict[str, Any]]:

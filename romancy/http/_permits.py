@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal
 
 from romancy.http._refusal import Refused
+from romancy.web.visitor import UNNAMED
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from romancy.app import Romancy
     from romancy.web.visitor import Action, Visitor
 
-__all__ = ["check_choosing", "check_replies", "check_topic", "let_in", "sees_payloads"]
+__all__ = [
+    "check_choosing", "check_questions", "check_replies", "check_topic", "let_in", "name_of_visitor", "sees_payloads",
+]  # fmt: skip
 
 _KEY: Final = "romancy.http"
 _OURS: Final = "romancy."
@@ -56,6 +59,17 @@ def check_choosing(request: Request, app: Romancy) -> None:
 def check_replies(request: Request, app: Romancy) -> None:
     """Raise Refused if the visitor may not see what the app's codecs open, as replies are."""
     _check_payloads(request, app, "replies")
+
+
+def check_questions(request: Request, app: Romancy) -> None:
+    """Raise Refused if the visitor may not see what the app's codecs open, as questions are."""
+    _check_payloads(request, app, "questions")
+
+
+def name_of_visitor(request: Request) -> str:
+    """The name of whoever asks. Empty if `auth=` gives none."""
+    name = _visitor(request).name
+    return "" if name == UNNAMED else name
 
 
 def _check_payloads(request: Request, app: Romancy, what: str) -> None:

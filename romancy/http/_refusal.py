@@ -16,6 +16,8 @@ from romancy.errors import (
     InstanceNotFoundError,
     OutcomeUnknownError,
     PayloadTooLargeError,
+    QuestionAnsweredError,
+    QuestionNotFoundError,
     StartSkippedError,
     StorageConfigurationError,
     StorageUnavailableError,
@@ -35,6 +37,8 @@ _KNOWN: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (InstanceNotFoundError, HTTPStatus.NOT_FOUND),
     (InstanceEndedError, HTTPStatus.CONFLICT),  # a 410 would tell event brokers to remove their subscription
     (InstanceConflictError, HTTPStatus.CONFLICT),
+    (QuestionNotFoundError, HTTPStatus.NOT_FOUND),
+    (QuestionAnsweredError, HTTPStatus.CONFLICT),
     (StartSkippedError, HTTPStatus.CONFLICT),
     (PayloadTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )
@@ -109,6 +113,8 @@ def refusal_of(error: Exception) -> Refused | None:
 
 
 def _beside(error: Exception) -> Mapping[str, object]:
+    if isinstance(error, QuestionAnsweredError):
+        return {"how": error.how, "by": error.by, "at": error.at}
     if not isinstance(error, StartSkippedError):
         return _NOTHING
     return {

@@ -154,9 +154,8 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, l
         case "message":
             limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
             return f"It waits for a message of channel {step.name!r} ({step.key}), {limit}, for {since}."
-        case "request":
-            limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
-            return f"It waits for the request {step.name!r}, {limit}, for {since}."
+        case "request" | "question":
+            return _of_people(step, now)
         case "subscription":
             return f"It waits until it has subscribed to channel {step.name!r} ({step.key}), for {since}."
         case "members":
@@ -169,6 +168,15 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, l
             return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
         case _:
             return _attempted(step, now, suspicion, held=row.owner is not None)
+
+
+def _of_people(step: Step, now: int) -> str:
+    """The wait for a request or for the answer to a question."""
+    limit = "without a time limit" if step.due is None else f"at most until {_when(step.due, now)}"
+    if step.kind == "request":
+        return f"It waits for the request {step.name!r}, {limit}, for {span(now - step.began_at)}."
+    whom = "" if step.key is None else f" to {step.key}"
+    return f"It asks {step.name!r}{whom}, {limit}, since {_when(step.began_at, now)}; `romancy ask list` shows it."
 
 
 def _conditions(known: Known | None) -> Iterator[str]:

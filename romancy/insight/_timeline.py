@@ -25,7 +25,7 @@ Place: TypeAlias = tuple[int, int]
 STEPS: Final[Mapping[ev.Part, tuple[str, ...]]] = {
     "activities": ("activity",),
     "timers": ("timer",),
-    "waits": ("event", "message", "request"),
+    "waits": ("event", "message", "request", "question"),
     "joining": ("subscription",),
     "listing": ("members",),
     "places": ("place",),
@@ -359,8 +359,22 @@ def _awaited(timeline: Timeline, event: ev.MessageAwaited) -> None:
         timeline.begin("event", event.id, topic.name, due=event.due, key=topic.key, conditions=conditions)
     elif topic.kind == "request":
         timeline.begin("request", event.id, topic.name, due=event.due)
+    elif event.asks is not None:
+        timeline.begin("question", event.id, topic.name, due=event.asks.due, key=event.asks.to)
     else:
         timeline.begin("message", event.id, topic.name, due=event.due, key=event.mode, conditions=conditions)
+
+
+_receives: Final = _ended(ev.Ends("waits", "received"))
+
+
+def _received(timeline: Timeline, event: ev.MessageReceived) -> None:
+    if event.message.topic.kind == "question":
+        said = ev.said_in(event.message)
+        how = "refused" if said.how == "refusal" else "answered"
+        timeline.end("question", event.id, how if said.by is None else f"{how} by {said.by}")
+    else:
+        _receives(timeline, event)
 
 
 def _put_aside(timeline: Timeline, event: ev.MessagePutAside) -> None:
@@ -423,6 +437,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
     ev.MessageAwaited: _awaited,
     ev.MessagePutAside: _put_aside,
+    ev.MessageReceived: _received,
     ev.Subscribed: _subscribed,
     ev.SubscriptionRefused: _refused,
     ev.MembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.topic.name),

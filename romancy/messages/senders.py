@@ -15,7 +15,7 @@ from romancy.core import Topic
 from romancy.errors import UsageError
 from romancy.event import Event, EventType, Sent, event_of
 from romancy.messages.channels import AppChannel
-from romancy.messages.requests import Requests
+from romancy.messages.questions import Questions
 from romancy.messages.subscriptions import Subscription, end_subscription
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id, check_key
@@ -36,7 +36,7 @@ __all__ = ["Senders"]
 T = TypeVar("T")
 
 
-class Senders(Requests):
+class Senders(Questions):
     """Sends messages to instances, wherever they run."""
 
     def __init__(self, access: Access, mailer: Mailer) -> None:

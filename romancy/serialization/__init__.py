@@ -39,6 +39,7 @@ from romancy.serialization._own import register_type
 from romancy.serialization._plan import dumps, loads
 from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import failures_in, rebuild_exception
+from romancy.serialization._schema import misfit, schema_of
 from romancy.serialization._signature import Parameter, Signature
 from romancy.serialization._untyped import hear_hints
 from romancy.serialization._value_at_fault import Where
@@ -64,9 +65,11 @@ __all__ = [
     "hear_hints",
     "is_sealed",
     "loads",
+    "misfit",
     "rebuild_exception",
     "record_of",
     "refuse_sealed",
     "register_type",
+    "schema_of",
     "with_frames",
 ]

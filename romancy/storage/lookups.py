@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import InboxRow, InstanceRow, LogRow
     from romancy.storage.routing import Interest, Owner
 
-__all__ = ["MOST_BYTES", "PAGE", "Lookups", "Lying", "Standing", "last_of"]
+__all__ = ["MOST_BYTES", "PAGE", "Asked", "Lookups", "Lying", "Place", "Standing", "last_of"]
 
 PAGE: Final = 500
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -39,6 +39,23 @@ class Standing(NamedTuple):
     at: int
     workflow_name: str
     status: str
+
+
+class Place(NamedTuple):
+    """The place of a question among all: at an address, the oldest first."""
+
+    address: str
+    at: int = -1
+    owner: str = ""
+    interest_id: str = ""
+
+
+class Asked(NamedTuple):
+    """An open question of an instance that has not ended, and its place."""
+
+    place: Place
+    where: bytes
+    workflow_name: str
 
 
 class Lookups(Protocol):
@@ -82,6 +99,17 @@ class Lookups(Protocol):
 
     async def line(self, owner: Owner, demand_id: str, /) -> int:
         """How many demands stand before this one at its lane."""
+        ...
+
+    async def questions(self, after: Place, below: str, limit: int, /) -> list[Asked]:
+        """Open questions behind a place, at addresses before `below`, in their order.
+
+        It takes two statements if the address of the place has fewer.
+        """
+        ...
+
+    async def questions_of(self, instance_id: str, first: str, last: str, limit: int, /) -> list[Asked]:
+        """Open questions of an instance, by the ids of their interests, from the first to the last one."""
         ...
 
     async def undeclared(self, key: str) -> list[str]:

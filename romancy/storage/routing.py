@@ -20,6 +20,7 @@ from romancy._start_options import HIGHEST
 __all__ = [
     "MAX_ADDRESS_BYTES",
     "OUTSIDE",
+    "QUESTIONS",
     "Dispatched",
     "Interest",
     "InterestKind",
@@ -34,9 +35,11 @@ __all__ = [
     "address_of_instance",
     "address_of_key",
     "address_of_lane",
+    "address_of_questions",
     "address_of_type",
     "instance_of_address",
     "is_lane",
+    "is_question",
     "key_of_lane",
     "lane_of",
     "lanes_of_limit",
@@ -53,6 +56,8 @@ OUTSIDE: Final = 0
 MAX_ADDRESS_BYTES: Final = 640
 """Upper bound on an address. It has room for a type and a key of 255 bytes each."""
 _MAX_KEY_BYTES: Final = 255
+QUESTIONS: Final = "q/", "q0"
+"""Between which addresses all questions are."""
 _LINE: Final = "\x1f"
 """In the address of a line of a lane: behind the lane. No lane has this character."""
 _HIGHEST_LINE: Final = "A"
@@ -80,6 +85,16 @@ def address_of_channel(name: str) -> str:
 def address_of_instance(instance_id: str) -> str:
     """The address at which a message is kept that was sent to an instance after its end. Nobody is interested in it."""
     return f"i/{instance_id}"
+
+
+def address_of_questions(to: str | None) -> str:
+    """The address at which those who ask this person or group are interested. No message is posted there."""
+    return f"q/{to or ''}"
+
+
+def is_question(address: str) -> bool:
+    """Whether those who are interested at this address have asked people something."""
+    return address.startswith("q/")
 
 
 def address_of_lane(limit: str, key: str) -> str:

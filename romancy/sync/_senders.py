@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from romancy.sync._channel import SyncChannel
-from romancy.sync._requests import SyncRequests
+from romancy.sync._questions import SyncQuestions
 from romancy.sync._subscription import SyncSubscription
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["SyncSenders"]
 T = TypeVar("T")
 
 
-class SyncSenders(SyncRequests):
+class SyncSenders(SyncQuestions):
     """Sends messages to instances, wherever they run."""
 
     def send(

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from romancy.errors import UsageError
 
-__all__ = ["Action", "Visitor"]
+__all__ = ["UNNAMED", "Action", "Visitor"]
 
 Action: TypeAlias = Literal[
     "start",
@@ -23,13 +23,16 @@ Action: TypeAlias = Literal[
     "purge",
     "schedules",
     "limits",
+    "answer",
 ]
 """What can be done to workflows.
 
 `send` is an event over HTTP that names no instance, or one in its attributes. `schedules` and `limits` are whatever is
-done to those.
+done to those. `answer` is to see what workflows ask people, with the tokens, and to answer or refuse it.
 """
 
+UNNAMED: Final = "somebody"
+"""The name of a visitor over HTTP of whom `auth=` says none."""
 _KNOWN: Final = frozenset(get_args(Action))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.in_process import Answer
 
 COMMANDS: Final = (
-    "archive", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev", "doctor", "find",
+    "archive", "ask", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev", "doctor", "find",
     "history", "limits", "lint", "list", "logs", "migrate", "outbox", "pause", "purge", "rebuild", "relay", "request",
     "resume", "retry", "run", "schedules", "serve", "show", "signal", "start", "terminate", "top", "ui", "undelivered",
     "unpause", "watch", "why", "windows", "workers",

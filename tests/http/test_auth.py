@@ -36,6 +36,7 @@ ROUTES = [
     ("POST", "/windows/x/flush"), ("POST", "/windows/x/drop"),
     ("GET", "/limits"), ("GET", "/limits/x"), ("POST", "/limits/x/change"), ("POST", "/limits/x/pause"),
     ("POST", "/limits/x/resume"), ("POST", "/limits/x/reset"), ("POST", "/free/x"),
+    ("GET", "/questions"), ("POST", "/questions/x/answer"), ("POST", "/questions/x/refuse"),
 ]  # fmt: skip
 
 

@@ -249,7 +249,7 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
         folds=msg.refused, recalls=None, role=Ends("joining", "refused"), note=None, words=_named
     ),
     ms.MessageReceived: Kind(
-        folds=msg.received, recalls=past.answers("waits"), role=Ends("waits", "received"), note=None, words=_named
+        folds=msg.received, recalls=past.received, role=Ends("waits", "received"), note=None, words=_named
     ),
     ms.WaitTimedOut: Kind(
         folds=msg.timed_out, recalls=past.forgets("waits"), role=Ends("waits", "timed_out"), note=None, words=_named

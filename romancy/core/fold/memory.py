@@ -106,6 +106,8 @@ def what_was_sent(message: Message, to: str, *, chosen: bool) -> bytes:
 
 def what_is_awaited(wait: ms.MessageAwaited) -> bytes:
     """What identifies a wait, besides the name of its topic, whatever the mode of a subscription."""
+    if wait.asks is not None:
+        return what_of(wait.asks.schema, wait.asks.question, wait.asks.to)
     own = (wait.topic.kind, wait.topic.key, wait.mode == "direct", bytes(wait.where))
     return repr(own).encode("utf-8", "surrogatepass")
 

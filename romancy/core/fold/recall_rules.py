@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from romancy.core.fold.finding import find_activity, find_child, find_message, find_sent, find_timer, find_wait
 from romancy.core.fold.memory import Remembered, what_is_awaited, what_of, what_was_sent, without_number
 from romancy.core.words.ids import automatic_child, idempotency_key
+from romancy.core.words.messages import said_in
 from romancy.core.words.shared_empty import NO_DICT
 
 if TYPE_CHECKING:
@@ -87,10 +88,19 @@ def answers(kind: Kind) -> Rule:
     return answered
 
 
+def received(recall: FormerRuns, event: ms.MessageReceived) -> None:
+    """An answer of people stands. Where they have refused, a retry asks again."""
+    is_refusal = event.message.topic.kind == "question" and said_in(event.message).how == "refusal"
+    (_refused if is_refusal else _answered)(recall, event)
+
+
 def _answer(recall: FormerRuns, item: Remembered, answer: ev.Input) -> None:
     item.answer = answer
     recall.count += 1
     item.position = min(item.position, recall.count)
+
+
+_answered = answers("waits")
 
 
 def ends(kind: Kind) -> Rule:
@@ -100,6 +110,9 @@ def ends(kind: Kind) -> Rule:
         recall.open.pop((kind, event.id), None)
 
     return ended
+
+
+_refused = ends("waits")
 
 
 def forgets(kind: Kind) -> Rule:

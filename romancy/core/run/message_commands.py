@@ -14,7 +14,7 @@ from romancy.core.run.asking import Asking
 from romancy.core.words import message_events as ms
 from romancy.core.words.complaints import Complaint
 from romancy.core.words.ids import derive
-from romancy.core.words.messages import NULL, Message, Mode, Topic
+from romancy.core.words.messages import NULL, Inquiry, Message, Mode, Topic
 from romancy.core.words.shared_empty import NO_DICT
 from romancy.errors import ChannelModeConflictError, EventTimeoutError, UsageError
 
@@ -54,6 +54,24 @@ class MessageCommands(Asking):
             answer.judge = judge
         return answer
 
+    def inquire(self, name: str, asks: Inquiry, *, timeout: float | None) -> WaitAnswer:
+        """Wait for what people say to a question. Its secret is another one in each run, and nobody can guess it."""
+        self._require_open()
+        due = None if timeout is None or timeout > FAR_FUTURE else self.due(self.loop.now + timeout)
+        id = self._ids.number("wait", name)
+        secret = derive(self.instance_id, self.started.nonce, "question", id).hex()[:32]
+        return self._wait(
+            ms.MessageAwaited(id, Topic(name, secret, "question"), "direct", due, asks=replace(asks, due=due))
+        )
+
+    def inquire_on(self, waited: WaitAnswer) -> WaitAnswer:
+        """Wait on for what people say to a question whose time is over: it may have been said before that."""
+        self._require_open()
+        asked = waited.awaited
+        return self._wait(
+            ms.MessageAwaited(self._ids.number("wait", asked.topic.name), asked.topic, "direct", asks=asked.asks)
+        )
+
     def can_ask_for(self, where: bytes) -> bool:
         """Whether a wait can have these conditions: where data is hidden from the database, it cannot.
 
@@ -71,7 +89,9 @@ class MessageCommands(Asking):
         answer.awaited = awaited
         return answer
 
-    def wait_on(self, waited: WaitAnswer, received: Message, misfit: str) -> WaitAnswer | None:
+    def wait_on(
+        self, waited: WaitAnswer, received: Message, misfit: str, asks: Inquiry | None = None
+    ) -> WaitAnswer | None:
         """Put aside a message whose data does not fit, and wait for the next one until the same due time.
 
         Returns None in a replay of a history in which the message was not put aside: there, the workflow got the error.
@@ -85,7 +105,7 @@ class MessageCommands(Asking):
             which = f" (id {received.id!r})" if received.id else ""
             brief = f"{received.words}{which} does not fit and was put aside"
             self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
-        return self._wait(replace(asked, id=self._ids.number("wait", asked.topic.name)))
+        return self._wait(replace(asked, id=self._ids.number("wait", asked.topic.name), asks=asks))
 
     def drop_wait(self, wait: WaitAnswer) -> None:
         """Wait no more, if no message has come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from romancy.core.words.events import Command, Input
-from romancy.core.words.messages import NULL, Message, Mode, Topic
+from romancy.core.words.messages import NULL, Inquiry, Message, Mode, Topic
 from romancy.serialization import ErrorInfo
 
 __all__ = [
@@ -65,7 +65,7 @@ class MessageAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     `where`: stored conditions that its data must meet. The append that holds this event also registers the interest
     that has messages brought to the wait. `in_turn`: the workflow waits again as soon as the message has come, so
     messages that came behind it, for whatever wait, come behind what is next for this one. `judged`: the body is asked
-    about a message before it is recorded, and may refuse it.
+    about a message before it is recorded, and may refuse it. `asks`: people are asked for the message.
     """
 
     id: str
@@ -75,6 +75,7 @@ class MessageAwaited(Command, frozen=True, tag=True, omit_defaults=True, gc=Fals
     where: Raw = NULL
     in_turn: bool = False
     judged: bool = False
+    asks: Inquiry | None = None
 
 
 class MessageReceived(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.storage.admission import ahead_of
-from romancy.storage.lookups import MOST_BYTES, PAGE, Lying, Standing, last_of
+from romancy.storage.lookups import MOST_BYTES, PAGE, Asked, Lying, Place, Standing, last_of
 from romancy.storage.query import Position
 from romancy.storage.records import InboxRow, LogRow
 from romancy.storage.routing import Interest, InterestKind, Owner, is_lane, lines_of_lane
@@ -85,6 +85,18 @@ class SqlLookups:
         mine = partial(ask, "line", owner=owner.name, life=owner.life, interest_id=demand_id)
         return int((await self._interpreter.read(mine)).rows[0][0])
 
+    async def questions(self, after: Place, below: str, limit: int, /) -> list[Asked]:
+        here = partial(ask, "questions_here", **after._asdict(), limit=limit)
+        found = [_asked(row) for row in (await self._search.read(here)).rows]
+        if len(found) < limit:
+            behind = partial(ask, "questions_behind", address=after.address, below=below, limit=limit - len(found))
+            found += [_asked(row) for row in (await self._search.read(behind)).rows]
+        return found
+
+    async def questions_of(self, instance_id: str, first: str, last: str, limit: int, /) -> list[Asked]:
+        own = partial(ask, "questions_of", owner=instance_id, first=first, last=last, limit=limit)
+        return [_asked(row) for row in (await self._interpreter.read(own)).rows]
+
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         rows = (await self._search.read(partial(ask, "place_behind", **place(after), behind=count - 1))).rows
         return Position(rows[0][0], rows[0][1]) if rows else None
@@ -93,6 +105,11 @@ class SqlLookups:
         """There are few sets of paths, so all are read."""
         answer = await self._interpreter.read(partial(ask, "undeclared", path=self._stored(key)))
         return sorted(filter(None, (row[0] for row in answer.rows)))
+
+
+def _asked(row: Sequence[Any]) -> Asked:
+    address, at, owner, interest_id, where, workflow_name = row
+    return Asked(Place(address, at, owner, interest_id), where, workflow_name)
 
 
 def place(after: Position | None) -> dict[str, Any]:

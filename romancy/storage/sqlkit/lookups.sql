@@ -28,3 +28,34 @@ from (
 ) m
 where size < :bytes
 order by instance_id, delivery_id;
+
+-- name: questions_here (address, at, owner, interest_id, limit) -> address, at, owner, interest_id, where_, workflow_name
+-- Questions at an address behind a place there, of instances that have not ended.
+select i.address, i.at, i.owner, i.interest_id, i.where_, x.workflow_name
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address = :address and i.kind = 'member' and i.at >= :at
+    and (i.at > :at or i.owner > :owner or (i.owner = :owner and i.interest_id > :interest_id))
+    and x.status not in ('completed', 'failed', 'cancelled')
+order by i.at, i.owner, i.life, i.interest_id
+limit :limit;
+
+-- name: questions_behind (address, below, limit) -> address, at, owner, interest_id, where_, workflow_name
+-- The first questions at the addresses behind one, and before another.
+select i.address, i.at, i.owner, i.interest_id, i.where_, x.workflow_name
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.address > :address and i.address < :below and i.kind = 'member'
+    and x.status not in ('completed', 'failed', 'cancelled')
+order by i.address, i.at, i.owner, i.life, i.interest_id
+limit :limit;
+
+-- name: questions_of (owner, first, last, limit) -> address, at, owner, interest_id, where_, workflow_name
+-- Questions of an instance that has not ended, by their ids.
+select i.address, i.at, i.owner, i.interest_id, i.where_, x.workflow_name
+from romancy_interests i {then_join}
+romancy_instances x on x.instance_id = i.owner and x.life = i.life
+where i.owner = :owner and i.interest_id >= :first and i.interest_id <= :last and i.address like 'q/%'
+    and x.status not in ('completed', 'failed', 'cancelled')
+order by i.interest_id
+limit :limit;
