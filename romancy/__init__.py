@@ -44,6 +44,8 @@ from romancy.errors import (
     StartSkippedError,
     StorageError,
     StorageUnavailableError,
+    StreamFullError,
+    StreamGoneError,
     TerminalError,
     TooManyFailedError,
     UnawaitedCallError,
@@ -72,6 +74,7 @@ from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec, register_type
 from romancy.session import Session, SyncSession
 from romancy.status import Status
+from romancy.stream import ActivityStream, Stream, StreamItem, kept
 from romancy.windows.handle import WindowHandle
 from romancy.windows.looking import Window
 from romancy.windows.records import WindowStart
@@ -82,6 +85,7 @@ __all__ = [
     "ActivityChannel",
     "ActivityContext",
     "ActivityError",
+    "ActivityStream",
     "ActivityTimeoutError",
     "ActivityUnknownError",
     "AppChannel",
@@ -149,6 +153,10 @@ __all__ = [
     "Status",
     "StorageError",
     "StorageUnavailableError",
+    "Stream",
+    "StreamFullError",
+    "StreamGoneError",
+    "StreamItem",
     "Subscription",
     "SyncSession",
     "TerminalError",
@@ -175,6 +183,7 @@ __all__ = [
     "compensation",
     "current_workflow",
     "in_workflow",
+    "kept",
     "register_type",
     "workflow",
 ]
