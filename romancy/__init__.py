@@ -74,7 +74,7 @@ from romancy.schedules.records import ScheduleRun
 from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContext, ZlibCodec, register_type
 from romancy.session import Session, SyncSession
 from romancy.status import Status
-from romancy.stream import ActivityStream, Stream, StreamItem, kept
+from romancy.stream import ActivityStream, Stream, StreamItem, WorkflowStream, kept
 from romancy.windows.handle import WindowHandle
 from romancy.windows.looking import Window
 from romancy.windows.records import WindowStart
@@ -174,6 +174,7 @@ __all__ = [
     "WorkflowChannel",
     "WorkflowContext",
     "WorkflowFailedError",
+    "WorkflowStream",
     "WorkflowStuckError",
     "WorkflowTimeoutError",
     "WorkflowUnknownError",

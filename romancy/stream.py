@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol
 
+from msgspec import Raw
+
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeForm, TypeVar
 
+    from romancy.core import Commands
+
     T = TypeVar("T", default=Any)
     T_co = TypeVar("T_co", default=Any, covariant=True)
 else:
@@ -23,7 +27,16 @@ else:
     T = TypeVar("T")
     T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["ActivityStream", "Stream", "StreamItem", "Writing", "declared_stream", "kept", "stored_item"]
+__all__ = [
+    "ActivityStream",
+    "Stream",
+    "StreamItem",
+    "WorkflowStream",
+    "Writing",
+    "declared_stream",
+    "kept",
+    "stored_item",
+]
 
 MOST: Final = 256 * 1024
 """The most bytes of one item."""
@@ -57,9 +70,9 @@ class StreamItem(Generic[T_co]):
     data: T_co
     """What was written; None if it is of another kind."""
     source: str
-    """The id of the activity, step or compensation that wrote it."""
+    """The id of the activity, step or compensation that wrote it. Empty: the body, whose items are final at once."""
     attempt: int
-    """The attempt that wrote it; of a `discard`, the first one that counts."""
+    """The attempt that wrote it, of the body 0; of a `discard`, the first one that counts."""
     at: datetime
     """When it was written or recorded, by the clock of its worker."""
 
@@ -69,12 +82,16 @@ def kept(items: Iterable[StreamItem[T]]) -> list[T]:
     final: list[tuple[int, T]] = []
     open_: dict[str, list[tuple[int, T]]] = {}
     for place, item in enumerate(items):
-        if item.kind == "data":
+        if item.kind == "data" and not item.source:
+            final.append((place, item.data))
+        elif item.kind == "data":
             open_.setdefault(item.source, []).append((place, item.data))
         elif item.kind == "settled":
             final += open_.pop(item.source, ())
-        elif item.kind == "discard":
+        elif item.kind == "discard" and item.source:
             open_.pop(item.source, None)
+        else:
+            open_.clear()
     final += (each for written in open_.values() for each in written)
     return [data for _, data in sorted(final, key=lambda each: each[0])]
 
@@ -115,6 +132,22 @@ class ActivityStream(Generic[T]):
     async def flush(self) -> None:
         """Return once everything that this attempt has written to the stream is in the database."""
         await self._port.stream(self._stream.name).flushed()
+
+
+class WorkflowStream(Generic[T]):
+    """A stream as a body writes it. What it writes is an event of the log, and final."""
+
+    __slots__ = ("_commands", "_stream")
+
+    def __init__(self, commands: Commands, stream: Stream[T]) -> None:
+        self._commands, self._stream = commands, stream
+
+    async def write(self, data: T, /) -> None:
+        """Write an item with the commit of this step. A replay writes nothing, nor does a retry what it has written.
+
+        Raises SerializationError for data of another type, and PayloadTooLargeError if the item has more than 256 kB.
+        """
+        self._commands.write(self._stream.name, Raw(stored_item(self._stream, data)))
 
 
 def stored_item(stream: Stream[Any], data: object) -> bytes:

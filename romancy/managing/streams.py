@@ -22,6 +22,7 @@ from romancy.core import (
     CompensationAttemptFailed,
     CompensationCompleted,
     CompensationFailed,
+    StreamWritten,
     WorkflowStarted,
 )
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageUnavailableError, StreamGoneError
@@ -230,6 +231,10 @@ class _Reader:
             written = self._open.pop(event.id, None)
             if written is not None:
                 yield from self._closed("discard", event.id, written.attempt + 1, at, written)
+        elif isinstance(event, StreamWritten):
+            if event.name == self._stream.name and not event.again:
+                data = loads(event.data, self._stream.data, f"item of stream {event.name!r}")
+                yield from self._final("", 0, at, data, 1) if self._settled else (self._item("data", "", 0, at, data),)
         elif isinstance(event, (*TERMINAL, WorkflowStarted)):
             yield from self._over(happened)
 

@@ -85,7 +85,9 @@ async def tries(ctx: WorkflowContext) -> list[str]:
 @workflow
 async def chat(ctx: WorkflowContext) -> list[str]:
     """Goes on with another run at "again", waits for ever at "wait", and ends at "end"."""
+    await ctx.stream(TOKENS).write(f"body {ctx.run if ctx.run < 3 else 2}")
     said = await says("chat", 3)
+    await ctx.stream(TOKENS).write("body again")
     what = (await ctx.wait_event(GO)).data
     if what == "again":
         chat.recur()

@@ -121,13 +121,18 @@ async def test_runs_and_retries_go_on_with_the_stream(open_app: Open) -> None:
     await app.signal("c", GO, "again")
     await app.signal("c", GO, "fail")
     following = await all_of(handle.stream(TOKENS))
-    assert 6 == len(kept(following))
+    said = kept(following)
+    assert ["body 1", "body again", "body 2", "body again"] == [text for text in said if text.startswith("body")]
+    assert 10 == len(said)
     assert "end" == following[-1].kind
     assert [] == await all_of(handle.stream(TOKENS, after=following[-1].offset))
-    await app.retry("c")
-    more = await all_of(handle.stream(TOKENS, after=following[-1].offset))
-    assert ["end"] == [item.kind for item in more]
-    assert kept(following) == kept(await all_of(handle.stream(TOKENS)))
+    await app.retry("c")  # what stands is not written again
+    assert ["end"] == [item.kind for item in await all_of(handle.stream(TOKENS, after=following[-1].offset))]
+    assert said == kept(await all_of(handle.stream(TOKENS)))
+    final = await all_of(handle.stream(TOKENS, settled=True))
+    assert said == [item.data for item in final]
+    for place, item in enumerate(final):
+        assert final[place + 1 :] == await all_of(handle.stream(TOKENS, settled=True, after=item.offset))
 
 
 async def test_what_a_cancelled_attempt_wrote_stays(open_app: Open) -> None:
