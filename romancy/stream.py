@@ -34,6 +34,7 @@ __all__ = [
     "WorkflowStream",
     "Writing",
     "declared_stream",
+    "fields_of_item",
     "kept",
     "stored_item",
 ]
@@ -94,6 +95,12 @@ def kept(items: Iterable[StreamItem[T]]) -> list[T]:
             open_.clear()
     final += (each for written in open_.values() for each in written)
     return [data for _, data in sorted(final, key=lambda each: each[0])]
+
+
+def fields_of_item(item: StreamItem[Any]) -> dict[str, object]:
+    """An item as a record of data, without its offset."""
+    data = {"data": item.data} if item.kind == "data" else {}
+    return {"kind": item.kind, **data, "source": item.source, "attempt": item.attempt, "at": item.at}
 
 
 class Writing(Protocol):

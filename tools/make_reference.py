@@ -66,11 +66,10 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts", "Handle",
-    "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
-    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
-    "Undo", "Webhook",
-    "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
+    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
+    "Handle", "Ingress", "Purged", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription",
+    "SyncChannel", "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle",
+    "WindowStart", "Undo", "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,

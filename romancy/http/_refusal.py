@@ -19,6 +19,7 @@ from romancy.errors import (
     StartSkippedError,
     StorageConfigurationError,
     StorageUnavailableError,
+    StreamGoneError,
     UsageError,
 )
 from romancy.serialization import WRITTEN_BEFORE
@@ -35,6 +36,7 @@ _KNOWN: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (InstanceNotFoundError, HTTPStatus.NOT_FOUND),
     (InstanceEndedError, HTTPStatus.CONFLICT),  # a 410 would tell event brokers to remove their subscription
     (InstanceConflictError, HTTPStatus.CONFLICT),
+    (StreamGoneError, HTTPStatus.GONE),
     (StartSkippedError, HTTPStatus.CONFLICT),
     (PayloadTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )

@@ -17,7 +17,7 @@ from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import AwaitedReport, report_of, reports_of
-from romancy.managing.streams import items_of
+from romancy.managing.streams import items_of, names_of
 from romancy.managing.waits import instance_with_waits
 from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
@@ -224,6 +224,10 @@ class Instances(Limiting):
         return items_of(
             self._access.opened(), instance_id, declared_stream(stream), after, follow=follow, settled=settled
         )
+
+    async def streams_of(self, instance_id: str) -> list[str]:
+        """The names of the streams of an instance that were written to. Raises InstanceNotFoundError."""
+        return await names_of(self._access.opened(), instance_id)
 
     async def log_page(
         self, instance_id: str, *, after: str | None = None, level: str | int | None = None, limit: int = 200

@@ -25,6 +25,7 @@ from romancy.core import (
     StreamWritten,
     WorkflowStarted,
 )
+from romancy.engine import history
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageUnavailableError, StreamGoneError
 from romancy.log import commits_of
 from romancy.serialization import loads
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from romancy.stream import Stream
     from romancy.stream_rows import StreamRow
 
-__all__ = ["items_of"]
+__all__ = ["items_of", "names_of"]
 
 _OFFSET: Final = re.compile(r"([0-9a-f]{8})([od])([0-9a-f]{10})([0-9a-f]{6})([0-9a-f]{10})([0-9a-f]{6})([0-9a-f]{10})")
 _ENDED: Final = 2**24 - 1
@@ -116,6 +117,23 @@ async def items_of(
             pause = _AWAY
         await asyncio.sleep(pause)
         pause = min(pause * _SLOWER, _SLOWEST)
+
+
+async def names_of(store: Store, instance_id: str) -> list[str]:
+    """The streams of an instance that were written to, by their names.
+
+    Raises InstanceNotFoundError.
+    """
+    found = await store.read(instance_id, limit=0)
+    if found is None:
+        raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
+    names, after = set[str](), 0
+    while lines := await store.services.journal.written(instance_id, found.instance.life, after=after):
+        names |= {row.stream for row in map(row_of, lines) if row is not None}
+        after = lines[-1].number
+    async for _, events in history(store, instance_id):
+        names |= {event.name for event in events if isinstance(event, StreamWritten)}
+    return sorted(names)
 
 
 class _Reader:
@@ -295,7 +313,8 @@ class _Reader:
     # ── items ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _item(self, kind: Any, source: str, attempt: int, at: int, data: Any = None) -> StreamItem[Any]:
-        seq, events, number, told, _ = self._place
+        seq, events, *_ = self._place
+        number, told = max(self._place[2:4], self._until[2:4])
         low = min((each.number for each in self._open.values()), default=number + 1)
         sort = "d" if self._settled else "o"
         offset = f"{self._name}{sort}{seq:010x}{events:06x}{number:010x}{told:06x}{low:010x}"

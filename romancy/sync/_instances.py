@@ -212,6 +212,11 @@ class SyncInstances(SyncLimiting):
         """
         return self._each("stream_of", instance_id, stream, after=after, follow=follow, settled=settled)
 
+    def streams_of(self, instance_id: str) -> list[str]:
+        """The names of the streams of an instance that were written to. Raises InstanceNotFoundError."""
+        result: list[str] = self._call("streams_of", instance_id)
+        return result
+
     def log_page(
         self, instance_id: str, *, after: str | None = None, level: str | int | None = None, limit: int = 200
     ) -> LogPage:

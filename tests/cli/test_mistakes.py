@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev", "doctor", "find", "history",
     "limits", "lint", "list", "logs", "migrate", "outbox", "purge", "rebuild", "relay", "request", "resume", "retry",
-    "run", "schedules", "serve", "show", "signal", "start", "terminate", "top", "ui", "undelivered", "watch",
+    "run", "schedules", "serve", "show", "signal", "start", "tail", "terminate", "top", "ui", "undelivered", "watch",
     "why", "windows", "workers",
 )  # fmt: skip
 

@@ -185,5 +185,5 @@ def test_what_is_made_of_the_description_is_answered_as_it_says(tmp_path: Path) 
         told = [line for line in server.said if "Traceback" in line or "ERROR" in line]
 
     assert 0 == ended.returncode, ended.stdout
-    assert "32 selected / 32 total" in ended.stdout
+    assert "33 selected / 33 total" in ended.stdout
     assert [] == told
