@@ -158,7 +158,7 @@ class _Reader:
         self._life: int | None = None
         self._name = ""
         self._first = 0
-        """The first commit that the log still has."""
+        """The first commit that the log still has, of a reader that begins there."""
         self._log: deque[_Happened] = deque()
         self._read = 0
         """The last commit that was read."""
@@ -202,8 +202,10 @@ class _Reader:
                 raise InstanceNotFoundError(f"there is no instance {self._instance_id!r}")
             self._enter(page.instance.life)
             if not self._read:
-                self._first = page.rows[0].seq if page.rows else page.instance.run_from
-                if self._place.seq and self._first > self._place.seq:
+                first = page.rows[0].seq if page.rows else page.instance.run_from
+                if not self._place.seq:
+                    self._first = first
+                elif first > self._place.seq:
                     raise _gone(self._instance_id, "was removed with a former run of the instance")
             for row, events in commits_of(page, after):
                 for index, event in enumerate(events):
@@ -292,7 +294,7 @@ class _Reader:
         if row.begins:
             former = self._open.pop(row.source, None)
             if former is not None and not (self._settled or silent or until):
-                yield self._item("discard", row.source, row.attempt, line.at)
+                yield self._item("discard", row.source, row.attempt, line.at, left=line.number)
         if not row.values:
             return
         written = self._open.get(row.source)
@@ -312,10 +314,14 @@ class _Reader:
 
     # ── items ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _item(self, kind: Any, source: str, attempt: int, at: int, data: Any = None) -> StreamItem[Any]:
+    def _item(
+        self, kind: Any, source: str, attempt: int, at: int, data: Any = None, *, left: int | None = None
+    ) -> StreamItem[Any]:
+        """An item, with its offset. `left`: the row, if more of it is to be told."""
         seq, events, *_ = self._place
         number, told = max(self._place[2:4], self._until[2:4])
-        low = min((each.number for each in self._open.values()), default=number + 1)
+        first = number + 1 if left is None else left
+        low = min([each.number for each in self._open.values()] + [first])
         sort = "d" if self._settled else "o"
         offset = f"{self._name}{sort}{seq:010x}{events:06x}{number:010x}{told:06x}{low:010x}"
         return StreamItem(offset, kind, data, source, attempt, moment_of(at))
