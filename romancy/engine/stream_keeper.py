@@ -159,7 +159,7 @@ class StreamKeeper:
         self._hurry = asyncio.Event()
         self._awaited: list[asyncio.Future[None]] = []
         self._rooms: WeakValueDictionary[tuple[str, int], _Room] = WeakValueDictionary()
-        self._begun: dict[tuple[str, int, str], set[str]] = {}
+        self.unended: dict[tuple[str, int, str], set[str]] = {}
         """The streams of attempts without an end in the log: of those that run, and of those that were dropped."""
 
     # ── what writes ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -172,23 +172,18 @@ class StreamKeeper:
     def writes(self, key: tuple[str, int, str], name: str) -> None:
         """Remember that an attempt writes to this stream. `key`: its instance, life and source."""
         with self._lock:
-            while len(self._begun) > _REMEMBERED:
-                del self._begun[next(iter(self._begun))]
-            self._begun.setdefault(key, set()).add(name)
+            while len(self.unended) > _REMEMBERED:
+                del self.unended[next(iter(self.unended))]
+            self.unended.setdefault(key, set()).add(name)
 
     def begun(self, key: tuple[str, int, str]) -> frozenset[str]:
         """The streams that attempts of this source have written to, whose ends are in no log."""
-        return frozenset(self._begun.get(key, ()))
-
-    @property
-    def remembers(self) -> bool:
-        """Whether any attempt has written whose end is in no log."""
-        return bool(self._begun)
+        return frozenset(self.unended.get(key, ()))
 
     def forget(self, key: tuple[str, int, str]) -> None:
         """The end of an attempt goes into the log."""
         with self._lock:
-            self._begun.pop(key, None)
+            self.unended.pop(key, None)
 
     def add(self, writing: _Writing, value: bytes | None) -> None:
         """Write this soon; None: a row without values."""

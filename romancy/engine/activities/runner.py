@@ -134,7 +134,7 @@ class Attempts:
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         attempt = Attempt(self.tools, live, effect, id, started.nonce)
         live.begins(attempt)
-        if self._streams.remembers and self._streams.begun((live.instance_id, live.life, id)):
+        if self._streams.unended and self._streams.begun((live.instance_id, live.life, id)):
             attempt.goes_on_behind()
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if self._observer is not None and not self._observer.idle(live):
