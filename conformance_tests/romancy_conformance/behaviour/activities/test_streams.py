@@ -15,6 +15,7 @@ from romancy import (
     Stream,
     StreamGoneError,
     StreamItem,
+    UsageError,
     WorkflowCancelledError,
     activity,
     activity_context,
@@ -58,6 +59,22 @@ async def writes_wrongly() -> list[str]:
 
 
 calls_writes_wrongly = calling(writes_wrongly)
+
+
+@activity
+async def writes_in_a_session() -> bool:
+    """Whether it could, with its session open."""
+    stream = activity_context().stream(TOKENS)
+    stream.write("before")
+    await activity_context().session()
+    try:
+        stream.write("meanwhile")
+    except UsageError:
+        return False
+    return True
+
+
+calls_writes_in_a_session = calling(writes_in_a_session)
 
 
 async def all_of(items: AsyncIterator[StreamItem[T]]) -> list[StreamItem[T]]:
@@ -155,6 +172,16 @@ async def test_what_does_not_fit_is_refused_where_it_is_written(open_app: Open) 
     assert ["SerializationError", "PayloadTooLargeError"] == await handle.result(timeout=SOON)
     with pytest.raises(QueryError, match="no offset"):
         await all_of(handle.stream(TOKENS, after="7"))
+
+
+async def test_who_has_shut_out_all_other_writers_is_told(open_app: Open, storage_url: str) -> None:
+    store = services_with(Service.SESSIONS, create_store(storage_url))
+    assert Service.JOURNAL in store.offered
+    app = await open_app()
+    handle = await app.start(calls_writes_in_a_session.options(instance_id="h"))
+    could = await handle.result(timeout=SOON)
+    assert could is not storage_url.startswith(("sqlite", "memory"))
+    assert ["before", "meanwhile"][: 1 + could] == kept(await all_of(handle.stream(TOKENS)))
 
 
 async def test_an_offset_of_another_stream_or_life_is_refused(open_app: Open) -> None:
