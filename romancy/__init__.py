@@ -50,6 +50,8 @@ from romancy.errors import (
     StartSkippedError,
     StorageError,
     StorageUnavailableError,
+    StreamFullError,
+    StreamGoneError,
     TerminalError,
     TooManyFailedError,
     UnawaitedCallError,
@@ -82,6 +84,7 @@ from romancy.serialization import Codecs, HmacCodec, PayloadCodec, PayloadContex
 from romancy.session import Session, SyncSession
 from romancy.starting.entities import EntityHandle
 from romancy.status import Status
+from romancy.stream import ActivityStream, Stream, StreamItem, WorkflowStream, kept
 from romancy.windows.handle import WindowHandle
 from romancy.windows.looking import Window
 from romancy.windows.records import WindowStart
@@ -92,6 +95,7 @@ __all__ = [
     "ActivityChannel",
     "ActivityContext",
     "ActivityError",
+    "ActivityStream",
     "ActivityTimeoutError",
     "ActivityUnknownError",
     "AppChannel",
@@ -169,6 +173,10 @@ __all__ = [
     "Status",
     "StorageError",
     "StorageUnavailableError",
+    "Stream",
+    "StreamFullError",
+    "StreamGoneError",
+    "StreamItem",
     "Subscription",
     "SyncSession",
     "TerminalError",
@@ -186,6 +194,7 @@ __all__ = [
     "WorkflowChannel",
     "WorkflowContext",
     "WorkflowFailedError",
+    "WorkflowStream",
     "WorkflowStuckError",
     "WorkflowTimeoutError",
     "WorkflowType",
@@ -198,6 +207,7 @@ __all__ = [
     "entity",
     "entity_context",
     "in_workflow",
+    "kept",
     "register_type",
     "workflow",
 ]

@@ -19,6 +19,7 @@ from romancy.serialization import dumps, loads
 from romancy.session import Session, SessionOpening, SyncSession, refuse_awaited
 from romancy.storage.isolation import check_isolation
 from romancy.storage.limits import check_id, check_key
+from romancy.stream import ActivityStream, Stream, declared_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -189,6 +190,16 @@ class ActivityContext:
         Only for an `async def`; a plain function gets UsageError.
         """
         return ActivityChannel(self._port.send, declared(channel, model))
+
+    @overload
+    def stream(self, stream: Stream[T], /) -> ActivityStream[T]: ...
+    @overload
+    def stream(self, stream: str, /) -> ActivityStream[Any]: ...
+    @overload
+    def stream(self, stream: str, /, *, model: TypeForm[T]) -> ActivityStream[T]: ...
+    def stream(self, stream: Stream[Any] | str, /, *, model: Any = Any) -> ActivityStream[Any]:
+        """A stream of the instance, to write to while the activity runs. What a failed attempt writes is discarded."""
+        return ActivityStream(declared_stream(stream, model), self._port, self.heartbeat)
 
     def after_commit(self, callback: Callable[[], Any]) -> None:
         """Call `callback` once the completion is durable: at most once, and not if the process dies before that.

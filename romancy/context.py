@@ -42,6 +42,7 @@ from romancy.serialization import loads
 from romancy.step import Step, Stepping
 from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
+from romancy.stream import Stream, WorkflowStream, declared_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -465,6 +466,16 @@ class WorkflowContext:
     def channel(self, channel: Channel[Any] | str, /, *, model: Any = Any) -> WorkflowChannel[Any]:
         """A channel, to subscribe to, to receive from and to publish on."""
         return WorkflowChannel(self._commands, declared(channel, model))
+
+    @overload
+    def stream(self, stream: Stream[T], /) -> WorkflowStream[T]: ...
+    @overload
+    def stream(self, stream: str, /) -> WorkflowStream[Any]: ...
+    @overload
+    def stream(self, stream: str, /, *, model: TypeForm[T]) -> WorkflowStream[T]: ...
+    def stream(self, stream: Stream[Any] | str, /, *, model: Any = Any) -> WorkflowStream[Any]:
+        """A stream of the instance, to write to with the commit of the step."""
+        return WorkflowStream(self._commands, declared_stream(stream, model))
 
     def limit(self, limit: Limit | str, key: str | int | None = None, /, *, units: int | None = None) -> Section:
         """A part of the body that runs with a place under a limit: `async with ctx.limit(PRINTER):`.

@@ -366,6 +366,14 @@ class InstanceConflictError(UsageError):
         self.started = tuple(started)
 
 
+class StreamGoneError(UsageError):
+    """An offset is of another stream, or what is behind it was removed: read the stream from its beginning."""
+
+
+class StreamFullError(TerminalError):
+    """A stream takes no more: its instance's have all that they may hold, or too much waits for the database."""
+
+
 class ChannelModeConflictError(UsageError):
     """The channel has subscribers of the mode `existing`, so it accepts none of the mode `requested`."""
 

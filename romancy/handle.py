@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from romancy.request import RequestType
     from romancy.results.watch import Watch
     from romancy.retry import Duration
+    from romancy.stream import Stream, StreamItem
     from romancy.workflow import Workflow
 
 __all__ = ["Handle", "result_in"]
@@ -203,6 +204,20 @@ class Handle(Generic[R_co]):
     ) -> AsyncIterator[LogLine]:
         """The log lines that were kept of the instance, with `follow` also future ones: see `app.logs_of`."""
         return self._app.logs_of(self._instance_id, after=after, follow=follow, level=level)
+
+    @overload
+    def stream(
+        self, stream: Stream[T], *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> AsyncIterator[StreamItem[T]]: ...
+    @overload
+    def stream(
+        self, stream: str, *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> AsyncIterator[StreamItem[Any]]: ...
+    def stream(
+        self, stream: Stream[Any] | str, *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> AsyncIterator[StreamItem[Any]]:
+        """What a stream of the instance holds, with `follow` also future items: see `app.stream_of`."""
+        return self._app.stream_of(self._instance_id, stream, after=after, follow=follow, settled=settled)
 
     def __repr__(self) -> str:
         return f"<handle of {self._instance_id}>"

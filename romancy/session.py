@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from romancy.declaring.log import Lines
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.sessions import StoreSession
+    from romancy.stream import Writing
 
 __all__ = [
     "ActivityPort",
@@ -243,6 +244,10 @@ class ActivityPort(Protocol):
         ...
 
     def heartbeat(self, details: Raw | None, /) -> None: ...
+
+    def stream(self, name: str, /) -> Writing:
+        """What the attempt writes to the stream of this name."""
+        ...
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None: ...
 

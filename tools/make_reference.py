@@ -66,13 +66,11 @@ INTERNAL = {
     },
 }  # fmt: skip
 MADE_FOR_YOU = {
-    "AboutInstances", "Activity", "EntityContext", "EntityHandle", "ActivityChannel", "ActivityContext",
-    "AppChannel", "Counts", "Handle", "Ingress", "OtherInstance",
-    "Purged", "Question", "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription",
-    "SyncChannel",
-    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
-    "Undo", "Webhook",
-    "Workflow", "WorkflowChannel", "WorkflowContext",
+    "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
+    "EntityContext", "EntityHandle", "Handle", "Ingress", "OtherInstance", "Purged", "Question", "QuestionPage",
+    "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel", "SyncHandle",
+    "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo",
+    "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,

@@ -1,4 +1,4 @@
--- What user code has logged about instances.
+-- What user code has logged about instances, and what their streams hold.
 
 -- name: journal_hold (ids) -> instance_id
 -- Keep ended instances from being removed. A lock on the row of one that goes on would hold up its commits.

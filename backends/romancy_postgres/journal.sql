@@ -1,15 +1,23 @@
--- What user code has logged about instances.
+-- What user code has logged about instances, and what their streams hold.
 
--- name: journal_ends (ids) -> instance_id, life, first, last
--- The numbers of the first and the last line of instances; 0: there is none. The lock only keeps instances from being
--- removed. Who changes them does not wait for it.
-select i.instance_id, i.life,
+-- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size
+-- The numbers of the first and the last line of instances in a range, and the size of the last; 0: there is none. The
+-- lock only keeps instances from being removed. Who changes them does not wait for it.
+select i.instance_id, i.life, i.owner,
     coalesce((
-        select min(j.number) from romancy_journal j where j.instance_id = i.instance_id and j.life = i.life
+        select min(j.number) from romancy_journal j
+        where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
     ), 0) as first,
     coalesce((
-        select max(j.number) from romancy_journal j where j.instance_id = i.instance_id and j.life = i.life
-    ), 0) as last
+        select max(j.number) from romancy_journal j
+        where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
+    ), 0) as last,
+    coalesce((
+        select length(j.body) from romancy_journal j
+        where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
+        order by j.number desc
+        limit 1
+    ), 0) as size
 from romancy_instances i
 where i.instance_id = any ($1::text[])
 order by i.instance_id

@@ -1,4 +1,4 @@
--- What user code has logged about instances.
+-- What user code has logged about instances, and what their streams hold.
 
 -- name: journal_line (instance_id, life, number, mark, at, body)
 -- Write a line.

@@ -33,6 +33,7 @@ from romancy.cli._schedules import schedules
 from romancy.cli._serving import serve
 from romancy.cli._showing import show
 from romancy.cli._stdout import check_stdout
+from romancy.cli._tailing import TAILING
 from romancy.cli._tending import TENDING
 from romancy.cli._top import top
 from romancy.cli._undelivered import undelivered
@@ -67,8 +68,8 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, show, top, workers, schedules, *WINDOWS, limits, request, ask,
-    *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, workers, schedules, *WINDOWS, limits, request,
+    ask, *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

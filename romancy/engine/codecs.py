@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.journal import KeptLine, NewLine
+    from romancy.storage.journal import KeptLine, NewLine, Written
     from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -493,12 +493,7 @@ class _CodingJournal(Passing[Journal], Journal):
         self._codecs = codecs
 
     async def put(self, lines: Sequence[NewLine], /, *, keep: int, again: bool = False) -> list[NewLine]:
-        if not self._codecs.ids:
-            return await self._passed_to.put(lines, keep=keep, again=again)
-        wrap = self._codecs.wrap
-        sealed = [one._replace(body=wrap(one.body, _line(one.instance_id, one.mark))) for one in lines]
-        absent = {one.mark for one in await self._passed_to.put(sealed, keep=keep, again=again)}
-        return [one for one in lines if one.mark in absent]
+        return _those(lines, await self._passed_to.put(self._sealed(lines), keep=keep, again=again))
 
     async def lines(self, instance_id: str, /, *, after: tuple[int, int] = (0, 0), limit: int = 200) -> list[KeptLine]:
         page = await self._passed_to.lines(instance_id, after=after, limit=limit)
@@ -507,6 +502,20 @@ class _CodingJournal(Passing[Journal], Journal):
     async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
         return [self._opened(instance_id, one) for one in await self._passed_to.newest(instance_id, limit=limit)]
 
+    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
+        written = await self._passed_to.write(self._sealed(lines), again=again)
+        return written._replace(refused=_those(lines, written.refused))
+
+    async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
+        page = await self._passed_to.written(instance_id, life, after=after, limit=limit)
+        return [self._opened(instance_id, one) for one in page]
+
+    def _sealed(self, lines: Sequence[NewLine]) -> Sequence[NewLine]:
+        if not self._codecs.ids:
+            return lines
+        wrap = self._codecs.wrap
+        return [one._replace(body=wrap(one.body, _line(one.instance_id, one.mark))) for one in lines]
+
     def _opened(self, instance_id: str, line: KeptLine) -> KeptLine:
         if not is_sealed(line.body, "message"):
             return line
@@ -514,6 +523,12 @@ class _CodingJournal(Passing[Journal], Journal):
             return line._replace(body=self._codecs.unwrap(line.body, _line(instance_id, line.mark)))
         except CodecError:
             return line
+
+
+def _those(lines: Sequence[NewLine], sealed: Sequence[NewLine]) -> list[NewLine]:
+    """The lines of which these are the sealed ones."""
+    marks = {one.mark for one in sealed}
+    return [one for one in lines if one.mark in marks]
 
 
 def _says_only_who_owns_it(body: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -22,7 +22,7 @@ from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
 from romancy.http._json import checked
 from romancy.http._permits import check_choosing, check_topic, sees_payloads
-from romancy.http._progress import stream_of
+from romancy.http._progress import item_of, progress_of, stream_of
 from romancy.http._refusal import Refused, not_an_event
 from romancy.http._routes import ManagementRoute
 from romancy.kept_logs import LEVELS, fields_of_line
@@ -33,7 +33,7 @@ from romancy.status import TERMINAL_STATUSES
 from romancy.storage.journal import LINES_AT_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
@@ -43,10 +43,11 @@ if TYPE_CHECKING:
     from romancy.http._bodies import Bodies
     from romancy.http._waits import Waits
     from romancy.instance import Instance, InstancePage, Untaken
-    from romancy.log import LogEntry
     from romancy.status import Status
 
 __all__ = ["Management"]
+
+T = TypeVar("T")
 
 _PAGE = 50
 _LINES = 200
@@ -89,6 +90,7 @@ class Management:
             ManagementRoute("GET", f"{instance}/result", self.result, "payloads"),
             ManagementRoute("GET", f"{instance}/progress", self.progress, "payloads"),
             ManagementRoute("GET", f"{instance}/logs", self.logs, "payloads"),
+            ManagementRoute("GET", f"{instance}/streams/{{name}}", self.stream, "payloads"),
             ManagementRoute("GET", instance, self.status),
             ManagementRoute("GET", "/instances", self.list),
             ManagementRoute("GET", "/count", self.count),
@@ -271,12 +273,36 @@ class Management:
         instance_id = request.path_params["instance_id"]
         await self._status(instance_id)
         after = request.headers.get("last-event-id") or None
+        return self._events(request, lambda: self._app.entries_of(instance_id, after=after, follow=True), progress_of)
+
+    async def stream(self, request: Request) -> Response:
+        """`GET /instances/{id}/streams/{name}?settled=`: server-sent events until the instance has ended."""
+        asked = Asked(request, ("settled",))
+        given = asked.text("settled") or "false"
+        if given not in ("true", "false"):
+            raise not_an_event("settled: true or false is expected")
+        instance_id, name = request.path_params["instance_id"], request.path_params["name"]
+        after, settled = request.headers.get("last-event-id") or None, given == "true"
+        await self._status(instance_id)
+
+        async def is_there() -> None:
+            async for _ in self._app.stream_of(instance_id, name, after=after, follow=False, settled=settled):
+                return
+
+        await self._accepting.in_time(is_there())
+        return self._events(
+            request, lambda: self._app.stream_of(instance_id, name, after=after, settled=settled), item_of
+        )
+
+    def _events(
+        self, request: Request, entries: Callable[[], AsyncIterator[T]], told: Callable[[T], bytes]
+    ) -> Response:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
         self._waits.check()
-        entries = self._app.entries_of(instance_id, after=after, follow=True)
-        return StreamingResponse(self._stream(instance_id, entries), media_type="text/event-stream", headers=headers)
+        stream = self._stream(request.path_params["instance_id"], entries(), told)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
     async def logs(self, request: Request) -> Response:
         """`GET /instances/{id}/logs?after=&limit=&level=`: a page of log lines, the oldest first.
@@ -295,7 +321,9 @@ class Management:
         found = await self._accepting.in_time(page)
         return answer({"lines": [fields_of_line(one) for one in found.lines], "next": found.next_cursor})
 
-    async def _stream(self, instance_id: str, entries: AsyncIterator[LogEntry]) -> AsyncGenerator[bytes]:
+    async def _stream(
+        self, instance_id: str, entries: AsyncIterator[T], told: Callable[[T], bytes]
+    ) -> AsyncGenerator[bytes]:
         async def end() -> object:
             try:
                 return {"status": str(await self._app.handle(instance_id).status())}
@@ -303,7 +331,7 @@ class Management:
                 return {"status": "gone"}
 
         with self._waits.place():
-            async for event in stream_of(entries, end, self._waits.over, self._beat):
+            async for event in stream_of(entries, told, end, self._waits.over, self._beat):
                 yield event
 
     async def _status(self, instance_id: str) -> Status:

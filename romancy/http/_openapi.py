@@ -363,6 +363,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/instances/{instance_id}/result": {"get": _result()},
         "/instances/{instance_id}/progress": {"get": _progress()},
         "/instances/{instance_id}/logs": {"get": _logs()},
+        "/instances/{instance_id}/streams/{name}": {"get": _stream()},
         "/instances/{instance_id}/signals/{type}": {"post": _signal()},
         "/instances/{instance_id}/requests/{name}": {"post": _request()},
         "/cancel/{instance_id}": {"post": _cancel()},
@@ -553,8 +554,20 @@ def _result() -> dict[str, Any]:
 def _progress() -> dict[str, Any]:
     last = _parameter("last-event-id", "header", {"type": "string"}, "continue after this event")
     operation = _of_instance("Reports, steps and the end, as they come", {200: None}, last)
+    return _sends_events(operation, "report, step, end, error")
+
+
+def _stream() -> dict[str, Any]:
+    name = _parameter("name", "path", _ID)
+    settled = _parameter("settled", "query", {"enum": ["true", "false"]}, "only what is final")
+    last = _parameter("last-event-id", "header", {"type": "string"}, "continue after this event")
+    operation = _of_instance("What a stream holds, as it comes", {200: None}, name, settled, last)
+    return _sends_events(operation, "data, discard, settled, end, error")
+
+
+def _sends_events(operation: dict[str, Any], kinds: str) -> dict[str, Any]:
     operation["responses"]["200"] = {
-        "description": "server-sent events: report, step, end, error",
+        "description": f"server-sent events: {kinds}",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
     return operation

@@ -21,6 +21,7 @@ from romancy.errors import (
     StartSkippedError,
     StorageConfigurationError,
     StorageUnavailableError,
+    StreamGoneError,
     UsageError,
 )
 from romancy.serialization import WRITTEN_BEFORE
@@ -39,6 +40,7 @@ _KNOWN: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (InstanceConflictError, HTTPStatus.CONFLICT),
     (QuestionNotFoundError, HTTPStatus.NOT_FOUND),
     (QuestionAnsweredError, HTTPStatus.CONFLICT),
+    (StreamGoneError, HTTPStatus.GONE),
     (StartSkippedError, HTTPStatus.CONFLICT),
     (PayloadTooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
 )

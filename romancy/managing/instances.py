@@ -5,7 +5,7 @@ Each action on one instance exists for many as well (`cancel_many`, …). `dry_r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
 
 from romancy.engine import PAUSABLE, RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
@@ -17,11 +17,13 @@ from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import AwaitedReport, report_of, reports_of
+from romancy.managing.streams import items_of, names_of
 from romancy.managing.waits import instance_with_waits
 from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.limits import check_text
 from romancy.storage.query import MAX_LIMIT
+from romancy.stream import declared_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from romancy.query import Filters, FiltersToAct, FilterValue
     from romancy.retry import Duration
     from romancy.storage.query import Query
+    from romancy.stream import Stream, StreamItem
 
 __all__ = ["Instances"]
 
@@ -187,6 +190,44 @@ class Instances(Limiting):
         are left out. A line comes once. Raises InstanceNotFoundError.
         """
         return lines_of(self._access.opened(), instance_id, after, follow=follow, level=level)
+
+    @overload
+    def stream_of(
+        self,
+        instance_id: str,
+        stream: Stream[T],
+        *,
+        after: str | None = None,
+        follow: bool = True,
+        settled: bool = False,
+    ) -> AsyncIterator[StreamItem[T]]: ...
+    @overload
+    def stream_of(
+        self, instance_id: str, stream: str, *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> AsyncIterator[StreamItem[Any]]: ...
+    def stream_of(
+        self,
+        instance_id: str,
+        stream: Stream[Any] | str,
+        *,
+        after: str | None = None,
+        follow: bool = True,
+        settled: bool = False,
+    ) -> AsyncIterator[StreamItem[Any]]:
+        """What a stream of an instance holds behind the offset `after`; with `follow`, also what comes, until its end.
+
+        Nothing is left out and nothing comes twice: keep the offset of the last item that you have processed, and
+        continue behind it in any process. `kept(items)` is what counts of them. `settled=True` yields only data that is
+        final, once the end of its attempt is in the log. Raises InstanceNotFoundError, StreamGoneError if the offset is
+        of another stream or its items were removed, and QueryError if it is malformed.
+        """
+        return items_of(
+            self._access.opened(), instance_id, declared_stream(stream), after, follow=follow, settled=settled
+        )
+
+    async def streams_of(self, instance_id: str) -> list[str]:
+        """The names of the streams of an instance that were written to. Raises InstanceNotFoundError."""
+        return await names_of(self._access.opened(), instance_id)
 
     async def log_page(
         self, instance_id: str, *, after: str | None = None, level: str | int | None = None, limit: int = 200

@@ -1,7 +1,8 @@
-"""The service for log lines: what user code has logged about an instance, kept beside its log of events.
+"""The service for what is kept beside the log of an instance: lines of its code's logging, and what its streams hold.
 
-No line decides anything, and no commit waits for one. Lines are numbered where they are written, each behind all that
-others can see. So a reader that goes on behind a number misses none, however late a line comes.
+No commit waits for a line. Lines are numbered where they are written, each behind all that others can see. So a reader
+that goes on behind a number misses none, however late a line comes. Log lines and streams have ranges of numbers of
+their own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LINES_AT_ONCE", "Journal", "KeptLine", "NewLine"]
+__all__ = ["LINES_AT_ONCE", "Journal", "KeptLine", "NewLine", "Written"]
 
 LINES_AT_ONCE: Final = 1000
 """How many lines one call writes or reads at most."""
@@ -27,6 +28,8 @@ class NewLine(NamedTuple):
     at: int
     """When it was logged."""
     body: bytes
+    owner: str = ""
+    """Of a line of a stream: the token of the worker that has to own the instance."""
 
 
 class KeptLine(NamedTuple):
@@ -34,17 +37,26 @@ class KeptLine(NamedTuple):
 
     life: int
     number: int
-    """Counts up, with gaps."""
+    """Counts up, with gaps. In streams: the place of the line's first byte among those of the instance, from 1."""
     mark: str
     at: int
     body: bytes
 
 
+class Written(NamedTuple):
+    """What became of lines of streams."""
+
+    refused: list[NewLine]
+    """Those that were not written: their life is over, or their writer no longer owns the instance."""
+    sizes: dict[str, int]
+    """How many bytes the streams of these instances hold, as stored."""
+
+
 class Journal(Protocol):
-    """Keeps the newest lines of each instance. They are removed with the instance, and with a life of it."""
+    """Keeps lines of each instance. They are removed with the instance, and with a life of it."""
 
     async def put(self, lines: Sequence[NewLine], /, *, keep: int, again: bool = False) -> list[NewLine]:
-        """Write lines in their order, in one transaction, and remove all but the `keep` newest of these instances.
+        """Write log lines in their order, in one transaction, and remove all but the `keep` newest of these instances.
 
         Returns those that were not written, because there is no instance of this life. `again`: a former call with
         some of these lines may have written them. They are not written twice.
@@ -52,12 +64,24 @@ class Journal(Protocol):
         ...
 
     async def lines(self, instance_id: str, /, *, after: tuple[int, int] = (0, 0), limit: int = 200) -> list[KeptLine]:
-        """The oldest lines of the present life behind a place, which is a life and a number.
+        """The oldest log lines of the present life behind a place, which is a life and a number.
 
         All lines are behind a place of another life.
         """
         ...
 
     async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
-        """The newest lines of the present life, the oldest of them first."""
+        """The newest log lines of the present life, the oldest of them first."""
+        ...
+
+    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
+        """Write lines of streams in their order, in one transaction. None is ever removed before its instance.
+
+        A line is refused unless its writer owns the instance. If another worker has written behind the former owner, a
+        line of that owner is never behind it. `again`: as in `put`.
+        """
+        ...
+
+    async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
+        """The oldest lines of the streams of a life behind a number."""
         ...

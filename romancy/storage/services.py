@@ -124,8 +124,8 @@ class Services(_Offering):
     """Making again what a database holds beside its logs."""
     standby: Standby = _service(default=None, without="`read_url=` does not work")
     """Whether this server is a copy of another one."""
-    journal: Journal = _service(default=None, without="log lines cannot be kept, and `keep_logs=` does not work")
-    """Log lines of instances, kept beside their logs of events."""
+    journal: Journal = _service(default=None, without="streams and `keep_logs=` do not work")
+    """Streams and log lines of instances, kept beside their logs of events."""
 
     def wrapped(self, **wrappers: Unpack[Wrappers]) -> Services:
         """The same services, some of them replaced. A service that this store lacks stays missing."""

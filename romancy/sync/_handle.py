@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from romancy.request import RequestType
     from romancy.retry import Duration
     from romancy.status import Status
+    from romancy.stream import Stream, StreamItem
     from romancy.workflow import Workflow
 
 
@@ -195,3 +196,19 @@ class SyncHandle(Caller, Generic[R_co]):
     ) -> Iterator[LogLine]:
         """The log lines that were kept of the instance, with `follow` also future ones: see `app.logs_of`."""
         return self._each("logs", after=after, follow=follow, level=level)
+
+    @overload
+    def stream(
+        self, stream: Stream[T], *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> Iterator[StreamItem[T]]: ...
+
+    @overload
+    def stream(
+        self, stream: str, *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> Iterator[StreamItem[Any]]: ...
+
+    def stream(
+        self, stream: Stream[Any] | str, *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> Iterator[StreamItem[Any]]:
+        """What a stream of the instance holds, with `follow` also future items: see `app.stream_of`."""
+        return self._each("stream", stream, after=after, follow=follow, settled=settled)

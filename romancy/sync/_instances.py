@@ -5,7 +5,7 @@ Written by `python -m tools.make_sync`: do not change it here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from romancy.sync._limiting import SyncLimiting
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from romancy.log import LogEntry
     from romancy.query import Filters, FiltersToAct, FilterValue, InstanceFilter
     from romancy.retry import Duration
+    from romancy.stream import Stream, StreamItem
 
 
 __all__ = ["SyncInstances"]
+
+T = TypeVar("T")
 
 
 class SyncInstances(SyncLimiting):
@@ -174,6 +177,45 @@ class SyncInstances(SyncLimiting):
         are left out. A line comes once. Raises InstanceNotFoundError.
         """
         return self._each("logs_of", instance_id, after=after, follow=follow, level=level)
+
+    @overload
+    def stream_of(
+        self,
+        instance_id: str,
+        stream: Stream[T],
+        *,
+        after: str | None = None,
+        follow: bool = True,
+        settled: bool = False,
+    ) -> Iterator[StreamItem[T]]: ...
+
+    @overload
+    def stream_of(
+        self, instance_id: str, stream: str, *, after: str | None = None, follow: bool = True, settled: bool = False
+    ) -> Iterator[StreamItem[Any]]: ...
+
+    def stream_of(
+        self,
+        instance_id: str,
+        stream: Stream[Any] | str,
+        *,
+        after: str | None = None,
+        follow: bool = True,
+        settled: bool = False,
+    ) -> Iterator[StreamItem[Any]]:
+        """What a stream of an instance holds behind the offset `after`; with `follow`, also what comes, until its end.
+
+        Nothing is left out and nothing comes twice: keep the offset of the last item that you have processed, and
+        continue behind it in any process. `kept(items)` is what counts of them. `settled=True` yields only data that is
+        final, once the end of its attempt is in the log. Raises InstanceNotFoundError, StreamGoneError if the offset is
+        of another stream or its items were removed, and QueryError if it is malformed.
+        """
+        return self._each("stream_of", instance_id, stream, after=after, follow=follow, settled=settled)
+
+    def streams_of(self, instance_id: str) -> list[str]:
+        """The names of the streams of an instance that were written to. Raises InstanceNotFoundError."""
+        result: list[str] = self._call("streams_of", instance_id)
+        return result
 
     def log_page(
         self, instance_id: str, *, after: str | None = None, level: str | int | None = None, limit: int = 200

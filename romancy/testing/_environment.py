@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
     from romancy.storage.sessions import StoreSession
+    from romancy.stream import Writing
 
 __all__ = ["ActivityEnvironment", "SentEvent"]
 
@@ -77,6 +78,8 @@ class ActivityEnvironment:
         self.instance_id = instance_id
         self.heartbeats: list[tuple[Any, ...]] = []
         """The details of each heartbeat, as plain JSON values."""
+        self.streams: dict[str, list[Any]] = {}
+        """What activities have written to each stream, as plain JSON values, those that failed too."""
         self.sent: list[SentEvent] = []
         """What completed activities have published, sent or put on channels."""
         self.after_commit: list[Callable[[], Any]] = []
@@ -248,6 +251,9 @@ class _Port:
             raise asyncio.CancelledError("this attempt was given up by the test")
         self._environment.heartbeats.append(() if details is None else tuple(_plain(details)))
 
+    def stream(self, name: str, /) -> Writing:
+        return _Written(self._environment.streams.setdefault(name, []))
+
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         self.sent.append(SentEvent("publish", type, _plain(data), key))
 
@@ -259,6 +265,18 @@ class _Port:
 
     def after_commit(self, callback: Callable[[], Any], /) -> None:
         self.callbacks.append(callback)
+
+
+class _Written:
+    """A stream in a test: its items are in a list at once."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self._items = items
+
+    def write(self, data: bytes, /) -> None:
+        self._items.append(loads(data, Any, "what the activity wrote"))
+
+    async def flushed(self) -> None: ...
 
 
 def _plain(data: Raw) -> Any:

@@ -103,6 +103,9 @@ class NoPort:
     def heartbeat(self, details: Raw | None, /) -> None:
         raise AssertionError("nobody listens")
 
+    def stream(self, name: str, /) -> Any:
+        raise AssertionError("nobody follows")
+
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         raise AssertionError("nobody reads")
 

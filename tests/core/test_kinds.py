@@ -79,7 +79,7 @@ def test_hooks_hear_of_each_attempt_and_each_wait() -> None:
 
 
 def test_a_timeline_has_a_step_for_each_call_and_leaves_out_what_is_named_here() -> None:
-    silent = {"ChildCancelRequested", "InputDeferred", "PatchMarked", "WorkflowCaughtUp"}
+    silent = {"ChildCancelRequested", "InputDeferred", "PatchMarked", "StreamWritten", "WorkflowCaughtUp"}
 
     assert set(get_args(Part)) == set(STEPS)
     assert names(KINDS) - names(RULES) == silent

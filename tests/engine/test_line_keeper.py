@@ -15,7 +15,7 @@ from romancy.engine.clock import DatabaseClock
 from romancy.engine.line_keeper import MOST_BYTES, MOST_LINES, LineKeeper
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.kept_logs import ERROR, MESSAGE, line_of
-from romancy.storage.journal import LINES_AT_ONCE, KeptLine, NewLine
+from romancy.storage.journal import LINES_AT_ONCE, KeptLine, NewLine, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +56,12 @@ class Kept:
         return [KeptLine(7, number, row.mark, row.at, row.body) for number, row in enumerate(self.rows, 1)]
 
     newest = lines
+
+    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
+        raise AssertionError("nothing writes to streams")
+
+    async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
+        raise AssertionError("nothing reads streams")
 
     @property
     def messages(self) -> list[str]:

@@ -28,7 +28,7 @@ ROUTES = [
     ("POST", "/cancel/x"), ("POST", "/pause/x"), ("POST", "/unpause/x"),
     ("POST", "/instances/x/signals/y"), ("POST", "/instances/x/requests/y"),
     ("GET", "/instances/x/result"),
-    ("GET", "/instances/x/progress"), ("GET", "/instances/x/logs"),
+    ("GET", "/instances/x/progress"), ("GET", "/instances/x/logs"), ("GET", "/instances/x/streams/y"),
     ("GET", "/instances/x"), ("GET", "/instances"), ("GET", "/count"),
     ("GET", "/schedules"), ("GET", "/schedules/x"), ("POST", "/schedules/x/pause"), ("POST", "/schedules/x/resume"),
     ("POST", "/schedules/x/trigger"), ("POST", "/schedules/x/backfill"),

@@ -117,7 +117,7 @@ async def test_sealed_payloads_stay_sealed() -> None:
         sees, not_ = visited(app), visited(app, payloads=False)
         hiding = [
             "/instances/w-0/result", "/instances/w-0/progress", "/instances?results=true", "/instances?headers=true",
-            "/instances/w-0/logs",
+            "/instances/w-0/logs", "/instances/w-0/streams/tokens",
             "/instances?where=city%3DParis", "/count?where=city%3DParis", "/count?header=tenant%3Dacme",
         ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Log lines of instances: bounded, in one order, shown once, and gone with the instance."""
+"""Log lines and streams of instances: in one order, shown once, and gone with the instance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from romancy.status import Status
 from romancy.storage.journal import NewLine
 from romancy.storage.records import Former, Outcome, PruneRequest
 from romancy.storage.services import Service
-from romancy_conformance.contract.building import start, unique
+from romancy_conformance.contract.building import Actor, start, unique
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
@@ -149,3 +149,66 @@ async def test_several_may_write_lines_of_one_instance_at_the_same_time(store: S
     for writer in range(4):
         mine = [text for text in seen if text.startswith(f"{writer} ")]
         assert [f"{writer} {number}" for number in range(10)] == mine
+
+
+def parts(of: Append, *bodies: bytes, owner: str) -> list[NewLine]:
+    return [NewLine(of.instance_id, of.life, unique("m"), 7, body, owner) for body in bodies]
+
+
+async def owned(store: Store) -> tuple[Append, str]:
+    worker = await Actor(store, workflows={unique("w"): "c1"}).register()
+    return await worker.begin(), worker.token
+
+
+async def test_streams_count_their_bytes_apart_from_log_lines(store: Store, journal: Journal) -> None:
+    a, owner = await owned(store)
+    await journal.put(lines(a, "logged"), keep=1)
+    new = parts(a, b"abc", b"d", bytes(range(256)), owner=owner)
+    assert ([], {a.instance_id: 260}) == await journal.write(new)
+    assert ([], {a.instance_id: 260}) == await journal.write(new, again=True)
+    await journal.put(lines(a, "logged too"), keep=1)
+    assert ([], {a.instance_id: 262}) == await journal.write([*new, *parts(a, b"ef", owner=owner)], again=True)
+    assert [(1, b"abc"), (4, b"d"), (5, bytes(range(256))), (261, b"ef")] == [
+        (line.number, line.body) for line in await journal.written(a.instance_id, a.life)
+    ]
+    assert [b"d"] == [line.body for line in await journal.written(a.instance_id, a.life, after=3, limit=1)]
+    assert [] == await journal.written(a.instance_id, a.life, after=2**70)
+    assert [] == await journal.written(a.instance_id, a.life + 1)
+    assert ["logged too"] == await texts(journal, a)
+    assert ["logged too"] == [line.body.decode() for line in await journal.newest(a.instance_id)]
+
+
+async def test_who_does_not_own_the_instance_writes_nothing_to_its_streams(store: Store, journal: Journal) -> None:
+    (a, owner), b = await owned(store), await born(store)
+    foreign = [
+        *parts(a, b"other", owner="another"),
+        *parts(b, b"nobody's", owner=owner),
+        *parts(start(), b"", owner=""),
+    ]
+    late = [line._replace(life=a.life + 1) for line in parts(a, b"other life", owner=owner)]
+    mine = parts(a, b"mine", owner=owner)
+    assert [*foreign, *late] == (await journal.write([*foreign, *mine, *late])).refused
+    assert [b"mine"] == [line.body for line in await journal.written(a.instance_id, a.life)]
+    assert [] == await journal.written(b.instance_id, b.life)
+
+
+async def test_a_reader_of_streams_misses_no_line_of_two_writers(store: Store, journal: Journal) -> None:
+    a, owner = await owned(store)
+    seen = list[bytes]()
+
+    async def write(name: int) -> None:
+        for number in range(10):
+            await journal.write(parts(a, b"%d %d" % (name, number), b"x" * name, owner=owner))
+
+    async def follow() -> None:
+        place = 0
+        while len(seen) < 80:
+            for line in await journal.written(a.instance_id, a.life, after=place):
+                seen.append(line.body)
+                place = line.number
+
+    await asyncio.gather(follow(), *map(write, range(1, 5)))
+    for name in range(1, 5):
+        assert [b"%d %d" % (name, number) for number in range(10)] == [
+            one for one in seen if one.startswith(b"%d " % name)
+        ]

@@ -42,6 +42,10 @@ def find_message(memory: Memory, event: ev.MessagePublished) -> Remembered | Non
     return memory.take(event, found)
 
 
+def find_written(memory: Memory, event: ev.StreamWritten) -> Remembered | None:
+    return memory.take(event, memory.look("writes", event.name, what_of(event.data)) if event.again else None)
+
+
 def find_sent(memory: Memory, event: ms.MessageSent) -> Remembered | None:
     what = what_was_sent(event.message, event.to, chosen=event.chosen)
     return memory.take(event, memory.look("sends", event.message.topic.name, what) if event.again else None)

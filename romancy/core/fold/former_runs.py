@@ -146,5 +146,6 @@ class FormerRuns:
 def _matters(item: Remembered, gone: set[str]) -> bool:
     """Whether a run can use it. Delays and waits that did not end, and children that are gone, begin again."""
     if item.answer is None:
-        return item.kind in ("activities", "messages", "sends") or (item.kind == "children" and item.key not in gone)
+        stands = item.kind in ("activities", "messages", "sends", "writes")
+        return stands or (item.kind == "children" and item.key not in gone)
     return True

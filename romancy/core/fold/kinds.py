@@ -322,6 +322,16 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         fits=lambda a, b: (a.name, a.key) == (b.name, b.key) and _same_json(a.data, b.data),
         acts=True,
     ),
+    ev.StreamWritten: CommandKind(
+        folds=run.written,
+        recalls=past.written,
+        role=None,
+        note=None,
+        words=lambda e: f"item of stream {e.name}",
+        fits=None,
+        harmless=True,
+        acts=False,
+    ),
     ev.ProgressReported: CommandKind(
         folds=run.progress,
         recalls=None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "Memory", "Remembered", "what_is_awaited", "what_of", "what_was_sent", "without_number"]
 
-Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages", "sends"]
+Kind: TypeAlias = Literal["activities", "children", "timers", "waits", "messages", "sends", "writes"]
 
 _DIGEST_FROM: Final = 64
 _MOST_OLDER: Final = 100

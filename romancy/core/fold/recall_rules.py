@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from romancy.core.fold.finding import find_activity, find_child, find_message, find_sent, find_timer, find_wait
+from romancy.core.fold.finding import (
+    find_activity,
+    find_child,
+    find_message,
+    find_sent,
+    find_timer,
+    find_wait,
+    find_written,
+)
 from romancy.core.fold.memory import Remembered, what_is_awaited, what_of, what_was_sent, without_number
 from romancy.core.words.ids import automatic_child, idempotency_key
 from romancy.core.words.messages import said_in
@@ -63,6 +71,11 @@ def wait(recall: FormerRuns, event: ms.MessageAwaited) -> None:
 def message(recall: FormerRuns, event: ev.MessagePublished) -> None:
     former = find_message(recall.memory, event)
     recall.note("messages", event, former, name=event.name, what=what_of(event.data, event.key))
+
+
+def written(recall: FormerRuns, event: ev.StreamWritten) -> None:
+    former = find_written(recall.memory, event)
+    recall.note("writes", event, former, name=event.name, what=what_of(event.data))
 
 
 def sent(recall: FormerRuns, event: ms.MessageSent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from romancy.core.fold.answers import ActivityCall
-from romancy.core.fold.finding import find_activity, find_child, find_message, find_timer
+from romancy.core.fold.finding import find_activity, find_child, find_message, find_timer, find_written
 from romancy.core.fold.in_flight import Child, Compensable
 from romancy.core.fold.message_rules import subscribe_again, subscribe_as_before
 from romancy.core.words import events as ev
@@ -175,6 +175,11 @@ def abandoned(state: Entries, _event: ev.WorkflowAbandoned) -> None:
 
 def progress(state: Entries, event: ev.ProgressReported) -> None:
     state.progress = event.state
+
+
+def written(state: Entries, event: ev.StreamWritten) -> None:
+    if state.memory is not None:
+        find_written(state.memory, event)
 
 
 def published(state: Entries, event: ev.MessagePublished) -> None:

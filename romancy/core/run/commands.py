@@ -116,6 +116,12 @@ class Commands(MessageCommands, PlaceCommands):
         again = self._remembers and self._memory.look("messages", name, what_of(data, key)) is not None
         self.ask(ev.MessagePublished(self._ids.number("message", name), name, data, key, again))
 
+    def write(self, stream: str, data: Raw) -> None:
+        """Write to a stream once this activation is durable."""
+        self._require_open()
+        again = self._remembers and self._memory.look("writes", stream, what_of(data)) is not None
+        self.ask(ev.StreamWritten(self._ids.number("stream", stream), stream, data, again))
+
     def report(self, state: Raw) -> None:
         """Show the progress of the workflow to the outside."""
         self._require_open()

@@ -95,7 +95,7 @@ class Matcher:
         for position, command in enumerate(left):
             if _is_older(command, asked, of, chosen):
                 return left.pop(position)
-        if not isinstance(asked, ev.ProgressReported):
+        if not isinstance(asked, (ev.ProgressReported, ev.StreamWritten)):
             self.extra.append(asked)
         return None
 

@@ -19,8 +19,8 @@ __all__ = [
     "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
     "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
     "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Departure", "Input", "InputDeferred", "LogEvent",
-    "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "TimerCancelled", "TimerFired",
-    "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
+    "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "StreamWritten", "TimerCancelled",
+    "TimerFired", "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
     "WorkflowContinued", "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
 ]  # fmt: skip
 
@@ -323,6 +323,15 @@ class MessagePublished(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
     name: str
     data: Raw
     key: str | None = None
+    again: bool = False
+
+
+class StreamWritten(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The workflow body wrote to a stream. `again`: a former run had written it."""
+
+    id: str
+    name: str
+    data: Raw
     again: bool = False
 
 

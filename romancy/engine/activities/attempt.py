@@ -16,6 +16,7 @@ from romancy.engine.activities.port import GIVEN_UP, Port, Tools
 from romancy.engine.activities.stopping import Stop
 from romancy.engine.clock import Timer
 from romancy.engine.instance import Live
+from romancy.engine.stream_keeper import AttemptStreams
 from romancy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from romancy.errors import StorageUnavailableError
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
+    from romancy.stream import Writing
 
     Made = Callable[["Attempt", Any], Coroutine[Any, Any, Input]]
     """Makes an attempt with the function of a definition."""
@@ -128,6 +130,15 @@ class Attempt(Struct, eq=False):
             port = self.port = Port(self.tools, self.live, self.effect, self.id, over=self.is_cut_off)
         return port
 
+    def goes_on_behind(self) -> None:
+        """Write to streams, if former attempts of its number have, that what these wrote is void."""
+        self.open().streams = AttemptStreams(self.tools.streams, self.live, self.id, self.effect.attempt)
+
+    async def streamed(self) -> None:
+        """Return once what it wrote to streams is in the database."""
+        if self.port is not None and self.port.streams is not None:
+            await self.port.streams.flushed()
+
     def has_stopped(self) -> None:
         """Record that the cancelled attempt has stopped: the engine no longer waits for its end."""
         self.ending = True
@@ -141,14 +152,18 @@ class Attempt(Struct, eq=False):
             await self.port.give_up()
 
     async def finish(self) -> None:
-        """Flush the writes that a library's session still holds back, after the function has returned."""
-        companion = None if self.port is None else self.port.companion
+        """Flush what a library's session and streams still hold back, after the function has returned."""
+        port = self.port
+        if port is None:
+            return
         try:
-            if companion is not None:
-                await companion.finish()
+            if port.companion is not None:
+                await port.companion.finish()
         except UsageError:
             self.returned = True  # a repetition would fail in the same way
             raise
+        if port.streams is not None:
+            await port.streams.finish()
 
     async def close(self) -> None:
         """End its session, if it has one. Uncommitted writes are rolled back."""
@@ -197,6 +212,12 @@ class Attempt(Struct, eq=False):
 
     def heartbeat(self, details: Raw | None, /) -> None:
         self.open().heartbeat(details)
+
+    def stream(self, name: str, /) -> Writing:
+        task = self.task
+        if task is None:
+            raise CancelledError(GIVEN_UP)
+        return self.open().stream(name, task.get_loop())
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         await self.open().publish(type, data, key)

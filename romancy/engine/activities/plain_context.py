@@ -7,6 +7,7 @@ from typing import Any
 
 from romancy.attempt_context import ActivityContext
 from romancy.errors import UsageError
+from romancy.stream import ActivityStream, declared_stream
 
 __all__ = ["PlainActivityContext"]
 
@@ -24,6 +25,9 @@ class PlainActivityContext(ActivityContext):
         if self._port.told_to_stop:
             raise CancelledError(f"activity {self.activity_id} was asked to stop")
 
+    def stream(self, stream: Any, /, *, model: Any = Any) -> ActivityStream[Any]:
+        return _PlainStream(declared_stream(stream, model), self._port, self.heartbeat)
+
     def publish(self, type: object, data: object = None, *, key: str | None = None) -> Any:  # noqa: ARG002 - the signature of the base class
         raise self._refusal("publish()", "return the data and let the workflow `await ctx.publish(…)`")
 
@@ -37,4 +41,14 @@ class PlainActivityContext(ActivityContext):
         return UsageError(
             f"activity {self.activity_id} is a plain function, which cannot await {what}: make it an `async def`, "
             f"or {instead}"
+        )
+
+
+class _PlainStream(ActivityStream[Any]):
+    __slots__ = ()
+
+    def flush(self) -> Any:
+        raise UsageError(
+            "a plain function cannot await flush(): what it writes is in the database within a moment, and before its "
+            "completion is; make it an `async def` to wait for it"
         )

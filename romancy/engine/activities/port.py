@@ -17,6 +17,7 @@ from romancy._logs import about, get_logger
 from romancy.engine.announcing import kind_of_sending
 from romancy.engine.messages import outgoing
 from romancy.engine.sending import delivery_of, posting_of
+from romancy.engine.stream_keeper import AttemptStreams
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session, refuse_loop
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from romancy.engine.instance import Live
     from romancy.engine.line_keeper import LineKeeper
     from romancy.engine.observer import Observer
+    from romancy.engine.stream_keeper import StreamKeeper
     from romancy.hooks import Sending
     from romancy.session import Companion
     from romancy.storage.isolation import IsolationLevel
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Delivery, OutboxRow
     from romancy.storage.routing import Posting
     from romancy.storage.sessions import StoreSession
+    from romancy.stream import Writing
 
     _Mark: TypeAlias = tuple[tuple[int, int, int, int, int], frozenset[str]]
 
@@ -59,6 +62,8 @@ class Tools(NamedTuple):
     incarnation: Incarnation
     slots: Slots | None
     """Lends append slots to sessions, where sessions take the slots of their instances."""
+    streams: StreamKeeper
+    """Writes to streams."""
     errors: frozenset[str] = frozenset()
     """Names of the exception types that a workflow can catch by their own class."""
     announces: Observer | None = None
@@ -90,6 +95,8 @@ class Port:
     """Whether the attempt has ended and its end is about to be reported."""
     companion: Companion | None = None
     """The session of another library on this transaction."""
+    streams: AttemptStreams | None = None
+    """What the attempt writes to streams."""
     _opening: Lock | None = None
     _isolation: IsolationLevel | None = None
 
@@ -100,6 +107,7 @@ class Port:
         self._incarnation = tools.incarnation
         self._announces = tools.announces
         self._slots = tools.slots
+        self._streams = tools.streams
         self._live = live
         self.over = over
         """Whether the attempt was given up. A thread may still run it."""
@@ -155,6 +163,8 @@ class Port:
     async def _open(self, isolation: IsolationLevel | None) -> StoreSession:
         if self.opened is not None:
             return self.opened  # another task of the activity opened it first
+        if self.streams is not None:
+            await self.streams.flushed()  # where sessions exclude, nothing could be written until its end
         if self._slots is not None:
             await self._slots.take(self._live, self)
         try:
@@ -221,6 +231,19 @@ class Port:
         self.heard_at = here().seconds()
         if details is not None:
             self.details = details
+
+    def stream(self, name: str, loop: asyncio.AbstractEventLoop) -> Writing:
+        """What the attempt writes to the stream of this name. Raises CancelledError if it was given up."""
+        self._go_on()
+        streams = self.streams
+        if streams is None:
+            streams = self.streams = AttemptStreams(self._streams, self._live, self._id, self.effect.attempt, loop)
+        if self.opened is not None and self._slots is not None:
+            raise UsageError(
+                f"activity {self.effect.name} wrote to stream {name!r} with its session open: in this database, "
+                "nothing else can be written until that ends. Write before you ask for the session, or elsewhere"
+            )
+        return streams.of(name)
 
     async def publish(self, type: str, data: Raw, key: str | None, /) -> None:
         """Queue a message that is sent with the completion."""
@@ -296,10 +319,14 @@ class Port:
     def has_ended(self) -> None:
         """Record that the attempt has ended, and its end is about to be reported."""
         self.ended = True
+        if self.streams is not None:
+            self.streams.has_ended()
 
     async def give_up(self) -> None:
         """Discard what a failed or cancelled attempt did: its writes, messages and callbacks take no effect."""
         self.over = True
+        if self.streams is not None:
+            await self.streams.give_up()
         await self.close()
         self.outbox, self.callbacks = (), ()
         self.postings, self.deliveries, self.sendings = (), (), ()

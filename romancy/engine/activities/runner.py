@@ -29,6 +29,7 @@ from romancy.engine.activities.stopping import Interrupted
 from romancy.engine.activities.tasks import maker_of_tasks
 from romancy.engine.append_slots import Slots
 from romancy.engine.log_lines import say_came_back, say_gone_on, say_unknown
+from romancy.engine.stream_keeper import StreamKeeper
 from romancy.engine.surroundings import here
 from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
@@ -73,9 +74,9 @@ class Attempts:
         """`driver` feeds the ends of attempts to their runs."""
         slots = Slots(driver.go_on, keeper, store) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
-        self.tools = Tools(
-            store, driver.incarnation, slots, errors, driver.announces, settings.speaker.keeper, self._resting
-        )
+        self._streams = StreamKeeper(store, driver.clock, driver.incarnation)
+        keeps, streams = settings.speaker.keeper, self._streams
+        self.tools = Tools(store, driver.incarnation, slots, streams, errors, driver.announces, keeps, self._resting)
         with speaking(settings.speaker):
             self._context = contextvars.copy_context()
         """Each attempt begins in a copy of it, with the variables that the body has set for the call."""
@@ -134,6 +135,8 @@ class Attempts:
         assert started is not None  # noqa: S101 - nothing is scheduled before the start
         attempt = Attempt(self.tools, live, effect, id, started.nonce)
         live.begins(attempt)
+        if self._streams.unended and self._streams.begun((live.instance_id, live.life, id)):
+            attempt.goes_on_behind()
         wait = 0.0 if effect.due is None else self._clock.seconds_until(effect.due)
         if self._observer is not None and not self._observer.idle(live):
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
@@ -443,8 +446,9 @@ class Attempts:
         self._launch()
 
     def close(self) -> None:
-        """Begin no further call on a thread, and kill the processes."""
+        """Begin no further call on a thread, kill the processes, and write nothing more to streams."""
         self._calling.close()
+        self._streams.close()
 
     async def _run(self, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:
         attempt.began = True
@@ -542,6 +546,8 @@ class Attempts:
 
     async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
         """The input for an attempt that raised CancelledError. Raises `error` again if the attempt was dropped."""
+        if attempt.is_wanted and attempt.stop is not None and attempt.stop.cancelled:
+            await attempt.streamed()  # what it wrote stays
         await attempt.give_up()
         if not attempt.is_wanted:
             await self._unwanted(attempt, error)
@@ -586,6 +592,8 @@ class Attempts:
         # A new object: a thread that still runs the lost attempt must not be mistaken for the new one.
         again = Attempt(self.tools, live, attempt.effect, attempt.id, attempt.nonce, attempt.asked)
         live.begins(again)
+        if self._streams.begun((live.instance_id, live.life, attempt.id)):
+            again.goes_on_behind()
         due = self._clock.now() + round(pause * 1_000_000)
         again.timer = self._clock.call_at(due, self._fall_due, again, due)
 

@@ -1,29 +1,33 @@
-"""The log lines of instances in an SQL database.
+"""What is kept beside the logs of instances in an SQL database: lines of logging, and what streams hold.
 
 The primary key is the fence between two that write lines of one instance: the number behind the last one is free for
-one of them, and the other begins anew.
+one of them, and the other begins anew. It finds out in the same statement whether it still owns the instance.
+
+Numbers of log lines count lines. Those of streams count bytes, so the last one tells the size.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.storage.journal import LINES_AT_ONCE, KeptLine
+from romancy.storage.journal import LINES_AT_ONCE, KeptLine, Written
 from romancy.storage.limits import can_be_id
 from romancy.storage.sqlkit.statements import Ask, ask, ask_all, ask_last
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from romancy.storage.journal import NewLine
     from romancy.storage.sqlkit.statements import Interpreter, Operation
 
 __all__ = ["SqlJournal"]
 
-_MOST: Final = 2**62
-"""Above every life and number. A place beyond it is behind all lines."""
+_STREAMS: Final = 2**60
+"""From here on, numbers are of streams: 1 is the first behind it."""
+_LOGGED: Final = {"low": 1, "high": _STREAMS}
+_STREAMED: Final = {"low": _STREAMS + 1, "high": 2**61}
 
 
 class SqlJournal:
@@ -38,11 +42,21 @@ class SqlJournal:
         return await self._interpreter.together(partial(_put, lines, keep, again=again), weight=len(lines))
 
     async def lines(self, instance_id: str, /, *, after: tuple[int, int] = (0, 0), limit: int = 200) -> list[KeptLine]:
-        life, number = (min(max(one, 0), _MOST) for one in after)
-        return await self._read("journal_behind", instance_id, limit, life=life, after=number)
+        life, number = (min(max(one, 0), _STREAMS) for one in after)
+        return await self._read("journal_behind", instance_id, limit, life=life, after=number, high=_STREAMS)
 
     async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
-        return (await self._read("journal_newest", instance_id, limit))[::-1]
+        return (await self._read("journal_newest", instance_id, limit, high=_STREAMS))[::-1]
+
+    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
+        if not lines:
+            return Written([], {})
+        return await self._interpreter.together(partial(_write, lines, again=again), weight=len(lines))
+
+    async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
+        behind = _STREAMS + min(max(after, 0), _STREAMS)
+        found = await self._read("stream_behind", instance_id, limit, life=life, after=behind)
+        return [line._replace(number=line.number - _STREAMS) for line in found]
 
     async def _read(self, script: str, instance_id: str, limit: int, **values: int) -> list[KeptLine]:
         if not can_be_id(instance_id):
@@ -52,11 +66,41 @@ class SqlJournal:
         return [KeptLine(*row) for row in answer.rows]
 
 
-def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[NewLine]]:
+class _End(NamedTuple):
+    """Where the lines of an instance begin and end."""
+
+    owner: str | None
+    first: int
+    last: int
+    size: int
+    """That of the last line."""
+
+
+class _Standing(NamedTuple):
+    """What is there before lines are written."""
+
+    ends: dict[tuple[str, int], _End]
+    known: frozenset[str]
+    """The marks of lines that are there already."""
+
+
+def _standing(lines: Sequence[NewLine], kind: Mapping[str, int], *, again: bool) -> Operation[_Standing]:
     ids = sorted({line.instance_id for line in lines})
-    _, found = yield from ask_all(Ask("journal_hold", {"ids": ids}), Ask("journal_ends", {"ids": ids}))
-    ends = {(name, life): (first, last) for name, life, first, last in found.rows}
-    known = (yield from _known(lines, ids)) if again else frozenset[str]()
+    _, found = yield from ask_all(Ask("journal_hold", {"ids": ids}), Ask("journal_ends", {"ids": ids, **kind}))
+    ends = {(name, life): _End(*end) for name, life, *end in found.rows}
+    if not again:
+        return _Standing(ends, frozenset())
+    marks = sorted(line.mark for line in lines)
+    return _Standing(ends, frozenset(row[0] for row in (yield from ask("journal_known", ids=ids, marks=marks)).rows))
+
+
+def _add(rows: list[tuple[object, ...]]) -> Operation[None]:
+    if rows:
+        yield from ask_last(Ask("journal_add", {"lines": rows}, len(rows)))
+
+
+def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[NewLine]]:
+    ends, known = yield from _standing(lines, _LOGGED, again=again)
     standing = defaultdict[tuple[str, int], list["NewLine"]](list)
     absent: list[NewLine] = []
     for line in lines:
@@ -67,19 +111,34 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
             standing[owner].append(line)
     rows, cuts = list[tuple[object, ...]](), list[tuple[str, int, int]]()
     for (name, life), new in sorted(standing.items()):
-        first, last = ends[name, life]
+        _, first, last, _ = ends[name, life]
         end = last + len(new)
         if 0 < first <= min(last, end - keep):
             cuts.append((name, life, min(last, end - keep)))
         kept = new[-keep:]
-        rows += [(name, life, number, *line[2:]) for number, line in enumerate(kept, end - len(kept) + 1)]
+        rows += [_row(line, number) for number, line in enumerate(kept, end - len(kept) + 1)]
     if cuts:
         yield from ask_all(Ask("journal_cut", {"cuts": cuts}))
-    if rows:
-        yield from ask_last(Ask("journal_add", {"lines": rows}, len(rows)))
+    yield from _add(rows)
     return absent
 
 
-def _known(lines: Sequence[NewLine], ids: list[str]) -> Operation[frozenset[str]]:
-    marks = sorted(line.mark for line in lines)
-    return frozenset(row[0] for row in (yield from ask("journal_known", ids=ids, marks=marks)).rows)
+def _write(lines: Sequence[NewLine], *, again: bool) -> Operation[Written]:
+    ends, known = yield from _standing(lines, _STREAMED, again=again)
+    free = {place: end.last + end.size if end.last else _STREAMS + 1 for place, end in ends.items()}
+    refused, rows = list["NewLine"](), list[tuple[object, ...]]()
+    for line in lines:
+        place = line.instance_id, line.life
+        if line.mark in known:
+            continue
+        if place not in ends or ends[place].owner != line.owner:
+            refused.append(line)
+            continue
+        rows.append(_row(line, free[place]))
+        free[place] += len(line.body)
+    yield from _add(rows)
+    return Written(refused, {name: number - _STREAMS - 1 for (name, _), number in free.items()})
+
+
+def _row(line: NewLine, number: int) -> tuple[object, ...]:
+    return line.instance_id, line.life, number, line.mark, line.at, line.body
