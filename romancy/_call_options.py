@@ -85,6 +85,8 @@ class StepKeywords(TypedDict, total=False):
     """The longest time of one attempt."""
     heartbeat_timeout: Duration | None
     """The longest time between two heartbeats of an attempt."""
+    about: object
+    """What the step is shown with, as JSON of at most 16 kB. No replay compares it."""
 
 
 class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):

@@ -217,6 +217,7 @@ class WorkflowContext:
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
         heartbeat_timeout: Duration | None = None,
+        about: object = None,
     ) -> Coroutine[Any, Any, Any]:
         """Run a function without arguments as an activity that nothing declares: `await ctx.step("ask", ask)`.
 
@@ -225,11 +226,13 @@ class WorkflowContext:
         annotation of the function is its type. After a crash or a pause, the replay makes the function again, and the
         next attempt calls that one: what it takes from the code around it has to follow from the log.
 
+        `about` is JSON of at most 16 kB that the history and the dashboard show with the step. No replay compares it.
+
         Raises UsageError outside of the body, as in another step, and for the name of an activity of the workflow.
         """
         commands = self._commands
         given = ActivityOptions.of_step(name, retry, timeout, heartbeat_timeout)
-        step = Step(name, fn, model, given)
+        step = Step(name, fn, model, given, about)
         step.check_place(commands, self._workflow)
         calls = commands.calls
         calls.number += 1
