@@ -41,7 +41,7 @@ from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from typing_extensions import TypeForm
@@ -217,6 +217,7 @@ class WorkflowContext:
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
         heartbeat_timeout: Duration | None = None,
+        raises: Sequence[type[Exception]] = (),
         about: object = None,
     ) -> Coroutine[Any, Any, Any]:
         """Run a function without arguments as an activity that nothing declares: `await ctx.step("ask", ask)`.
@@ -231,7 +232,7 @@ class WorkflowContext:
         Raises UsageError outside of the body, as in another step, and for the name of an activity of the workflow.
         """
         commands = self._commands
-        given = ActivityOptions.of_step(name, retry, timeout, heartbeat_timeout)
+        given = ActivityOptions.of_step(name, retry, timeout, heartbeat_timeout, raises)
         step = Step(name, fn, model, given, about)
         step.check_place(commands, self._workflow)
         calls = commands.calls
