@@ -15,6 +15,7 @@ from pydantic_ai.durable_exec import (
     conversation_id_from_run_id,
     replay_scope,
 )
+from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import AgentDepsT, ToolDefinition
 from pydantic_ai.toolsets.function import FunctionToolsetTool
 
@@ -22,7 +23,7 @@ from romancy.activity import Activity
 from romancy.context import current_workflow, in_workflow
 from romancy.errors import UsageError
 from romancy.ext.pydantic_ai._backend import CODEC, NotJsonError, StepBackend
-from romancy.ext.pydantic_ai._options import StepOptions
+from romancy.ext.pydantic_ai._options import StepOptions, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +107,7 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         self, ctx: RunContext[AgentDepsT], request_context: ModelRequestContext
     ) -> ModelRequestContext:
         """One attempt of a step is one request: the provider's client has no retries of its own."""
-        if in_workflow() and "max_retries" not in request_context.model.unsupported_settings:
+        if in_workflow() and "max_retries" not in _itself(request_context.model).unsupported_settings:
             once: ModelSettings = {"max_retries": 0}
             request_context.model_settings = once | (request_context.model_settings or {})
         return await super().prepare_model_request(ctx, request_context)
@@ -145,7 +146,14 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
             raise UsageError(f"tool {name!r}: metadata[{_KEY!r}] is 'workflow' or StepOptions(…), not {given!r}")
         if is_activity:
             raise UsageError(f"tool {name!r} is an activity: give it its options by @activity, not by StepOptions")
-        return given.over(base)
+        return merged(given, base)
+
+
+def _itself(model: Model) -> Model:
+    """The model behind those that wrap it, which do not know its settings."""
+    while isinstance(model, WrapperModel):
+        model = model.wrapped
+    return model
 
 
 def _kind(operation_id: DurableOperationId) -> ToolsetKind:

@@ -26,10 +26,8 @@ __all__ = ["RAISED", "made_ready", "restored"]
 
 RAISED: Final[tuple[type[Exception], ...]] = tuple(
     one
-    for one in vars(exceptions).values()
-    if isinstance(one, type)
-    and issubclass(one, (AgentRunError, FallbackExceptionGroup, RetryModelRequest, UserError))
-    and one.__name__ in exceptions.__all__
+    for one in (getattr(exceptions, name) for name in exceptions.__all__)
+    if isinstance(one, type) and issubclass(one, (AgentRunError, FallbackExceptionGroup, RetryModelRequest, UserError))
 )
 """The exceptions of pydantic-ai that the body gets as themselves."""
 

@@ -19,7 +19,7 @@ from pydantic_ai.exceptions import (
 
 from romancy.retry import Duration, RetryPolicy
 
-__all__ = ["StepOptions", "policy_of"]
+__all__ = ["StepOptions", "merged", "policy_of"]
 
 _NOT_MENDED: Final = (
     FallbackExceptionGroup,
@@ -50,13 +50,14 @@ class StepOptions:
     heartbeat_timeout: Duration | None = None
     """The longest time between two heartbeats, which a tool gives by `activity_context().heartbeat()`."""
 
-    def over(self, base: StepOptions) -> StepOptions:
-        """These options, and those of `base` where they say nothing."""
-        return StepOptions(
-            retry=base.retry if self.retry is None else self.retry,
-            timeout=base.timeout if self.timeout is None else self.timeout,
-            heartbeat_timeout=base.heartbeat_timeout if self.heartbeat_timeout is None else self.heartbeat_timeout,
-        )
+
+def merged(given: StepOptions, base: StepOptions) -> StepOptions:
+    """The given options, and those of `base` where they say nothing."""
+    return StepOptions(
+        retry=base.retry if given.retry is None else given.retry,
+        timeout=base.timeout if given.timeout is None else given.timeout,
+        heartbeat_timeout=base.heartbeat_timeout if given.heartbeat_timeout is None else given.heartbeat_timeout,
+    )
 
 
 def policy_of(given: RetryPolicy | None) -> RetryPolicy:
