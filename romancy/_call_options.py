@@ -85,6 +85,10 @@ class StepKeywords(TypedDict, total=False):
     """The longest time of one attempt."""
     heartbeat_timeout: Duration | None
     """The longest time between two heartbeats of an attempt."""
+    raises: Sequence[type[Exception]]
+    """The exceptions that the body catches by their own classes."""
+    about: object
+    """What the step is shown with, as JSON of at most 16 kB. No replay compares it."""
 
 
 class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
@@ -124,15 +128,12 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
             given = checked.get(option, choices[0])
             if not any(isinstance(given, type(each)) and given == each for each in choices):
                 raise RegistrationError(f"{where}: {option}= is {' or '.join(map(repr, choices))}, not {given!r}")
-        raises = checked.get("raises", ())
-        if not isinstance(raises, (list, tuple)) or not all(map(_is_error, cast("list[object]", raises))):
-            raise RegistrationError(f"{where}: raises= takes a list of exception classes, not {raises!r}")
+        checked["raises"] = _classes(checked.get("raises", ()), where, RegistrationError)
         if checked.get("at_most_once") and checked.get("commit") == "lazy":
             raise RegistrationError(
                 f"{where}: with commit='lazy' a crash runs the activity again, and at_most_once=True never does; "
                 "leave one of them out"
             )
-        checked["raises"] = tuple(cast("list[type[Exception]]", raises))
         checked["retry"] = policy(checked.get("retry"))
         for option in ("timeout", "heartbeat_timeout"):
             what = f"the {option} of activity {name}"
@@ -153,9 +154,11 @@ class ActivityOptions(Struct, frozen=True, kw_only=True, gc=False):
         retry: RetryPolicy | None,
         timeout: Duration | None,
         heartbeat_timeout: Duration | None,
+        raises: Sequence[type[Exception]],
     ) -> Self:
         """The value for a step. Raises UsageError."""
         return cls(
+            raises=_classes(raises, f"ctx.step({name!r})", UsageError),
             retry=policy(retry),
             timeout=_limit(timeout, f"the timeout of step {name!r}", UsageError),
             heartbeat_timeout=_limit(heartbeat_timeout, f"the heartbeat_timeout of step {name!r}", UsageError),
@@ -204,6 +207,13 @@ def _limit(longest: Duration | None, what: str, error: type[UsageError]) -> floa
     if limit == 0:
         raise error(f"{what} must be longer than 0 s; leave it out for no limit")
     return limit
+
+
+def _classes(given: object, where: str, error: type[UsageError]) -> tuple[type[Exception], ...]:
+    """The classes of `raises=`. Raises `error` for anything else."""
+    if not isinstance(given, (list, tuple)) or not all(map(_is_error, cast("list[object]", given))):
+        raise error(f"{where}: raises= takes a list of exception classes, not {given!r}")
+    return tuple(cast("list[type[Exception]]", given))
 
 
 def _is_error(kind: object) -> bool:

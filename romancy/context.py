@@ -45,7 +45,7 @@ from romancy.storage.query import encode_where
 from romancy.stream import Stream, WorkflowStream, declared_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from typing_extensions import TypeForm
@@ -228,6 +228,8 @@ class WorkflowContext:
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
         heartbeat_timeout: Duration | None = None,
+        raises: Sequence[type[Exception]] = (),
+        about: object = None,
     ) -> Coroutine[Any, Any, Any]:
         """Run a function without arguments as an activity that nothing declares: `await ctx.step("ask", ask)`.
 
@@ -236,11 +238,13 @@ class WorkflowContext:
         annotation of the function is its type. After a crash or a pause, the replay makes the function again, and the
         next attempt calls that one: what it takes from the code around it has to follow from the log.
 
+        `about` is JSON of at most 16 kB that the history and the dashboard show with the step. No replay compares it.
+
         Raises UsageError outside of the body, as in another step, and for the name of an activity of the workflow.
         """
         commands = self._commands
-        given = ActivityOptions.of_step(name, retry, timeout, heartbeat_timeout)
-        step = Step(name, fn, model, given)
+        given = ActivityOptions.of_step(name, retry, timeout, heartbeat_timeout, raises)
+        step = Step(name, fn, model, given, about)
         step.check_place(commands, self._workflow)
         calls = commands.calls
         calls.number += 1

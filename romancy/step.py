@@ -17,8 +17,8 @@ from romancy.core import running_loop
 from romancy.declaring.callables import is_async
 from romancy.declaring.reaching import kind_of
 from romancy.errors import UsageError
-from romancy.serialization import Signature
-from romancy.storage.limits import check_id
+from romancy.serialization import Signature, dumps
+from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Step", "Stepping"]
 
 _NO_ARGUMENTS: Final = Raw(b"{}")
+_MAX_ABOUT_BYTES: Final = 16 * 1024
 
 
 class Stepping(Protocol):
@@ -51,8 +52,13 @@ class Step:
     undo = None
     dependencies: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 
-    def __init__(self, name: str, fn: Callable[[], Any], model: Any, given: ActivityOptions) -> None:
-        """Raises UsageError for a name or a function that cannot be a step's, RegistrationError for such a type."""
+    def __init__(
+        self, name: str, fn: Callable[[], Any], model: Any, given: ActivityOptions, about: object = None
+    ) -> None:
+        """Raises UsageError for a name or a function that cannot be a step's, RegistrationError for such a type.
+
+        Raises SerializationError for an `about` that is no JSON, PayloadTooLargeError for a large one.
+        """
         check_id(name, "name of a step")
         self.name = name
         where = f"ctx.step({name!r})"
@@ -61,6 +67,7 @@ class Step:
         self.is_async = is_async(self.fn)
         self.given = given
         self.signature = _signature(self.fn, model, f"step {name!r}")
+        self.about = None if about is None else _shown(about, f"about of step {name!r}")
         self._read = self.signature.decode_result  # finds the type before the work is done
 
     def check_place(self, commands: Commands, workflow: Stepping) -> None:
@@ -79,7 +86,7 @@ class Step:
     async def durably(self, number: int, commands: Commands) -> Any:
         """The result, once it is in the log. `number` is that of the call among those of the run."""
         commands.calls.made.pop(number, None)
-        return await commands.activity(self, _NO_ARGUMENTS)
+        return await commands.activity(self, _NO_ARGUMENTS, self.about)
 
     @property
     def as_undo(self) -> CompensationDefinition:
@@ -97,6 +104,11 @@ class Step:
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
+
+
+def _shown(about: object, what: str) -> Raw:
+    """What the step is shown with, as JSON."""
+    return check_event(Raw(dumps(about, what)), what, at_most=_MAX_ABOUT_BYTES)
 
 
 def _signature(fn: Callable[[], Any], model: Any, subject: str) -> Signature:

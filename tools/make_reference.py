@@ -29,7 +29,7 @@ from romancy import (
     testing,
 )
 from romancy._followed import Followed
-from romancy.ext import django, otel, starlette
+from romancy.ext import django, otel, pydantic_ai, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
 from tools import markdown, sync_page, tree
@@ -58,6 +58,10 @@ INTERNAL = {
     "RetryPolicy": {"decide", "delay"},
     "Schedule": {"of"},
     "Romancy": {"end_of", "error_names", "outcome", "watch"},
+    "RomancyDurability": {
+        "engine_spec", "get_default_conversation_id", "get_default_run_id", "get_durable_operation_backend",
+        "get_run_clock", "in_durable_context", "prepare_model_request", "wrap_run",
+    },
     "SyncRomancy": {"wait"},
     "Webhook": {"sending", "verified"},
     "Workflow": {
@@ -74,7 +78,7 @@ MADE_FOR_YOU = {
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
-    "OpenTelemetry": otel, "Starlette": starlette, "Sync": sync, "Testing": testing,
+    "OpenTelemetry": otel, "pydantic-ai": pydantic_ai, "Starlette": starlette, "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(

@@ -67,7 +67,7 @@ class HeldBack:
         self.events += activation.events
         self.inputs += inputs
         for event in activation.events:
-            self.size += len(getattr(event, "result", b"")) + len(getattr(event, "args", b""))
+            self.size += sum(len(getattr(event, name, b"")) for name in ("result", "args", "about"))
 
     def before(
         self, activation: Activation, inputs: list[Given], ports: Mapping[int, P]

@@ -115,6 +115,12 @@ PARTS: Final = (
         tools=("cloudevents", "httpx2", "opentelemetry-proto", "opentelemetry-sdk", "pyyaml", "starlette"),
     ),
     Part(
+        "pydantic-ai",
+        ("tests/ext/pydantic_ai",),
+        ("tests/ext/pydantic_ai/test_agents.py",),
+        tools=("pydantic-ai-slim[mcp]", "opentelemetry-sdk"),
+    ),
+    Part(
         "sqlalchemy",
         ("tests/sessions", "tests/sync"),
         ("tests/sessions",),

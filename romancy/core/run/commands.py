@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from msgspec import structs
+
 from romancy._start_options import kept
 from romancy.core.fold.answers import ActivityCall, ChildAnswer
 from romancy.core.fold.memory import what_of, without_number
@@ -43,13 +45,15 @@ class Commands(MessageCommands, PlaceCommands):
 
     __slots__ = ()
 
-    def activity(self, definition: ActivityDefinition, args: Raw) -> Answer:
-        """Schedule an activity. The future brings its decoded result or its failure."""
+    def activity(self, definition: ActivityDefinition, args: Raw, about: Raw | None = None) -> Answer:
+        """Schedule an activity. The future brings its decoded result or its failure. `about` is shown with it."""
         name = definition.name
         if self.loop.dead or self.over:
             self._refuse()
         ids, id = self._ids, definition.given.id
         command = ev.ActivityScheduled(ids.activity(name) if id is None else ids.choose(id), name, args)
+        if about is not None:
+            command = structs.replace(command, about=about)
         undo = definition.undo
         if undo is not None:
             self._can_undo(definition)
@@ -190,7 +194,7 @@ class Commands(MessageCommands, PlaceCommands):
         former = self._memory.call("activities", command.name, command.args, chosen, of=definition)
         if former is None or former.undone:
             return command
-        return ev.ActivityScheduled(command.id, command.name, command.args, former.key)
+        return structs.replace(command, key=former.key)
 
     def _former_child(self, definition: CalledWorkflow, input: Raw) -> ev.ChildStarted | None:
         chosen, delay = definition.given.instance_id or "", definition.given.delay

@@ -564,5 +564,5 @@ _EVENT: Final = 256
 
 def _size(event: ev.LogEvent) -> int:
     holder = getattr(event, "message", event)
-    payloads = (getattr(holder, name, b"") for name in ("args", "result", "data", "beside", "input"))
+    payloads = (getattr(holder, name, b"") for name in ("args", "about", "result", "data", "beside", "input"))
     return _EVENT + sum(map(len, payloads))

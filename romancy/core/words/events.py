@@ -273,12 +273,16 @@ class CancelRequested(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
 
 class ActivityScheduled(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """The workflow called an activity. `key` is its idempotency key if a former run gave it one."""
+    """The workflow called an activity. `key` is its idempotency key if a former run gave it one.
+
+    `about` is what a step is shown with. No replay compares it.
+    """
 
     id: str
     name: str
     args: Raw
     key: str = ""
+    about: Raw = NULL
 
 
 class ActivityCancelRequested(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

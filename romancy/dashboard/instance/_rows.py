@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "Given", "Row", "given_in", "lasted", "offset", "row_of"]
 
-_PAYLOADS: Final = ("args", "input", "result", "data", "state", "where", "metadata", "details")
+_PAYLOADS: Final = ("args", "about", "input", "result", "data", "state", "where", "metadata", "details")
 _MOMENT: Final = 1000
 _BAD: Final = ("failed", "refused", "stuck")
 _QUIET: Final = ("cancelled", "never started", "left open")

@@ -1,0 +1,121 @@
+"""Runs an operation of pydantic-ai as a step of the workflow whose body asks for it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+from pydantic_ai._utils import _disable_threads  # pyright: ignore[reportPrivateUsage] - there is no public inverse
+from pydantic_ai.durable_exec import JSON_CODEC, DurabilityCodec, JournalCallableOperationBackend
+from pydantic_ai.exceptions import FallbackExceptionGroup, ModelAPIError
+
+from romancy.context import current_workflow
+from romancy.errors import SerializationError, TerminalError
+from romancy.ext.pydantic_ai._about import about_of
+from romancy.ext.pydantic_ai._errors import RAISED, made_ready, restored
+from romancy.ext.pydantic_ai._options import StepOptions, policy_of
+from romancy.storage.limits import MAX_ID_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
+    from pydantic_ai.durable_exec import DurableOperationConfig, DurableOperationId
+
+__all__ = ["CODEC", "NotJsonError", "StepBackend"]
+
+_DIGEST: Final = 16
+_MOST: Final = MAX_ID_BYTES - 12
+"""Bytes of a name. The id of a call has a number behind it."""
+
+
+class NotJsonError(Exception):
+    """A result of an operation cannot be stored."""
+
+
+class _Codec(DurabilityCodec):
+    """JSON, read with an error that pydantic-ai does not take for bad arguments of the model."""
+
+    def dump(self, tp: Any, value: Any) -> Any:
+        return JSON_CODEC.dump(tp, value)
+
+    def load(self, tp: Any, payload: Any) -> Any:
+        try:
+            return JSON_CODEC.load(tp, payload)
+        except ValidationError as error:
+            raise SerializationError(f"a result in the log no longer fits pydantic-ai's type of it: {error}") from error
+
+
+CODEC: Final = _Codec()
+
+
+class StepBackend(JournalCallableOperationBackend[StepOptions]):
+    """Each operation is a step, under the name that pydantic-ai's journals have for it."""
+
+    def __init__(
+        self,
+        *,
+        agent_name: str,
+        default_model_id: str | None,
+        config: DurableOperationConfig[StepOptions],
+        show_prompts: bool,
+    ) -> None:
+        super().__init__(agent_name=agent_name, default_model_id=default_model_id, config=config)
+        self._agent_name = agent_name
+        self._show_prompts = show_prompts
+
+    async def execute(
+        self,
+        *,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        config: StepOptions,
+    ) -> object:
+        async def attempt() -> Any:
+            with _as_outside():
+                try:
+                    return await body()
+                except ModelAPIError as error:
+                    made_ready(error)
+                    raise
+                except NotJsonError as error:
+                    raise TerminalError(
+                        f"the result of {name!r} is no JSON: {error}; return what pydantic can dump"
+                    ) from error
+
+        try:
+            return await current_workflow().step(
+                _fitting(name),
+                attempt,
+                retry=policy_of(config.retry),
+                timeout=config.timeout,
+                heartbeat_timeout=config.heartbeat_timeout,
+                raises=RAISED,
+                about=about_of(operation_id, cache_key, self._agent_name, prompts=self._show_prompts),
+            )
+        except (ModelAPIError, FallbackExceptionGroup) as error:
+            again = restored(error)
+            if again is error:
+                raise
+            raise again from error.__cause__
+
+
+@contextmanager
+def _as_outside() -> Generator[None]:
+    """Plain functions run on threads again, as the body forbids."""
+    token = _disable_threads.set(False)
+    try:
+        yield
+    finally:
+        _disable_threads.reset(token)
+
+
+def _fitting(name: str) -> str:
+    """The name, shortened so that no two long ones become one."""
+    raw = name.encode()
+    if len(raw) <= _MOST:
+        return name
+    return f"{raw[: _MOST - _DIGEST - 1].decode(errors='ignore')}~{sha256(raw).hexdigest()[:_DIGEST]}"

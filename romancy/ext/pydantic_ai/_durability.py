@@ -1,0 +1,178 @@
+"""The capability that makes an agent durable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from pydantic_ai._utils import disable_threads
+from pydantic_ai.durable_exec import (
+    BaseDurabilityCapability,
+    DurabilityEngineSpec,
+    RoleBasedOperationConfig,
+    ToolsetCallToolId,
+    ToolsetGetToolsId,
+    ToolsetValidateToolArgumentsId,
+    conversation_id_from_run_id,
+    replay_scope,
+)
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.tools import AgentDepsT, ToolDefinition
+from pydantic_ai.toolsets.function import FunctionToolsetTool
+
+from romancy.activity import Activity
+from romancy.context import current_workflow, in_workflow
+from romancy.errors import UsageError
+from romancy.ext.pydantic_ai._backend import CODEC, NotJsonError, StepBackend
+from romancy.ext.pydantic_ai._options import StepOptions, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from pydantic_ai.capabilities.abstract import WrapRunHandler
+    from pydantic_ai.durable_exec import DurableOperationId, ToolsetKind
+    from pydantic_ai.models import Model, ModelRequestContext
+    from pydantic_ai.run import AgentRunResult
+    from pydantic_ai.settings import ModelSettings
+    from pydantic_ai.tools import RunContext
+
+__all__ = ["RomancyDurability"]
+
+_KINDS: Final[frozenset[ToolsetKind]] = frozenset({"function", "mcp", "dynamic"})
+_KEY: Final = "romancy"
+_AS_ALWAYS: Final = StepOptions()
+
+
+class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
+    """Makes each model request and each call of a tool a step of the workflow whose body runs the agent.
+
+    Outside of workflows the agent is what it was. The agent needs a name, and each of its MCP and dynamic toolsets an
+    id: the log has both.
+    """
+
+    engine_spec: ClassVar[DurabilityEngineSpec] = DurabilityEngineSpec(
+        engine_name="Romancy",
+        durable_unit_noun="step",
+        durable_container_noun="workflow",
+        codec=CODEC,
+        serialization_failure=NotJsonError,
+        wrapped_toolset_kinds=_KINDS,
+        toolset_lifecycles={"function": "enter-never", "mcp": "enter-never", "dynamic": "enter-never"},
+        unsupported_runtime_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
+        tool_config_key=_KEY,
+    )
+
+    def __init__(
+        self,
+        *,
+        models: Mapping[str, Model] | None = None,
+        name: str | None = None,
+        model: StepOptions = _AS_ALWAYS,
+        tools: StepOptions = _AS_ALWAYS,
+        mcp: StepOptions = _AS_ALWAYS,
+        show_prompts: bool = True,
+    ) -> None:
+        """`models` are further models, by the names that runs ask for them with. `name` is the agent's in the log.
+
+        `model`, `tools` and `mcp` are the options of the steps. `show_prompts=False` keeps prompts out of what is shown
+        with the steps.
+        """
+        super().__init__(models=models, name=name)
+        self._model = model
+        self._tools = tools
+        self._mcp = mcp
+        self._show_prompts = show_prompts
+
+    @property
+    def in_durable_context(self) -> bool:
+        return in_workflow()
+
+    def get_default_run_id(self) -> str | None:
+        return str(current_workflow().uuid4()) if in_workflow() else None
+
+    def get_default_conversation_id(self, run_id: str) -> str | None:
+        return conversation_id_from_run_id(run_id) if in_workflow() else None
+
+    def get_run_clock(self) -> Callable[[], datetime] | None:
+        return current_workflow().now if in_workflow() else None
+
+    async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
+        if not in_workflow():
+            return await handler()
+        workflow = current_workflow()
+        with disable_threads(), replay_scope(is_replaying=lambda: workflow.is_replaying):
+            return await super().wrap_run(ctx, handler=handler)
+
+    async def prepare_model_request(
+        self, ctx: RunContext[AgentDepsT], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """One attempt of a step is one request: the provider's client has no retries of its own."""
+        if in_workflow() and "max_retries" not in _itself(request_context.model).unsupported_settings:
+            once: ModelSettings = {"max_retries": 0}
+            request_context.model_settings = once | (request_context.model_settings or {})
+        return await super().prepare_model_request(ctx, request_context)
+
+    def get_durable_operation_backend(self) -> StepBackend:
+        return StepBackend(
+            agent_name=self.name,
+            default_model_id=self.default_model_id,
+            config=RoleBasedOperationConfig[StepOptions](
+                model=self._model,
+                event=self._tools,
+                capability=self._tools,
+                tool=self._tools,
+                resolve_tool=self._of_tool,
+            ),
+            show_prompts=self._show_prompts,
+        )
+
+    def _toolset_base_config(self, kind: ToolsetKind) -> StepOptions:
+        return self._mcp if kind == "mcp" else self._tools
+
+    def _of_tool(
+        self, operation_id: DurableOperationId, tool: object | None, name: str
+    ) -> StepOptions | Literal[False]:
+        """The options of a step of this tool; False if the body makes the call."""
+        base = self._toolset_base_config(_kind(operation_id))
+        given = _given(tool)
+        is_activity = _is_activity(tool)
+        if given is None:
+            return False if is_activity and isinstance(operation_id, ToolsetCallToolId) else base
+        if given == "workflow":
+            if _kind(operation_id) != "function":
+                raise UsageError(f"tool {name!r}: only a function of the agent can run in the body of a workflow")
+            return False
+        if not isinstance(given, StepOptions):
+            raise UsageError(f"tool {name!r}: metadata[{_KEY!r}] is 'workflow' or StepOptions(…), not {given!r}")
+        if is_activity:
+            raise UsageError(f"tool {name!r} is an activity: give it its options by @activity, not by StepOptions")
+        return merged(given, base)
+
+
+def _itself(model: Model) -> Model:
+    """The model behind those that wrap it, which do not know its settings."""
+    while isinstance(model, WrapperModel):
+        model = model.wrapped
+    return model
+
+
+def _kind(operation_id: DurableOperationId) -> ToolsetKind:
+    of_kind = (ToolsetCallToolId, ToolsetGetToolsId, ToolsetValidateToolArgumentsId)
+    return operation_id.toolset_kind if isinstance(operation_id, of_kind) else "mcp"
+
+
+def _given(tool: object | None) -> object:
+    """What the metadata of the tool say to Romancy."""
+    definition: object = getattr(tool, "tool_def", None)
+    if not isinstance(definition, ToolDefinition) or definition.metadata is None:
+        return None
+    return definition.metadata.get(_KEY)
+
+
+def _is_activity(tool: object | None) -> bool:
+    """Whether the tool is one of a toolset of functions, and its function an activity."""
+    tools: Any = getattr(getattr(tool, "toolset", None), "tools", None)
+    if not isinstance(tool, FunctionToolsetTool) or tools is None:
+        return False
+    function: object = getattr(tools.get(tool.original_name or tool.tool_def.name), "function", None)
+    return isinstance(function, Activity)
