@@ -13,7 +13,7 @@ import msgspec
 from romancy.dashboard._fields import Field, json_of, object_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from romancy.dashboard._guard import Form
 
@@ -70,8 +70,7 @@ def _field(name: str, part: Any, root: Mapping[str, Any], *, required: bool) -> 
     words = " ".join(filter(None, [kind, str(known.get("description", ""))]))
     choices: Any = [known["const"]] if "const" in known else known.get("enum")
     if isinstance(choices, list):
-        given: Sequence[Any] = choices
-        told = tuple(msgspec.json.encode(one).decode() for one in given)
+        told = tuple(msgspec.json.encode(one).decode() for one in msgspec.convert(choices, tuple[Any, ...]))
         return Field(name, "choice", "one of these", required, told)
     if kind == "boolean":
         return Field(name, "choice", words, required, ("true", "false"))

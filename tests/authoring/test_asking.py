@@ -152,3 +152,9 @@ def test_code_without_await_answers(tmp_path: Any) -> None:
             pass
         app.refuse(found[0].token, "no", by="bob")
         assert handle.result(timeout=60) == "pay refused by bob: no"
+
+
+async def test_the_end_of_the_time_survives_a_death_at_every_commit() -> None:
+    crashes = await crash_at_every_commit(approved.bind(5))
+    assert {one.result for one in crashes} == {"too late"}
+    assert len(crashes) >= 3
