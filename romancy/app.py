@@ -86,7 +86,8 @@ class Romancy(Windows, Schedules, Entities):
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
     `retention=Retention(completed="30d")` removes what ended longer ago. Lists are read from the standby at `read_url`.
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
-    `connect_timeout`. `migrate=False` refuses missing or old tables.
+    `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
+    exceptions without texts. `password` is called for each connection.
     """
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
@@ -126,10 +127,7 @@ class Romancy(Windows, Schedules, Entities):
         connect_timeout: Duration | None = None,
         migrate: bool = True,
     ) -> None:
-        """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
-
-        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
-        """
+        """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read."""
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)

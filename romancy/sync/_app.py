@@ -43,7 +43,8 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
     `retention=Retention(completed="30d")` removes what ended longer ago. Lists are read from the standby at `read_url`.
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
-    `connect_timeout`. `migrate=False` refuses missing or old tables.
+    `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
+    exceptions without texts. `password` is called for each connection.
     """
 
     def __init__(
@@ -75,10 +76,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders
         connect_timeout: Duration | None = None,
         migrate: bool = True,
     ) -> None:
-        """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read.
-
-        With `log_error_text=False`, log lines name exceptions without texts. `password` is called for each connection.
-        """
+        """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read."""
         super().__init__(
             lambda: Romancy(
                 url,
