@@ -281,7 +281,7 @@ class Driver:
         """Feed the waiting inputs; the append that follows, or None if there is none or a session writes it."""
         if not live.inputs or live.slot is TAKEN or live.slot is GONE:
             return None
-        if self.pausing and live in self.pausing:
+        if self.pausing.asked and live in self.pausing.asked:
             self.pausing.go_on(live)
             return None
         if live.holder is not None and live.is_held:
@@ -422,7 +422,7 @@ class Driver:
     # ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _carry_out(self, live: Live, prepared: PendingAppend) -> None:
-        if self.pausing and live in self.pausing:
+        if self.pausing.asked and live in self.pausing.asked:
             return
         for effect in prepared.activation.effects:
             if type(effect) is StartActivity:
@@ -511,7 +511,7 @@ class Driver:
 
     def _wait_again(self, live: Live, *, without_code: bool) -> None:
         """Carry out what the run waits for, except attempts that are at work here or have ended. Frees the slot."""
-        if self.pausing and live in self.pausing:
+        if self.pausing.asked and live in self.pausing.asked:
             live.free_slot()
             return
         if not without_code and (resumed := resumption(live, self.clock)) is not None:
@@ -613,7 +613,7 @@ class Driver:
 
     def _released(self, live: Live, activation: Activation) -> None:
         """Let go of an instance that has ended, rests, is stuck or paused, as its log says."""
-        if self.pausing and self.pausing.has_paused(live):
+        if self.pausing.asked and self.pausing.has_paused(live):
             return
         if activation.outcome is not None and live.inbox.taken:
             give_strays_back(self, live)  # the next claim brings later mail
@@ -632,7 +632,8 @@ class Driver:
             if self.gone is not None:
                 self.gone.add(live.instance_id)
         self._stop(live)
-        self.pausing.forget(live)
+        if self.pausing.asked:
+            self.pausing.forget(live)
         if live.wanting:
             live.hand_slot_over()
 

@@ -77,7 +77,7 @@ def pause_entry(now: int, code: str, pause: Literal["begins", "ends"], reason: s
 class Pausing:
     """The loaded instances that are about to be paused."""
 
-    __slots__ = ("_asked", "_attempts", "_driver", "_drop", "_timers", "_writer")
+    __slots__ = ("_attempts", "_driver", "_drop", "_timers", "_writer", "asked")
 
     def __init__(
         self,
@@ -92,14 +92,8 @@ class Pausing:
         self._timers = timers
         self._attempts = attempts
         self._drop = drop
-        self._asked: dict[Live, str] = {}
+        self.asked: dict[Live, str] = {}
         """Each with the reason."""
-
-    def __bool__(self) -> bool:
-        return bool(self._asked)
-
-    def __contains__(self, live: Live) -> bool:
-        return live in self._asked
 
     def decides(self, live: Live) -> bool:
         """Whether mail about a pause, or an earlier request, decides what the instance does next. Then it does that.
@@ -117,7 +111,7 @@ class Pausing:
             self._begin(live, last.message.reason)
             return True
         live.never_uses(one.delivery_id for one in asked)
-        if self._asked.pop(live, None) is None:
+        if self.asked.pop(live, None) is None:
             return False
         live.take_slot()
         self._driver.reports.goes_back(Unwritten(live))
@@ -125,10 +119,10 @@ class Pausing:
 
     def _begin(self, live: Live, reason: str) -> None:
         """Stop what has not begun, and what its run waits for."""
-        if live not in self._asked:
+        if live not in self.asked:
             self._timers.clear_all(live)
             self._attempts.stop_unbegun(live)
-        self._asked[live] = reason
+        self.asked[live] = reason
         self.go_on(live)
 
     def go_on(self, live: Live) -> None:
@@ -166,7 +160,7 @@ class Pausing:
             driver.reports.in_session(prepared, session)
 
     def _pause(self, live: Live) -> None:
-        driver, reason = self._driver, self._asked[live]
+        driver, reason = self._driver, self.asked[live]
         asked = tuple(one.delivery_id for one in live.inbox.mail() if isinstance(one.message, _ABOUT_PAUSING))
         consumed = tuple(dict.fromkeys((*asked, *live.take_unused())))
         item = live.append(
@@ -180,7 +174,7 @@ class Pausing:
 
     def has_paused(self, live: Live) -> bool:
         """Let go of the instance if its log says that it is paused. Only a replay brings its run back."""
-        if self._asked.pop(live, None) is None:
+        if self.asked.pop(live, None) is None:
             return False
         logger.info("instance %s: paused", live.instance_id, extra=about(live))
         self._attempts.begun_once.forget(live)
@@ -189,4 +183,4 @@ class Pausing:
 
     def forget(self, live: Live) -> None:
         """The instance is let go of: its request lies in its inbox until it is paused."""
-        self._asked.pop(live, None)
+        self.asked.pop(live, None)

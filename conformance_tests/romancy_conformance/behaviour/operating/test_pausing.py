@@ -46,7 +46,7 @@ async def taken(app: Romancy) -> None:
     """Wait until the worker of the app has heard that an instance is to pause."""
     worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
     assert worker is not None
-    await until(lambda: bool(worker.driver.pausing))
+    await until(lambda: bool(worker.driver.pausing.asked))
 
 
 @activity
