@@ -114,12 +114,7 @@ class Worker:
         self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
         self._rewinding = Rewinding(self.driver, self._recovery, self.tasks.spawn)
         self._quarantine = Quarantine(
-            store,
-            self.driver,
-            self._recovery,
-            self.beating,
-            self._next_claim,
-            patience=settings.lease / 1_000_000,
+            store, self.driver, self._recovery, self.beating, self._next_claim, patience=settings.lease / 1_000_000
         )
         self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
         self.starts = Starts(self.driver, settings, self.beating, self.stock)
