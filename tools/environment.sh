@@ -57,6 +57,6 @@ fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_NO_INPUT=1
-"$venv/bin/python" -m pip install --quiet --require-hashes -r requirements/dev.txt
+"$venv/bin/python" -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 say "ready: $venv ($("$venv/bin/python" --version))"
