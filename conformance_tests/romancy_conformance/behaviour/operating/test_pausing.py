@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,10 +22,15 @@ from romancy import (
 from romancy.core import ActivityCompleted, ActivityScheduled, OwnerChanged
 from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child, works
 from romancy_conformance.behaviour.gates import logged
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from romancy import Handle
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import History
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +52,21 @@ async def taken(app: Romancy) -> None:
     worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
     assert worker is not None
     await until(lambda: bool(worker.driver.pausing.asked))
+
+
+class Overtaken(WrappedStore):
+    """A store in which something else happens right behind the next look at the row of an instance."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.by: Callable[[], Awaitable[object]] | None = None
+
+    async def read(self, instance_id: str, /, **options: Any) -> History | None:
+        found = await self._store.read(instance_id, **options)
+        if self.by is not None and options.get("limit") == 0:
+            by, self.by = self.by, None
+            await by()
+        return found
 
 
 @activity
@@ -226,6 +246,38 @@ async def test_a_paused_child_holds_up_its_parent_only_by_its_end(app: Romancy) 
 
 async def _exists(app: Romancy, instance_id: str) -> bool:
     return await app.get_instance(instance_id) is not None
+
+
+async def test_a_pause_that_another_or_a_worker_has_overtaken_looks_again(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = wrap_stores(monkeypatch, Overtaken)
+    client = await open_app(worker=False)
+    twice = await app.start(waits.options(instance_id="o"))
+    taken_up = await app.start(does.options(instance_id="up"), ["wait go", "gate a"])
+    for each in ("o", "up"):
+        await status_is(app, each, Status.WAITING)
+    stores[0].by = twice.pause
+    with pytest.raises(UsageError, match="paused already"):
+        await client.pause("o")
+    stores[0].by = twice.unpause
+    with pytest.raises(UsageError, match="only a paused one can be unpaused"):
+        await client.unpause("o")
+    assert await pauses_of(twice) == [("begins", ""), ("ends", "")]
+
+    async def begins() -> None:
+        await taken_up.signal("go")
+        await until(lambda: "gate a" in record.names())
+
+    stores[0].by = begins
+    assert not await client.pause("up")
+    record.gates["gate a"].set()
+    await status_is(app, "up", Status.PAUSED)
+    assert sum(isinstance(event, ActivityCompleted) for event in await taken_up.history()) == 1
+    await client.unpause("up")
+    assert await taken_up.result(timeout=30) == [None, "gate a"]
+    await twice.signal("go")
+    await twice.result(timeout=30)
 
 
 async def test_what_cannot_be_paused_or_unpaused_is_told_and_nothing_is_written(app: Romancy) -> None:
