@@ -15,6 +15,7 @@ from romancy.core import (
     CancelRequested,
     CompensationCompleted,
     CompensationScheduled,
+    OwnerChanged,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinued,
@@ -25,6 +26,7 @@ from romancy.core import (
 from romancy.serialization import ErrorInfo
 from romancy_conformance.chaos.shapes.acts import DO, UNDO, Act, Stood
 from romancy_conformance.chaos.shapes.honesty import TERMINATED, compare, doubled, of_life
+from romancy_conformance.chaos.shapes.paused import strange_in_pauses
 
 if TYPE_CHECKING:
     from romancy.core import LogEvent
@@ -142,3 +144,21 @@ def test_runs_with_the_same_ids_are_compared_one_by_one(runs: str, acts: str, fo
     did = [Act(DO, "i", PUT, idempotency_key("i", nonce, PUT), 1, 7, 10.0) for nonce in acts]
 
     assert found == [kind for kind, _ in compare(log, did)]
+
+
+BEGINS, ENDS = OwnerChanged(1, pause="begins"), OwnerChanged(1, pause="ends")
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([SCHEDULED, COMPLETED, BEGINS, OwnerChanged(1, owner="w"), ENDS, WorkflowCompleted()], []),
+        ([ENDS, SCHEDULED, BEGINS, WorkflowCancelled(TERMINATED), ENDS], ["a pause ends that has not begun"]),
+        ([BEGINS, BEGINS, ENDS], ["a pause begins in a pause"]),
+        ([BEGINS, SCHEDULED, ENDS], [f"ActivityScheduled {PUT} is in a pause"]),
+        ([BEGINS, WorkflowCancelled("enough")], ["WorkflowCancelled  is in a pause"]),
+    ],
+    ids=["as it is to be", "terminated, and unpaused", "two pauses", "an activity", "an end"],
+)
+def test_what_a_log_has_in_its_pauses(events: list[LogEvent], found: list[str]) -> None:
+    assert strange_in_pauses(events) == found

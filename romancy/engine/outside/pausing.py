@@ -47,7 +47,7 @@ async def pause(store: Store, worker: str | ActingWorker | None, instance_id: st
             _refuse_to_pause(row)
             if row.owner is None and row.status in _AT_REST:
                 item = await _append(store, row, now, "begins", reason, await _asked(store, row))
-                if await written(store, item, token) is Outcome.ACCEPTED:
+                if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
                     return True
             elif await _delivered(store, row, PauseMessage(reason=reason, life=row.life)):
                 return False
@@ -65,7 +65,7 @@ async def unpause(store: Store, worker: str | ActingWorker | None, instance_id: 
             row = await row_of(store, instance_id)
             if row.status is Status.PAUSED and row.owner is None:
                 item = await _append(store, row, now, "ends", "", await _asked(store, row))
-                if await written(store, item, token) is Outcome.ACCEPTED:
+                if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
                     return
             elif row.status is Status.PAUSED:
                 await asyncio.sleep(_MOMENT)
@@ -95,9 +95,16 @@ async def _asked(store: Store, row: InstanceRow) -> Wish | None:
     return wish_in([one.row async for one in lying_in(store, row.instance_id, most=_ALL)], row.life)
 
 
-async def _append(store: Store, row: InstanceRow, now: int, pause: str, reason: str, asked: Wish | None) -> Append:
-    """The row of its log that begins or ends a pause, and consumes what was asked before."""
+async def _append(
+    store: Store, row: InstanceRow, now: int, pause: str, reason: str, asked: Wish | None
+) -> Append | None:
+    """The row of its log that begins or ends a pause, and consumes what was asked before.
+
+    None: its log has grown since its row was read, so it may not rest any more.
+    """
     seq, at, after = await end_of_log(store, row)
+    if seq != row.last_seq:
+        return None
     at = max(now, at)
     if pause == "begins":
         body, change = pause_entry(at, "", "begins", reason), paused_as(reason, row.signals)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from romancy._logs import about, get_logger
-from romancy.core import DivergedError
+from romancy.core import DivergedError, OwnerChanged
 from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.family import is_for_life
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
 from romancy.engine.pausing import pause_entry, paused_as, wish_in
-from romancy.engine.replay import load, load_log
+from romancy.engine.replay import history, load, load_log
 from romancy.engine.slot import GONE
 from romancy.errors import (
     CodecError,
@@ -135,6 +135,13 @@ class Recovery:
         else:
             self._go_on(live, box, given_up=given_up)
 
+    async def _was_paused(self, claimed: Claimed) -> bool:
+        """Whether somebody has paused it since it was claimed: then it was taken from this worker."""
+        async for _, commit in history(self._store, claimed.instance_id, after=claimed.head, life=claimed.life):
+            if any(isinstance(event, OwnerChanged) and event.pause for event in commit):
+                return True
+        return False
+
     async def follow(self, live: Live) -> None:
         """Put a run that has followed the log in the place of the run of this loaded instance, and continue it.
 
@@ -159,10 +166,16 @@ class Recovery:
     ) -> tuple[Live, bool] | None:
         """The instance, as `_load` returns it. None: it was removed or is parked, and a `loaded` one is dropped.
 
+        None also if it was paused behind the claim.
+
         Raises StorageUnavailableError.
         """
         try:
-            return await self._load(claimed, given_up=given_up)
+            live, winds_up = await self._load(claimed, given_up=given_up)
+            if loaded is not None or live.head == claimed.head or not await self._was_paused(claimed):
+                return live, winds_up
+            live.run.close()
+            self._next_claim.look_for_own()
         except InstanceNotFoundError:
             logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
             if loaded is not None:

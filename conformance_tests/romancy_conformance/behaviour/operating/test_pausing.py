@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,17 +20,24 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import ActivityCompleted, ActivityScheduled, OwnerChanged
+from romancy.core import ActivityCompleted, ActivityScheduled, MessageReceived, OwnerChanged
 from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child, works
 from romancy_conformance.behaviour.gates import logged
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from romancy import Handle
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import History
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
 
+_MANY = 12
+"""So many messages make a log that a claim does not bring."""
 A_MOMENT = 0.3
 """Seconds for which nothing happens. If a pause held nothing back, it would be over within them."""
 
@@ -47,6 +55,29 @@ async def taken(app: Romancy) -> None:
     worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
     assert worker is not None
     await until(lambda: bool(worker.driver.pausing.asked))
+
+
+class Overtaken(WrappedStore):
+    """A store in which something else happens right behind the next look at the row of an instance."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.by: Callable[[], Awaitable[object]] | None = None
+
+        self.free = asyncio.Event()
+        self.free.set()
+        self.waits = asyncio.Event()
+        """Set when a log is to be read that is not free."""
+
+    async def read(self, instance_id: str, /, **options: Any) -> History | None:
+        if not self.free.is_set() and options.get("limit") != 0:
+            self.waits.set()
+            await self.free.wait()
+        found = await self._store.read(instance_id, **options)
+        if self.by is not None and options.get("limit") == 0:
+            by, self.by = self.by, None
+            await by()
+        return found
 
 
 @activity
@@ -226,6 +257,75 @@ async def test_a_paused_child_holds_up_its_parent_only_by_its_end(app: Romancy) 
 
 async def _exists(app: Romancy, instance_id: str) -> bool:
     return await app.get_instance(instance_id) is not None
+
+
+async def test_a_pause_that_another_or_a_worker_has_overtaken_looks_again(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = wrap_stores(monkeypatch, Overtaken)
+    client = await open_app(worker=False)
+    twice = await app.start(waits.options(instance_id="o"))
+    taken_up = await app.start(does.options(instance_id="up"), ["wait go", "gate a"])
+    for each in ("o", "up"):
+        await status_is(app, each, Status.WAITING)
+    stores[0].by = twice.pause
+    with pytest.raises(UsageError, match="paused already"):
+        await client.pause("o")
+    stores[0].by = twice.unpause
+    with pytest.raises(UsageError, match="only a paused one can be unpaused"):
+        await client.unpause("o")
+    assert await pauses_of(twice) == [("begins", ""), ("ends", "")]
+
+    async def begins() -> None:
+        await taken_up.signal("go")
+        await until(lambda: "gate a" in record.names())
+
+    stores[0].by = begins
+    assert not await client.pause("up")
+    record.gates["gate a"].set()
+    await status_is(app, "up", Status.PAUSED)
+    assert sum(isinstance(event, ActivityCompleted) for event in await taken_up.history()) == 1
+    await client.unpause("up")
+    assert await taken_up.result(timeout=30) == [None, "gate a"]
+    await twice.signal("go")
+    await twice.result(timeout=30)
+
+
+async def test_a_worker_that_reads_of_a_pause_in_a_log_that_it_takes_up_leaves_the_instance(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await app.start(hears.options(instance_id="h"), count=_MANY + 1)
+    for number in range(_MANY):
+        await handle.signal("go", number)
+        await until(partial(_has_heard, handle, number + 1))
+    await status_is(app, "h", Status.WAITING)
+    await app.drain(0)
+    stores = wrap_stores(monkeypatch, Overtaken)
+    client = await open_app(worker=False)
+    await open_app()
+
+    async def is_claimed() -> None:
+        stores[1].free.clear()
+        await client.signal("h", "go", _MANY)
+        await stores[1].waits.wait()
+
+    stores[0].by = is_claimed
+    assert await client.pause("h")
+    begun = len(await client.history("h"))
+    stores[1].free.set()
+    await until(lambda: _is_longer(client, begun))
+    assert {type(event) for event in (await client.history("h"))[begun:]} == {OwnerChanged}
+    await status_is(client, "h", Status.PAUSED)
+    await client.unpause("h")
+    assert await client.handle("h").result(timeout=30) == list(range(_MANY + 1))
+
+
+async def _has_heard(handle: Handle[Any], count: int) -> bool:
+    return sum(isinstance(event, MessageReceived) for event in await handle.history()) == count
+
+
+async def _is_longer(app: Romancy, than: int) -> bool:
+    return len(await app.history("h")) > than
 
 
 async def test_what_cannot_be_paused_or_unpaused_is_told_and_nothing_is_written(app: Romancy) -> None:

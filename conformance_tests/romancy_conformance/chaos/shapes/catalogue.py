@@ -11,6 +11,7 @@ from romancy_conformance.chaos.shapes.entities import Entities
 from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
 from romancy_conformance.chaos.shapes.listening import Listening
+from romancy_conformance.chaos.shapes.paused import Paused
 from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
@@ -44,6 +45,7 @@ _ALL: tuple[Shape, ...] = (
     Listening(sealed=True),
     Requested(),
     Entities(),
+    Paused(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
