@@ -118,14 +118,18 @@ class Questions(Requests):
         return store, posed_in((await _open(store, *place)).where)
 
     async def _say_to(self, store: Store, place: tuple[str, str], posed: Posed, said: Said, session: object) -> None:
+        """Say it, and once more each time that what was said before it has been put aside meanwhile."""
+        while not await self._is_first(place, posed, said, session):
+            posed = await _posed_again(store, place, posed)
+
+    async def _is_first(self, place: tuple[str, str], posed: Posed, said: Said, session: object) -> bool:
         instance_id, secret = place
         message = message_to(Topic(posed.name, secret, "question"), posed.asks, said)
         try:
             _, answer = await self._mailer.send(message, instance_id, session, what="answer")
         except (InstanceEndedError, InstanceNotFoundError):
-            answer = Delivered.CLOSED
-        if answer is not Delivered.ACCEPTED:
-            raise await _why_not(store, instance_id, secret)
+            return False
+        return answer is Delivered.ACCEPTED
 
 
 async def page_of_questions(
@@ -283,6 +287,15 @@ class _Fate:
 
     def is_about(self, message: Message) -> bool:
         return message.topic.kind == "question" and message.topic.key == self._secret
+
+
+async def _posed_again(store: Store, place: tuple[str, str], before: Posed) -> Posed:
+    """The question, if it is open again: what was said to it was put aside. Raises as `_open` if it is not."""
+    why_not = await _why_not(store, *place)
+    posed = posed_in((await _open(store, *place)).where)  # after the question why, so that the two agree
+    if posed.asks.aside == before.asks.aside:
+        raise why_not
+    return posed
 
 
 async def _why_not(store: Store, instance_id: str, secret: str) -> QuestionAnsweredError | QuestionNotFoundError:

@@ -23,6 +23,7 @@ from romancy import (
 )
 from romancy.core import MessageReceived, WaitTimedOut, said_in
 from romancy_conformance.behaviour.callers import caller_for
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
@@ -169,6 +170,42 @@ async def test_data_that_does_not_fit_is_refused_to_its_sender(app: Romancy) -> 
     await until(put_aside)
     await app.answer(question.token, Trip(3))
     assert await handle.result(timeout=60) == "3 days to Rome"
+
+
+class LateStore(WrappedStore):
+    """A store that delivers nothing until it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.asked, self.goes = asyncio.Event(), asyncio.Event()
+
+    async def deliver(self, deliveries: Any, /) -> Any:
+        self.asked.set()
+        await self.goes.wait()
+        return await self._store.deliver(deliveries)
+
+
+async def test_an_answer_that_comes_behind_one_that_was_put_aside_counts(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = wrap_stores(monkeypatch, LateStore)
+    other = await open_app(worker=False)
+    handle = await app.start(question_travels)
+    (question,) = await asked(app, handle)
+    bob = asyncio.create_task(other.answer(question.token, Trip(3), by="bob"))
+    await late[-1].asked.wait()
+    await app.answer(question.token, {"days": 31}, by="ann")
+
+    async def put_aside() -> bool:
+        return (await asked(app, handle))[0].misfit != ""
+
+    await until(put_aside)
+    late[-1].goes.set()
+
+    await bob
+
+    assert await handle.result(timeout=60) == "3 days to Rome"
+    assert await said(handle) == [("answer", "ann"), ("answer", "bob")]
 
 
 async def test_a_question_is_over_with_its_instance_its_run_and_its_task(app: Romancy) -> None:
