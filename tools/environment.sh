@@ -4,6 +4,7 @@
 #   sh tools/environment.sh PYTHON VENV
 #
 # It installs the packages of requirements/dev.txt, with their hashes checked, and this tree as an editable package.
+# The file pins every package, so nothing is resolved: pip before 23.3 refuses `pydantic[email]` beside `pydantic==2.14.3`.
 # On Debian the venv module is a separate package: root installs it, and others get the command to run.
 set -eu
 
@@ -57,6 +58,6 @@ fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_NO_INPUT=1
-"$venv/bin/python" -m pip install --quiet --require-hashes -r requirements/dev.txt
+"$venv/bin/python" -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
 say "ready: $venv ($("$venv/bin/python" --version))"
