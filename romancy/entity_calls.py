@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from romancy.core import Message, kept
@@ -71,7 +72,7 @@ class Calls:
         self,
         declared: Declared,
         key: str,
-        call: Callable[[str, tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]],
+        call: Callable[..., Coroutine[Any, Any, Any]],
     ) -> None:
         self._declared = declared
         self._key = key
@@ -81,12 +82,7 @@ class Calls:
         if name.startswith("_"):
             raise AttributeError(name)
         self._declared.check_call(name)
-
-        def call(*args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-            return self._call(name, args, kwargs)
-
-        call.__qualname__ = f"{self._declared.cls.__qualname__}.{name}"
-        return call
+        return partial(self._call, name)  # without a frame of its own: a call that is never awaited is told by its line
 
     def __repr__(self) -> str:
         return f"<calls of the entity {self._declared.id_of(self._key)}>"
@@ -109,7 +105,7 @@ class _InBody:
         self._instance_id = declared.id_of(key)
 
     @kept("ctx.entity(…)")
-    async def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         declared, commands = self._declared, self._commands
         refuse_circle(self._instance_id)
         data = declared.call(name, args, kwargs, commands.stored)

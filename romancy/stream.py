@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol
 
 from msgspec import Raw
 
+from romancy.core import kept as kept_call
 from romancy.errors import PayloadTooLargeError, UsageError
 from romancy.serialization import dumps
 from romancy.storage.limits import check_id
@@ -149,6 +150,7 @@ class WorkflowStream(Generic[T]):
     def __init__(self, commands: Commands, stream: Stream[T]) -> None:
         self._commands, self._stream = commands, stream
 
+    @kept_call("ctx.stream(…)")
     async def write(self, data: T, /) -> None:
         """Write an item with the commit of this step. A replay writes nothing, nor does a retry what it has written.
 

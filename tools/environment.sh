@@ -4,6 +4,7 @@
 #   sh tools/environment.sh PYTHON VENV
 #
 # It installs the packages of requirements/dev.txt, with their hashes checked, and this tree as an editable package.
+# The file pins every package, so nothing is resolved: pip before 23.3 refuses `pydantic[email]` beside `pydantic==2.14.3`.
 # On Debian the venv module is a separate package: root installs it, and others get the command to run.
 set -eu
 

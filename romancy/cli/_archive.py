@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["archive"]
 
 
+class NotArchivedError(InstanceNotFoundError):
+    """The archive has nothing under this id. It is no database: the advice to list one does not fit."""
+
+
 @click.group()
 def archive() -> None:
     """Look into the folder that Retention(archive=…) writes."""
@@ -37,7 +41,7 @@ def show(instance_id: str, folder: Path, *, json_lines: bool) -> None:
     """Show what was removed under an id, each life of it with its log."""
     found = archived_as(folder, instance_id)
     if not found:
-        raise InstanceNotFoundError(f"the archive has no instance {instance_id!r}")
+        raise NotArchivedError(f"the archive {folder} has no instance {instance_id!r}")
     for one in found:
         if json_lines:
             as_json(msgspec.to_builtins(one))

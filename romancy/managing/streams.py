@@ -144,7 +144,7 @@ class _Reader:
     ) -> None:
         self._store, self._instance_id, self._stream, self._settled = store, instance_id, stream, settled
         self._begun, self._after = after is None, after
-        found = None if after is None else _OFFSET.fullmatch(after)
+        found = _OFFSET.fullmatch(after) if isinstance(after, str) else None
         if after is not None and (found is None or (found[2] == "d") is not settled):
             kind = "a reader of final data" if settled else "a reader of all items"
             raise QueryError(f"this is no offset of {kind}; use the offset of an item, unchanged")

@@ -86,7 +86,7 @@ class EntityHandle(Generic[E]):
         """End the entity after the calls that have come, and forget its state. A later call begins it anew."""
         await (await self.asked(DESTROY)).reply(timeout)
 
-    async def call(self, timeout: float | None, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def call(self, timeout: float | None, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method by its name, and return what it returned."""
         return await (await self.asked(name, args, kwargs)).reply(timeout)
 

@@ -45,6 +45,7 @@ def test_what_was_removed_is_shown(
     nobody = romancy("archive", "show", "r-2", "--from", str(tmp_path))
 
     assert (0, 0, 3) == (shown.code, whole.code, nobody.code)
+    assert nobody.err == f"romancy: the archive {tmp_path} has no instance 'r-2'\n"
     assert ("WorkflowCompleted" in shown.out, "(sealed)" in shown.out) == (not sealed, sealed)
     record = msgspec.json.decode(whole.out)
     assert ("remembers", "completed") == (record["workflow"], record["status"])

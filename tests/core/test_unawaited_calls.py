@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from romancy.core import RULES, Run
+from romancy.entity import entity
 from romancy.status import Status
 from romancy.workflow import workflow
 from tests.core.driver import started
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from romancy.context import WorkflowContext
+
+
+@entity("counter")
+@dataclass
+class Counter:
+    count: int = 0
+
+    async def add(self) -> int:
+        self.count += 1
+        return self.count
 
 
 class Box:
@@ -56,6 +68,14 @@ async def of_a_child(ctx: WorkflowContext) -> None:
     child()  # type: ignore[unused-coroutine]
 
 
+async def of_a_stream(ctx: WorkflowContext) -> None:
+    ctx.stream("tokens", model=str).write("lost")  # type: ignore[unused-coroutine]
+
+
+async def of_an_entity(ctx: WorkflowContext) -> None:
+    ctx.entity(Counter, "7").add()  # type: ignore[unused-coroutine]
+
+
 async def with_options(ctx: WorkflowContext) -> None:
     charge.options(id="mine")("x")  # type: ignore[unused-coroutine]
 
@@ -90,11 +110,20 @@ DROPPED: list[Body] = [
     only_under_a_condition,
     as_its_result,
     of_a_child,
+    of_a_stream,
+    of_an_entity,
     with_options,
     by_a_task_that_has_ended,
     beside_a_task_that_goes_on,
     before_it_continues,
 ]
+
+
+CALLED: dict[Body, str] = {
+    of_a_child: "child",
+    of_a_stream: "ctx.stream(…).write",
+    of_an_entity: "ctx.entity(…).call",
+}
 
 
 @pytest.mark.parametrize("body", DROPPED, ids=lambda body: body.__name__)
@@ -103,7 +132,7 @@ def test_a_call_that_nobody_awaited(body: Body) -> None:
     assert outcome.status is Status.FAILED
     assert outcome.error is not None
     assert outcome.error.type == NAME
-    called = "child" if body is of_a_child else "charge"
+    called = CALLED.get(body, "charge")
     lines = range(body.__code__.co_firstlineno, body.__code__.co_firstlineno + 20)
     places = [f"{called} in {name} (test_unawaited_calls.py, line {line})" for line in lines for name in names_in(body)]
     assert [place for place in places if place in outcome.error.message] != []

@@ -18,6 +18,7 @@ from romancy.core import (
     WorkflowStarted,
     encode_commit,
 )
+from romancy.errors import QueryError
 from romancy.managing.streams import items_of
 from romancy.serialization import ErrorInfo
 from romancy.storage.backends import create_store
@@ -157,5 +158,16 @@ async def test_all_readers_keep_what_the_log_has_recorded(seed: int) -> None:
             assert sorted(story.final) == sorted(got)
             if not reader.settled:
                 assert sorted(got) == got
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("after", ["", "17", 17])
+async def test_what_is_no_offset_is_refused(after: Any) -> None:
+    store = create_store(f"memory://{unique('s')}")
+    await store.open()
+    try:
+        with pytest.raises(QueryError, match="no offset of a reader of all items"):
+            await anext(items_of(store, "i-1", NUMBERS, after, follow=False, settled=False))
     finally:
         await store.close()
