@@ -86,12 +86,13 @@ class EntityHandle(Generic[E]):
         """End the entity after the calls that have come, and forget its state. A later call begins it anew."""
         await (await self.asked(DESTROY)).reply(timeout)
 
-    async def call(self, timeout: float | None, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a method by its name, and return what it returned."""
-        return await (await self.asked(name, args, kwargs)).reply(timeout)
-
     def __repr__(self) -> str:
         return f"<handle of the entity {self._instance_id}>"
+
+
+async def _answer(handle: EntityHandle[Any], timeout: float | None, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """Call a method by its name, and return what it returned."""
+    return await (await handle.asked(name, args, kwargs)).reply(timeout)
 
 
 class Entities(Starts):
@@ -110,7 +111,7 @@ class Entities(Starts):
         log of the entity is kept. Raises EntityCircleError if an entity would wait for itself.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        call = partial(self.entity_handle(kind, key, id=id).call, limit)
+        call = partial(_answer, self.entity_handle(kind, key, id=id), limit)
         return cast("E", Calls(entity_of(kind), key, call))
 
     async def _ask_entity(
