@@ -29,6 +29,7 @@ LEFT_OUT: Final = {
         "is_open": "`Keeper` knows of the thread too",
         "entity": "the calls of an entity are its `async def` methods",
         "entity_handle": "the calls of an entity are its `async def` methods",
+        "end_of": "for handles",
         "error_names": "for handles",
         "outcome": "for handles",
         "serve": "signals arrive in the main thread, and the loop is in another",

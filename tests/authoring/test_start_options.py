@@ -21,6 +21,7 @@ GIVEN: Final[dict[str, tuple[Any, str, Any]]] = {
     "fair_key": ("acme", "fair_key", "acme"),
     "weight": (100, "weight", 100),
     "detached": (True, "detached", True),
+    "paused": (True, "paused", True),
 }
 """For each option what is given, and the field and what it holds then."""
 BESIDE: Final[dict[str, dict[str, Any]]] = {"weight": {"fair_key": "acme"}}

@@ -27,9 +27,12 @@ def test_the_public_names() -> None:
         "hear_hints",
         "is_sealed",
         "loads",
+        "misfit",
         "rebuild_exception",
+        "record_of",
         "refuse_sealed",
         "register_type",
+        "schema_of",
         "with_frames",
     ] == serialization.__all__
     assert all(hasattr(serialization, name) for name in serialization.__all__)

@@ -13,7 +13,7 @@ from romancy._start_options import KEPT, StartOptions, kept
 from romancy.core import ChildStarted, WorkflowRetried, WorkflowStarted
 from romancy.engine.creation import first_input
 
-AT_THE_START: Final = {"instance_id", "delay", "at"}
+AT_THE_START: Final = {"instance_id", "delay", "at", "detached", "paused"}
 """The options that mean nothing any more once the instance is there."""
 OTHERS: Final[dict[type, Any]] = {dict: {"tenant": "acme"}, int: 7, str: "words", bool: True}
 """A value other than the default, by the type of the default."""

@@ -239,7 +239,7 @@ async def test_an_adapter_that_keeps_no_lines_says_so_by_name(storage_url: str) 
     app = Romancy(storage_url, workflows=[told], keep_logs="INFO")
     app._settings = replace(app._settings, around=_without_journal)
 
-    with pytest.raises(MissingServiceError, match=r"no service 'journal' .*`keep_logs=` does not work"):
+    with pytest.raises(MissingServiceError, match=r"no service 'journal' .*streams and `keep_logs=` do not work"):
         await app.__aenter__()
     assert not app.is_open
 
