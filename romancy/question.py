@@ -23,6 +23,8 @@ from romancy.serialization import loads, schema_of
 from romancy.storage.limits import MAX_WHERE_BYTES, check_id, check_text
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from romancy.core import Commands, MessageReceived
     from romancy.retry import Duration
 
@@ -92,16 +94,28 @@ def message_to(topic: Topic, asks: Inquiry, said: Said) -> Message:
 
 
 async def asked(
-    commands: Commands, question: str, model: Any, name: str, to: str | None, timeout: Duration | None
+    commands: Commands,
+    question: str,
+    model: Any,
+    name: str,
+    to: str | None,
+    timeout: Duration | None,
+    *,
+    hand_over: Callable[[str], Awaitable[object]] | None = None,
 ) -> Any:
     """Ask people, and wait for the answer.
 
-    When the time is over, the instance says so to itself, and what the database has taken first counts.
+    `hand_over` gets the token of the open question. If it returns something, that is the answer, and the question is
+    given up. When the time is over, the instance says so to itself, and what the database has taken first counts.
     """
     limit = None if timeout is None else seconds(timeout, "the timeout")
     inquiry = _checked(commands, question, model, name, to)
     wait = commands.inquire(name, inquiry, timeout=limit)
     topic, inquiry = wait.awaited.topic, wait.awaited.asks or inquiry
+    answer = None if hand_over is None else await hand_over(token_of(commands.instance_id, topic.key or ""))
+    if answer is not None:
+        wait.cancel()
+        return answer
     is_over = False
     while True:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 try:
     from romancy.ext.pydantic_ai._durability import RomancyDurability
+    from romancy.ext.pydantic_ai._inbox import Inbox, inbox
     from romancy.ext.pydantic_ai._options import StepOptions
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("pydantic"):
@@ -17,4 +18,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
-__all__ = ["RomancyDurability", "StepOptions"]
+__all__ = ["Inbox", "RomancyDurability", "StepOptions", "inbox"]

@@ -15,6 +15,7 @@ from pydantic_ai.durable_exec import (
     conversation_id_from_run_id,
     replay_scope,
 )
+from pydantic_ai.external_events import external_event_scope
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import AgentDepsT, ToolDefinition
 from pydantic_ai.toolsets.function import FunctionToolsetTool
@@ -23,6 +24,7 @@ from romancy.activity import Activity
 from romancy.context import current_workflow, in_workflow
 from romancy.errors import UsageError
 from romancy.ext.pydantic_ai._backend import CODEC, NotJsonError, StepBackend
+from romancy.ext.pydantic_ai._inbox import Questions
 from romancy.ext.pydantic_ai._options import StepOptions, merged
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         if not in_workflow():
             return await handler()
         workflow = current_workflow()
-        with disable_threads(), replay_scope(is_replaying=lambda: workflow.is_replaying):
+        replays, waiter = replay_scope(is_replaying=lambda: workflow.is_replaying), Questions(self.name)
+        with disable_threads(), replays, external_event_scope(waiter):
             return await super().wrap_run(ctx, handler=handler)
 
     async def prepare_model_request(
