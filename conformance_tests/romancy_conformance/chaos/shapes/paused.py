@@ -34,7 +34,7 @@ from romancy.core import (
     WorkflowRetried,
 )
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy_conformance.chaos.shapes.acts import FORMS, read_acts
+from romancy_conformance.chaos.shapes.acts import FORMS, put, read_acts, take_back
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
 from romancy_conformance.chaos.stage import stage
 
@@ -63,13 +63,14 @@ _PATIENCE: Final = 120.0
 """Seconds after which an instance is paused that was asked to, whatever its workers do."""
 
 
-@activity(retry=RetryPolicy.fixed(20, 0.05))
+@activity(compensation=take_back, retry=RetryPolicy.fixed(20, 0.05))
 async def shape_lasts(number: int) -> int:
-    """It is at work for a while, so that a pause has to wait for it. The first attempts of some fail."""
+    """It acts after a while, so that a pause has to wait for it. The first attempts of some fail."""
     await asyncio.sleep(_NAPS[number % 3])
     if number % 2 and activity_context().attempt < 3:
         raise ConnectionError(number)
-    return number
+    done: int = await put.fn(number)
+    return done
 
 
 @workflow(version="1")
@@ -350,8 +351,8 @@ def _driven_by_one(log: Sequence[LogEvent]) -> set[str]:
             case OwnerChanged(pause="begins"):
                 sure |= open_ones
             case OwnerChanged(pause=""):
-                open_ones = set()
-                sure = set()
+                sure.clear()
+                open_ones.clear()
             case _:
                 pass
     return sure | open_ones
