@@ -50,7 +50,7 @@ __all__ = ["Paused", "strange_in_pauses"]
 
 _TOLD: Final = EventType("shape-told-in-pauses", int)
 _KINDS: Final = (*FORMS, "lasts", "nap", "hear", "hear", "beside")
-_NAPS: Final = (0.01, 0.1, 0.6)
+_NAPS: Final[tuple[float, ...]] = (0.01, 0.1, 0.6)
 _STARTS_PAUSED: Final = 0.15
 _STOPPED: Final = 0.35
 _CUT: Final = 0.4
