@@ -66,7 +66,7 @@ _PATIENCE: Final = 120.0
 @activity(compensation=take_back, retry=RetryPolicy.fixed(20, 0.05))
 async def shape_lasts(number: int) -> int:
     """It acts after a while, so that a pause has to wait for it. The first attempts of some fail."""
-    await asyncio.sleep(_NAPS[number % 3])
+    await asyncio.sleep(_NAPS[int(number) % 3])
     if number % 2 and activity_context().attempt < 3:
         raise ConnectionError(number)
     done: int = await put.fn(number)
@@ -79,7 +79,7 @@ async def shape_paused_child(ctx: WorkflowContext, parts: list[Any]) -> int:
     total = 0
     for kind, number in parts:
         if kind == "nap":
-            await ctx.sleep(_NAPS[number % 3])
+            await ctx.sleep(_NAPS[int(number) % 3])
         else:
             total += await _ACTS[kind](number)
     return total
@@ -97,7 +97,7 @@ async def shape_paused(ctx: WorkflowContext, parts: list[Any], child: list[Any],
     for kind, number in parts:
         match kind:
             case "nap":
-                await ctx.sleep(_NAPS[number % 3])
+                await ctx.sleep(_NAPS[int(number) % 3])
             case "hear":
                 heard.append((await ctx.wait_event(_TOLD)).data)
             case "beside":
