@@ -14,6 +14,7 @@ from romancy.core import Activation, OwnerChanged, encode_commit
 from romancy.engine.aftermath import aftermath_of
 from romancy.engine.decide import short
 from romancy.engine.family import is_for_life
+from romancy.engine.inbox import in_order_of_arrival
 from romancy.engine.messages import (
     PauseMessage,
     TerminateMessage,
@@ -28,7 +29,7 @@ from romancy.status import Status
 from romancy.storage.records import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from romancy.engine.activities.runner import Attempts
     from romancy.engine.instance import Live
@@ -54,11 +55,12 @@ class Wish(NamedTuple):
     """All such requests."""
 
 
-def wish_in(rows: Iterable[InboxRow], life: int) -> Wish | None:
-    """What these messages ask of this life of an instance. None: nothing about a pause."""
-    found = [(row.at, row.delivery_id, decode_message(row.body)) for row in rows if is_about_pausing(bytes(row.body))]
-    ids = tuple(delivery_id for _, delivery_id, _ in found)
-    for _, _, message in sorted(found, key=lambda one: one[:2], reverse=True):
+def wish_in(rows: Sequence[InboxRow], life: int) -> Wish | None:
+    """What these messages, sorted by delivery id, ask of this life of an instance. None: nothing about a pause."""
+    found = [row for row in in_order_of_arrival(rows) if is_about_pausing(bytes(row.body))]
+    ids = tuple(row.delivery_id for row in found)
+    for row in reversed(found):
+        message = decode_message(row.body)
         if isinstance(message, PauseMessage | UnpauseMessage) and is_for_life(message, life):
             return Wish(isinstance(message, PauseMessage), getattr(message, "reason", ""), ids)
     return None

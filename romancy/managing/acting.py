@@ -93,7 +93,8 @@ class Acting:
         check_text(reason, "reason")
         store = self._access.to_write("pause", instance_id)
         with self._access.deadlines.call("pause", [instance_id]):
-            paused = await pause(store, self._access.token or self._access.manager, instance_id, reason)
+            access = self._access
+            paused = await pause(store, access.token or access.manager, instance_id, reason, stamp=access.stamp)
         self._access.stir()
         return paused
 
@@ -104,7 +105,8 @@ class Acting:
         """
         store = self._access.to_write("unpause", instance_id)
         with self._access.deadlines.call("unpause", [instance_id]):
-            await unpause(store, self._access.token or self._access.manager, instance_id)
+            access = self._access
+            await unpause(store, access.token or access.manager, instance_id, stamp=access.stamp)
         self._access.stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from romancy.engine.inbox import in_order_of_arrival
+from romancy.engine.messages import PauseMessage, UnpauseMessage, encode_message
+from romancy.engine.pausing import Wish, wish_in
 from romancy.storage.records import InboxRow
 
 ANN, BOB = "a" * 16, "b" * 16
@@ -20,6 +22,14 @@ def test_messages_of_several_senders_stand_as_they_came() -> None:
 
     assert [rows[0], rows[1], rows[3], rows[2]] == in_order_of_arrival(rows), "Bob's clock went back"
     assert rows[:1] == in_order_of_arrival(rows[:1])
+
+
+def test_the_last_request_about_a_pause_is_that_which_its_sender_made_last() -> None:
+    pause, unpause = encode_message(PauseMessage(reason="now", life=1)), encode_message(UnpauseMessage(life=1))
+    asked = [(1, ANN, 10, pause), (2, ANN, 20, unpause), (3, ANN, 15, pause)]  # the database's clock was set back
+    rows = [InboxRow(f"{number:016x}{sender}", body, at) for number, sender, at, body in asked]
+
+    assert wish_in(rows, 1) == Wish(pause=True, reason="now", delivery_ids=tuple(one.delivery_id for one in rows))
 
 
 @given(st.lists(st.tuples(st.integers(1, 99), st.sampled_from([ANN, BOB, "c" * 16]), st.integers(0, 9)), max_size=30))

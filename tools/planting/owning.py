@@ -207,4 +207,33 @@ PLANTED: Final = (
         text="if (kept.life, kept.head, kept.writer, kept.run_from) != there:",
         replacement="if kept.life != there[0]:",
     ),
+    Planted(
+        name="pause: it is written behind what has come since its row was read",
+        file=f"{_ENGINE}/outside/pausing.py",
+        text="    if seq != row.last_seq:\n",
+        replacement="    if seq < row.last_seq:\n",
+        shapes="paused",
+        mend=True,
+    ),
+    Planted(
+        name="pause: it does not wait for attempts at work",
+        file=f"{_ENGINE}/pausing.py",
+        text="        elif not live.attempts:\n",
+        replacement="        else:\n",
+        shapes="paused",
+    ),
+    Planted(
+        name="pause: it takes all mail that has come before it",
+        file=f"{_ENGINE}/pausing.py",
+        text="for one in live.inbox.mail() if isinstance(one.message, _ABOUT_PAUSING))",
+        replacement="for one in live.inbox.mail())",
+        shapes="paused",
+    ),
+    Planted(
+        name="children: a parent that is cancelled stops those that outlive it",
+        file="romancy/core/run/ending.py",
+        text="            if not (child.cancel_requested or child.started.detached):\n",
+        replacement="            if not child.cancel_requested:\n",
+        shapes="paused",
+    ),
 )

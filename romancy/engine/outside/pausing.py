@@ -20,6 +20,8 @@ from romancy.storage.any_store import lying_in
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from romancy.engine.outside.management import ActingWorker
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
@@ -36,9 +38,12 @@ _ALL: Final = 1 << 31
 _AT_REST: Final = (Status.PENDING, Status.WAITING)
 
 
-async def pause(store: Store, worker: str | ActingWorker | None, instance_id: str, reason: str) -> bool:
+async def pause(
+    store: Store, worker: str | ActingWorker | None, instance_id: str, reason: str, *, stamp: Callable[[], str]
+) -> bool:
     """Pause an instance. False: it was asked, and is paused once its attempts at work have ended.
 
+    `stamp` gives the ids of the messages of one sender their order, which overrules the clock.
     Raises UsageError, with nothing written, for one that has ended, is stuck, or is paused already.
     """
     async with acting(store, worker) as (token, now):
@@ -49,12 +54,14 @@ async def pause(store: Store, worker: str | ActingWorker | None, instance_id: st
                 item = await _append(store, row, now, "begins", reason, await _asked(store, row))
                 if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
                     return True
-            elif await _delivered(store, row, PauseMessage(reason=reason, life=row.life)):
+            elif await _delivered(store, row, PauseMessage(reason=reason, life=row.life), stamp()):
                 return False
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be paused now; try again")
 
 
-async def unpause(store: Store, worker: str | ActingWorker | None, instance_id: str) -> None:
+async def unpause(
+    store: Store, worker: str | ActingWorker | None, instance_id: str, *, stamp: Callable[[], str]
+) -> None:
     """Let an instance go on that is paused, or that was asked to pause and is not yet.
 
     Raises UsageError, with nothing written, for any other.
@@ -75,7 +82,7 @@ async def unpause(store: Store, worker: str | ActingWorker | None, instance_id: 
                 wish = None if row.status in TERMINAL_STATUSES else await _asked(store, row)
                 if wish is None or not wish.pause:
                     raise UsageError(f"instance {instance_id!r} is {row.status}; only a paused one can be unpaused")
-                asked = await _delivered(store, row, UnpauseMessage(life=row.life))
+                asked = await _delivered(store, row, UnpauseMessage(life=row.life), stamp())
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be unpaused now; try again")
 
 
@@ -123,7 +130,7 @@ async def _append(
     )
 
 
-async def _delivered(store: Store, row: InstanceRow, message: PauseMessage | UnpauseMessage) -> bool:
-    delivery = Delivery(instance_id=row.instance_id, delivery_id=f"m-{here().token()}", body=encode_message(message))
+async def _delivered(store: Store, row: InstanceRow, message: PauseMessage | UnpauseMessage, stamp: str) -> bool:
+    delivery = Delivery(instance_id=row.instance_id, delivery_id=stamp, body=encode_message(message))
     (answer,) = await store.deliver([delivery])
     return answer is Delivered.ACCEPTED

@@ -34,7 +34,7 @@ from romancy.core import (
     WorkflowRetried,
 )
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy_conformance.chaos.shapes.acts import FORMS, read_acts
+from romancy_conformance.chaos.shapes.acts import FORMS, put, read_acts, take_back
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
 from romancy_conformance.chaos.stage import stage
 
@@ -50,7 +50,7 @@ __all__ = ["Paused", "strange_in_pauses"]
 
 _TOLD: Final = EventType("shape-told-in-pauses", int)
 _KINDS: Final = (*FORMS, "lasts", "nap", "hear", "hear", "beside")
-_NAPS: Final = (0.01, 0.1, 0.6)
+_NAPS: Final[tuple[float, ...]] = (0.01, 0.1, 0.6)
 _STARTS_PAUSED: Final = 0.15
 _STOPPED: Final = 0.35
 _CUT: Final = 0.4
@@ -63,13 +63,14 @@ _PATIENCE: Final = 120.0
 """Seconds after which an instance is paused that was asked to, whatever its workers do."""
 
 
-@activity(retry=RetryPolicy.fixed(20, 0.05))
+@activity(compensation=take_back, retry=RetryPolicy.fixed(20, 0.05))
 async def shape_lasts(number: int) -> int:
-    """It is at work for a while, so that a pause has to wait for it. The first attempts of some fail."""
-    await asyncio.sleep(_NAPS[number % 3])
+    """It acts after a while, so that a pause has to wait for it. The first attempts of some fail."""
+    await asyncio.sleep(_NAPS[int(number) % 3])
     if number % 2 and activity_context().attempt < 3:
         raise ConnectionError(number)
-    return number
+    done: int = await put.fn(number)
+    return done
 
 
 @workflow(version="1")
@@ -78,7 +79,7 @@ async def shape_paused_child(ctx: WorkflowContext, parts: list[Any]) -> int:
     total = 0
     for kind, number in parts:
         if kind == "nap":
-            await ctx.sleep(_NAPS[number % 3])
+            await ctx.sleep(_NAPS[int(number) % 3])
         else:
             total += await _ACTS[kind](number)
     return total
@@ -96,7 +97,7 @@ async def shape_paused(ctx: WorkflowContext, parts: list[Any], child: list[Any],
     for kind, number in parts:
         match kind:
             case "nap":
-                await ctx.sleep(_NAPS[number % 3])
+                await ctx.sleep(_NAPS[int(number) % 3])
             case "hear":
                 heard.append((await ctx.wait_event(_TOLD)).data)
             case "beside":
@@ -350,8 +351,8 @@ def _driven_by_one(log: Sequence[LogEvent]) -> set[str]:
             case OwnerChanged(pause="begins"):
                 sure |= open_ones
             case OwnerChanged(pause=""):
-                open_ones = set()
-                sure = set()
+                sure.clear()
+                open_ones.clear()
             case _:
                 pass
     return sure | open_ones
