@@ -12,6 +12,7 @@ from romancy_conformance.chaos.shapes.heavy import Heavy
 from romancy_conformance.chaos.shapes.limited import Limited
 from romancy_conformance.chaos.shapes.listening import Listening
 from romancy_conformance.chaos.shapes.purged import Purged
+from romancy_conformance.chaos.shapes.questions import Questions
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
 from romancy_conformance.chaos.shapes.small import Small
@@ -44,6 +45,7 @@ _ALL: tuple[Shape, ...] = (
     Listening(sealed=True),
     Requested(),
     Entities(),
+    Questions(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
@@ -53,7 +55,7 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
-OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name})
+OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name})
 """Those that look for something in the logs of finished runs."""
 
 
