@@ -13,6 +13,7 @@ from romancy_conformance.chaos.shapes.limited import Limited
 from romancy_conformance.chaos.shapes.listening import Listening
 from romancy_conformance.chaos.shapes.paused import Paused
 from romancy_conformance.chaos.shapes.purged import Purged
+from romancy_conformance.chaos.shapes.questions import Questions
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
 from romancy_conformance.chaos.shapes.small import Small
@@ -46,6 +47,7 @@ _ALL: tuple[Shape, ...] = (
     Requested(),
     Entities(),
     Paused(),
+    Questions(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
@@ -55,7 +57,7 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
-OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name})
+OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name})
 """Those that look for something in the logs of finished runs."""
 
 
