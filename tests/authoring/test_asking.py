@@ -88,6 +88,26 @@ async def test_why_says_who_is_asked_what() -> None:
         assert "romancy ask" in said
 
 
+@pytest.mark.parametrize("said", ["answered", "refused"])
+async def test_why_says_that_no_worker_has_taken_an_answer(said: str) -> None:
+    async with TestApp([approved], skip=False) as app:
+        handle = await app.start(approved, None)
+        await app.settle()
+        question = await open_question(app)
+        await handle.pause("audit")
+        await app.settle()
+        if said == "answered":
+            await app.answer(question.token, data=True)
+        else:
+            await app.refuse(question.token, "no")
+        told = " ".join(await handle.explain())
+        assert f"The question 'pay' was {said}" in told
+        assert "has not taken it yet" in told or "no worker has taken it" in told
+        await handle.unpause()
+        await app.settle()
+        assert "The question 'pay'" not in " ".join(await handle.explain())
+
+
 async def test_a_question_survives_a_death_at_every_commit() -> None:
     async def drive(app: TestApp, handle: Handle[Any]) -> None:
         for name, data in (("pay", True), ("rate", 1.5)):
