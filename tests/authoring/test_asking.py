@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import EventTimeoutError, RefusedError, Romancy, Status, UsageError, WorkflowContext, workflow
+from romancy.errors import RegistrationError
 from romancy.sync import SyncRomancy
 from romancy.testing import TestApp, crash_at_every_commit
 
@@ -44,10 +45,11 @@ async def asks_badly(ctx: WorkflowContext, case: str) -> str:
         "to": {"question": "?", "to": ""},
         "name": {"question": "?", "name": ""},
         "time": {"question": "?", "timeout": -1},
+        "type": {"question": "?", "model": 5},
     }
     try:
         await ctx.ask(**cases[case])
-    except UsageError as error:
+    except (RegistrationError, UsageError) as error:
         return str(error)
     return "asked"
 
@@ -132,7 +134,7 @@ async def token_of(app: TestApp, handle: Handle[Any], name: str) -> str | None:
             return None
 
 
-@pytest.mark.parametrize("case", ["empty", "long", "to", "name", "time"])
+@pytest.mark.parametrize("case", ["empty", "long", "to", "name", "time", "type"])
 async def test_what_nobody_can_be_asked_is_refused(case: str) -> None:
     async with TestApp([asks_badly]) as app:
         assert await app.run(asks_badly, case) != "asked"
