@@ -11,7 +11,7 @@ from msgspec import Raw
 from romancy._sizes import fitting
 from romancy.context import WorkflowContext  # noqa: TC001 - the decorated function is looked at
 from romancy.errors import UsageError
-from romancy.serialization import dumps, loads
+from romancy.serialization import dumps, loads, plan_for
 from romancy.storage.limits import check_id
 from romancy.workflow import Workflow
 
@@ -59,11 +59,16 @@ class WorkflowType(Workflow[..., R_co]):
                 f"workflow {self.name!r} is known here by its name alone, and inputs are stored by the names of the "
                 f"parameters: give each argument by name, as in `app.start(app.workflow({self.name!r}), order_id=…)`"
             )
+        plan_for(self.result, self._of_result)  # a result that cannot be read is told before anything begins
         what, value = f"input of workflow {self.name}", kwargs
         return Raw(fitting(dumps(value, what, Any), what, stored))
 
     def read_result(self, result: Raw, /) -> object:
-        return loads(result, self.result, f"result of workflow {self.name}")
+        return loads(result, self.result, self._of_result)
+
+    @property
+    def _of_result(self) -> str:
+        return f"result of workflow {self.name}"
 
     def is_same_call(self, recorded: Raw | bytes, asked: Raw, /) -> bool:
         """Whether both inputs are equal as JSON. The workflow's default arguments are not known here."""

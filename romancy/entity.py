@@ -100,7 +100,7 @@ class Entity(Generic[E]):
         self.cls = cls
         self.name = name
         self.methods: Mapping[str, Method] = _methods_of(cls)
-        self.workflow: Workflow[..., None] = Workflow(_body_of(self), name=name)
+        self.workflow: Workflow[..., None] = _workflow_of(self)
         self.workflow.mail_first = True  # so it ends only if no call has come
         self.workflow.beside = tuple(method.fn for method in self.methods.values())
         self.topic = Topic(name, kind="request")
@@ -244,6 +244,16 @@ def _methods_of(cls: type) -> dict[str, Method]:
     if not found:
         raise RegistrationError(f"{where}: it has no `async def`, so nothing of it can be called")
     return found
+
+
+def _workflow_of(declared: Entity[Any]) -> Workflow[..., None]:
+    try:
+        return Workflow(_body_of(declared), name=declared.name)
+    except RegistrationError as error:  # for its state: all else has been looked at
+        where = f"@entity on {declared.cls.__qualname__}"
+        raise RegistrationError(
+            f"{where}: its fields are the state, so it goes above @dataclass or the like: {error}"
+        ) from None
 
 
 def _body_of(declared: Entity[Any]) -> Callable[..., Any]:

@@ -65,12 +65,12 @@ class Untaken:
     it.
     """
 
-    kind: Literal["cancel", "pause", "terminate", "signal", "sealed"]
+    kind: Literal["cancel", "pause", "terminate", "signal", "answer", "refusal", "sealed"]
     """`sealed`: it cannot be read without its codec."""
     at: datetime
     """When it was sent."""
     name: str = ""
-    """The name of the event, or the reason of the request."""
+    """The name of the event or of the question, or the reason of the request."""
     key: str | None = None
     id: str = ""
     """The id of the event."""

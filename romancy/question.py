@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from romancy.core import Inquiry, Message, Said, Topic, said_in
 from romancy.errors import EventTimeoutError, QuestionNotFoundError, RefusedError, SerializationError, UsageError
 from romancy.retry import seconds
-from romancy.serialization import loads, schema_of
+from romancy.serialization import loads, plan_for, schema_of
 from romancy.storage.limits import MAX_WHERE_BYTES, check_id, check_text
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _refused(name: str, said: Said) -> RefusedError:
 
 
 def _checked(commands: Commands, question: str, model: Any, name: str, to: str | None) -> Inquiry:
-    """What is asked. Raises UsageError for what nobody can be asked."""
+    """What is asked. Raises UsageError for what nobody can be asked, and RegistrationError for a type of no answer."""
     check_id(name, "name of the question")
     check_text(question, "the question")
     if not question.strip():
@@ -162,6 +162,7 @@ def _checked(commands: Commands, question: str, model: Any, name: str, to: str |
         check_id(to, "to= of a question")
     if len(question.encode()) > _MOST:
         raise UsageError(f"the question {name!r} has more than {_MOST:,} bytes; store the rest elsewhere, with a link")
+    plan_for(model, f"answer to the question {name!r}")
     schema = Raw(msgspec.json.encode(schema_of(model)))
     room = MAX_WHERE_BYTES - 2 * _ROOM
     if commands.stored(msgspec.json.encode((question, schema))) > room and not commands.replaying:

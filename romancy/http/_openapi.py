@@ -94,7 +94,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["kind", "at", "name", "key", "id"],
                     "properties": {
-                        "kind": {"enum": ["cancel", "pause", "terminate", "signal", "sealed"]},
+                        "kind": {"enum": ["cancel", "pause", "terminate", "signal", "answer", "refusal", "sealed"]},
                         "at": {"type": "string", "format": "date-time"},
                         "name": {"type": "string"},
                         "key": {"type": ["string", "null"]},

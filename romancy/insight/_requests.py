@@ -21,6 +21,7 @@ __all__ = ["alive", "fits", "requested", "silent", "untaken_sentences"]
 
 _NAMED: Final = 5
 """How many different events are named."""
+_SAID: Final = {"answer": "answered", "refusal": "refused"}
 _WORDS: Final = {"cancel": "A cancel", "pause": "A pause", "terminate": "A termination"}
 
 
@@ -35,6 +36,9 @@ def untaken_sentences(
         elif one.kind in _WORDS:
             reason = f" ({one.name})" if one.name else ""
             yield requested(_WORDS[one.kind], reason, at_of(one.at), row, census)
+        elif one.kind in _SAID:
+            when = ago(at_of(one.at), census.now)
+            yield f"The question {one.name!r} was {_SAID[one.kind]} {when}; {_not_taken(row, census)}."
     if timeline.asked is not None and _rests(row, timeline.asked[0]):
         what, at = timeline.asked
         yield requested(f"A {what}", "", at, row, census)

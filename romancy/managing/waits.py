@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from romancy._microseconds import moment_of
-from romancy.core import Message, Topic
+from romancy.core import Message, Topic, said_in
 from romancy.engine import decode_message, read_with_start, rows
 from romancy.engine.messages import CancelMessage, PauseMessage, TerminateMessage
 from romancy.errors import CodecError, HistoryVersionError, InstanceNotFoundError
@@ -80,6 +80,8 @@ def untaken_of(row: InboxRow) -> Untaken | None:
             return Untaken("terminate", at, reason)
         case Message(topic=Topic(kind="event", name=name, key=key), id=id) if row.address is None:
             return Untaken("signal", at, name, key, id)
+        case Message(topic=Topic(kind="question", name=name), id=id) if (said := said_in(message)).how != "expiry":
+            return Untaken("answer" if said.how == "answer" else "refusal", at, name, None, id)
         case _:
             return None
 

@@ -36,7 +36,7 @@ from romancy.serialization._codec import (
 from romancy.serialization._culprit import MAX_DEPTH
 from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, record_of, with_frames
 from romancy.serialization._own import register_type
-from romancy.serialization._plan import dumps, loads
+from romancy.serialization._plan import dumps, loads, plan_for
 from romancy.serialization._reasons import WRITTEN_BEFORE
 from romancy.serialization._rebuild import failures_in, rebuild_exception
 from romancy.serialization._schema import misfit, schema_of
@@ -66,6 +66,7 @@ __all__ = [
     "is_sealed",
     "loads",
     "misfit",
+    "plan_for",
     "rebuild_exception",
     "record_of",
     "refuse_sealed",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import EventTimeoutError, RefusedError, Romancy, Status, UsageError, WorkflowContext, workflow
+from romancy.errors import RegistrationError
 from romancy.sync import SyncRomancy
 from romancy.testing import TestApp, crash_at_every_commit
 
@@ -44,10 +45,11 @@ async def asks_badly(ctx: WorkflowContext, case: str) -> str:
         "to": {"question": "?", "to": ""},
         "name": {"question": "?", "name": ""},
         "time": {"question": "?", "timeout": -1},
+        "type": {"question": "?", "model": 5},
     }
     try:
         await ctx.ask(**cases[case])
-    except UsageError as error:
+    except (RegistrationError, UsageError) as error:
         return str(error)
     return "asked"
 
@@ -88,6 +90,26 @@ async def test_why_says_who_is_asked_what() -> None:
         assert "romancy ask" in said
 
 
+@pytest.mark.parametrize("said", ["answered", "refused"])
+async def test_why_says_that_no_worker_has_taken_an_answer(said: str) -> None:
+    async with TestApp([approved], skip=False) as app:
+        handle = await app.start(approved, None)
+        await app.settle()
+        question = await open_question(app)
+        await handle.pause("audit")
+        await app.settle()
+        if said == "answered":
+            await app.answer(question.token, data=True)
+        else:
+            await app.refuse(question.token, "no")
+        told = " ".join(await handle.explain())
+        assert f"The question 'pay' was {said}" in told
+        assert "has not taken it yet" in told or "no worker has taken it" in told
+        await handle.unpause()
+        await app.settle()
+        assert "The question 'pay'" not in " ".join(await handle.explain())
+
+
 async def test_a_question_survives_a_death_at_every_commit() -> None:
     async def drive(app: TestApp, handle: Handle[Any]) -> None:
         for name, data in (("pay", True), ("rate", 1.5)):
@@ -112,7 +134,7 @@ async def token_of(app: TestApp, handle: Handle[Any], name: str) -> str | None:
             return None
 
 
-@pytest.mark.parametrize("case", ["empty", "long", "to", "name", "time"])
+@pytest.mark.parametrize("case", ["empty", "long", "to", "name", "time", "type"])
 async def test_what_nobody_can_be_asked_is_refused(case: str) -> None:
     async with TestApp([asks_badly]) as app:
         assert await app.run(asks_badly, case) != "asked"

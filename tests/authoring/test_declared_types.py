@@ -10,7 +10,7 @@ import msgspec
 import pydantic
 import pytest
 
-from romancy import Romancy, Workflow, WorkflowContext, activity, workflow
+from romancy import Romancy, Workflow, WorkflowContext, WorkflowType, activity, workflow
 from romancy.attempt_context import ActivityContext  # noqa: TC001 - it is looked for when the types are
 from romancy.errors import RegistrationError
 
@@ -189,3 +189,11 @@ async def test_what_is_defined_later_is_found_when_the_app_opens(monkeypatch: py
 
     async with Romancy("memory://", workflows=[defined]) as app:
         await app.run(defined)
+
+
+def test_a_result_that_cannot_be_read_is_told_before_the_workflow_begins() -> None:
+    class Plain: ...
+
+    elsewhere = WorkflowType("elsewhere", Plain)
+    with pytest.raises(RegistrationError, match=r"result of workflow elsewhere, declared as .*Plain, cannot be stored"):
+        elsewhere.encode((), {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from romancy import RetryPolicy, WorkflowContext, activity, compensation, workflow
 from romancy.attempt_context import ActivityContext
 from romancy.declaring.undo import checked_undo
+from romancy.entity import entity
 from romancy.errors import RegistrationError, UsageError
 
 if TYPE_CHECKING:
@@ -330,3 +332,15 @@ def test_a_refusal_says_what_to_do() -> None:
         with pytest.raises(RegistrationError) as refused:
             declare()
         assert text in str(refused.value)
+
+
+def test_an_entity_below_its_dataclass_is_told_the_order() -> None:
+    with pytest.raises(RegistrationError, match="its fields are the state, so it goes above @dataclass"):
+
+        @dataclass
+        @entity("cart-in-the-wrong-order")
+        class Cart:
+            total: int = 0
+
+            async def add(self) -> int:
+                return self.total
