@@ -195,5 +195,5 @@ def test_a_result_that_cannot_be_read_is_told_before_the_workflow_begins() -> No
     class Plain: ...
 
     elsewhere = WorkflowType("elsewhere", Plain)
-    with pytest.raises(RegistrationError, match="result of workflow elsewhere, declared as .*Plain, cannot be stored"):
+    with pytest.raises(RegistrationError, match=r"result of workflow elsewhere, declared as .*Plain, cannot be stored"):
         elsewhere.encode((), {})
