@@ -28,6 +28,7 @@ def test_the_public_names() -> None:
         "is_sealed",
         "loads",
         "misfit",
+        "plan_for",
         "rebuild_exception",
         "record_of",
         "refuse_sealed",
