@@ -66,4 +66,19 @@ PLANTED: Final = (
         ),
         shapes="entities",
     ),
+    Planted(
+        name="questions: an answer counts that the database has not taken",
+        file="romancy/messages/questions.py",
+        text="        return answer is Delivered.ACCEPTED\n",
+        replacement="        return answer is not Delivered.CLOSED\n",
+        shapes="questions",
+    ),
+    Planted(
+        name="questions: an answer behind one that was put aside is dropped",
+        file="romancy/messages/questions.py",
+        text="    if posed.asks.aside == before.asks.aside:\n",
+        replacement="    if posed.asks.aside >= before.asks.aside:\n",
+        shapes="questions",
+        mend=True,
+    ),
 )
