@@ -73,6 +73,7 @@ class Live:
         "inputs",
         "instance_id",
         "interests",
+        "lacks_mail",
         "lazy",
         "life",
         "moves",
@@ -128,6 +129,8 @@ class Live:
         """Mail that no wait fits yet, which stays in the inbox, and waits that no message has ended."""
         self.passed_over = False
         """Whether the inbox holds a message not kept here: it could not be read, or the run had no use for it."""
+        self.lacks_mail = False
+        """Whether a message was left in the inbox because it, or an earlier hand-out of it, is being given back."""
         self.unused: tuple[str, ...] = ()
         """Ids of messages that no run of the instance can use. The next append with other changes removes them."""
         self.taking = _NOBODY
@@ -459,9 +462,14 @@ class Live:
         A message that only a newer version can read is skipped. Raises CodecError. `signals` deliveries are covered
         now. This number may fall: the database can lose the last deliveries that it had accepted.
         """
-        self.signals = signals
+        before, self.signals = self.signals, signals
+        self.lacks_mail = False
         for row in rows:
-            if row.delivery_id in known or row.delivery_id in self.inbox or (row.delivery_id, row.at) in self.returning:
+            if row.delivery_id in known or row.delivery_id in self.inbox:
+                continue
+            if (row.delivery_id, row.at) in self.returning:
+                # It may be back already, and handed out anew at the same time, by a clock that stands.
+                self.lacks_mail, self.signals = True, min(before, signals)
                 continue
             try:
                 self._take_in(row)

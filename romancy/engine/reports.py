@@ -96,6 +96,10 @@ class Reports(Protocol):
         """The run is closed. Another worker may own the instance now, or has ended it."""
         ...
 
+    def lacks_mail(self, live: Live) -> None:
+        """A message of its inbox was not taken in, and may be of use now. A claim has to bring its mail again."""
+        ...
+
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """The database refused the append. The run's memory may be wrong."""
         ...

@@ -34,5 +34,10 @@ def give_strays_back(driver: Drives, live: Live) -> None:
 
 
 def _returned(driver: Drives, live: Live, mail: Mail) -> None:
-    if live.has_returned(mail) and live.slot is not GONE:
+    are_all_back = live.has_returned(mail)
+    if live.slot is GONE:
+        return
+    if live.lacks_mail:
+        driver.reports.lacks_mail(live)
+    if are_all_back:
         driver.release(live)

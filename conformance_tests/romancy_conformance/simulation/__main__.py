@@ -60,7 +60,7 @@ def plan_of(options: argparse.Namespace, number: int) -> Plan:
     left_out = set[str]() if chance.random() < _CROWDED else {"crowd"}
     left_out |= _TIMELY if chance.random() < _CLOCKS else ON_CLOCKS.keys()
     left_out |= UNUSUAL if number % _RETRIES_EVERY else UNUSUAL - RETRIED
-    shown, without = drawn(seed, options.shapes - options.leave_out, options.without | IMPOSSIBLE | left_out)
+    shown, without = drawn(seed, options.shapes, options.without | IMPOSSIBLE | left_out)
     return Plan(
         seed=seed,
         programs=chance.choice(_PROGRAMS) if options.programs is None else options.programs,
@@ -163,7 +163,6 @@ def options_of_a_run() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="without it, the seed chooses; the same for the lease")
     parser.add_argument("--programs", type=int, help="in each slice; without it, the seed chooses")
     parser.add_argument("--shapes", type=shapes, default=frozenset(SHAPES) - _HEAVY, help="of: " + ", ".join(SHAPES))
-    parser.add_argument("--leave-out", type=shapes, default=frozenset(), metavar="SHAPES", help="of those")
     parser.add_argument("--instances", type=int, default=60, help="of the shapes, in each slice")
     parser.add_argument("--seconds", type=float, default=28.0, help="of virtual time, in which faults happen")
     parser.add_argument("--lease", type=float)

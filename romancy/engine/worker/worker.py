@@ -397,6 +397,11 @@ class Worker:
         """`Reports`: let those who wait for its end look again. The news of it may have come while it was loaded."""
         self._ended(live.instance_id, live.life, None)
 
+    def lacks_mail(self, live: Live) -> None:
+        """`Reports`."""
+        self._intake.reads_again(live)
+        self._next_claim.look()
+
     def lost(self, prepared: PendingAppend, outcome: Outcome) -> None:
         """`Reports`: take the instance back to its log, unless another worker has it."""
         live = prepared.live

@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from romancy import EventType, StorageUnavailableError, WorkflowContext, workflow
 from romancy.storage.routing import address_of_key
@@ -18,6 +19,7 @@ from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
+    from romancy.storage.records import ClaimRequest, Work
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +46,16 @@ class Returning(Slow):
         self.answers = asyncio.Event()
         self.fails = False
         self.calls = 0
+        self.stands = False
+        """Whether the clock of the database stands: what is handed out anew has the time of the first time."""
+        self._first: dict[str, int] = {}
         self.services = self.services.wrapped(router=lambda router: changed(router, give_back=self._give_back))
+
+    async def claim(self, request: ClaimRequest, /) -> Work:
+        work = await super().claim(request)
+        for box in work.mail if self.stands else ():
+            box.rows[:] = [replace(row, at=self._first.setdefault(row.delivery_id, row.at)) for row in box.rows]
+        return work
 
     async def _give_back(self, *given: Any, **options: Any) -> int:
         self.calls += 1
@@ -63,10 +74,19 @@ def returning(monkeypatch: pytest.MonkeyPatch) -> list[Returning]:
     return wrap_stores(monkeypatch, Returning)
 
 
-@pytest.mark.parametrize("answer", ["is late", "comes when all is over", "is lost"])
-async def test_an_event_is_handed_out_anew(open_app: Open, returning: list[Returning], answer: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "clock"),
+    [
+        ("is late", "goes"),
+        ("comes when all is over", "goes"),
+        ("is lost", "goes"),
+        ("is late", "stands"),
+    ],
+)
+async def test_an_event_is_handed_out_anew(open_app: Open, returning: list[Returning], answer: str, clock: str) -> None:
     await open_app()
     store, other = returning[0], await open_app(worker=False)
+    store.stands = clock == "stands"
     router, place = other._access.opened().services.router, address_of_key("paid", "k")
     handle = await other.start(changes_its_mind, "k")
 
@@ -83,8 +103,11 @@ async def test_an_event_is_handed_out_anew(open_app: Open, returning: list[Retur
     await asyncio.wait_for(store.back.wait(), SOON)
     await other.signal(handle.instance_id, "again")
     await until(waits)
+    store.brought.clear()
     await router.dispatch([place])
     store.fails = answer == "is lost"
+    if clock == "stands":
+        await asyncio.wait_for(store.brought.wait(), SOON)
     if answer != "comes when all is over":
         store.answers.set()
 
