@@ -129,8 +129,8 @@ _STATUS: Final[Activity[[str], str]] = _errand(_status, "status")
 class OtherInstance:
     """Another instance, by its id: `ctx.instance(id)`. It need not exist. Holds no resources.
 
-    What is told of another instance is in the log of this one: a replay gets the same answer, whatever has become of
-    the other one since. Each call raises InstanceNotFoundError if there is no such instance. A message is sent once,
+    The log of this instance has what it is told of another: a replay gets the same answer, whatever has become of the
+    other one since. Each call raises InstanceNotFoundError if there is no such instance. A message is sent once,
     also through crashes and retries of this instance. A retry that finds an error as the answer to a request asks anew.
     """
 

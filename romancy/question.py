@@ -1,8 +1,7 @@
 """Questions to people: as a body asks them, and as those who answer see them.
 
-What is said to a question is a message to its instance. The id of the message is made of the secret of the question, so
-the database takes the first of all that is said to it: an answer, a refusal, or that the time is over. The instance
-says the last of these itself.
+An answer, a refusal, and the end of a question's time are messages to its instance. All have one id, which is made of
+the secret of the question, so the database takes the first of them. The instance sends the last of these itself.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ __all__ = ["Question", "QuestionPage", "asked", "message_to", "read_token", "tok
 _MOST: Final = 16 * 1024
 """Bytes of a question."""
 _ROOM: Final = 2 * 1024
-"""What stands beside a question and its schema."""
+"""Bytes that may stand beside a question and its schema."""
 
 
 class Question(Struct, frozen=True, kw_only=True):
     """A question that nobody has answered yet."""
 
     token: str
-    """Whoever has it can answer, through an app or a page that takes it. Nobody can guess it."""
+    """Anybody who has it can answer, through an app or a page that takes it. Nobody can guess it."""
     instance_id: str
     workflow_name: str
     name: str

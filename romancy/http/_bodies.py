@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import Raw
 
 from romancy.http._json import checked
-from romancy.http._refusal import Refused, unavailable
+from romancy.http._refusal import Refused, not_an_event, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -97,3 +98,18 @@ def data_of(request: Request, body: bytes, what: str) -> Raw:
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, not a form", "UnsupportedMediaType")
     checked(body, what)
     return Raw(body)
+
+
+def reason_of(body: bytes) -> str:
+    """The reason in a body that is empty, or an object with one."""
+    if not body.strip():
+        return ""
+    checked(body, "the body")
+    try:
+        return msgspec.json.decode(body, type=_Reason).reason
+    except msgspec.DecodeError:
+        raise not_an_event('the body: send nothing, or an object like {"reason": "…"}') from None
+
+
+class _Reason(msgspec.Struct):
+    reason: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from romancy.errors import (
@@ -17,10 +16,9 @@ from romancy.errors import (
 )
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
-from romancy.http._bodies import data_of
+from romancy.http._bodies import data_of, reason_of
 from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
-from romancy.http._json import checked
 from romancy.http._permits import check_choosing, check_topic, sees_payloads
 from romancy.http._progress import item_of, progress_of, stream_of
 from romancy.http._refusal import Refused, not_an_event
@@ -143,7 +141,7 @@ class Management:
         Asked(request, ())
         instance_id = request.path_params["instance_id"]
         async with self._bodies.read(request) as body:
-            asked = await self._accepting.in_time(self._app.cancel(instance_id, reason=_reason(body)))
+            asked = await self._accepting.in_time(self._app.cancel(instance_id, reason=reason_of(body)))
         status = await self._status(instance_id)
         if not asked:
             raise Refused(HTTPStatus.CONFLICT, f"the instance has ended: {status}", "InstanceEndedError")
@@ -157,7 +155,7 @@ class Management:
         Asked(request, ())
         instance_id = request.path_params["instance_id"]
         async with self._bodies.read(request) as body:
-            await self._pausing(self._app.pause(instance_id, reason=_reason(body)))
+            await self._pausing(self._app.pause(instance_id, reason=reason_of(body)))
         return answer({"status": str(await self._status(instance_id)), "instance_id": instance_id})
 
     async def unpause(self, request: Request) -> Response:
@@ -345,20 +343,6 @@ class Management:
 
         status: Status = await self._accepting.in_time(read())
         return status
-
-
-class _Cancelling(msgspec.Struct):
-    reason: str = ""
-
-
-def _reason(body: bytes) -> str:
-    if not body.strip():
-        return ""
-    checked(body, "the body")
-    try:
-        return msgspec.json.decode(body, type=_Cancelling).reason
-    except msgspec.DecodeError:
-        raise not_an_event('the body: send nothing, or an object like {"reason": "…"}') from None
 
 
 def _shown(found: Instance) -> dict[str, Any]:

@@ -11,10 +11,8 @@ import msgspec
 
 from romancy.http._answers import answer
 from romancy.http._asking import Asked
-from romancy.http._bodies import data_of
-from romancy.http._json import checked
+from romancy.http._bodies import data_of, reason_of
 from romancy.http._permits import check_questions, name_of_visitor
-from romancy.http._refusal import not_an_event
 from romancy.http._routes import ManagementRoute
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ class Inbox:
         """`POST /questions/{token}/refuse?by=`: the body is empty, or an object with a reason."""
         by = _who(request)
         async with self._bodies.read(request) as body:
-            return await self._done(self._app.refuse(request.path_params["token"], _reason(body), by=by))
+            return await self._done(self._app.refuse(request.path_params["token"], reason_of(body), by=by))
 
     async def _done(self, call: Awaitable[None]) -> Response:
         await self._accepting.in_time(call)
@@ -87,20 +85,6 @@ def _who(request: Request) -> str | None:
     """Who answers: the visitor, and `by=` only where nobody is known by name."""
     by = Asked(request, ("by",)).text("by")
     return name_of_visitor(request) or by
-
-
-class _Refusing(msgspec.Struct):
-    reason: str = ""
-
-
-def _reason(body: bytes) -> str:
-    if not body.strip():
-        return ""
-    checked(body, "the body")
-    try:
-        return msgspec.json.decode(body, type=_Refusing).reason
-    except msgspec.DecodeError:
-        raise not_an_event('the body: send nothing, or an object like {"reason": "…"}') from None
 
 
 def _shown(found: Question) -> dict[str, Any]:

@@ -228,9 +228,9 @@ class _Room:
 
 
 def outrun(line: Sequence[Demand], admitted: int) -> list[Demand]:
-    """Who of a line, of which so many get places, makes room for newer ones that have others cancelled.
+    """The demands of a line, of which so many get places, that make room for newer ones that have others cancelled.
 
-    Those that remain are to be admitted anew, until nobody is outrun.
+    The others are to be admitted anew, until nobody is outrun.
     """
     kind = sorted((one for one in line if decode_terms(one.terms).full == CANCEL), key=_asked_at)
     waiting = sum(decode_terms(one.terms).full == CANCEL for one in line[admitted:])
@@ -246,7 +246,7 @@ def replaced(waiting: Iterable[Demand]) -> list[Demand]:
 
 
 def losers(waiting: Sequence[Demand], holders: Sequence[Demand], lacking: int) -> list[Demand]:
-    """Who is told to stop, so that the first in line gets a place: the first ones that say so too.
+    """The holders that are told to stop, so that the first in line gets a place: the first ones that say so too.
 
     Nobody, if the first in line does not have others cancelled, or if enough were told to stop already.
     """

@@ -1,13 +1,13 @@
 """A dispatch of lanes on an SQL database: gives the free places to the demands that stand first by their ranks.
 
-Whoever asks for a place, or gives one back, posts a message at the lane with the same commit. It says that something
-has changed there, and has no receiver. A dispatch reads these marks first, so what comes later has a mark of its own,
-and is found by a later dispatch. Then it reads the number of the lane, and after that what is taken and who waits: if
-another dispatch has given a place by then, it has moved the number.
+A commit that asks for a place, or gives one back, posts a message at the lane. It says that something has changed, and
+has no receiver. A dispatch reads these marks first, so what comes later has a mark of its own, and is found by a later
+dispatch. Then it reads the number of the lane, and after that the places and the line: if another dispatch has given a
+place by then, it has moved the number.
 
-A demand that may be refused comes with a second message, which tells it so. Those that stand in no line are read only
+A demand that may be refused comes with a second message, which tells it so. Demands that stand in no line are read only
 where such a message lies; all of them are decided at once, behind the line. A demand that has others cancelled comes
-with a third message, for those. Who has a place and was told is marked, and stays inside until it has ended.
+with a third message, for those. A holder that was told to stop is marked, and stays inside until it has ended.
 
 The demands of instances with a fair key wait in lines of their own, at addresses behind that of the lane. Where there
 are some, a dispatch reads them as a claim does (`romancy.storage.turns`), and notes where their turns stand: one note
@@ -85,7 +85,7 @@ class _Lane:
         self.stops: list[str] = [one for one, spread in marks.rows if spread == Spread.CHANNEL]
         self.refused: list[Demand] = []
         self.stopped: list[Demand] = []
-        """Those inside that are told to stop."""
+        """The holders that are told to stop."""
         self.unseen = len(marks.rows) == _MARKS
         """Whether there may be marks, or demands that stand in no line, that were not read."""
         ((self.taken, self.heavy),) = taken.rows
@@ -188,12 +188,12 @@ class _Lane:
         self.stopped = losers(self._left(), _demands(holders), self.found.lacking)
 
     def _left(self) -> list[Demand]:
-        """Who of the line waits on."""
+        """The demands of the line that wait on."""
         gone = {(one.owner, one.interest_id) for one in (*self.found.admitted, *self.refused)}
         return [one for one in self.line if (one.owner, one.interest_id) not in gone]
 
     def holders(self) -> Ask:
-        """What asks for those that have places, the first ones first."""
+        """Asks for the demands that have places, the first ones first."""
         return _waiting(address_held_at(self.address), InterestKind.MEMBER, MOST_AT_ONCE)
 
     @property
@@ -207,7 +207,7 @@ class _Lane:
         self.found: Admission = found if self.marks else found._replace(admitted=())
 
     def hasty(self) -> Ask:
-        """What asks for the demands that stand in no line."""
+        """Asks for the demands that stand in no line."""
         return _waiting(self.address, InterestKind.COPY, MOST_AT_ONCE)
 
     @property
@@ -216,7 +216,7 @@ class _Lane:
         return (self.more and self.found.free > _FIRST) or (bool(self.refusals) and self.is_cut)
 
     def longer(self) -> Ask:
-        """What asks for them."""
+        """Asks for more demands of the line."""
         return _waiting(self.address, InterestKind.TAKE, MOST_AT_ONCE if self.refusals else self.found.free)
 
     def add_to(self, decision: Decision) -> None:
