@@ -456,9 +456,9 @@ def _lines(mail: Mail, message: Message) -> tuple[_Line, ...]:
     """The lines of the waits that a message fits.
 
     A message of a channel fits the waits on this channel: those for direct messages if it was sent to this instance,
-    else the others. A request was sent to this instance, and so was an answer to a question. An event fits waits for its
-    type without a key and with its key. One that was taken for a wait fits waits with its key, a copy fits waits without
-    one.
+    else the others. A request was sent to this instance, and so was an answer to a question. An event fits waits for
+    its type without a key and with its key. One that was taken for a wait fits waits with its key, a copy fits waits
+    without one.
     """
     topic = message.topic
     if topic.kind == "channel":

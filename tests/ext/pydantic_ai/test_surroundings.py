@@ -19,12 +19,15 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 
-from romancy import WorkflowContext, in_workflow, workflow
+from romancy import Romancy, WorkflowCancelledError, WorkflowContext, activity, in_workflow, workflow
 from romancy.core import ActivityScheduled
 from romancy.ext.pydantic_ai import RomancyDurability
 from romancy.testing import TestApp, crash_at_every_commit
+from romancy_conformance.behaviour.coded import Masking
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from romancy.handle import Handle
 
 pytestmark = pytest.mark.anyio
@@ -172,3 +175,76 @@ async def test_dependencies_are_made_by_the_body_and_nothing_is_said_on_stderr(
     said = capfd.readouterr()
     assert [line for line in said.err.splitlines() if "Exception ignored" in line or "was never" in line] == []
     assert "different Context" not in said.err + said.out
+
+
+# ── cancelled, sealed and continued ─────────────────────────────────────────────────────────────────────────────────
+
+
+held: Counter[str] = Counter()
+asked = asyncio.Event()
+
+
+@activity
+async def hold(seat: str) -> str:
+    """Hold a seat."""
+    held[seat] += 1
+    return f"held {seat}"
+
+
+@hold.compensation
+async def free(seat: str) -> None:
+    held[seat] -= 1
+
+
+async def holds_then_waits(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    if len(messages) == 1:
+        return ModelResponse(parts=[ToolCallPart("hold", {"seat": seat}) for seat in ("1a", "1b")])
+    asked.set()
+    await asyncio.sleep(600)
+    return ModelResponse(parts=[TextPart("never")])
+
+
+HOLDER = Agent(FunctionModel(holds_then_waits), name="holder", capabilities=[RomancyDurability()], tools=[hold])
+
+
+@workflow
+async def sur_holds(ctx: WorkflowContext) -> str:
+    return (await HOLDER.run("two seats")).output
+
+
+async def test_what_an_agent_has_booked_is_undone_when_it_is_cancelled() -> None:
+    asked.clear()
+    async with Romancy("memory://", workflows=[sur_holds]) as app:
+        handle = await app.start(sur_holds)
+        await asyncio.wait_for(asked.wait(), 30)
+        assert {"1a": 1, "1b": 1} == dict(held)
+        await handle.cancel()
+        with pytest.raises(WorkflowCancelledError):
+            await handle.result(timeout=30)
+    assert {"1a": 0, "1b": 0} == dict(held)
+
+
+def counts_turns(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    return ModelResponse(parts=[TextPart(f"{len(messages)} messages")])
+
+
+TALKER = Agent(FunctionModel(counts_turns), name="talker", capabilities=[RomancyDurability()])
+
+
+@workflow
+async def sur_talks(ctx: WorkflowContext, left: int) -> str:
+    said = (await TALKER.run(f"turn {left}")).output
+    return sur_talks.recur(left - 1) if left else said
+
+
+def all_of(folder: Path) -> bytes:
+    return b"".join(one.read_bytes() for one in folder.iterdir())
+
+
+async def test_an_agent_in_runs_that_recur_is_sealed_by_codecs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sealed.db'}"
+    async with Romancy(url, workflows=[sur_talks], codecs=[Masking()], sticky=0) as app:
+        assert "1 messages" == await app.run(sur_talks, 3)
+        written = all_of(tmp_path)
+    assert b"sur_talks" in written
+    assert not [text for text in (b"1 messages", b"turn 3", b"model.request") if text in written]
