@@ -181,7 +181,7 @@ async def test_dependencies_are_made_by_the_body_and_nothing_is_said_on_stderr(
 
 
 held: Counter[str] = Counter()
-asked = asyncio.Event()
+thinks = asyncio.Event()
 
 
 @activity
@@ -199,7 +199,7 @@ async def free(seat: str) -> None:
 async def holds_then_waits(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     if len(messages) == 1:
         return ModelResponse(parts=[ToolCallPart("hold", {"seat": seat}) for seat in ("1a", "1b")])
-    asked.set()
+    thinks.set()
     await asyncio.sleep(600)
     return ModelResponse(parts=[TextPart("never")])
 
@@ -213,10 +213,10 @@ async def sur_holds(ctx: WorkflowContext) -> str:
 
 
 async def test_what_an_agent_has_booked_is_undone_when_it_is_cancelled() -> None:
-    asked.clear()
+    thinks.clear()
     async with Romancy("memory://", workflows=[sur_holds]) as app:
         handle = await app.start(sur_holds)
-        await asyncio.wait_for(asked.wait(), 30)
+        await asyncio.wait_for(thinks.wait(), 30)
         assert {"1a": 1, "1b": 1} == dict(held)
         await handle.cancel()
         with pytest.raises(WorkflowCancelledError):
