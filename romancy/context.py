@@ -38,7 +38,7 @@ from romancy.question import asked
 from romancy.registry import declared_limits
 from romancy.request import Request, misfit_answered, name_of_request, types_of_request
 from romancy.retry import Duration, seconds
-from romancy.serialization import loads
+from romancy.serialization import loads, plan_for
 from romancy.step import Step, Stepping
 from romancy.storage.limits import check_id, check_key
 from romancy.storage.query import encode_where
@@ -348,7 +348,11 @@ class WorkflowContext:
 
         An event whose data do not fit the declared type is put aside, which the log records, and the wait continues.
         """
-        name, model = name_of_event(type), type.data if isinstance(type, EventType) else model
+        name = name_of_event(type)
+        if isinstance(type, EventType):
+            model = type.data
+        elif model is not Any:
+            plan_for(model, f"data of event {name!r}")  # before the wait begins, and not when the event comes
         check_key(key)
         limit = None if timeout is None else seconds(timeout, "the timeout")
         commands = self._commands

@@ -180,3 +180,21 @@ async def test_the_end_of_the_time_survives_a_death_at_every_commit() -> None:
     crashes = await crash_at_every_commit(approved.bind(5))
     assert {one.result for one in crashes} == {"too late"}
     assert len(crashes) >= 3
+
+
+class NoData:
+    """Has no JSON form."""
+
+
+@workflow
+async def waits_badly(ctx: WorkflowContext) -> str:
+    try:
+        await ctx.wait_event("paid", model=NoData)
+    except RegistrationError as error:
+        return str(error)
+    return "received"
+
+
+async def test_a_type_that_no_event_can_have_is_refused_before_the_wait() -> None:
+    async with TestApp([waits_badly]) as app:
+        assert "data of event 'paid'" in await app.run(waits_badly)
