@@ -138,7 +138,9 @@ class Instance:
             return None
         what = f"result of instance {self.instance_id}"
         if self.raw_end is None:
-            raise UsageError(f"the {what} was not read: ask for it with list_instances(with_results=True)")
+            raise UsageError(
+                f"the {what} was not read: await handle.result(), or ask for it with list_instances(with_results=True)"
+            )
         refuse_sealed(self.raw_end, "commit", f"the {what}")
         ends = [event for event in decode_commit(self.raw_end) if isinstance(event, WorkflowCompleted)]
         if not ends:

@@ -14,6 +14,7 @@ import click
 from romancy import _ctrl_c
 from romancy._oldest_versions import refusal
 from romancy.cli._acting import ACTING
+from romancy.cli._alerts import alerts
 from romancy.cli._archive import archive
 from romancy.cli._conforming import conformance
 from romancy.cli._dashboard import ui
@@ -63,13 +64,13 @@ def cli(context: click.Context) -> None:
         check_stdout()
 
 
-_WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
+_WITHOUT_DATA = frozenset({"alerts", "dev", "relay", "run", "serve"})
 """Commands that run until they are stopped, and write nothing to stdout that anything depends on."""
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, workers, schedules, *WINDOWS, limits, request,
-    ask, *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, workers, alerts, schedules, *WINDOWS, limits,
+    request, ask, *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)
