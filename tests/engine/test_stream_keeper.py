@@ -70,7 +70,7 @@ def rows() -> Rows:
 @pytest.fixture
 def keeper(rows: Rows) -> StreamKeeper:
     store: Any = SimpleNamespace(services=SimpleNamespace(journal=rows))
-    return StreamKeeper(store, DatabaseClock(), Incarnation("t"))
+    return StreamKeeper(store, DatabaseClock(), Incarnation("t"), lambda live: None)
 
 
 def attempt(keeper: StreamKeeper, number: int = 1, source: str = "a:1") -> AttemptStreams:

@@ -133,7 +133,7 @@ class Reader:
     def open(self) -> Any:
         after = self.items[-1].offset if self.items else None
         story = self.story
-        return items_of(story.store, story.first.instance_id, NUMBERS, after, follow=False, settled=self.settled)
+        return items_of(story.store, story.first.instance_id, NUMBERS, after, settled=self.settled)
 
     async def reads_the_rest(self) -> list[int]:
         self.items += [item async for item in self.open()]
@@ -168,6 +168,6 @@ async def test_what_is_no_offset_is_refused(after: Any) -> None:
     await store.open()
     try:
         with pytest.raises(QueryError, match="no offset of a reader of all items"):
-            await anext(items_of(store, "i-1", NUMBERS, after, follow=False, settled=False))
+            await anext(items_of(store, "i-1", NUMBERS, after, settled=False))
     finally:
         await store.close()
