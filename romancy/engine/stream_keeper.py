@@ -157,7 +157,7 @@ class StreamKeeper:
         self._taken: list[tuple[NewLine, _Writing, int]] = []
         """Lines that are being written, each with the bytes that its attempt gave."""
         self._again = False
-        """Whether some of these may have been written."""
+        """Whether some of these may have been written. They are sent again as they are."""
         self._task: asyncio.Task[None] | None = None
         self._told = False
         self._hurry = asyncio.Event()
@@ -288,7 +288,7 @@ class StreamKeeper:
         while self._take():
             lines = [line for line, _, _ in self._taken]
             try:
-                refused, sizes = await self._store.services.journal.write(lines, again=self._again)
+                refused, sizes = await self._store.services.journal.write(lines)
             except StorageUnavailableError:
                 self._again = True
                 return False

@@ -256,16 +256,14 @@ class _Reader:
 
     def _decided(self, happened: _Happened) -> Iterator[StreamItem[Any]]:
         event, at = happened.event, happened.at
-        if isinstance(event, (ActivityCompleted, CompensationCompleted)):
+        if isinstance(event, (ActivityCompleted, ActivityCancelled, CompensationCompleted)):
             written = self._open.pop(event.id, None)
             if written is not None:
                 token = happened.writer.rpartition(".")[0]
-                mine = (written.attempt, written.writer) == (event.attempt, token)
-                yield from self._closed("settled" if mine else "discard", event.id, event.attempt, at, written)
-        elif isinstance(event, ActivityCancelled):
-            written = self._open.pop(event.id, None)
-            if written is not None:
-                yield from self._closed("settled", event.id, written.attempt, at, written)
+                ended = event.streamed if isinstance(event, ActivityCancelled) else event.attempt
+                mine = (written.attempt, written.writer) == (ended, token)
+                attempt = ended or written.attempt + 1
+                yield from self._closed("settled" if mine else "discard", event.id, attempt, at, written)
         elif isinstance(event, _FAILURES):
             written = self._open.pop(event.id, None)
             if written is not None:
