@@ -1,8 +1,8 @@
 -- What user code has logged about instances, and what their streams hold.
 
--- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size
--- The numbers of the first and the last line of instances in a range, and the size of the last; 0: there is none. The
--- lock only keeps instances from being removed. Who changes them does not wait for it.
+-- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark
+-- The numbers of the first and the last line of instances in a range, and the size and the mark of the last; 0: there
+-- is none. The lock only keeps instances from being removed. Who changes them does not wait for it.
 select i.instance_id, i.life, i.owner,
     coalesce((
         select min(j.number) from romancy_journal j
@@ -17,7 +17,13 @@ select i.instance_id, i.life, i.owner,
         where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
         order by j.number desc
         limit 1
-    ), 0) as size
+    ), 0) as size,
+    (
+        select j.mark from romancy_journal j
+        where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
+        order by j.number desc
+        limit 1
+    ) as mark
 from romancy_instances i
 where i.instance_id = any ($1::text[])
 order by i.instance_id

@@ -9,9 +9,11 @@ import msgspec
 
 from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, clean, json_option, say
+from romancy.status import TERMINAL_STATUSES
 from romancy.stream import fields_of_item
 
 if TYPE_CHECKING:
+    from romancy.cli._database import Operator
     from romancy.stream import StreamItem
 
 __all__ = ["TAILING"]
@@ -48,8 +50,22 @@ async def tail(
                 has = f"it has {', '.join(map(clean, names))}" if names else "nothing has written to one"
                 raise click.UsageError(f"name a stream: {has}")
             stream = names[0]
+        else:
+            await _say_what_there_is(operator, instance_id, stream)
         async for item in operator.stream_of(instance_id, stream, after=after, follow=not no_follow, settled=settled):
             _print(item, json_lines=json_lines)
+
+
+async def _say_what_there_is(operator: Operator, instance_id: str, stream: str) -> None:
+    """Say that nothing is in a stream, whose name may be mistyped. Raises UsageError if nothing can come."""
+    names = await operator.streams_of(instance_id)
+    if stream in names:
+        return
+    has = f"it has {', '.join(map(clean, names))}" if names else "nothing has written to one"
+    found = await operator.get_instance(instance_id)
+    if found is not None and found.status in TERMINAL_STATUSES:
+        raise click.UsageError(f"instance {instance_id} has ended without a stream {clean(stream)}: {has}")
+    say(f"(nothing has written to {clean(stream)} yet: {has})")
 
 
 def _print(item: StreamItem[object], *, json_lines: bool) -> None:

@@ -502,8 +502,8 @@ class _CodingJournal(Passing[Journal], Journal):
     async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
         return [self._opened(instance_id, one) for one in await self._passed_to.newest(instance_id, limit=limit)]
 
-    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
-        written = await self._passed_to.write(self._sealed(lines), again=again)
+    async def write(self, lines: Sequence[NewLine], /) -> Written:
+        written = await self._passed_to.write(self._sealed(lines))
         return written._replace(refused=_those(lines, written.refused))
 
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:

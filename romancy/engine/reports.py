@@ -89,7 +89,7 @@ class Reports(Protocol):
         ...
 
     def answered(self, live: Live) -> None:
-        """The log has the answer to a request of a sender."""
+        """The log has the answer to a request of a sender, or the journal something of a stream."""
         ...
 
     def dropped(self, live: Live) -> None:

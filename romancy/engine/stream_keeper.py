@@ -19,7 +19,7 @@ from romancy.storage.journal import LINES_AT_ONCE, NewLine
 from romancy.stream_rows import StreamRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from romancy.engine.clock import DatabaseClock
     from romancy.engine.incarnation import Incarnation
@@ -142,8 +142,12 @@ class _Writing:
 class StreamKeeper:
     """What attempts of one worker write to streams."""
 
-    def __init__(self, store: Store, clock: DatabaseClock, incarnation: Incarnation) -> None:
+    def __init__(
+        self, store: Store, clock: DatabaseClock, incarnation: Incarnation, written: Callable[[Live], None]
+    ) -> None:
+        """`written`: called when something was written for an instance."""
         self.incarnation = incarnation
+        self._has_written = written
         self._store, self._clock = store, clock
         self._mark, self._count = here().token(), 0
         self._lock = threading.Lock()
@@ -153,7 +157,7 @@ class StreamKeeper:
         self._taken: list[tuple[NewLine, _Writing, int]] = []
         """Lines that are being written, each with the bytes that its attempt gave."""
         self._again = False
-        """Whether some of these may have been written."""
+        """Whether some of these may have been written. They are sent again as they are."""
         self._task: asyncio.Task[None] | None = None
         self._told = False
         self._hurry = asyncio.Event()
@@ -284,7 +288,7 @@ class StreamKeeper:
         while self._take():
             lines = [line for line, _, _ in self._taken]
             try:
-                refused, sizes = await self._store.services.journal.write(lines, again=self._again)
+                refused, sizes = await self._store.services.journal.write(lines)
             except StorageUnavailableError:
                 self._again = True
                 return False
@@ -295,7 +299,10 @@ class StreamKeeper:
                 self._done({line.mark: error for line in lines}, {})
             else:
                 lost = StorageUnavailableError("its worker has lost the instance, so its streams take nothing more")
+                news = {writing.of.live.instance_id: writing.of.live for _, writing, _ in self._taken}
                 self._done({line.mark: lost for line in refused}, sizes)
+                for live in news.values():
+                    self._has_written(live)
             self._tell()
         return True
 

@@ -19,9 +19,10 @@ from romancy.http._asking import Asked
 from romancy.http._bodies import data_of, reason_of
 from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
+from romancy.http._durable_streams import PARAMETERS, DurableStream, is_of_protocol
 from romancy.http._permits import check_choosing, check_topic, sees_payloads
 from romancy.http._progress import item_of, progress_of, stream_of
-from romancy.http._refusal import Refused, not_an_event
+from romancy.http._refusal import Refused
 from romancy.http._routes import ManagementRoute
 from romancy.kept_logs import LEVELS, fields_of_line
 from romancy.managing.lists import headers_of_instance, result_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from romancy.http._waits import Waits
     from romancy.instance import Instance, InstancePage, Untaken
     from romancy.status import Status
+    from romancy.stream import StreamItem
 
 __all__ = ["Management"]
 
@@ -274,14 +276,16 @@ class Management:
         return self._events(request, lambda: self._app.entries_of(instance_id, after=after, follow=True), progress_of)
 
     async def stream(self, request: Request) -> Response:
-        """`GET /instances/{id}/streams/{name}?settled=`: server-sent events until the instance has ended."""
-        asked = Asked(request, ("settled",))
-        given = asked.text("settled") or "false"
-        if given not in ("true", "false"):
-            raise not_an_event("settled: true or false is expected")
+        """`GET /instances/{id}/streams/{name}?settled=`: server-sent events until the instance has ended.
+
+        With `offset=`, `live=` or `cursor=`, and to HEAD, it answers by the Durable Streams protocol.
+        """
+        asked = Asked(request, ("settled", *PARAMETERS))
         instance_id, name = request.path_params["instance_id"], request.path_params["name"]
-        after, settled = request.headers.get("last-event-id") or None, given == "true"
+        after, settled = request.headers.get("last-event-id") or None, asked.flag("settled")
         await self._status(instance_id)
+        if request.method == "HEAD" or is_of_protocol(asked):
+            return await self._durable(request, asked, instance_id, name)
 
         async def is_there() -> None:
             async for _ in self._app.stream_of(instance_id, name, after=after, follow=False, settled=settled):
@@ -291,6 +295,17 @@ class Management:
         return self._events(
             request, lambda: self._app.stream_of(instance_id, name, after=after, settled=settled), item_of
         )
+
+    async def _durable(self, request: Request, asked: Asked, instance_id: str, name: str) -> Response:
+        settled = asked.flag("settled")
+
+        def read(after: str | None, follow: bool) -> AsyncIterator[StreamItem[Any]]:  # noqa: FBT001
+            return self._app.stream_of(instance_id, name, after=after, follow=follow, settled=settled)
+
+        async def ended() -> bool:
+            return await self._status(instance_id) in TERMINAL_STATUSES
+
+        return await DurableStream(asked, read, ended, self._waits).answer(request)
 
     def _events(
         self, request: Request, entries: Callable[[], AsyncIterator[T]], told: Callable[[T], bytes]

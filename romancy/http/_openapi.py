@@ -557,12 +557,24 @@ def _progress() -> dict[str, Any]:
     return _sends_events(operation, "report, step, end, error")
 
 
+_KINDS: Final = "data, discard, settled, end, error; by the Durable Streams protocol: data, control"
+
+
 def _stream() -> dict[str, Any]:
     name = _parameter("name", "path", _ID)
     settled = _parameter("settled", "query", {"enum": ["true", "false"]}, "only what is final")
     last = _parameter("last-event-id", "header", {"type": "string"}, "continue after this event")
-    operation = _of_instance("What a stream holds, as it comes", {200: None}, name, settled, last)
-    return _sends_events(operation, "data, discard, settled, end, error")
+    offset = _parameter(
+        "offset", "query", {"type": "string"}, "Durable Streams: behind this one; -1: all; now: nothing"
+    )
+    live = _parameter("live", "query", {"enum": ["long-poll", "sse"]}, "Durable Streams: wait for what comes")
+    cursor = _parameter(
+        "cursor", "query", {"type": "string", "pattern": "^[0-9]{1,15}$"}, "Durable Streams: the last one"
+    )
+    asked = (name, settled, last, offset, live, cursor)
+    operation = _sends_events(_of_instance("What a stream holds, as it comes", {200: None}, *asked), _KINDS)
+    operation["responses"]["200"]["content"]["application/json"] = {"schema": {"type": "array"}}
+    return operation | {"responses": operation["responses"] | {"204": {"description": "Durable Streams: nothing new"}}}
 
 
 def _sends_events(operation: dict[str, Any], kinds: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import AwaitedReport, report_of, reports_of
+from romancy.managing.stream_tails import tail_of
 from romancy.managing.streams import items_of, names_of
 from romancy.managing.waits import instance_with_waits
 from romancy.query import InstanceFilter
@@ -221,9 +222,8 @@ class Instances(Limiting):
         final, once the end of its attempt is in the log. Raises InstanceNotFoundError, StreamGoneError if the offset is
         of another stream or its items were removed, and QueryError if it is malformed.
         """
-        return items_of(
-            self._access.opened(), instance_id, declared_stream(stream), after, follow=follow, settled=settled
-        )
+        tail = tail_of(self._access, instance_id) if follow else None
+        return items_of(self._access.opened(), instance_id, declared_stream(stream), after, settled=settled, tail=tail)
 
     async def streams_of(self, instance_id: str) -> list[str]:
         """The names of the streams of an instance that were written to. Raises InstanceNotFoundError."""

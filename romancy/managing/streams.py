@@ -28,18 +28,19 @@ from romancy.core import (
 from romancy.engine import history
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageUnavailableError, StreamGoneError
 from romancy.log import commits_of
+from romancy.managing.stream_tails import written_in
 from romancy.serialization import loads
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.journal import LINES_AT_ONCE
 from romancy.stream import StreamItem
-from romancy.stream_rows import row_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from romancy.core import LogEvent
+    from romancy.managing.stream_tails import Tail, Written
     from romancy.storage.journal import KeptLine
     from romancy.storage.protocol import Store
+    from romancy.storage.records import InstanceRow, LogRow
     from romancy.stream import Stream
     from romancy.stream_rows import StreamRow
 
@@ -48,10 +49,7 @@ __all__ = ["items_of", "names_of"]
 _OFFSET: Final = re.compile(r"([0-9a-f]{8})([od])([0-9a-f]{10})([0-9a-f]{6})([0-9a-f]{10})([0-9a-f]{6})([0-9a-f]{10})")
 _ENDED: Final = 2**24 - 1
 """In the place of the number of events: behind the end."""
-_QUICKEST: Final = 0.05
-_SLOWEST: Final = 0.3
 _AWAY: Final = 1.0
-_SLOWER: Final = 1.3
 _FAILURES: Final = (ActivityAttemptFailed, ActivityFailed, CompensationAttemptFailed, CompensationFailed)
 
 
@@ -94,29 +92,28 @@ async def items_of(
     stream: Stream[Any],
     after: str | None = None,
     *,
-    follow: bool = True,
     settled: bool = False,
+    tail: Tail | None = None,
 ) -> AsyncGenerator[StreamItem[Any]]:
-    """The items behind an offset; with `follow`, also future ones, until the instance has ended.
+    """The items behind an offset; with a `tail` that it follows, also future ones, until the instance has ended.
 
     Raises InstanceNotFoundError, StreamGoneError for an offset whose items are no longer there, and QueryError for what
     is no offset. While the database is away, a follower waits.
     """
-    reader = _Reader(store, instance_id, stream, after, settled=settled)
-    pause = _QUICKEST
+    reader = _Reader(store, instance_id, stream, after, settled=settled, tail=tail)
     while True:
+        looks = 0 if tail is None else tail.looks
         try:
             async for item in reader.news():
-                pause = _QUICKEST
                 yield item
-            if reader.has_ended or not follow:
+            if reader.has_ended or tail is None:
                 return
         except StorageUnavailableError:
-            if not follow:
+            if tail is None:
                 raise
-            pause = _AWAY
-        await asyncio.sleep(pause)
-        pause = min(pause * _SLOWER, _SLOWEST)
+            await asyncio.sleep(_AWAY)
+        else:
+            await tail.next_look(looks)
 
 
 async def names_of(store: Store, instance_id: str) -> list[str]:
@@ -127,10 +124,8 @@ async def names_of(store: Store, instance_id: str) -> list[str]:
     found = await store.read(instance_id, limit=0)
     if found is None:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
-    names, after = set[str](), 0
-    while lines := await store.services.journal.written(instance_id, found.instance.life, after=after):
-        names |= {row.stream for row in map(row_of, lines) if row is not None}
-        after = lines[-1].number
+    life = found.instance.life
+    names = {each.row.stream async for each in written_in(store, instance_id, life, 0) if each.row is not None}
     async for _, events in history(store, instance_id):
         names |= {event.name for event in events if isinstance(event, StreamWritten)}
     return sorted(names)
@@ -140,9 +135,17 @@ class _Reader:
     """One reader, and what it remembers between two looks."""
 
     def __init__(
-        self, store: Store, instance_id: str, stream: Stream[Any], after: str | None, *, settled: bool
+        self,
+        store: Store,
+        instance_id: str,
+        stream: Stream[Any],
+        after: str | None,
+        *,
+        settled: bool,
+        tail: Tail | None,
     ) -> None:
         self._store, self._instance_id, self._stream, self._settled = store, instance_id, stream, settled
+        self._tail = tail
         self._begun, self._after = after is None, after
         found = _OFFSET.fullmatch(after) if isinstance(after, str) else None
         if after is not None and (found is None or (found[2] == "d") is not settled):
@@ -162,39 +165,53 @@ class _Reader:
         self._log: deque[_Happened] = deque()
         self._read = 0
         """The last commit that was read."""
-        self._is_over, self._ended_at = False, 0
         self.has_ended = False
 
     async def news(self) -> AsyncGenerator[StreamItem[Any]]:
-        """What is there now, behind all that was told."""
-        await self._read_log()
-        assert self._life is not None  # noqa: S101 - the log was read
-        while lines := await self._lines(self._life):
-            for line in lines:
-                row = row_of(line)
-                if row is None:
-                    raise CodecError(
-                        f"instance {self._instance_id!r}: its streams are sealed with codecs that are not at hand"
-                    )
-                if row.seen > self._read:
-                    return  # the log has gone on since it was read, and may have settled what this look has not seen
-                for item in self._told(row.seen):
-                    yield item
-                for item in self._row(line, row):
-                    yield item
+        """What is there now, behind all that was told. It was read for all who follow, or is read here."""
+        tail, life = self._tail, self._life
+        shared = tail is not None and life is not None and tail.covers(life, self._read, self._place.number)
+        instance = self._read_with(tail) if tail is not None and shared else await self._read_log()
+        async for line, row in self._rows(instance.life, shared=shared):
+            if row.seen > self._read:
+                return  # the log has gone on since it was read, and may have settled what this look has not seen
+            for item in self._told(row.seen):
+                yield item
+            for item in self._row(line, row):
+                yield item
         for item in self._told(self._read):
             yield item
-        if self._is_over:
-            for item in self._end():
+        if instance.status in TERMINAL_STATUSES:
+            for item in self._end(instance.updated_at):
                 yield item
+        if tail is not None and not shared:
+            tail.has_read(instance, self._read, self._place.number)
 
-    async def _lines(self, life: int) -> list[KeptLine]:
+    async def _rows(self, life: int, *, shared: bool) -> AsyncIterator[tuple[KeptLine, StreamRow]]:
+        """The rows behind the last one. They were read no sooner than the log was."""
         after = self._place.number
-        return await self._store.services.journal.written(self._instance_id, life, after=after, limit=LINES_AT_ONCE)
+        for each in [each for each in self._tail.written if each.line.number > after] if shared and self._tail else ():
+            yield each.line, self._opened(each)
+        if not shared:
+            async for each in written_in(self._store, self._instance_id, life, after):
+                yield each.line, self._opened(each)
+
+    def _opened(self, written: Written) -> StreamRow:
+        if written.row is None:
+            raise CodecError(f"instance {self._instance_id!r}: its streams are sealed with codecs that are not at hand")
+        return written.row
 
     # ── the log ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _read_log(self) -> None:
+    def _read_with(self, tail: Tail) -> InstanceRow:
+        """Take what the last look of all has found in the log."""
+        assert tail.instance is not None  # noqa: S101 - it covers this reader
+        for row, events in tail.commits:
+            if row.seq > self._read:
+                self._take(row, events)
+        return tail.instance
+
+    async def _read_log(self) -> InstanceRow:
         while True:
             after = self._read or max(0, self._place.seq - 1)
             page = await self._store.read(self._instance_id, after=after)
@@ -208,14 +225,16 @@ class _Reader:
                 elif first > self._place.seq:
                     raise _gone(self._instance_id, "was removed with a former run of the instance")
             for row, events in commits_of(page, after):
-                for index, event in enumerate(events):
-                    if row.seq > self._place.seq or index >= self._place.events:
-                        self._log.append(_Happened(row.seq, index, row.writer, row.at, event))
-                self._read = row.seq
+                self._take(row, events)
             if not page.more:
                 self._read = max(self._read, after)
-                self._is_over, self._ended_at = page.instance.status in TERMINAL_STATUSES, page.instance.updated_at
-                return
+                return page.instance
+
+    def _take(self, row: LogRow, events: list[LogEvent]) -> None:
+        for index, event in enumerate(events):
+            if row.seq > self._place.seq or index >= self._place.events:
+                self._log.append(_Happened(row.seq, index, row.writer, row.at, event))
+        self._read = row.seq
 
     def _enter(self, life: int) -> None:
         """Find out whether the offset is one of this stream."""
@@ -237,16 +256,14 @@ class _Reader:
 
     def _decided(self, happened: _Happened) -> Iterator[StreamItem[Any]]:
         event, at = happened.event, happened.at
-        if isinstance(event, (ActivityCompleted, CompensationCompleted)):
+        if isinstance(event, (ActivityCompleted, ActivityCancelled, CompensationCompleted)):
             written = self._open.pop(event.id, None)
             if written is not None:
                 token = happened.writer.rpartition(".")[0]
-                mine = (written.attempt, written.writer) == (event.attempt, token)
-                yield from self._closed("settled" if mine else "discard", event.id, event.attempt, at, written)
-        elif isinstance(event, ActivityCancelled):
-            written = self._open.pop(event.id, None)
-            if written is not None:
-                yield from self._closed("settled", event.id, written.attempt, at, written)
+                ended = event.streamed if isinstance(event, ActivityCancelled) else event.attempt
+                mine = (written.attempt, written.writer) == (ended, token)
+                attempt = ended or written.attempt + 1
+                yield from self._closed("settled" if mine else "discard", event.id, attempt, at, written)
         elif isinstance(event, _FAILURES):
             written = self._open.pop(event.id, None)
             if written is not None:
@@ -274,12 +291,12 @@ class _Reader:
             yield self._item("discard", "", 0, happened.at)
         self._open.clear()
 
-    def _end(self) -> Iterator[StreamItem[Any]]:
+    def _end(self, at: int) -> Iterator[StreamItem[Any]]:
         """The instance has ended, and all that it had was told."""
         self.has_ended = True
         if not self._settled and self._place.events != _ENDED:
             self._place = self._place._replace(events=_ENDED)
-            yield self._item("end", "", 0, self._ended_at)
+            yield self._item("end", "", 0, at)
 
     # ── the journal ─────────────────────────────────────────────────────────────────────────────────────────────
 

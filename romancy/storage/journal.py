@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LINES_AT_ONCE", "Journal", "KeptLine", "NewLine", "Written"]
+__all__ = ["LINES_AT_ONCE", "Journal", "KeptLine", "NewLine", "Written", "is_there"]
 
 LINES_AT_ONCE: Final = 1000
 """How many lines one call writes or reads at most."""
@@ -24,7 +24,10 @@ class NewLine(NamedTuple):
     instance_id: str
     life: int
     mark: str
-    """A unique mark, by which a line that is sent again is known."""
+    """A unique mark, by which a line that is sent again is known.
+
+    In streams it is `NAME-NUMBER`: the name is that of the writer, whose numbers count up in each instance.
+    """
     at: int
     """When it was logged."""
     body: bytes
@@ -74,14 +77,22 @@ class Journal(Protocol):
         """The newest log lines of the present life, the oldest of them first."""
         ...
 
-    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
+    async def write(self, lines: Sequence[NewLine], /) -> Written:
         """Write lines of streams in their order, in one transaction. None is ever removed before its instance.
 
         A line is refused unless its writer owns the instance. If another worker has written behind the former owner, a
-        line of that owner is never behind it. `again`: as in `put`.
+        line of that owner is never behind it. A line that is there is not written again: a writer has sent all lines
+        with lower numbers before the last one that is there. So a call that comes late, behind its own repetition,
+        writes nothing.
         """
         ...
 
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
         """The oldest lines of the streams of a life behind a number."""
         ...
+
+
+def is_there(mark: str, last: str | None) -> bool:
+    """Whether the line of a stream is there, by the mark of the last one that is."""
+    (name, _, number), (writer, _, count) = mark.rpartition("-"), (last or "").rpartition("-")
+    return name == writer and number.isdigit() and count.isdigit() and int(number) <= int(count)

@@ -33,4 +33,6 @@ def test_it_prints_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert ("data", "attempt 1", "fails_once:1") == (items[0]["kind"], items[0]["data"], items[0]["source"])
     behind = romancy("tail", "t", "--json", "--after", items[-2]["offset"], "--url", url).out.splitlines()
     assert items[-1:] == [msgspec.json.decode(line) for line in behind]
-    assert "" == romancy("tail", "t", "other", "--no-follow", "--url", url).out.strip()
+    mistyped = romancy("tail", "t", "tokns", "--url", url)
+    assert "" == mistyped.out.strip()
+    assert "instance t has ended without a stream tokns: it has tokens" in mistyped.err

@@ -97,12 +97,21 @@ class Story:
             await self.commit(ActivityAttemptFailed(1, source, running[0], ErrorInfo("E", "e"), 1))
             self.attempts[source], self.written[source] = (running[0] + 1, self.token, False), []
         else:
-            await self.ends(source, cancelled=chance > 0.95 and running[2])
+            await self.ends(source, how="unknown" if chance > 0.97 else "cancelled" if chance > 0.94 else "completed")
 
-    async def ends(self, source: str, *, cancelled: bool) -> None:
-        attempt, _, _ = self.attempts.pop(source)
-        self.final += self.written.pop(source)
-        await self.commit(ActivityCancelled(1, source) if cancelled else ActivityCompleted(1, source, attempt=attempt))
+    async def ends(self, source: str, *, how: str) -> None:
+        attempt, _, has_written = self.attempts.pop(source)
+        written = self.written.pop(source)
+        if how != "unknown":
+            self.final += written
+        cancelled = ActivityCancelled(1, source, streamed=attempt if has_written else 0)
+        await self.commit(
+            {
+                "unknown": ActivityCancelled(1, source, unknown=True),
+                "cancelled": cancelled,
+                "completed": ActivityCompleted(1, source, attempt=attempt),
+            }[how]
+        )
 
     async def ends_all(self) -> None:
         self.seq += 1
@@ -133,7 +142,7 @@ class Reader:
     def open(self) -> Any:
         after = self.items[-1].offset if self.items else None
         story = self.story
-        return items_of(story.store, story.first.instance_id, NUMBERS, after, follow=False, settled=self.settled)
+        return items_of(story.store, story.first.instance_id, NUMBERS, after, settled=self.settled)
 
     async def reads_the_rest(self) -> list[int]:
         self.items += [item async for item in self.open()]
@@ -168,6 +177,6 @@ async def test_what_is_no_offset_is_refused(after: Any) -> None:
     await store.open()
     try:
         with pytest.raises(QueryError, match="no offset of a reader of all items"):
-            await anext(items_of(store, "i-1", NUMBERS, after, follow=False, settled=False))
+            await anext(items_of(store, "i-1", NUMBERS, after, settled=False))
     finally:
         await store.close()

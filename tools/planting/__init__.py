@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tools.planting import histories, messages, owning, places, schedules, windows
+from tools.planting import histories, messages, owning, places, schedules, streams, windows
 from tools.planting.planted import Planted
 
 __all__ = ["PLANTED", "Planted"]
@@ -25,4 +25,5 @@ PLANTED: Final = (
     *schedules.PLANTED,
     *places.PLANTED,
     *windows.PLANTED,
+    *streams.PLANTED,
 )

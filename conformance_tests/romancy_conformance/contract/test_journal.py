@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -151,8 +152,11 @@ async def test_several_may_write_lines_of_one_instance_at_the_same_time(store: S
         assert [f"{writer} {number}" for number in range(10)] == mine
 
 
+_numbers = itertools.count()
+
+
 def parts(of: Append, *bodies: bytes, owner: str) -> list[NewLine]:
-    return [NewLine(of.instance_id, of.life, unique("m"), 7, body, owner) for body in bodies]
+    return [NewLine(of.instance_id, of.life, f"{owner}-{next(_numbers)}", 7, body, owner) for body in bodies]
 
 
 async def owned(store: Store) -> tuple[Append, str]:
@@ -165,9 +169,9 @@ async def test_streams_count_their_bytes_apart_from_log_lines(store: Store, jour
     await journal.put(lines(a, "logged"), keep=1)
     new = parts(a, b"abc", b"d", bytes(range(256)), owner=owner)
     assert ([], {a.instance_id: 260}) == await journal.write(new)
-    assert ([], {a.instance_id: 260}) == await journal.write(new, again=True)
+    assert ([], {a.instance_id: 260}) == await journal.write(new)
     await journal.put(lines(a, "logged too"), keep=1)
-    assert ([], {a.instance_id: 262}) == await journal.write([*new, *parts(a, b"ef", owner=owner)], again=True)
+    assert ([], {a.instance_id: 262}) == await journal.write([*new, *parts(a, b"ef", owner=owner)])
     assert [(1, b"abc"), (4, b"d"), (5, bytes(range(256))), (261, b"ef")] == [
         (line.number, line.body) for line in await journal.written(a.instance_id, a.life)
     ]
@@ -192,13 +196,29 @@ async def test_who_does_not_own_the_instance_writes_nothing_to_its_streams(store
     assert [] == await journal.written(b.instance_id, b.life)
 
 
+async def test_a_line_of_a_stream_is_written_once_however_often_it_is_sent(store: Store, journal: Journal) -> None:
+    (a, owner), (b, other) = await owned(store), await owned(store)
+    first, second = parts(a, b"1", b"2", owner=owner), parts(a, b"3", owner=owner)
+    beside = parts(b, b"x", owner=other)
+    await journal.write(first)
+    await journal.write([*second, *beside])
+    sizes = {a.instance_id: 3, b.instance_id: 1}
+    assert ([], {a.instance_id: 3}) == await journal.write(first), "a call that has come late"
+    assert ([], sizes) == await journal.write([*first, *second, *beside])
+    following = parts(a, b"4", owner=owner)
+    await asyncio.gather(*(journal.write([*second, *following, *beside]) for _ in range(6)))
+    assert [b"1", b"2", b"3", b"4"] == [line.body for line in await journal.written(a.instance_id, a.life)]
+    assert [b"x"] == [line.body for line in await journal.written(b.instance_id, b.life)]
+
+
 async def test_a_reader_of_streams_misses_no_line_of_two_writers(store: Store, journal: Journal) -> None:
     a, owner = await owned(store)
     seen = list[bytes]()
 
     async def write(name: int) -> None:
         for number in range(10):
-            await journal.write(parts(a, b"%d %d" % (name, number), b"x" * name, owner=owner))
+            lines = parts(a, b"%d %d" % (name, number), b"x" * name, owner=owner)
+            await journal.write([line._replace(mark=f"{name}-{line.mark}") for line in lines])
 
     async def follow() -> None:
         place = 0

@@ -197,10 +197,12 @@ class ActivityCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=Fal
     """The activity stopped because it was asked to.
 
     `unknown`: nobody knows what it did. It did not answer before the deadline, or was lost with its process.
+    `streamed`: the attempt that answered, if it wrote to streams: all of it was in the database before. It is final.
     """
 
     id: str
     unknown: bool = False
+    streamed: int = 0
 
 
 class TimerFired(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -17,7 +17,7 @@ from romancy.engine.activities.stopping import Stop
 from romancy.engine.clock import Timer
 from romancy.engine.instance import Live
 from romancy.engine.stream_keeper import AttemptStreams
-from romancy.errors import UsageError
+from romancy.errors import RomancyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -134,10 +134,15 @@ class Attempt(Struct, eq=False):
         """Write to streams, if former attempts of its number have, that what these wrote is void."""
         self.open().streams = AttemptStreams(self.tools.streams, self.live, self.id, self.effect.attempt)
 
-    async def streamed(self) -> None:
-        """Return once what it wrote to streams is in the database."""
-        if self.port is not None and self.port.streams is not None:
-            await self.port.streams.flushed()
+    async def streamed(self) -> int:
+        """Its number, once all that it wrote to streams is in the database. 0: it wrote nothing, or that failed."""
+        if self.port is None or self.port.streams is None:
+            return 0
+        try:
+            await self.port.streams.finish()
+        except RomancyError:
+            return 0
+        return self.effect.attempt
 
     def has_stopped(self) -> None:
         """Record that the cancelled attempt has stopped: the engine no longer waits for its end."""

@@ -74,7 +74,7 @@ class Attempts:
         """`driver` feeds the ends of attempts to their runs."""
         slots = Slots(driver.go_on, keeper, store) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
-        self._streams = StreamKeeper(store, driver.clock, driver.incarnation)
+        self._streams = StreamKeeper(store, driver.clock, driver.incarnation, driver.reports.answered)
         keeps, streams = settings.speaker.keeper, self._streams
         self.tools = Tools(store, driver.incarnation, slots, streams, errors, driver.announces, keeps, self._resting)
         with speaking(settings.speaker):
@@ -546,15 +546,16 @@ class Attempts:
 
     async def _was_cancelled(self, attempt: Attempt, error: asyncio.CancelledError) -> Input:
         """The input for an attempt that raised CancelledError. Raises `error` again if the attempt was dropped."""
+        streamed = 0
         if attempt.is_wanted and attempt.stop is not None and attempt.stop.cancelled:
-            await attempt.streamed()  # what it wrote stays
+            streamed = await attempt.streamed()  # what it wrote stays
         await attempt.give_up()
         if not attempt.is_wanted:
             await self._unwanted(attempt, error)
             raise error
         if attempt.stop is not None and attempt.stop.cancelled:
             unknown = attempt.stop.unknown or self._may_have_run(attempt)
-            return ActivityCancelled(at=self._clock.now(), id=attempt.id, unknown=unknown)
+            return ActivityCancelled(at=self._clock.now(), id=attempt.id, unknown=unknown, streamed=streamed)
         name = attempt.effect.definition.name
         cause = ActivityError(f"{name} raised CancelledError, but it had not been cancelled")
         cause.__cause__ = error

@@ -1,7 +1,9 @@
 """What is kept beside the logs of instances in an SQL database: lines of logging, and what streams hold.
 
 The primary key is the fence between two that write lines of one instance: the number behind the last one is free for
-one of them, and the other begins anew. It finds out in the same statement whether it still owns the instance.
+one of them, and the other begins anew. It finds out in the same statement whether it still owns the instance, and from
+the mark of the last line of a stream which of its own are there. So a line that is sent twice is written once, also if
+the first call comes last.
 
 Numbers of log lines count lines. Those of streams count bytes, so the last one tells the size.
 """
@@ -12,7 +14,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.storage.journal import LINES_AT_ONCE, KeptLine, Written
+from romancy.storage.journal import LINES_AT_ONCE, KeptLine, Written, is_there
 from romancy.storage.limits import can_be_id
 from romancy.storage.sqlkit.statements import Ask, ask, ask_all, ask_last
 
@@ -48,10 +50,10 @@ class SqlJournal:
     async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
         return (await self._read("journal_newest", instance_id, limit, high=_STREAMS))[::-1]
 
-    async def write(self, lines: Sequence[NewLine], /, *, again: bool = False) -> Written:
+    async def write(self, lines: Sequence[NewLine], /) -> Written:
         if not lines:
             return Written([], {})
-        return await self._interpreter.together(partial(_write, lines, again=again), weight=len(lines))
+        return await self._interpreter.together(partial(_write, lines), weight=len(lines))
 
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
         behind = _STREAMS + min(max(after, 0), _STREAMS)
@@ -74,24 +76,20 @@ class _End(NamedTuple):
     last: int
     size: int
     """That of the last line."""
+    mark: str | None
+    """That of the last line."""
 
 
-class _Standing(NamedTuple):
-    """What is there before lines are written."""
-
-    ends: dict[tuple[str, int], _End]
-    known: frozenset[str]
-    """The marks of lines that are there already."""
-
-
-def _standing(lines: Sequence[NewLine], kind: Mapping[str, int], *, again: bool) -> Operation[_Standing]:
+def _ends(lines: Sequence[NewLine], kind: Mapping[str, int]) -> Operation[dict[tuple[str, int], _End]]:
     ids = sorted({line.instance_id for line in lines})
     _, found = yield from ask_all(Ask("journal_hold", {"ids": ids}), Ask("journal_ends", {"ids": ids, **kind}))
-    ends = {(name, life): _End(*end) for name, life, *end in found.rows}
-    if not again:
-        return _Standing(ends, frozenset())
-    marks = sorted(line.mark for line in lines)
-    return _Standing(ends, frozenset(row[0] for row in (yield from ask("journal_known", ids=ids, marks=marks)).rows))
+    return {(name, life): _End(*end) for name, life, *end in found.rows}
+
+
+def _known(lines: Sequence[NewLine]) -> Operation[frozenset[str]]:
+    """The marks of those lines that are there."""
+    ids, marks = sorted({line.instance_id for line in lines}), sorted(line.mark for line in lines)
+    return frozenset(row[0] for row in (yield from ask("journal_known", ids=ids, marks=marks)).rows)
 
 
 def _add(rows: list[tuple[object, ...]]) -> Operation[None]:
@@ -100,7 +98,8 @@ def _add(rows: list[tuple[object, ...]]) -> Operation[None]:
 
 
 def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[NewLine]]:
-    ends, known = yield from _standing(lines, _LOGGED, again=again)
+    ends = yield from _ends(lines, _LOGGED)
+    known = (yield from _known(lines)) if again else frozenset[str]()
     standing = defaultdict[tuple[str, int], list["NewLine"]](list)
     absent: list[NewLine] = []
     for line in lines:
@@ -111,7 +110,7 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
             standing[owner].append(line)
     rows, cuts = list[tuple[object, ...]](), list[tuple[str, int, int]]()
     for (name, life), new in sorted(standing.items()):
-        _, first, last, _ = ends[name, life]
+        _, first, last, *_ = ends[name, life]
         end = last + len(new)
         if 0 < first <= min(last, end - keep):
             cuts.append((name, life, min(last, end - keep)))
@@ -123,13 +122,13 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
     return absent
 
 
-def _write(lines: Sequence[NewLine], *, again: bool) -> Operation[Written]:
-    ends, known = yield from _standing(lines, _STREAMED, again=again)
+def _write(lines: Sequence[NewLine]) -> Operation[Written]:
+    ends = yield from _ends(lines, _STREAMED)
     free = {place: end.last + end.size if end.last else _STREAMS + 1 for place, end in ends.items()}
     refused, rows = list["NewLine"](), list[tuple[object, ...]]()
     for line in lines:
         place = line.instance_id, line.life
-        if line.mark in known:
+        if place in ends and is_there(line.mark, ends[place].mark):
             continue
         if place not in ends or ends[place].owner != line.owner:
             refused.append(line)

@@ -1,7 +1,8 @@
 -- What user code has logged about instances, and what their streams hold. Each has a range of numbers.
 
--- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size
--- The numbers of the first and the last line of instances in a range, and the size of the last; 0: there is none.
+-- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark
+-- The numbers of the first and the last line of instances in a range, and the size and the mark of the last; 0: there
+-- is none.
 select i.instance_id, i.life, i.owner,
     coalesce((
         select min(j.number) from romancy_journal j
@@ -16,7 +17,13 @@ select i.instance_id, i.life, i.owner,
         where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
         order by j.number desc
         limit 1
-    ), 0) as last_size
+    ), 0) as last_size,
+    (
+        select j.mark from romancy_journal j
+        where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
+        order by j.number desc
+        limit 1
+    ) as last_mark
 from romancy_instances i
 where i.instance_id {among :ids};
 

@@ -18,6 +18,7 @@ from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
 from romancy_conformance.chaos.shapes.small import Small
 from romancy_conformance.chaos.shapes.stopped import Stopped
+from romancy_conformance.chaos.shapes.streams import Streams
 from romancy_conformance.chaos.shapes.told import Told
 from romancy_conformance.chaos.shapes.windows import Windows
 
@@ -48,6 +49,7 @@ _ALL: tuple[Shape, ...] = (
     Entities(),
     Paused(),
     Questions(),
+    Streams(),
     Purged(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
@@ -57,7 +59,7 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
-OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name})
+OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name, Streams.name})
 """Those that look for something in the logs of finished runs."""
 
 

@@ -1,0 +1,129 @@
+"""However many follow the streams of one instance in a process, its log and its journal are read once for all."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from romancy import EventType, Stream, WorkflowContext, activity, activity_context, kept, workflow
+from romancy.storage.backends import create_store
+from romancy.storage.services import Service
+from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.services import services_with
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy import StreamItem
+    from romancy_conformance.behaviour.opening import Open
+
+pytestmark = pytest.mark.anyio
+
+WORDS = Stream("words", str)
+GO = EventType("go", None)
+FOLLOWERS = 60
+TURNS, WORDS_OF_A_TURN = 4, 12
+ALL = [f"{turn}.{number}" for turn in range(TURNS) for number in range(WORDS_OF_A_TURN)]
+
+
+@pytest.fixture(autouse=True)
+def _wanted(storage_url: str) -> None:
+    services_with(Service.JOURNAL, create_store(storage_url))
+
+
+@activity
+async def speaks(turn: int) -> None:
+    stream = activity_context().stream(WORDS)
+    for number in range(WORDS_OF_A_TURN):
+        stream.write(f"{turn}.{number}")
+        await stream.flush()
+
+
+@workflow
+async def speaks_in_turns(ctx: WorkflowContext) -> None:
+    for turn in range(TURNS):
+        await speaks(turn)
+    await ctx.wait_event(GO)
+
+
+class Counting(WrappedStore):
+    """A store that counts the calls of readers, and what they get."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.calls = self.rows = 0
+        self.called = asyncio.Event()
+        self.services = store.services.wrapped(journal=self._counted)
+
+    async def read(self, *given: Any, **options: Any) -> Any:
+        found = await self._store.read(*given, **options)
+        self._counts(0 if found is None else len(found.rows))
+        return found
+
+    async def until(self, calls: int) -> None:
+        """Wait until there were so many calls."""
+        while self.calls < calls:
+            self.called.clear()
+            await self.called.wait()
+
+    def _counts(self, rows: int) -> None:
+        self.calls += 1
+        self.rows += rows
+        self.called.set()
+
+    def _counted(self, journal: Any) -> Any:
+        async def written(*given: Any, **options: Any) -> Any:
+            found = await journal.written(*given, **options)
+            self._counts(len(found))
+            return found
+
+        return SimpleNamespace(written=written, write=journal.write, put=journal.put)
+
+
+async def followed(items: AsyncIterator[StreamItem[str]]) -> list[StreamItem[str]]:
+    return [item async for item in items]
+
+
+@pytest.mark.timeout(120)
+async def test_what_comes_is_read_once(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = wrap_stores(monkeypatch, Counting)
+    other = await open_app(worker=False)
+    handle = await other.start(speaks_in_turns)
+    following = [
+        asyncio.create_task(followed(handle.stream(WORDS, settled=bool(number % 2)))) for number in range(FOLLOWERS)
+    ]
+    await stores[0].until(2 * FOLLOWERS)
+    begun, calls, rows = time.monotonic(), stores[0].calls, stores[0].rows
+    app = await open_app()
+    await app.signal(handle.instance_id, GO)
+    for found in await asyncio.gather(*following):
+        assert ALL == kept(found)
+    looks = (time.monotonic() - begun) / 0.05
+    written = len(ALL) + 3 * TURNS + 10  # rows of the journal, and commits of the log
+    assert stores[0].rows - rows <= 2 * written, "sixty by themselves would read sixty times as many"
+    assert stores[0].calls - calls <= 2 * looks + 3 * FOLLOWERS
+
+
+@pytest.mark.timeout(120)
+async def test_followers_who_begin_later_look_together(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = wrap_stores(monkeypatch, Counting)
+    await open_app()
+    other = await open_app(worker=False)
+    handle = await other.start(speaks_in_turns)
+    one = asyncio.create_task(followed(handle.stream(WORDS)))
+    async for item in handle.stream(WORDS):
+        if item.data == ALL[-1]:
+            break
+    before = stores[1].calls
+    many = [asyncio.create_task(followed(handle.stream(WORDS))) for _ in range(FOLLOWERS)]
+    await stores[1].until(before + 4 * FOLLOWERS)  # each has read by itself what there is
+    begun = time.monotonic()
+    await stores[1].until(stores[1].calls + 20)
+    assert time.monotonic() - begun > 0.4, "ten looks of one; the sixty would have made them at once"
+    await other.signal(handle.instance_id, GO)
+    for found in await asyncio.gather(one, *many):
+        assert ALL == kept(found)

@@ -1,0 +1,258 @@
+"""Bodies and activities that write to a stream, while readers are cut off at random and go on behind their offsets.
+
+What each reader keeps is what the log has recorded: of each activity that completed, what it returned; of each that
+answered its cancellation, all that it had written; of the body, everything. Nothing is there twice, nothing of a failed
+or lost attempt, and all readers of one kind have the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import defaultdict
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from romancy import (
+    RetryPolicy,
+    StorageUnavailableError,
+    Stream,
+    StreamItem,
+    WorkflowContext,
+    activity,
+    activity_context,
+    kept,
+    workflow,
+)
+from romancy.core import ActivityCancelled, ActivityCompleted, StreamWritten
+from romancy_conformance.chaos.plain import outside
+from romancy_conformance.chaos.shapes.honesty import TERMINATED
+from romancy_conformance.chaos.stage import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from romancy.core import LogEvent
+    from romancy_conformance.chaos.shapes.shape import Scene
+
+__all__ = ["Streams"]
+
+_SAID: Final = Stream("shape-said", str)
+_FILE: Final = "said.jsonl"
+_BODY: Final = "body"
+_STOPPED: Final = 0.2
+_CUT: Final = 0.5
+"""The share of those that are stopped which is terminated."""
+_RESET: Final = 0.04
+"""The share of the tokens behind which an attempt fails."""
+
+
+class _Said(Struct, frozen=True):
+    """What an attempt had written when it ended. It may be cancelled even then, while it is flushed."""
+
+    instance: str
+    source: str
+    tokens: list[str]
+
+
+@activity(retry=RetryPolicy.fixed(1000, 0.01))
+async def shape_says(seed: str, count: int) -> list[str]:
+    """Other tokens in each attempt, as of a model, which resets the connection now and then."""
+    context = activity_context()
+    stream, tokens = context.stream(_SAID), list[str]()
+    chance = random.Random(f"{seed} {context.attempt} {stage.moment()}")
+    execution = f"{context.activity_id}|{context.attempt}|{chance.randrange(1 << 40):x}"
+    try:
+        for number in range(count):
+            tokens.append(f"{execution}|{number}")
+            stream.write(tokens[-1])
+            await asyncio.sleep(chance.choice((0.0, 0.0, 0.005, 0.02, 0.1)))
+            if chance.random() < 0.1:
+                await stream.flush()
+            if chance.random() < _RESET:
+                raise ConnectionResetError("by the provider")
+    finally:
+        _note(_Said(context.instance_id, context.activity_id, tokens))
+    return tokens
+
+
+@activity(retry=RetryPolicy.fixed(1000, 0.01))
+def shape_says_at_once(seed: str, count: int) -> list[str]:
+    context = activity_context()
+    chance = random.Random(f"{seed} {context.attempt} {stage.moment()}")
+    execution = f"{context.activity_id}|{context.attempt}|{chance.randrange(1 << 40):x}"
+    tokens = [f"{execution}|{number}" for number in range(count)]
+    for token in tokens:
+        context.stream(_SAID).write(token)
+    if chance.random() < 0.2:
+        raise ConnectionResetError("by the provider")
+    return tokens
+
+
+def _note(said: _Said) -> None:
+    file = os.open(outside[-1].with_name(_FILE), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(file, msgspec.json.encode(said) + b"\n")
+    finally:
+        os.close(file)
+
+
+@workflow(version="1")
+async def shape_speaks(ctx: WorkflowContext, seed: str, parts: list[Any]) -> int:
+    """Say what the parts are, one after the other, or beside each other."""
+    for at, (how, count, seconds) in enumerate(parts):
+        name = f"{seed}.{at}"
+        match how:
+            case "turn":
+                await shape_says(name, count)
+            case "plain":
+                await shape_says_at_once(name, count)
+            case "gather":
+                await asyncio.gather(*(shape_says(f"{name}.{which}", count) for which in range(3)))
+            case "limited":
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await shape_says(name, 4 * count)
+            case "body":
+                for number in range(count % 4):
+                    await ctx.stream(_SAID).write(f"{_BODY}|{ctx.run}|{at}|{number}")
+            case _:
+                shape_speaks.recur(f"{seed}.", parts[at + 1 :])
+    return len(parts)
+
+
+class Streams:
+    """An instance that speaks, and three or four who read."""
+
+    name = "streams"
+    sealed = False
+    workflows: tuple[Any, ...] = (shape_speaks,)
+
+    async def play(self, scene: Scene) -> None:
+        """Read everything to the end, and compare it with the log."""
+        chance = scene.chance
+        parts = [_part(chance) for _ in range(chance.randint(1, 5))]
+        await scene.start(shape_speaks.options(instance_id=scene.path).bind(scene.path, parts))
+        reading = [
+            asyncio.create_task(_reads(scene, settled=bool(number % 2))) for number in range(chance.randint(3, 4))
+        ]
+        if chance.random() < _STOPPED:
+            await _stop(scene)
+        await scene.outcome(scene.path)
+        readers = await asyncio.gather(*reading)
+        readers += [await _reads(scene, settled=settled, cut=False) for settled in (False, True)]
+        await _judge(scene, readers)
+
+
+def _part(chance: random.Random) -> tuple[str, int, float]:
+    how = chance.choice(("turn", "turn", "plain", "gather", "limited", "limited", "body", "recur"))
+    return how, chance.randint(1, 20), chance.choice((0.05, 0.2, 0.5))
+
+
+async def _stop(scene: Scene) -> None:
+    await asyncio.sleep(scene.chance.uniform(0.0, 1.0))  # the moment is what is tried
+    if scene.chance.random() < _CUT:
+        await scene.stop(partial(scene.app.terminate, scene.path, reason=TERMINATED))
+    else:
+        await scene.stop(partial(scene.app.cancel, scene.path))
+
+
+async def _reads(scene: Scene, *, settled: bool, cut: bool = True) -> list[StreamItem[str]]:
+    """All items, by readers of which each is cut off after some."""
+    items: list[StreamItem[str]] = []
+    chance = scene.chance
+    while True:
+        after = items[-1].offset if items else None
+        follow = not cut or chance.random() < 0.8
+        left = chance.choice((1, 3, 10, 100)) if cut else 1 << 30
+        reader: Any = scene.app.stream_of(scene.path, _SAID, after=after, settled=settled, follow=follow)
+        try:
+            async for item in reader:
+                items.append(item)
+                left -= 1
+                if not left:
+                    break
+            else:
+                if follow:
+                    return items
+        except StorageUnavailableError:
+            pass
+        await reader.aclose()
+        await asyncio.sleep(chance.choice((0.0, 0.1, 1.0)))
+
+
+# ── the judge ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _judge(scene: Scene, readers: Sequence[list[StreamItem[str]]]) -> None:
+    log, said = await scene.insist(partial(_log, scene)), _said(scene.folder, scene.path)
+    right = _recorded(log, said, {*kept(readers[0])})
+    seen: dict[bool, list[str]] = {}
+    for number, items in enumerate(readers):
+        offsets = [item.offset for item in items]
+        if offsets != sorted({*offsets}):
+            scene.find("order", f"reader {number}: its offsets do not count up")
+        settled = bool(number % 2) if number < len(readers) - 2 else number == len(readers) - 1
+        words = [item.data for item in items] if settled else kept(items)
+        if (before := seen.setdefault(settled, words)) != words:
+            scene.find("wrong", f"reader {number} keeps {_differ(words, before)} another one does not"[:400])
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for word in words:
+            found[word.partition("|")[0]].append(word)
+        for source in sorted({*found, *right}) if number in (0, len(readers) - 1) or before != words else ():
+            if found[source] != right.get(source, []):
+                kind = "doubled" if len({*found[source]}) < len(found[source]) else "wrong"
+                scene.find(kind, f"reader {number}, {source}: {_differ(found[source], right.get(source, []))}"[:500])
+
+
+def _differ(found: list[str], right: list[str]) -> str:
+    return f"{found} and not {right}" if len(found) + len(right) < 10 else f"{sorted({*found} ^ {*right})} or an order"
+
+
+def _said(folder: Path, instance: str) -> dict[str, list[list[str]]]:
+    """What the attempts of each source had written."""
+    said: defaultdict[str, list[list[str]]] = defaultdict(list)
+    file = folder / _FILE
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        one = msgspec.json.decode(line, type=_Said)
+        if one.instance == instance:
+            said[one.source].append(one.tokens)
+    return said
+
+
+async def _log(scene: Scene) -> list[LogEvent]:
+    return [entry.event async for entry in scene.app.entries_of(scene.path)]
+
+
+def _recorded(events: Iterable[LogEvent], said: dict[str, list[list[str]]], words: set[str]) -> dict[str, list[str]]:
+    """The words of each source that count, by the log. `words`: what a reader keeps."""
+    recorded: defaultdict[str, list[str]] = defaultdict(list)
+    for event in events:
+        match event:
+            case ActivityCompleted():
+                recorded[event.id] += msgspec.json.decode(event.result, type=list[str])
+            case ActivityCancelled(streamed=attempt) if attempt:
+                recorded[event.id] += _of_attempt(said.get(event.id, []), attempt, words)
+            case StreamWritten():
+                recorded[_BODY].append(msgspec.json.decode(event.data, type=str))
+            case _:
+                pass
+    return recorded
+
+
+def _of_attempt(said: list[list[str]], attempt: int, words: set[str]) -> list[str]:
+    """What the execution has written whose end is in the log. Others of its number may have been cut off before.
+
+    It is taken from the list: another run may have an activity of this id.
+    """
+    mine = [tokens for tokens in said if tokens and int(tokens[0].split("|")[1]) == attempt]
+    whole = [tokens for tokens in mine if words.issuperset(tokens)] or mine[-1:]
+    if whole:
+        said.remove(whole[0])
+    return whole[0] if whole else []
