@@ -27,7 +27,7 @@ __all__ = ["limits"]
 @json_option
 @running
 async def limits(url: str | None, app: str | None, name: str | None, json_lines: bool, **told: Any) -> None:  # noqa: FBT001 - by name
-    """List limits with who waits; of one, also who is inside; change, pause or reset one."""
+    """List limits, or who is inside of one; change or pause it."""
     given = {option for option, value in told.items() if value is not None and value is not False}
     others = given - {"concurrency", "rate"}
     if len(others) > 1 or (others and others != given):
