@@ -55,11 +55,11 @@ async def alerts(
     now: bool,
     json_lines: bool,
 ) -> None:
-    """Tell when workflows need a person, until SIGTERM or Ctrl-C.
+    """Tell somebody when workflows need a person.
 
-    It tells when something is stuck, when more of a workflow fails than usual, when something has waited for a worker
-    for too long, and when no worker is alive: each once, and once more when it is over. What was told is kept in the
-    database, so any number of these may run.
+    Until SIGTERM or Ctrl-C, it tells when something is stuck, when more of a workflow fails than usual, when something
+    has waited for a worker for too long, and when no worker is alive: each once, and once more when it is over. What
+    was told is kept in the database, so any number of these may run.
     """
     thresholds = Thresholds(waiting=waiting.total_seconds(), failures=failures)
     if now:

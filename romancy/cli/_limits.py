@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from romancy.cli._database import database, operating, running
-from romancy.cli._printing import as_json, json_option, say, table
+from romancy.cli._printing import as_json, clean, json_option, say, table, wrapped
 
 if TYPE_CHECKING:
     from romancy.managing.lanes import Lane
@@ -27,7 +27,7 @@ __all__ = ["limits"]
 @json_option
 @running
 async def limits(url: str | None, app: str | None, name: str | None, json_lines: bool, **told: Any) -> None:  # noqa: FBT001 - by name
-    """List limits with who waits; change, pause or reset one."""
+    """List limits, or who is inside of one; change or pause it."""
     given = {option for option, value in told.items() if value is not None and value is not False}
     others = given - {"concurrency", "rate"}
     if len(others) > 1 or (others and others != given):
@@ -36,7 +36,7 @@ async def limits(url: str | None, app: str | None, name: str | None, json_lines:
         raise click.UsageError("which limit? Give its name")
     async with operating(url, app) as operator:
         if not given:
-            _list(await operator.limits(name), json_lines=json_lines)
+            _list(await operator.limits(name), holders=name is not None, json_lines=json_lines)
         elif "instance_id" in given:
             freed = await operator.free_places(told["instance_id"])
             say(f"{told['instance_id']}: its places are given back: {', '.join(freed)}" if freed else "it has no place")
@@ -56,19 +56,26 @@ async def _tell(operator: Any, name: str, told: dict[str, Any], given: set[str])
         await operator.change_limit(name, concurrency=told["concurrency"], rate=told["rate"])
 
 
-def _list(found: list[Lane], *, json_lines: bool) -> None:
+def _list(found: list[Lane], *, holders: bool, json_lines: bool) -> None:
     if json_lines:
         for one in found:
             as_json(_fields(one))
     elif found:
         rows = ((str(one.waiting), _taken(one), _since(one), _name(one), _terms(one)) for one in found)
         table(("WAITING", "INSIDE", "SINCE (UTC)", "LIMIT AND KEY", "ALLOWED"), rows)
+        for one in found if holders else ():
+            if one.holders:
+                click.echo(wrapped(f"inside of {_name(one)}: {_holders(one)}", "  ", 2))
     else:
         say("nobody is inside of a limit, or waits for a place")
 
 
 def _name(one: Lane) -> str:
     return f"{one.limit} {one.key}".strip()
+
+
+def _holders(one: Lane) -> str:
+    return ", ".join(map(clean, one.holders)) + (" and others" if one.taken > len(one.holders) else "")
 
 
 def _taken(one: Lane) -> str:
