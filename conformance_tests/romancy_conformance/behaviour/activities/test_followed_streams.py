@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import EventType, Stream, WorkflowContext, activity, activity_context, kept, workflow
+from romancy.managing import stream_tails
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
@@ -106,6 +107,35 @@ async def test_what_comes_is_read_once(open_app: Open, monkeypatch: pytest.Monke
     written = len(ALL) + 3 * TURNS + 10  # rows of the journal, and commits of the log
     assert stores[0].rows - rows <= 2 * written, "sixty by themselves would read sixty times as many"
     assert stores[0].calls - calls <= 2 * looks + 3 * FOLLOWERS
+
+
+@activity
+async def speaks_once(word: str) -> None:
+    activity_context().stream(WORDS).write(word)
+
+
+@workflow
+async def speaks_when_told(ctx: WorkflowContext) -> None:
+    await ctx.wait_event(GO)
+    await speaks_once("hello")
+
+
+@pytest.mark.timeout(120)
+async def test_a_follower_hears_of_what_is_written_here_or_where_the_database_tells(
+    open_app: Open, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_tails, "_QUICKEST", 3600.0)  # who is not told waits longer than the test
+    monkeypatch.setattr(stream_tails, "_SLOWEST", 3600.0)
+    app, other = await open_app(), await open_app(worker=False)
+    tells = create_store(storage_url).capabilities.name.startswith("PostgreSQL")
+    told = [app, other] if tells else [app]
+    handle = await app.start(speaks_when_told)
+    readers = [one.stream_of(handle.instance_id, WORDS) for one in told]
+    waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
+    while not all(one._access.answers.awaiting for one in told):  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]
+        await asyncio.sleep(0.01)  # nobody tells that it waits
+    await app.signal(handle.instance_id, GO)
+    assert ["hello"] * len(told) == [(await asyncio.wait_for(each, 60)).data for each in waiting]
 
 
 @pytest.mark.timeout(120)

@@ -35,7 +35,7 @@ from romancy_conformance.chaos.shapes.honesty import TERMINATED
 from romancy_conformance.chaos.stage import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from romancy.core import LogEvent
@@ -230,15 +230,19 @@ async def _log(scene: Scene) -> list[LogEvent]:
     return [entry.event async for entry in scene.app.entries_of(scene.path)]
 
 
-def _recorded(events: Iterable[LogEvent], said: dict[str, list[list[str]]], words: set[str]) -> dict[str, list[str]]:
+def _recorded(events: Sequence[LogEvent], said: dict[str, list[list[str]]], words: set[str]) -> dict[str, list[str]]:
     """The words of each source that count, by the log. `words`: what a reader keeps."""
     recorded: defaultdict[str, list[str]] = defaultdict(list)
+    completed = [each for each in events if isinstance(each, ActivityCompleted)]
+    returned = {word for each in completed for word in msgspec.json.decode(each.result, type=list[str])}
     for event in events:
         match event:
             case ActivityCompleted():
                 recorded[event.id] += msgspec.json.decode(event.result, type=list[str])
             case ActivityCancelled(streamed=attempt) if attempt:
-                recorded[event.id] += _of_attempt(said.get(event.id, []), attempt, words)
+                others = [tokens for tokens in said.get(event.id, []) if returned.isdisjoint(tokens)]
+                recorded[event.id] += _of_attempt(others, attempt, words)
+                returned.update(recorded[event.id])  # another run may have an activity of this id
             case StreamWritten():
                 recorded[_BODY].append(msgspec.json.decode(event.data, type=str))
             case _:
@@ -247,12 +251,7 @@ def _recorded(events: Iterable[LogEvent], said: dict[str, list[list[str]]], word
 
 
 def _of_attempt(said: list[list[str]], attempt: int, words: set[str]) -> list[str]:
-    """What the execution has written whose end is in the log. Others of its number may have been cut off before.
-
-    It is taken from the list: another run may have an activity of this id.
-    """
+    """What the execution has written whose end is in the log. Others of its number may have been cut off before."""
     mine = [tokens for tokens in said if tokens and int(tokens[0].split("|")[1]) == attempt]
     whole = [tokens for tokens in mine if words.issuperset(tokens)] or mine[-1:]
-    if whole:
-        said.remove(whole[0])
     return whole[0] if whole else []
