@@ -29,7 +29,7 @@ from romancy import (
     testing,
 )
 from romancy._followed import Followed
-from romancy.ext import django, otel, pydantic_ai, starlette
+from romancy.ext import django, openai_agents, otel, pydantic_ai, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
 from tools import markdown, sync_page, tree
@@ -78,7 +78,8 @@ MADE_FOR_YOU = {
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
-    "OpenTelemetry": otel, "pydantic-ai": pydantic_ai, "Starlette": starlette, "Sync": sync, "Testing": testing,
+    "OpenAI Agents": openai_agents, "OpenTelemetry": otel, "pydantic-ai": pydantic_ai, "Starlette": starlette,
+    "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
@@ -329,7 +330,9 @@ def _page(title: str, entries: list[tuple[str, object, str]]) -> str:
 def _sync() -> str:
     """Return the page about the classes without `await`."""
     contents = listed()
-    homes = {name: f"{title.lower()}.md" for title, entries in contents.items() for name, _, _ in entries}
+    homes = {
+        name: f"{title.lower().replace(' ', '-')}.md" for title, entries in contents.items() for name, _, _ in entries
+    }
     originals = {twin: name for name, twin in NAMES.items()} | {"SyncSubscription": "Subscription"}
     about_the_app = {"romancy.md": _class(Romancy), "instances.md": _class(AboutInstances)}
     return sync_page.page(
@@ -369,7 +372,9 @@ def _index() -> str:
 
 def pages() -> dict[Path, str]:
     """Return the text of each page by its path."""
-    written = {FOLDER / f"{title.lower()}.md": _page(title, entries) for title, entries in listed().items()}
+    written = {
+        FOLDER / f"{title.lower().replace(' ', '-')}.md": _page(title, entries) for title, entries in listed().items()
+    }
     return {**written, FOLDER / "sync.md": _sync(), INDEX: _index()}
 
 

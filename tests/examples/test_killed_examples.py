@@ -270,3 +270,20 @@ def test_an_agent_pays_for_no_answer_twice(tmp_path: Path) -> None:
     assert before == [f"the model is asked: {prompt}" for prompt in asked]
     assert not any(line.endswith(asked[0]) for line in after)
     assert "[Synthesize: [Analyze: [Research: durable execution]]]" in after[-1]
+
+
+@pytest.mark.long
+def test_an_agent_of_openai_agents_asks_and_books_once(tmp_path: Path) -> None:
+    work = ("examples.openai_agent", f"sqlite:///{tmp_path}/trip.db")
+
+    before = killed(*work, at="with 2 results", THINK="1")
+    after = finished(*work)
+
+    assert before == [
+        "the model is asked, with 0 results",
+        "look at the weather in Rome",
+        "the model is asked, with 1 results",
+        "book a flight to Rome",
+        "the model is asked, with 2 results",
+    ]
+    assert after == ["the model is asked, with 2 results", "sun in Rome, a flight to Rome"]

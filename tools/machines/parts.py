@@ -121,6 +121,11 @@ PARTS: Final = (
         tools=("pydantic-ai-slim[mcp]", "opentelemetry-sdk"),
     ),
     Part(
+        "openai-agents",
+        ("tests/ext/openai_agents",),
+        ("tests/ext/openai_agents/test_runs.py",),
+    ),
+    Part(
         "sqlalchemy",
         ("tests/sessions", "tests/sync"),
         ("tests/sessions",),

@@ -6,10 +6,11 @@ the body of a workflow, and anywhere else it is what it was.
 
 from __future__ import annotations
 
+from romancy.ext._agents.options import StepOptions
+
 try:
     from romancy.ext.pydantic_ai._durability import RomancyDurability
     from romancy.ext.pydantic_ai._inbox import Inbox, inbox
-    from romancy.ext.pydantic_ai._options import StepOptions
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("pydantic"):
         raise

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from pydantic_ai import RunContext
 from pydantic_ai.durable_exec import ModelRequestId, ToolsetCallToolId
 from pydantic_ai.messages import ModelRequest, SystemPromptPart, UserPromptPart
 
+from romancy.ext._agents.shown import text_of, with_prompts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pydantic_ai.durable_exec import DurableOperationId
 
 __all__ = ["about_of"]
-
-_LARGEST: Final = 16_000
-_CUTS: Final = (8_000, 2_000, 400)
-"""How many characters of a prompt are shown, if all of them do not fit."""
-_MOST_PROMPTS: Final = 12
 
 
 def about_of(operation_id: DurableOperationId, inputs: tuple[object, ...], agent: str, *, prompts: bool) -> object:
@@ -35,12 +31,7 @@ def about_of(operation_id: DurableOperationId, inputs: tuple[object, ...], agent
     told["model"] = operation_id.model_name
     if not prompts:
         return told
-    asked = list(_prompts(_first(list, inputs) or []))[-_MOST_PROMPTS:]
-    for cut in _CUTS:
-        shown = told | {"prompts": [[role, text if len(text) <= cut else f"{text[:cut]}…"] for role, text in asked]}
-        if asked and len(msgspec.json.encode(shown)) <= _LARGEST:
-            return shown
-    return told
+    return with_prompts(told, _prompts(_first(list, inputs) or []))
 
 
 def _first(kind: type[Any], inputs: tuple[object, ...]) -> Any:
@@ -53,16 +44,8 @@ def _prompts(messages: list[object]) -> Iterator[tuple[str, str]]:
     for part in () if last is None else last.parts:
         match part:
             case UserPromptPart(content=content):
-                yield "user", _text(content)
+                yield "user", text_of(content)
             case SystemPromptPart(content=content):
-                yield "system", _text(content)
+                yield "system", text_of(content)
             case _:
                 continue
-
-
-def _text(content: object) -> str:
-    """The text of a prompt. Of an image or a file, only its kind."""
-    if isinstance(content, str):
-        return content
-    many = cast("Iterable[object]", content) if isinstance(content, (list, tuple)) else (content,)
-    return "\n".join(one if isinstance(one, str) else f"[{type(one).__name__}]" for one in many)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -13,10 +12,11 @@ from pydantic_ai.exceptions import FallbackExceptionGroup, ModelAPIError
 
 from romancy.context import current_workflow
 from romancy.errors import SerializationError, TerminalError
+from romancy.ext._agents.names import fitting
+from romancy.ext._agents.options import StepOptions, policy_of
 from romancy.ext.pydantic_ai._about import about_of
 from romancy.ext.pydantic_ai._errors import RAISED, made_ready, restored
-from romancy.ext.pydantic_ai._options import StepOptions, policy_of
-from romancy.storage.limits import MAX_ID_BYTES
+from romancy.ext.pydantic_ai._options import NOT_MENDED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from pydantic_ai.durable_exec import DurableOperationConfig, DurableOperationId
 
 __all__ = ["CODEC", "NotJsonError", "StepBackend"]
-
-_DIGEST: Final = 16
-_MOST: Final = MAX_ID_BYTES - 12
-"""Bytes of a name. The id of a call has a number behind it."""
 
 
 class NotJsonError(Exception):
@@ -88,9 +84,9 @@ class StepBackend(JournalCallableOperationBackend[StepOptions]):
 
         try:
             return await current_workflow().step(
-                _fitting(name),
+                fitting(name),
                 attempt,
-                retry=policy_of(config.retry),
+                retry=policy_of(config.retry, NOT_MENDED),
                 timeout=config.timeout,
                 heartbeat_timeout=config.heartbeat_timeout,
                 raises=RAISED,
@@ -111,11 +107,3 @@ def _as_outside() -> Generator[None]:
         yield
     finally:
         _disable_threads.reset(token)
-
-
-def _fitting(name: str) -> str:
-    """The name, shortened so that no two long ones become one."""
-    raw = name.encode()
-    if len(raw) <= _MOST:
-        return name
-    return f"{raw[: _MOST - _DIGEST - 1].decode(errors='ignore')}~{sha256(raw).hexdigest()[:_DIGEST]}"

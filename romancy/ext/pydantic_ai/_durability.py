@@ -23,9 +23,9 @@ from pydantic_ai.toolsets.function import FunctionToolsetTool
 from romancy.activity import Activity
 from romancy.context import current_workflow, in_workflow
 from romancy.errors import UsageError
+from romancy.ext._agents.options import StepOptions, merged
 from romancy.ext.pydantic_ai._backend import CODEC, NotJsonError, StepBackend
 from romancy.ext.pydantic_ai._inbox import Questions
-from romancy.ext.pydantic_ai._options import StepOptions, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

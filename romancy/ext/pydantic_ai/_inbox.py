@@ -14,6 +14,7 @@ from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunCont
 from romancy.context import current_workflow, in_workflow
 from romancy.core import current_commands
 from romancy.errors import EventTimeoutError, RefusedError, UsageError
+from romancy.ext._agents.approving import called_with
 from romancy.question import asked
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ToolCallPart
 
 __all__ = ["Inbox", "Questions", "inbox"]
-
-_MOST: Final = 12_000
-"""Characters of a question that the arguments of a call may have."""
 
 
 class Inbox:
@@ -56,24 +54,21 @@ class Inbox:
         )
 
     async def _approval(self, call: ToolCallPart) -> bool | ToolDenied:
-        text = f"May {call.tool_name} be called{self._with(call)}?"
+        text = f"May {self._call(call)} be called?"
         try:
             return await current_workflow().ask(text, name=self._name, to=self._to)
         except RefusedError as refused:
             return ToolDenied(refused.reason) if refused.reason else False
 
     async def _result(self, call: ToolCallPart) -> Any:
-        text = f"What is the result of {call.tool_name}{self._with(call)}?"
+        text = f"What is the result of {self._call(call)}?"
         try:
             return await current_workflow().ask(text, model=Any, name=self._name, to=self._to)
         except RefusedError as refused:
             raise ExternalEventError(str(refused)) from refused
 
-    def _with(self, call: ToolCallPart) -> str:
-        if not self._shows:
-            return ""
-        arguments = call.args_as_json_str()
-        return f" with {arguments if len(arguments) <= _MOST else f'{arguments[:_MOST]} …'}"
+    def _call(self, call: ToolCallPart) -> str:
+        return called_with(call.tool_name, call.args_as_json_str(), shows=self._shows)
 
 
 inbox: Final = Inbox()
