@@ -103,7 +103,14 @@ class DurableMiddleware(AgentMiddleware[Any, Any, Any]):
             return await handler(request)
 
         async def calls(runtime: Any) -> Any:
-            return await handler(_with(request, runtime))
+            its_config: dict[str, Any] = cast("Any", request.runtime.config)
+            kept = dict(its_config)
+            its_config.update(runtime.config)  # the handler has this dict, which is of this call alone
+            try:
+                return await handler(_with(request, runtime))
+            finally:
+                its_config.clear()
+                its_config.update(kept)
 
         agent, what = _agent(), f"tool {name!r}"
         about = {"agent": agent, "turn": _turn(), "tool": name, "call": request.tool_call["id"]}
