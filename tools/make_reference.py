@@ -29,7 +29,7 @@ from romancy import (
     testing,
 )
 from romancy._followed import Followed
-from romancy.ext import django, openai_agents, otel, pydantic_ai, starlette
+from romancy.ext import django, langgraph, openai_agents, otel, pydantic_ai, starlette
 from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
 from tools import markdown, sync_page, tree
@@ -78,8 +78,8 @@ MADE_FOR_YOU = {
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
-    "OpenAI Agents": openai_agents, "OpenTelemetry": otel, "pydantic-ai": pydantic_ai, "Starlette": starlette,
-    "Sync": sync, "Testing": testing,
+    "LangGraph": langgraph, "OpenAI Agents": openai_agents, "OpenTelemetry": otel, "pydantic-ai": pydantic_ai,
+    "Starlette": starlette, "Sync": sync, "Testing": testing,
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(

@@ -260,6 +260,20 @@ def site(pages: int) -> Generator[tuple[str, list[str]]]:
 
 
 @pytest.mark.long
+def test_a_graph_asks_its_model_nothing_twice(tmp_path: Path) -> None:
+    work = ("examples.graph_agent", f"sqlite:///{tmp_path}/article.db")
+
+    before = killed(*work, at="asked: write", THINK="1")
+    after = finished(*work)
+
+    asked = ["causes of durable execution", "costs of durable execution"]
+    assert before[:2] == [f"the model is asked: {prompt}" for prompt in asked]
+    assert not any(line.endswith(tuple(asked)) for line in after)
+    text = f"[write: [{asked[0]}], [{asked[1]}]]"
+    assert after[-1] == f"published {text}"
+
+
+@pytest.mark.long
 def test_an_agent_pays_for_no_answer_twice(tmp_path: Path) -> None:
     work = ("examples.research_agent", f"sqlite:///{tmp_path}/research.db")
 

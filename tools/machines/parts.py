@@ -115,6 +115,12 @@ PARTS: Final = (
         tools=("cloudevents", "httpx2", "opentelemetry-proto", "opentelemetry-sdk", "pyyaml", "starlette"),
     ),
     Part(
+        "langgraph",
+        ("tests/ext/langgraph",),
+        ("tests/ext/langgraph/test_graphs.py",),
+        tools=("langchain",),
+    ),
+    Part(
         "pydantic-ai",
         ("tests/ext/pydantic_ai",),
         ("tests/ext/pydantic_ai/test_agents.py",),
