@@ -298,7 +298,9 @@ class Romancy(Windows, Schedules, Entities):
         self._starter = Starter(self, access, self._registry, writer, self._mailer, self._watches)
         self._windows.starter = self._starter
         self._waiting = EndWaits(access, self._settings.lease)
-        self._tasks.append(asyncio.create_task(listen(store, access.worker, self._watches, writer.outage)))
+        self._tasks.append(
+            asyncio.create_task(listen(store, access.worker, self._watches, access.answers, writer.outage))
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -79,7 +79,7 @@ class PostgresStore:
             figures=SqlFigures(interpreter, search),
             upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
-            journal=SqlJournal(interpreter),
+            journal=SqlJournal(interpreter, self._signals.announce),
             standby=PostgresStandby(self.database),
         )
 

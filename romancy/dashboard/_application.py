@@ -374,7 +374,9 @@ class Dashboard:
         return self._live.stream(request, *overview_question(request, reader, self._rollups), every=EVERY)
 
     async def _changes_of_instance(self, request: Request, reader: Reader) -> Response:
-        return self._live.stream(request, *instance_question(reader, request.query_params.get("id", "")))
+        asked = request.query_params
+        question = instance_question(reader, asked.get("id", ""), streams=asked.get("streams") == "true")
+        return self._live.stream(request, *question)
 
     async def _instance(self, request: Request, reader: Reader) -> Response:
         return await instance_page(request, reader, _instance_id(request))

@@ -17,9 +17,11 @@ from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.instance import Instance
 from romancy.managing.lists import headers_of_instance
+from romancy.managing.stream_tails import written_in
 from romancy.managing.waits import untaken_by
 from romancy.serialization import is_sealed
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.services import Service
 from romancy.windows.looking import window_of
 from romancy.windows.records import WINDOW
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["instance_page", "instance_question"]
 
-_LIVE: Final = frozenset({"timeline", "graph", "family"})
+_LIVE: Final = frozenset({"timeline", "graph", "family", "streams"})
 """The views that show the present."""
 
 
@@ -98,20 +100,26 @@ def _attached(content: bytes, kind: str, name: str) -> Response:
     return Response(content, media_type=kind, headers=headers)
 
 
-def instance_question(reader: Reader, instance_id: str) -> tuple[str, Question]:
-    """The question of all pages of this instance, and their key. A look reads only what is new in the log."""
-    life = seq = 0
+def instance_question(reader: Reader, instance_id: str, *, streams: bool = False) -> tuple[str, Question]:
+    """The question of all pages of this instance, and their key. A look reads only what is new in the log.
+
+    With `streams`, also what is new in its streams.
+    """
+    life = seq = number = 0
 
     async def question() -> str:
-        nonlocal life, seq
+        nonlocal life, seq, number
         found = await reader.store.read(instance_id, after=seq)
         if found is not None and found.instance.life != life:  # seen for the first time, or a new life
-            life, seq = found.instance.life, found.instance.last_seq
+            life, seq, number = found.instance.life, found.instance.last_seq, 0
             found = await reader.store.read(instance_id, after=seq)
         if found is None:
             return "gone"
         row = found.instance
         seq = found.rows[-1].seq if found.rows else seq
-        return f"{row.life}.{max(seq, row.last_seq)}.{row.status}.{row.updated_at}.{row.signals}"
+        if streams and Service.JOURNAL in reader.store.services.offered:
+            async for line, _ in written_in(reader.store, instance_id, life, number):
+                number = line.number
+        return f"{row.life}.{max(seq, row.last_seq)}.{row.status}.{row.updated_at}.{row.signals}.{number}"
 
-    return f"instance?{instance_id}", question
+    return f"instance?{instance_id}{'&streams' if streams else ''}", question

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
+from romancy.storage.marks import STREAM_NEWS
 
 if TYPE_CHECKING:
-    from romancy.engine import Worker
+    from romancy.engine import Answers, Worker
     from romancy.engine.outage import Outage
     from romancy.results.watch import Watches
     from romancy.storage.protocol import Store
@@ -21,8 +22,8 @@ logger = get_logger("romancy")
 _SAFETY_POLL: Final = 30.0
 
 
-async def listen(store: Store, worker: Worker | None, watches: Watches, outage: Outage) -> None:
-    """Pass on the store's notifications until cancelled."""
+async def listen(store: Store, worker: Worker | None, watches: Watches, answers: Answers, outage: Outage) -> None:
+    """Pass on the store's notifications until cancelled. Those of streams are for their followers alone."""
     while True:
         try:
             changed = await store.wait_for_work(_SAFETY_POLL)
@@ -35,6 +36,11 @@ async def listen(store: Store, worker: Worker | None, watches: Watches, outage: 
             logger.exception("cannot listen for changes")
             await asyncio.sleep(1)
             changed = None
+        if changed and (streams := {one for one in changed if one.startswith(STREAM_NEWS)}):
+            for one in streams:
+                answers.tell(one.removeprefix(STREAM_NEWS))
+            if not (changed := changed - streams):
+                continue
         if worker is not None:
             worker.claiming.notice(changed)
         watches.changed(changed)

@@ -15,6 +15,7 @@ VIEWS: Final = {
     "state": "Time travel",
     "log": "Log",
     "lines": "Log lines",
+    "streams": "Streams",
     "compare": "Compare",
 }
 

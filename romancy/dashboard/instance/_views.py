@@ -13,6 +13,7 @@ from romancy.dashboard.instance._graph import graph_of
 from romancy.dashboard.instance._payload import NARROW, payload
 from romancy.dashboard.instance._picture import ROW, TOP, picture
 from romancy.dashboard.instance._rows import offset, row_of
+from romancy.dashboard.instance._spoken import spoken_by
 from romancy.dashboard.instance._standing import standing_of
 from romancy.dashboard.instance._state import READS, read_state
 from romancy.dashboard.instance._window import COMMITS, near_the_end, read_window
@@ -186,6 +187,14 @@ async def lines(request: Request, store: Store, row: InstanceRow) -> dict[str, A
     }
 
 
+async def streams(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """What the body and the activities have written to a stream."""
+    if Service.JOURNAL not in store.services.offered:
+        return {"names": [], "name": "", "spoken": [], "is_sealed": False}
+    found = await spoken_by(store, row.instance_id, _asked.one(request, "stream"))
+    return {"names": found.names, "name": found.name, "spoken": found.parts, "is_sealed": found.is_sealed}
+
+
 async def state(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The instance as it was."""
     latest = _asked.one(request, "at") == LATEST
@@ -294,5 +303,6 @@ VIEWS: Final[dict[str, Callable[[Request, Store, InstanceRow], Awaitable[dict[st
     "state": state,
     "log": log,
     "lines": lines,
+    "streams": streams,
     "compare": comparison,
 }

@@ -10,16 +10,18 @@ Numbers of log lines count lines. Those of streams count bytes, so the last one 
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.storage.journal import LINES_AT_ONCE, KeptLine, Written, is_there
 from romancy.storage.limits import can_be_id
+from romancy.storage.marks import STREAM_NEWS
 from romancy.storage.sqlkit.statements import Ask, ask, ask_all, ask_last
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from romancy.storage.journal import NewLine
     from romancy.storage.sqlkit.statements import Interpreter, Operation
@@ -31,12 +33,20 @@ _STREAMS: Final = 2**60
 _LOGGED: Final = {"low": 1, "high": _STREAMS}
 _STREAMED: Final = {"low": _STREAMS + 1, "high": 2**61}
 
+_QUIET: Final = 0.2
+"""Seconds in which the followers of an instance still look often."""
+_MOST_TOLD: Final = 1000
+
 
 class SqlJournal:
     """As `Journal` promises."""
 
-    def __init__(self, interpreter: Interpreter) -> None:
+    def __init__(self, interpreter: Interpreter, announce: Callable[[Iterable[str]], None] | None = None) -> None:
+        """`announce`: tells the stores of other processes that listen. None: they poll."""
         self._interpreter = interpreter
+        self._announce = announce
+        self._told: dict[str, float] = {}
+        """When others were told last of the streams of these instances."""
 
     async def put(self, lines: Sequence[NewLine], /, *, keep: int, again: bool = False) -> list[NewLine]:
         if not lines:
@@ -53,7 +63,19 @@ class SqlJournal:
     async def write(self, lines: Sequence[NewLine], /) -> Written:
         if not lines:
             return Written([], {})
-        return await self._interpreter.together(partial(_write, lines), weight=len(lines))
+        written = await self._interpreter.together(partial(_write, lines), weight=len(lines))
+        if self._announce is not None:
+            self._announce(STREAM_NEWS + instance_id for instance_id in self._quiet(lines))
+        return written
+
+    def _quiet(self, lines: Sequence[NewLine]) -> list[str]:
+        """The instances of which others were not told for a moment. Their followers look less often."""
+        now = asyncio.get_running_loop().time()
+        quiet = [each for each in {line.instance_id for line in lines} if now - self._told.get(each, 0.0) > _QUIET]
+        if len(self._told) > _MOST_TOLD:
+            self._told = {each: at for each, at in self._told.items() if now - at <= _QUIET}
+        self._told |= dict.fromkeys(quiet, now)
+        return quiet
 
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
         behind = _STREAMS + min(max(after, 0), _STREAMS)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from romancy.status import Status
-from romancy.storage.marks import TAKEN_NEWS
+from romancy.storage.journal import NewLine
+from romancy.storage.marks import STREAM_NEWS, TAKEN_NEWS
 from romancy.storage.records import ClaimRequest
 from romancy.storage.sql import load_queries
 from romancy_conformance.contract import interleaving
@@ -129,6 +130,24 @@ async def test_what_nobody_waits_for_is_not_announced(
         await asyncio.sleep(0.01)
 
     assert heard == [[last.instance_id]]
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("postgres")
+async def test_followers_of_a_stream_are_told_where_it_was_quiet(actor: Actor, connection: asyncpg.Connection) -> None:
+    begun = await actor.begin()
+    heard = await listen(connection)
+    for number in range(5):
+        line = NewLine(begun.instance_id, begun.life, f"w-{number}", 1, b"x", actor.token)
+        assert [] == (await actor.store.services.journal.write([line])).refused
+    last = start()
+    await actor.store.commit([last])
+    async with asyncio.timeout(LONG):
+        while last.instance_id not in chain(*heard):
+            await connection.execute("select 1")
+    told = [one for one in chain(*heard) if one.startswith(STREAM_NEWS)]
+    assert 1 <= len(told) < 5, "who was told just now looks often"
+    assert {STREAM_NEWS + begun.instance_id} == {*told}
 
 
 @pytest.mark.anyio

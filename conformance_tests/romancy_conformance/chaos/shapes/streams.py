@@ -58,6 +58,7 @@ class _Said(Struct, frozen=True):
 
     instance: str
     source: str
+    attempt: int
     tokens: list[str]
 
 
@@ -78,7 +79,7 @@ async def shape_says(seed: str, count: int) -> list[str]:
             if chance.random() < _RESET:
                 raise ConnectionResetError("by the provider")
     finally:
-        _note(_Said(context.instance_id, context.activity_id, tokens))
+        _note(_Said(context.instance_id, context.activity_id, context.attempt, tokens))
     return tokens
 
 
@@ -215,14 +216,14 @@ def _differ(found: list[str], right: list[str]) -> str:
     return f"{found} and not {right}" if len(found) + len(right) < 10 else f"{sorted({*found} ^ {*right})} or an order"
 
 
-def _said(folder: Path, instance: str) -> dict[str, list[list[str]]]:
+def _said(folder: Path, instance: str) -> dict[str, list[_Said]]:
     """What the attempts of each source had written."""
-    said: defaultdict[str, list[list[str]]] = defaultdict(list)
+    said: defaultdict[str, list[_Said]] = defaultdict(list)
     file = folder / _FILE
     for line in file.read_bytes().splitlines() if file.exists() else ():
         one = msgspec.json.decode(line, type=_Said)
         if one.instance == instance:
-            said[one.source].append(one.tokens)
+            said[one.source].append(one)
     return said
 
 
@@ -230,7 +231,7 @@ async def _log(scene: Scene) -> list[LogEvent]:
     return [entry.event async for entry in scene.app.entries_of(scene.path)]
 
 
-def _recorded(events: Sequence[LogEvent], said: dict[str, list[list[str]]], words: set[str]) -> dict[str, list[str]]:
+def _recorded(events: Sequence[LogEvent], said: dict[str, list[_Said]], words: set[str]) -> dict[str, list[str]]:
     """The words of each source that count, by the log. `words`: what a reader keeps."""
     recorded: defaultdict[str, list[str]] = defaultdict(list)
     completed = [each for each in events if isinstance(each, ActivityCompleted)]
@@ -240,7 +241,7 @@ def _recorded(events: Sequence[LogEvent], said: dict[str, list[list[str]]], word
             case ActivityCompleted():
                 recorded[event.id] += msgspec.json.decode(event.result, type=list[str])
             case ActivityCancelled(streamed=attempt) if attempt:
-                others = [tokens for tokens in said.get(event.id, []) if returned.isdisjoint(tokens)]
+                others = [each for each in said.get(event.id, []) if returned.isdisjoint(each.tokens)]
                 recorded[event.id] += _of_attempt(others, attempt, words)
                 returned.update(recorded[event.id])  # another run may have an activity of this id
             case StreamWritten():
@@ -250,8 +251,8 @@ def _recorded(events: Sequence[LogEvent], said: dict[str, list[list[str]]], word
     return recorded
 
 
-def _of_attempt(said: list[list[str]], attempt: int, words: set[str]) -> list[str]:
+def _of_attempt(said: list[_Said], attempt: int, words: set[str]) -> list[str]:
     """What the execution has written whose end is in the log. Others of its number may have been cut off before."""
-    mine = [tokens for tokens in said if tokens and int(tokens[0].split("|")[1]) == attempt]
-    whole = [tokens for tokens in mine if words.issuperset(tokens)] or mine[-1:]
-    return whole[0] if whole else []
+    mine = [each.tokens for each in said if each.attempt == attempt]
+    whole = [tokens for tokens in mine if tokens and words.issuperset(tokens)]
+    return whole[-1] if whole else [] if [] in mine else (mine or [[]])[-1]
