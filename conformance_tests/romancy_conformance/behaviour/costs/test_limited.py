@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("sqlite", "postgres")]
 
 ROUNDS: Final = 5
 MANY: Final = 60
-FEW: Final = 30
+FEW: Final = 15
 NOT_WORK: Final = re.compile(r"romancy_workers|romancy_schema|data_version")
-LONE: Final = {"sqlite": (0, 6), "postgres": (9, 99)}
+LONE: Final = {"sqlite": (0, 6), "postgres": (2, 8)}
 """Commits and statements that a lone workflow takes more with a limit than without one.
 
 On SQLite they are: a look at the lane, a row, the row gone, a look at the lane; and the look of a dispatch, which finds
