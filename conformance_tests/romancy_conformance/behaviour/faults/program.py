@@ -18,12 +18,16 @@ import secrets
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from romancy import Limit, RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.engine.worker import lease
 from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
+
+if TYPE_CHECKING:
+    from romancy import Workflow
 
 __all__ = [
     "FAULTY_LANES",
@@ -103,7 +107,7 @@ async def _in_lane(ctx: WorkflowContext, key: str, seconds: float) -> int:
     return await faulty_step(1, seconds)
 
 
-FAULTY_LANES = tuple(
+FAULTY_LANES: tuple[Workflow[[str, float], int], ...] = tuple(
     workflow(name=f"faulty_lane_of_{allowed}", limits=[Limit(f"faulty {allowed}", key="key", concurrency=allowed)])(
         _in_lane
     )
@@ -132,7 +136,15 @@ async def faulty_feast(ctx: WorkflowContext, megabytes: int) -> int:
     return len(await faulty_meal(megabytes))
 
 
-WORKFLOWS = (*FAULTY_LANES, faulty_single, faulty_newest, faulty_line, faulty_naps, faulty_holder, faulty_feast)
+WORKFLOWS: tuple[Workflow[..., Any], ...] = (
+    *FAULTY_LANES,
+    faulty_single,
+    faulty_newest,
+    faulty_line,
+    faulty_naps,
+    faulty_holder,
+    faulty_feast,
+)
 
 
 def limit_memory(megabytes: int) -> None:

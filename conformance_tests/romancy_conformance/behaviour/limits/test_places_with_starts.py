@@ -82,8 +82,8 @@ async def test_a_full_limit_lets_nobody_in(app: Romancy, flow: Workflow[[str], s
     assert await app.run(flow, "b") == "b"
     for handle in waits:
         assert await is_open(app, handle)
-    for handle in inside:
-        await handle.signal(GO, "done")
+    for holder in inside:
+        await holder.signal(GO, "done")
 
     assert [await handle.result(SOON) for handle in waits] == ["a"] * 4
 
