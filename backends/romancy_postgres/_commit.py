@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import astuple
 
+from romancy.storage.admission import places_taken_by
 from romancy.storage.limits import check_batch, check_step
 from romancy.storage.records import Outcome, Step
 from romancy.storage.sqlkit.portions import portions
@@ -28,6 +29,7 @@ from romancy_postgres._effects import (
     written_at_once,
 )
 from romancy_postgres._errors import DRIVER_ERRORS, RefusedValueError, UnbornError
+from romancy_postgres._places import full_for
 from romancy_postgres._routes import routes_size
 from romancy_postgres._write import (
     ChildRefusedError,
@@ -207,7 +209,7 @@ class Commits:
     async def _firsts(self, items: Sequence[Item], worker: str | None, wait: float | None) -> Outcomes:
         appends = cast("Sequence[Append]", items)
         await self.learn_sets(path_sets(firsts_of(one for item in appends for one in (item, *item.starts))))
-        if entangled(appends):
+        if entangled(appends) or any(map(places_taken_by, appends)):
             return await self._by_several(appends, worker, wait)
         try:
             answer = await self._send(wait, "append_first", *firsts_at_once(appends))
@@ -243,14 +245,21 @@ class Commits:
         return await self._reasons(heirs, worker) if heirs else {}
 
     async def _together(self, appends: Sequence[Append], worker: str | None, wait: float | None) -> Outcomes:
-        def write(link: Link) -> Awaitable[Written]:
-            return write_effects(link, appends, worker, in_session=False)
+        takes_places = any(map(places_taken_by, appends))
+        full: set[str] = set()
+
+        async def write(link: Link) -> Written:
+            nonlocal full
+            full = await full_for(link, appends) if takes_places else set()
+            rest = [one for one in appends if one.instance_id not in full] if full else appends
+            return await write_effects(link, rest, worker, in_session=False) if rest else Written(set(), set())
 
         if wait is not None:
             written = await self._database.hurried(write, wait)
         else:
             written = await self._database.transaction(write, lock_waits=0)
-        return await self._appended(appends, worker, written)
+        left = [one for one in appends if one.instance_id not in full] if full else appends
+        return dict.fromkeys(full, Outcome.FULL) | await self._appended(left, worker, written)
 
     async def _appended(self, items: Sequence[Append], worker: str | None, written: Written) -> Outcomes:
         if written.stirred:

@@ -54,7 +54,12 @@ class PostgresStore:
         self._settings = settings
         self._started = False
         self._capabilities = Capabilities(
-            name="PostgreSQL", push=settings.listen, transactional_ddl=True, sql=True, placeholder="$1"
+            name="PostgreSQL",
+            push=settings.listen,
+            transactional_ddl=True,
+            sql=True,
+            placeholder="$1",
+            gives_places=True,
         )
         self.database = Database(settings)
         self._signals = Signals(self.database)
@@ -100,7 +105,8 @@ class PostgresStore:
         except BaseException:
             await self.database.close()
             raise
-        self._capabilities = replace(self._capabilities, name=str(server))
+        gives_places = server.engine.gives_places
+        self._capabilities = replace(self._capabilities, name=str(server), gives_places=gives_places)
         self._started = True
 
     async def close(self) -> None:

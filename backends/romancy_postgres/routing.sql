@@ -56,9 +56,24 @@ from place
 where (heard or wanted) and (select true from romancy_messages m where m.address = place.address limit 1);
 
 -- name: lane_due (addresses) -> address, key
--- These lanes, with the keys of their locks.
-select address, hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint)
-from unnest($1::text[]) as t (address);
+-- Those of these lanes at which something has changed and somebody waits, with the keys of their locks. Where nobody
+-- waits, the messages are removed, unless a dispatch is under way. Who asks later brings a message of its own.
+with lane as materialized (
+    select address, hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint) as key
+    from unnest($1::text[]) as t (address)
+    where exists (select from romancy_messages m where m.address = t.address)
+),
+unwanted as materialized (
+    select address, key from lane
+    where not exists (select from romancy_interests w where w.address = lane.address)
+        and not exists (
+            select from romancy_interests w
+            where w.address >= lane.address || chr(31) collate "C" and w.address < lane.address || chr(32) collate "C"
+        )
+),
+locked as materialized (select address from unwanted where pg_try_advisory_xact_lock(key)),
+removed as (delete from romancy_messages m using locked where m.address = locked.address)
+select address, key from lane where address not in (select address from locked);
 
 -- name: hold_places (places(owner, life, interest_id, address, kind, where_))
 -- Note who has places, and what lanes note of themselves.
@@ -76,6 +91,34 @@ select pg_advisory_xact_lock(key)
 from (select distinct hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint) as key
       from unnest($1::text[]) as t (address)
       order by key offset 0) ordered;
+
+-- name: lanes_lock_now (lanes) -> address
+-- Keep all dispatches off these lanes until the transaction ends, except off those that others hold now.
+select address
+from (select distinct on (key, address) key, address
+      from (select address, hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint) as key
+            from unnest($1::text[]) as t (address)) keyed
+      order by key, address offset 0) ordered
+where pg_try_advisory_xact_lock(key);
+
+-- name: lane_rooms (lanes, held, low, below, terms, limits, most) -> held, taken, heavy, waits, chosen
+-- As `lane_room`, of several lanes.
+select t.held, p.taken, p.heavy,
+    case when exists (select from romancy_interests w where w.address = t.lane)
+        or exists (select from romancy_interests w where w.address >= t.low and w.address < t.below)
+        then 1 else 0 end,
+    (select c.where_ from romancy_interests c where c.owner = $6::text and c.life = 0 and c.interest_id = t.terms)
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as t (lane, held, low, below, terms)
+cross join lateral (
+    select count(*) as taken, count(*) filter (where one.interest_id like '%~%#%') as heavy
+    from (select i.interest_id from romancy_interests i where i.address = t.held limit $7::int) one
+) p;
+
+-- name: first_writers (instance_ids, lives, writers) -> instance_id
+-- Which of these appends are the first ones in the logs of their lives.
+select l.instance_id
+from unnest($1::text[], $2::bigint[], $3::text[]) as t (instance_id, life, writer)
+join romancy_log l on l.instance_id = t.instance_id and l.life = t.life and l.seq = 1 and l.writer = t.writer;
 
 -- name: route_interests (addresses(address), limit) -> owner, life, interest_id, address, kind, where_, at, compared_to,
 -- open, number, now

@@ -18,6 +18,7 @@ from romancy.storage.columns import given
 from romancy.storage.creation import due_at, fresh
 from romancy.storage.query import path_key
 from romancy.storage.records import Append, Step
+from romancy.storage.routing import is_mark
 from romancy_sqlite._connection import UndoError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Bulk(NamedTuple):
 
     steps: list[Step]
     appends: list[Append]
-    """Those that at most change the instance's row."""
+    """Those that at most change the instance's row and give places back. `_routes` writes the latter."""
     firsts: list[tuple[Append, Create]]
     """Those that create an instance, which at most listens."""
 
@@ -73,8 +74,10 @@ def _is_common(item: Append, create: Create | None) -> bool:
     change = item.change
     if change is not None and (change.refused_by is not None or change.run_from is not None or change.forgive):
         return False
-    if item.consumed or item.outbox or item.deliveries or item.starts or item.uninterested or item.postings:
+    if item.consumed or item.outbox or item.deliveries or item.starts:
         return False
+    if item.uninterested or item.postings:
+        return create is None and not item.interests and all(map(is_mark, item.postings))
     return not item.interests if create is None else create.replaces is None
 
 

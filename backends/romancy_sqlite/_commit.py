@@ -30,8 +30,9 @@ from romancy_sqlite._connection import UndoError
 from romancy_sqlite._errors import is_item_fault
 from romancy_sqlite._inbox import deliver_one
 from romancy_sqlite._outbox import queue_outgoing
+from romancy_sqlite._places import full_for
 from romancy_sqlite._prune import remove
-from romancy_sqlite._routes import weight_of_posts, write_routes
+from romancy_sqlite._routes import leave_lanes, weight_of_posts, write_routes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import Change, Create, Item
     from romancy_sqlite._connection import Tx
 
-__all__ = ["row_of", "weight_of", "write_alone", "write_items"]
+__all__ = ["row_of", "weight_of", "write_items", "write_lone"]
 
 _ACCEPTED: Final = Outcome.ACCEPTED
 """Python 3.11 calls a function for each `Outcome.ACCEPTED`."""
@@ -75,6 +76,11 @@ def row_of(item: Step | Append, at: int, worker: str | None) -> tuple[object, ..
 
 def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:
     """Write each item and return one outcome per item, in order."""
+    for one in batch:
+        if type(one) is Append and one.create is not None and one.interests:
+            if full := full_for(tx, batch):
+                return _write_others(tx, batch, worker, full)
+            break
     if tx.careful:
         return _write_carefully(tx, batch, worker)
     bulk, others = divided(batch)
@@ -82,6 +88,7 @@ def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outco
         return [_hopefully(tx, item, worker) for item in batch]
     try:
         write_in_bulk(tx, bulk, worker)
+        leave_lanes(tx, bulk.appends)
     except Exception as error:
         if not is_item_fault(error):
             raise
@@ -90,6 +97,19 @@ def write_items(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outco
         return [_ACCEPTED] * len(batch)
     outcomes = {item.instance_id: _hopefully(tx, item, worker) for item in others}
     return [outcomes.get(item.instance_id, _ACCEPTED) for item in batch]
+
+
+def _write_others(tx: Tx, batch: Sequence[Item], worker: str | None, full: frozenset[str]) -> list[Outcome]:
+    """Write all items but those for which there is no place."""
+    outcomes = iter(write_items(tx, [one for one in batch if one.instance_id not in full], worker))
+    return [Outcome.FULL if one.instance_id in full else next(outcomes) for one in batch]
+
+
+def write_lone(tx: Tx, item: Item, worker: str | None) -> Outcome:
+    """Write one item that is alone in its transaction."""
+    if type(item) is Append and item.create is not None and item.interests and full_for(tx, (item,)):
+        return Outcome.FULL
+    return write_alone(tx, item, worker)
 
 
 def _write_carefully(tx: Tx, batch: Sequence[Item], worker: str | None) -> list[Outcome]:

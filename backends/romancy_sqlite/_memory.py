@@ -79,6 +79,7 @@ class MemoryStore(SqliteStore):
             schema=False,
             processes=False,
             embedded=True,
+            gives_places=True,
             sessions_exclude=True,
             place=self.database.identity,
         )

@@ -39,11 +39,6 @@ def _write(values: Values) -> Operation[Answer]:
     return Answer(rows, len(rows))
 
 
-def _all(values: Values) -> Operation[Answer]:
-    yield from nothing(values)
-    return Answer([(address, None) for address in values["addresses"]], len(values["addresses"]))
-
-
 def _register_interest(values: Values) -> Operation[Answer]:
     if values["life"] != OUTSIDE and not (yield from ask("is_open", **values)).rows:
         return Answer([(False, False)], 1)
@@ -63,7 +58,6 @@ def _expire(values: Values) -> Operation[Answer]:
 
 
 OWN: Own = {
-    "lane_due": _all,
     "route_write": _write,
     "route_lock": nothing,  # the file is locked
     "register_interest": _register_interest,

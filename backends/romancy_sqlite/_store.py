@@ -21,7 +21,7 @@ from romancy.storage.sqlkit.rebuilding import SqlRebuilding
 from romancy.storage.sqlkit.takeover import Takeovers
 from romancy_sqlite import _file
 from romancy_sqlite._claims import claim
-from romancy_sqlite._commit import row_of, weight_of, write_alone, write_items
+from romancy_sqlite._commit import row_of, weight_of, write_items, write_lone
 from romancy_sqlite._connection import check_version
 from romancy_sqlite._driver import sqlite3
 from romancy_sqlite._find import SqliteSearches
@@ -111,6 +111,7 @@ class SqliteStore:
             sql=True,
             placeholder="?",
             embedded=True,
+            gives_places=True,
             sessions_exclude=True,
             place="" if self._opened is None else self._opened[0].identity,
         )
@@ -177,7 +178,7 @@ class SqliteStore:
             if step is not None:
                 if writer.write_one(self._sql["append_log"], row_of(step, shared.now(), worker), len(step.body)):
                     return [_ACCEPTED]
-            elif done := writer.run_inline(partial(write_alone, item=lone, worker=worker), self._sql, weight_of(batch)):
+            elif done := writer.run_inline(partial(write_lone, item=lone, worker=worker), self._sql, weight_of(batch)):
                 return [done[0]]
         return await self._queue(partial(write_items, batch=batch, worker=worker), weight_of(batch))
 

@@ -83,6 +83,10 @@ rollback to romancy_item;
 -- Release the savepoint: the item is kept, or was undone.
 release romancy_item;
 
+-- name: first_writer
+-- Whether this append is the first one in the log of a life.
+select 1 from romancy_log where instance_id = ? and life = ? and seq = 1 and writer = ?;
+
 -- name: start_log
 -- The first row of a new instance's log.
 insert into romancy_log (instance_id, life, seq, writer, body, at) values (?, ?, 1, ?, ?, ?);

@@ -8,6 +8,12 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 -- Keep a message at an address.
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
+-- name: lane_waits
+-- Whether somebody waits at a lane or in a line of it, or a message lies there that a dispatch may have to remove.
+select 1 where exists (select 1 from romancy_interests where address = ?1)
+    or exists (select 1 from romancy_interests where address >= ?2 and address < ?3)
+    or exists (select 1 from romancy_messages where address = ?1);
+
 -- name: add_interest (owner, life, interest_id, address, kind, where_, ahead)
 -- Register an interest. A replacement of the same address and kind keeps the place in the queue, which is so much
 -- `ahead` of the time.
@@ -40,6 +46,12 @@ where (owner, life, interest_id) in (
     select json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
     from json_each(:interests)
 );
+
+-- name: lane_due (addresses) -> address, key
+-- Those of these lanes at which something has changed.
+select wanted.value, null
+from json_each(:addresses) as wanted
+where exists (select 1 from romancy_messages where address = wanted.value);
 
 -- name: route_due (addresses) -> address, key
 -- Those of these addresses that have something to route.

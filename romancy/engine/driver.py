@@ -538,13 +538,14 @@ class Driver:
                 if port is not None:
                     self.ports.put(event, port)
 
-    def prepare_first(self, live: Live, started: Input) -> PendingAppend | None:
-        """Feed a new run its start. The append that creates the instance and carries what its code decides.
+    def prepare_first(self, live: Live, inputs: Iterable[Input]) -> PendingAppend | None:
+        """Feed a new run its start, and what else it is given with it.
 
+        Returns the append that creates the instance and carries what its code decides.
         None if an append of number 1 cannot carry that: the run is stuck, or continues as new. A message to another
         instance is not carried either: that one may be about to be started too, by the very batch or beside it.
         """
-        before, activation = live.run, live.run.activate([started])
+        before, activation = live.run, live.run.activate(inputs)
         if activation.parked is not None or activation.successor is not None:
             return None
         if activation.warnings:

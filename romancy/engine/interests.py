@@ -62,6 +62,7 @@ class Interests:
         "_lanes",
         "_left",
         "_needed",
+        "_taken",
         "_touched",
         "_users",
         "_waits",
@@ -86,6 +87,8 @@ class Interests:
         self._left: dict[str, None] = {}
         """Interests that an append drops even if the run needs them again: they are registered anew after it."""
         self._touched: dict[str, None] = {}
+        self._taken: dict[str, Interest] = {}
+        """The places that the next append takes, whether the run has them behind it or not."""
         self._lanes: dict[str, Asks] = {}
         """The lanes at which something has changed since the last append, as in `Lanes`."""
 
@@ -128,9 +131,12 @@ class Interests:
     def _follow_places(self, event: _OfPlaces) -> None:
         if isinstance(event, PlaceAsked):
             self._use(demand_of(event))
-        elif isinstance(event, PlaceGranted):  # a dispatch has registered the place in the stead of the demand
-            place = place_of(self._needed[event.id])
-            self._needed[event.id] = self.registered[event.id] = place
+        elif isinstance(event, PlaceGranted):
+            self._needed[event.id] = place = place_of(self._needed[event.id])
+            if event.id in self.registered:  # a dispatch has registered the place in the stead of the demand
+                self.registered[event.id] = place
+            else:
+                self._taken[event.id] = place
         else:
             self._leave(event.id)
 
@@ -154,8 +160,8 @@ class Interests:
                 self.asked_to_the_end = True
         for one in self.registered.values():
             self._changes(one)
-        gone, self.registered = tuple(self.registered | self._left), {}
-        return Difference((), gone, self._changed_lanes())
+        gone, self.registered = tuple(self.registered | self._left | self._taken), {}
+        return Difference(tuple(self._taken.values()), gone, self._changed_lanes())
 
     def _wait(self, wait: MessageAwaited) -> None:
         """Record that a wait has begun."""
@@ -194,7 +200,8 @@ class Interests:
 
     def _changes(self, interest: Interest, *, new: bool = False) -> None:
         lane = lane_changed(interest)
-        if lane is not None:
+        takes_place = new and interest.kind is InterestKind.MEMBER  # which brings nobody nearer to one
+        if lane is not None and not takes_place:
             asks = asks_there(interest) if new else Asks.NOTHING
             self._lanes[lane] = max(self._lanes.get(lane, Asks.NOTHING), asks)
 
@@ -235,6 +242,11 @@ class Interests:
         if self._left:
             gone += [one for one in self._left if one not in gone]
             self._left = {}
+        if self._taken:
+            over = [one for one in self._taken if one not in needed]
+            new += [self._taken[one] for one in over]
+            gone += over
+            self._taken = {}
         return Difference(tuple(new), tuple(gone), self._changed_lanes())
 
     @classmethod

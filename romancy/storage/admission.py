@@ -12,10 +12,12 @@ import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.ranks import rank
-from romancy.storage.routing import Interest, InterestKind, Owner, is_lane
+from romancy.storage.routing import Interest, InterestKind, Owner, is_lane, lane_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from romancy.storage.records import Append
 
 __all__ = [
     "BOOKS",
@@ -35,6 +37,7 @@ __all__ = [
     "head_start",
     "losers",
     "outrun",
+    "places_taken_by",
     "replaced",
     "told",
 ]
@@ -108,6 +111,13 @@ def ahead_of(terms: bytes | None) -> int:
 def head_start(interest: Interest) -> int:
     """How much earlier than it is registered an interest has its place at its address. Only demands have some."""
     return ahead_of(interest.where) if interest.kind is InterestKind.TAKE and is_lane(interest.address) else 0
+
+
+def places_taken_by(append: Append) -> Sequence[Interest]:
+    """The places that an append takes when it creates its instance, instead of asking for them."""
+    if append.create is None or not append.interests:
+        return ()
+    return [one for one in append.interests if one.kind is InterestKind.MEMBER and lane_of(one.address) is not None]
 
 
 class Notes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

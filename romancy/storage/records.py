@@ -111,6 +111,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     then made again.
     """
 
+    gives_places: bool = False
+    """An append that creates an instance may take places under limits (`storage.admission.places_taken_by`): the store
+    gives all of them, or refuses the append as FULL. Without it, only a dispatch gives places.
+    """
+
     sessions_exclude: bool = False
     """While a session is open, every other writer waits for its end.
 
@@ -286,6 +291,8 @@ class Outcome(StrEnum):
     """A row to be consumed does not exist, or the instance of this life does not."""
     EXISTS = "exists"
     """The id of an instance to be created is taken: its own, or a child's. Or the life to be replaced is not there."""
+    FULL = "full"
+    """A place that the append takes is not free, or others wait for it. Ask for it in an append without the place."""
     INVALID = "invalid"
     """The database refused this item's values. Its neighbours were not affected."""
     LOCKED = "locked"

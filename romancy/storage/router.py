@@ -22,6 +22,11 @@ class Router(Protocol):
     inserts inbox rows uncounted, and counts them (and wakes their owners) after its commit, as a joined session does.
     (A database with one writer may count at once.)
 
+    A mark of a lane (`routing.is_mark`) may be left out, and what lies at a lane may be removed without a dispatch,
+    where nobody waits: whoever asks later brings a mark. An append that creates an instance may register places, as
+    `Capabilities.gives_places` says. It is FULL where somebody waits, or a place is not free, or the limit is more than
+    a number of places. No dispatch of these lanes gives places at the same time.
+
     Who is interested is decided once, in `romancy.storage.pairing`. An interest of an instance that has ended or is
     missing, or of another life of it, counts for nothing here, and is not listed.
 

@@ -39,6 +39,7 @@ __all__ = [
     "address_of_type",
     "instance_of_address",
     "is_lane",
+    "is_mark",
     "is_question",
     "key_of_lane",
     "lane_of",
@@ -205,6 +206,14 @@ class Posting(Struct, frozen=True, kw_only=True, gc=False):
     def topic(self) -> str:
         """The address that remembers `dedupe`: the last of the places."""
         return self.places[-1].address
+
+
+def is_mark(posting: Posting) -> bool:
+    """Whether this says only that something has changed at a lane."""
+    if len(posting.places) != 1 or posting.dedupe is not None:
+        return False
+    (place,) = posting.places
+    return place.spread is Spread.EVERY and is_lane(place.address)
 
 
 class InterestKind(StrEnum):

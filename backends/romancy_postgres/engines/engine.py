@@ -87,6 +87,9 @@ class Engine(Struct, frozen=True, kw_only=True, eq=False):
     scripts: tuple[str, ...] = ()
     """Files of scripts that replace those of the same name under their heads, and add some."""
 
+    gives_places: bool = True
+    """Whether first appends take places under limits (`Capabilities.gives_places`)."""
+
     # ── connections ──
     settings: Mapping[str, str] = MappingProxyType({})
     """Further settings of each connection."""

@@ -148,7 +148,7 @@ class Run:
         late = bool(self.deferred) and not self._was_parked and self._body is not None
         return late and not self._commands.resting
 
-    def activate(self, inputs: Sequence[ev.Input]) -> Activation:
+    def activate(self, inputs: Iterable[ev.Input]) -> Activation:
         """Feed inputs, in the order of their times. Returns what to append and what to do once it is durable.
 
         The events are one commit. If the append is refused, or the run is parked, the run must be closed.

@@ -10,6 +10,7 @@ from romancy.core import driving
 from romancy.engine.creation import Creation, first_input, start_of
 from romancy.engine.instance import Live
 from romancy.engine.log_writer import is_laden
+from romancy.engine.worker.free_places import FreePlaces
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Starts:
         settings: Settings,
         keeper: LeaseKeeper,
         stock: Stock,
+        *,
+        gives_places: bool,
     ) -> None:
         self._driver = driver
         self._clock = driver.clock
@@ -74,6 +77,7 @@ class Starts:
         self._settings = settings
         self._keeper = keeper
         self._stock = stock
+        self._places = FreePlaces(gives_places=gives_places)
         self.under_way: set[str] = set()
         """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
 
@@ -96,7 +100,9 @@ class Starts:
                         continue
                     room -= 1
                     self.under_way.add(asked.instance_id)
-                    asked.item = prepared.item
+                    asked.item = item = prepared.item
+                    if workflow.limits and isinstance(item, Append):
+                        self._places.sent(item)
                     self._writer.submit(prepared.item, functools.partial(self._begun, prepared, asked))
                 except Exception as error:  # noqa: BLE001 - its caller gets it
                     asked.fail(error)
@@ -111,7 +117,9 @@ class Starts:
         live = Live.new(asked.instance_id, asked.life, workflow, creates=Creation(workflow, started, token))
         prepared: PendingAppend | None = None
         try:
-            prepared = self._driver.prepare_first(live, started)
+            limited = bool(workflow.limits)
+            inputs = self._places.inputs(live, started, now) if limited else (started,)
+            prepared = self._driver.prepare_first(live, inputs)
         except Exception as error:  # noqa: BLE001 - it is reported where the instance is claimed
             logger.debug("instance %s is started without what its code began: %s", asked.instance_id, error)
         if prepared is None:
@@ -133,6 +141,8 @@ class Starts:
     def _begun(self, prepared: PendingAppend, asked: Asked, outcome: Outcome) -> None:
         live = prepared.live
         self.under_way.discard(live.instance_id)
+        if asked.workflow.limits and isinstance(prepared.item, Append):
+            self._places.answered(prepared.item, outcome, self._clock.now())
         if outcome is _ACCEPTED:
             asked.answered(outcome)
             if self._is_kept(prepared):
@@ -142,7 +152,7 @@ class Starts:
                 self._drop(live)
             return
         self._drop(live)
-        again = outcome is Outcome.DEAD and not self._is_kept(prepared)
+        again = outcome is Outcome.FULL or (outcome is Outcome.DEAD and not self._is_kept(prepared))
         alone = _may_carry_too_much(prepared.item, outcome)
         if not (again or alone):
             asked.answered(outcome)

@@ -117,7 +117,9 @@ class Worker:
             store, self.driver, self._recovery, self.beating, self._next_claim, patience=settings.lease / 1_000_000
         )
         self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
-        self.starts = Starts(self.driver, settings, self.beating, self.stock)
+        self.starts = Starts(
+            self.driver, settings, self.beating, self.stock, gives_places=store.capabilities.gives_places
+        )
         bereft: dict[str, int] = {}
         self._intake = Intake(
             self.driver,

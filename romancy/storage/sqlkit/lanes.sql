@@ -51,6 +51,17 @@ select
      order by i.address desc limit 1),
     {now};
 
+-- name: lane_room (held, most, lane, low, below, limits, terms) -> taken, heavy, waits, chosen
+-- Whether there is room at a lane where nobody waits: how many places are taken, counted up to so many, how many of them
+-- count as several, whether somebody waits, and what an operator has chosen. Whose instance has ended counts too.
+select
+    count(*),
+    count(case when p.interest_id like '%~%#%' then 1 end),
+    case when exists (select 1 from romancy_interests w where w.address = :lane)
+        or exists (select 1 from romancy_interests w where w.address >= :low and w.address < :below) then 1 else 0 end,
+    (select c.where_ from romancy_interests c where c.owner = :limits and c.life = 0 and c.interest_id = :terms)
+from (select i.interest_id from romancy_interests i where i.address = :held limit :most) p;
+
 -- name: lanes (low, high, limit) -> address, count, at
 -- How many interests there are at each address between two, and since when the first one; the most crowded first. The
 -- lines of a lane count as the lane.

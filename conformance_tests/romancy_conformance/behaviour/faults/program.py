@@ -18,6 +18,7 @@ import secrets
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from romancy import Limit, RetryPolicy, Romancy, WorkflowContext, activity, activity_context, workflow
 from romancy.engine.worker import lease
@@ -25,11 +26,14 @@ from romancy.storage.records import Host
 from romancy_conformance.behaviour.crashes.ledger import Ledger
 from romancy_conformance.contract.natives import run_natively
 
+if TYPE_CHECKING:
+    from romancy import Workflow
+
 __all__ = [
+    "FAULTY_LANES",
     "WORKFLOWS",
     "faulty_feast",
     "faulty_holder",
-    "faulty_lane",
     "faulty_line",
     "faulty_naps",
     "faulty_newest",
@@ -99,9 +103,17 @@ async def faulty_naps(ctx: WorkflowContext, naps: int, seconds: float) -> int:
     return total
 
 
-@workflow(limits=[Limit("faulty", key="key", concurrency=2)])
-async def faulty_lane(ctx: WorkflowContext, key: str, seconds: float) -> int:
+async def _in_lane(ctx: WorkflowContext, key: str, seconds: float) -> int:
     return await faulty_step(1, seconds)
+
+
+FAULTY_LANES: tuple[Workflow[[str, float], int], ...] = tuple(
+    workflow(name=f"faulty_lane_of_{allowed}", limits=[Limit(f"faulty {allowed}", key="key", concurrency=allowed)])(
+        _in_lane
+    )
+    for allowed in range(1, 6)
+)
+"""By how many are allowed inside, from one on."""
 
 
 @workflow(limits=[Limit("faulty single", key="key", concurrency=1, full="skip")])
@@ -124,7 +136,15 @@ async def faulty_feast(ctx: WorkflowContext, megabytes: int) -> int:
     return len(await faulty_meal(megabytes))
 
 
-WORKFLOWS = (faulty_lane, faulty_single, faulty_newest, faulty_line, faulty_naps, faulty_holder, faulty_feast)
+WORKFLOWS: tuple[Workflow[..., Any], ...] = (
+    *FAULTY_LANES,
+    faulty_single,
+    faulty_newest,
+    faulty_line,
+    faulty_naps,
+    faulty_holder,
+    faulty_feast,
+)
 
 
 def limit_memory(megabytes: int) -> None:

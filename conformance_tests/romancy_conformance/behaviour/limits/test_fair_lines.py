@@ -63,6 +63,7 @@ async def line_up(app: Romancy, keys: Sequence[str], flow: Any = stands_in_line,
 
 
 async def serve_all(app: Romancy, handles: Sequence[Handle[Any]]) -> None:
+    served.clear()  # a start may have run a body up to its first wait before it heard that no place was free
     await app.resume_limit(LIMIT)
     for handle in handles:
         await handle.result(SOON)
