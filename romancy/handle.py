@@ -12,13 +12,14 @@ from romancy.serialization import loads, with_frames
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from msgspec import Raw
 
     from romancy._followed import Followed
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
+    from romancy.going_back import ForkChildren, ForkPlan
     from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
     from romancy.messages.requests import Asked
@@ -178,6 +179,25 @@ class Handle(Generic[R_co]):
     async def unpause(self) -> None:
         """Let the paused instance go on: see `Romancy.unpause`."""
         await self._app.unpause(self._instance_id)
+
+    async def fork(
+        self,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        children: ForkChildren = "keep",
+    ) -> Handle[R_co]:
+        """Begin another instance that has this one's log up to a point, and goes on from there: see `Romancy.fork`."""
+        made = await self._app.fork(self._instance_id, before=before, at=at, input=input, id=id, children=children)
+        return Handle(self._app, made, self._workflow)
+
+    async def plan_fork(
+        self, *, before: str | None = None, at: int | None = None, children: ForkChildren = "keep"
+    ) -> ForkPlan:
+        """What `fork` would keep of the instance, do again and leave out: see `Romancy.plan_fork`."""
+        return await self._app.plan_fork(self._instance_id, before=before, at=at, children=children)
 
     async def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""

@@ -71,7 +71,8 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
-    "EntityContext", "EntityHandle", "Handle", "Ingress", "OtherInstance", "Purged", "Question", "QuestionPage",
+    "EntityContext", "EntityHandle", "ForkPlan", "ForkStep", "Handle", "Ingress", "OtherInstance", "Purged", "Question",
+    "QuestionPage",
     "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel", "SyncHandle",
     "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo",
     "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
@@ -83,7 +84,8 @@ WHOLE = {
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
-    r"\((?:_\w+|Acting|Caretaker|Windows, Schedules, Entities|Instances, Senders|Keeper, (?:Sync\w+, )*SyncSenders)\)"
+    r"\((?:_\w+|Acting|GoingBack|Caretaker|Windows, Schedules, Entities|Instances, Senders"
+    r"|Keeper, (?:Sync\w+, )*SyncSenders)\)"
     r"|(?<=\()(?:Caller|Faking), "
 )
 MANY = 8

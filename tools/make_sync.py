@@ -127,8 +127,12 @@ TWINS: Final = (
         "from romancy.sync._calling import Caller\n",
     ),
     Twin(
-        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncActing",
-        "Limits from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
+        "managing.going_back", "GoingBack", "_going_back", "SyncGoingBack", "SyncActing",
+        "Going back from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
+    ),
+    Twin(
+        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncGoingBack",
+        "Limits from outside, for code without `await`.", "from romancy.sync._going_back import SyncGoingBack\n",
     ),
     Twin(
         "managing.instances", "Instances", "_instances", "SyncInstances", "SyncLimiting",

@@ -22,6 +22,7 @@ from romancy.cli._demo import demo
 from romancy.cli._developing import dev
 from romancy.cli._endings import ended
 from romancy.cli._first_argument import Commands
+from romancy.cli._going_back import fork
 from romancy.cli._limits import limits
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
@@ -70,7 +71,7 @@ _WITHOUT_DATA = frozenset({"alerts", "dev", "relay", "run", "serve"})
 
 _ALL = (
     demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, workers, alerts, schedules, *WINDOWS, limits,
-    request, ask, *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    request, ask, *ACTING, fork, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

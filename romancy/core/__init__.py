@@ -133,6 +133,7 @@ from romancy.core.words.events import (
     CompensationScheduled,
     DefaultTaken,
     Departure,
+    DrawsCounted,
     Input,
     InputDeferred,
     LogEvent,
@@ -150,6 +151,7 @@ from romancy.core.words.events import (
     WorkflowCompleted,
     WorkflowContinued,
     WorkflowFailed,
+    WorkflowForked,
     WorkflowParked,
     WorkflowResumed,
     WorkflowRetried,
@@ -157,6 +159,7 @@ from romancy.core.words.events import (
 )
 from romancy.core.words.family import run_of_child, wanted_by
 from romancy.core.words.ids import (
+    automatic_child,
     derive,
     idempotency_key,
 )
@@ -237,6 +240,7 @@ __all__ = [
     "DefaultTaken",
     "Departure",
     "DivergedError",
+    "DrawsCounted",
     "Effect",
     "Ends",
     "Fails",
@@ -300,11 +304,13 @@ __all__ = [
     "WorkflowContinued",
     "WorkflowDefinition",
     "WorkflowFailed",
+    "WorkflowForked",
     "WorkflowParked",
     "WorkflowResumed",
     "WorkflowRetried",
     "WorkflowStarted",
     "as_caught",
+    "automatic_child",
     "begin_of_retry",
     "begun",
     "conditions_of_body",

@@ -27,6 +27,7 @@ from romancy.engine.outside.absence import Absence, others_may_try
 from romancy.engine.outside.caller_transaction import send_in, start_alone, start_in
 from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_vain
 from romancy.engine.outside.descendants import descent_of
+from romancy.engine.outside.forking import Wanted, fork, plan_of_fork
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import ActingWorker, purge, resume, retry, row_of
 from romancy.engine.outside.pausing import PAUSABLE, pause, unpause
@@ -55,6 +56,7 @@ __all__ = [
     "Outgoing",
     "Settings",
     "ToldToStop",
+    "Wanted",
     "Worker",
     "beneath_codecs",
     "coded",
@@ -62,6 +64,7 @@ __all__ = [
     "decode_outgoing",
     "descent_of",
     "evidence_in",
+    "fork",
     "hides",
     "history",
     "interests_from_log",
@@ -74,6 +77,7 @@ __all__ = [
     "others_may_try",
     "outgoing",
     "pause",
+    "plan_of_fork",
     "purge",
     "read_with_start",
     "refuse_to_wait",

@@ -408,6 +408,12 @@ def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
             _subscribed(timeline, ev.Subscribed(ev.kept_id(one.topic), one.topic, one.mode))
 
 
+def _forked(timeline: Timeline, event: ev.WorkflowForked) -> None:
+    timeline.paused = None
+    where = f"before {event.step}" if event.step else f"behind commit {event.seq}"
+    timeline.note(f"was forked from {event.source} {where}: what stands above was copied")
+
+
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.departure = event.misfit
     timeline.owners.append(event)
@@ -430,6 +436,7 @@ def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
 _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.WorkflowStarted: Timeline.run_begins,
     ev.WorkflowRetried: _retried,
+    ev.WorkflowForked: _forked,
     ev.OwnerChanged: _owner_changed,
     ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),
     ev.ActivityCancelRequested: _activity_cancelled,

@@ -11,10 +11,11 @@ from romancy.sync._asked import SyncAsked
 from romancy.sync._calling import Caller, Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from romancy.core import LogEvent
     from romancy.event import EventType
+    from romancy.going_back import ForkChildren, ForkPlan
     from romancy.handle import Handle
     from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
@@ -168,6 +169,25 @@ class SyncHandle(Caller, Generic[R_co]):
     def unpause(self) -> None:
         """Let the paused instance go on: see `Romancy.unpause`."""
         self._call("unpause")
+
+    def fork(
+        self,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        children: ForkChildren = "keep",
+    ) -> SyncHandle[R_co]:
+        """Begin another instance that has this one's log up to a point, and goes on from there: see `Romancy.fork`."""
+        return SyncHandle(self._keeper, self._call("fork", before=before, at=at, input=input, id=id, children=children))
+
+    def plan_fork(
+        self, *, before: str | None = None, at: int | None = None, children: ForkChildren = "keep"
+    ) -> ForkPlan:
+        """What `fork` would keep of the instance, do again and leave out: see `Romancy.plan_fork`."""
+        result: ForkPlan = self._call("plan_fork", before=before, at=at, children=children)
+        return result
 
     def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.sync._acting import SyncActing
+from romancy.sync._going_back import SyncGoingBack
 
 if TYPE_CHECKING:
     from romancy.managing.lanes import Lane
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncLimiting"]
 
 
-class SyncLimiting(SyncActing):
+class SyncLimiting(SyncGoingBack):
     """Reads and changes limits."""
 
     def limits(self, name: str | None = None) -> list[Lane]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec.structs import replace
+
 from romancy._start_options import kept
 from romancy.core.fold.memory import Memory, Remembered
 from romancy.core.loop.calls import rules_after
@@ -17,19 +19,24 @@ if TYPE_CHECKING:
 
     from romancy.core.fold.memory import Kind
 
-__all__ = ["FormerRuns"]
+__all__ = ["FormerRuns", "as_forked", "seed_of"]
 
 
 class FormerRuns:
     """The runs so far. `begin` makes the memory of the next one."""
 
     __slots__ = (
-        "activities", "count", "due", "ended", "failed", "instance_id", "items", "memory", "open", "requests",
-        "started", "time", "undoing", "undos",
+        "activities", "count", "drawn", "drew", "due", "ended", "failed", "instance_id", "items", "memory", "open",
+        "own", "requests", "started", "time", "undoing", "undos",
     )  # fmt: skip
 
     def __init__(self, instance_id: str) -> None:
-        self.instance_id = instance_id
+        self.own = self.instance_id = instance_id
+        """From which keys are derived: the instance, or where it was forked, the one that its log was copied from."""
+        self.drawn: tuple[ev.Drawn, ...] = ()
+        """The random values that were drawn before it was forked."""
+        self.drew = ("", "")
+        """From which instance and seed the last of them drew before it was forked."""
         self.started: ev.WorkflowStarted | None = None
         self.ended: ev.Command | None = None
         """The end of the last of them."""
@@ -91,11 +98,12 @@ class FormerRuns:
             budget=last.budget,
             rules=rules_after(last.rules),
             subscriptions=last.subscriptions,
-            seed=last.seed if isinstance(last, ev.WorkflowRetried) else last.nonce,
+            seed=seed_of(last),
             unsure=unsure,
             gone=gone,
             by=by or ("" if last.parent is None else nonce),
             running=dict(running),
+            drawn=self.drawn,
             **kept(last),
         )
 
@@ -126,8 +134,17 @@ class FormerRuns:
 
     def start(self, event: ev.WorkflowStarted) -> None:
         self.started, self.ended = event, None
+        self.instance_id = event.identity or self.own
+        self.drawn = event.drawn if isinstance(event, ev.WorkflowRetried) else ()
         self.memory, self.items, self.open = Memory(), {}, {}
         self.activities, self.undoing, self.undos, self.due, self.failed = {}, {}, {}, {}, {}
+
+    def fork(self, event: ev.WorkflowForked) -> None:
+        """What follows is not copied any more."""
+        self.drew = self.instance_id, seed_of(self.run)
+        self.instance_id = event.identity or self.own
+        self.started = as_forked(self.run, event)
+        self.memory.of_another()
 
     def note(
         self, kind: Kind, event: Any, former: Remembered | None, *, name: str = "", what: bytes = b"", key: str = ""
@@ -141,6 +158,18 @@ class FormerRuns:
         self.items[item] = None
         self.open[kind, event.id] = item
         return item
+
+
+def seed_of(started: ev.WorkflowStarted) -> str:
+    """From which a run draws random values."""
+    return started.seed if isinstance(started, ev.WorkflowRetried) else started.nonce
+
+
+def as_forked(started: ev.WorkflowStarted, event: ev.WorkflowForked, **more: Any) -> ev.WorkflowStarted:
+    """The start of a run, as from which ids and values are derived behind the fork."""
+    if isinstance(started, ev.WorkflowRetried):
+        more["seed"] = event.nonce
+    return replace(started, nonce=event.nonce, identity=event.identity, **more)
 
 
 def _matters(item: Remembered, gone: set[str]) -> bool:

@@ -174,6 +174,9 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
         folds=run.started, recalls=past.started, role=None, note=None, words=lambda e: f"start of {e.workflow}"
     ),
     ev.WorkflowRetried: Kind(folds=run.retried, recalls=past.retried, role=None, note=None, words=_named),
+    ev.WorkflowForked: Kind(
+        folds=run.forked, recalls=past.forked, role=None, note=None, words=lambda e: f"fork of {e.source}"
+    ),
     ev.OwnerChanged: Kind(folds=run.owner_changed, recalls=past.owner_changed, role=None, note=None, words=_named),
     ev.WorkflowResumed: Kind(folds=Entries.heard, recalls=None, role=None, note=lambda _: "resumed", words=_named),
     ev.ActivityAttemptFailed: Kind(
@@ -406,6 +409,15 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         role=None,
         note=None,
         words=lambda _: "acting late on deferred inputs",
+        fits=None,
+        acts=False,
+    ),
+    ev.DrawsCounted: CommandKind(
+        folds=run.nothing,
+        recalls=past.draws_counted,
+        role=None,
+        note=None,
+        words=lambda _: "counting of random values",
         fits=None,
         acts=False,
     ),

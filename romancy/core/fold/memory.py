@@ -213,6 +213,12 @@ class Memory:
             group = (kind, item.name, item.what)
             self._next[group] = min(self._next.get(group, 0), item.place)
 
+    def of_another(self) -> None:
+        """The runs were those of an instance from which this one was forked: what had no answer is not this one's."""
+        for item in self.left():
+            if item.kind in ("activities", "children") and item.answer is None and not item.declared:
+                item.undone = True
+
     def was_undone(self, activity_id: str) -> None:
         """Record that an activity of a former run was undone."""
         owed = self.by_id("activities", activity_id)

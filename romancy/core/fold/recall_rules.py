@@ -14,6 +14,7 @@ from romancy.core.fold.finding import (
     find_written,
 )
 from romancy.core.fold.memory import Remembered, what_is_awaited, what_of, what_was_sent, without_number
+from romancy.core.words.events import Drawn
 from romancy.core.words.ids import automatic_child, idempotency_key
 from romancy.core.words.messages import said_in
 from romancy.core.words.shared_empty import NO_DICT
@@ -36,6 +37,18 @@ def started(recall: FormerRuns, event: ev.WorkflowStarted) -> None:
 
 def retried(recall: FormerRuns, event: ev.WorkflowRetried) -> None:
     recall.begin(event)
+
+
+def forked(recall: FormerRuns, event: ev.WorkflowForked) -> None:
+    """Behind it, keys are derived anew: also those of calls that were open."""
+    recall.fork(event)
+    for (kind, id), item in recall.open.items():
+        if kind == "activities":
+            item.key = idempotency_key(recall.instance_id, recall.run.nonce, id)
+
+
+def draws_counted(recall: FormerRuns, event: ev.DrawsCounted) -> None:
+    recall.drawn = (*recall.drawn, Drawn(*recall.drew, event.until))
 
 
 def activity(recall: FormerRuns, event: ev.ActivityScheduled) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from romancy.core.fold.answers import ActivityCall
 from romancy.core.fold.finding import find_activity, find_child, find_message, find_timer, find_written
+from romancy.core.fold.former_runs import as_forked
 from romancy.core.fold.in_flight import Child, Compensable
 from romancy.core.fold.message_rules import subscribe_again, subscribe_as_before
 from romancy.core.words import events as ev
@@ -40,6 +41,22 @@ def started(state: Entries, event: ev.WorkflowStarted) -> None:
             subscribe_again(state, event)
         else:
             subscribe_as_before(state, event)
+
+
+def forked(state: Entries, event: ev.WorkflowForked) -> None:
+    """The attempts of the source are not this instance's. A limit of the instance begins again."""
+    state.heard(event)
+    started = state.started
+    if started is None:
+        raise HistoryCorruptError("the log holds WorkflowForked, and not the run that was copied")
+    for activity in state.activities.values():
+        activity.lost = activity.idle = False
+    if state.memory is not None:
+        state.memory.of_another()
+    deadline = event.at + started.limit if started.limit else 0
+    if state.limits:
+        state.begin_limit(deadline, started.limit)
+    state.started = as_forked(started, event, deadline=deadline)
 
 
 def retried(state: Entries, event: ev.WorkflowRetried) -> None:

@@ -87,7 +87,6 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
     __slots__ = (
         "_body",
         "_endless",
-        "_instance_id",
         "_next_number",
         "_outer",
         "_root",
@@ -100,6 +99,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         "conditions",
         "dead",
         "generators",
+        "identity",
         "now",
         "patience",
         "ready",
@@ -123,7 +123,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
         self.complaints: tuple[Complaint, ...] = ()
         self.started: list[Timer] = NO_LIST
         self.cancelled: list[Timer] = NO_LIST
-        self._instance_id = instance_id
+        self.identity = instance_id
         self._next_number = 0
         self.ready: list[asyncio.Handle] = NO_LIST
         self._body: BodyTask | None = None
@@ -149,7 +149,7 @@ class DeterministicLoop(asyncio.AbstractEventLoop):
 
     def first_number(self) -> int:
         """The number of the body's task. Numbers of two runs are hardly ever near each other."""
-        return int.from_bytes(derive(self._instance_id, "salt")[:7], "big") + 1
+        return int.from_bytes(derive(self.identity, "salt")[:7], "big") + 1
 
     def call_soon(
         self, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None

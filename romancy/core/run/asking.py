@@ -49,6 +49,7 @@ class Asking:
         "compensable",
         "contexts",
         "ctx",
+        "forked",
         "freeing",
         "hides",
         "inside",
@@ -75,6 +76,8 @@ class Asking:
         self.loop = loop
         self.stored: Callable[[bytes], int] = len
         """How many bytes are stored for a value."""
+        self.forked = False
+        """Whether it was forked, and has not told yet how many random values it had drawn before."""
         self.hides = False
         """Whether the database cannot read what is stored."""
         self.ctx: Any = None

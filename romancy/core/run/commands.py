@@ -13,6 +13,7 @@ from msgspec import structs
 
 from romancy._start_options import kept
 from romancy.core.fold.answers import ActivityCall, ChildAnswer
+from romancy.core.fold.former_runs import seed_of
 from romancy.core.fold.memory import what_of, without_number
 from romancy.core.loop.answer import Answer
 from romancy.core.loop.stable import make_future
@@ -169,8 +170,10 @@ class Commands(MessageCommands, PlaceCommands):
             self._draws = {}
         number = self._draws[kind] = self._draws.get(kind, 0) + 1
         started = self.started
-        seed = started.seed if isinstance(started, ev.WorkflowRetried) else started.nonce
-        return derive(self.instance_id, seed, kind, number)
+        for drawn in started.drawn if isinstance(started, ev.WorkflowRetried) else ():
+            if number <= drawn.until.get(kind, 0):
+                return derive(drawn.identity, drawn.seed, kind, number)
+        return derive(self.instance_id, seed_of(started), kind, number)
 
     def holders(self) -> list[object]:
         """Everything that may still continue: tasks, generators and timers."""
@@ -199,7 +202,7 @@ class Commands(MessageCommands, PlaceCommands):
     def _former_child(self, definition: CalledWorkflow, input: Raw) -> ev.ChildStarted | None:
         chosen, delay = definition.given.instance_id or "", definition.given.delay
         former = self._memory.call("children", definition.name, input, chosen, delay, of=definition)
-        return None if former is None else former.asked
+        return None if former is None or former.undone else former.asked
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,6 +245,10 @@ class Commands(MessageCommands, PlaceCommands):
         if self.matcher is not None and not self.matcher.caught_up:
             return False
         self.ask(ev.WorkflowCaughtUp())
+        if self.forked:
+            self.forked = False
+            if self._draws:
+                self.ask(ev.DrawsCounted(dict(self._draws)))
         if self.regaining:
             self.give_up_regaining()
         return True

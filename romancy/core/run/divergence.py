@@ -71,6 +71,11 @@ def divergence(
         more.append(f"code of the log: {started.code or 'unknown'}; code now: {code or 'unknown'}")
     if started is not None and started.runtime != runtime:
         more.append(f"runtime of the log: {started.runtime or 'unknown'}; runtime now: {runtime or 'unknown'}")
+    if started is not None and started.identity:
+        more.append(
+            f"this part was copied from {started.identity} by a fork: another input or other code changes what it "
+            "shows. Terminate this fork, and fork at an earlier point or without input="
+        )
     departure = ev.Departure(position, describe(cause), _several(matcher.missing), _several(matcher.extra), tuple(more))
     same = started is not None and started.code == code != "" and started.runtime == runtime
     lines = [

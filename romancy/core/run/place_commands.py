@@ -146,6 +146,13 @@ class PlaceCommands(Asking):
         for one in reversed(self.resting):
             self.ask(pl.PlaceFreed(one.id))
 
+    def regain_as_fork(self) -> None:
+        """The places belong to the instance from which this one was forked. Get them before it goes on."""
+        held, self.state.held = self.state.held, NO_DICT
+        again = {(one.limit, one.key, one.executing): one for one in (*self.resting, *held.values())}
+        self.resting = tuple(sorted(again.values(), key=lambda one: turn_of(one.limit, executing=one.executing)))
+        self.regaining = ""
+
     def may_go_on(self, event: Input) -> bool:
         """Whether the run, which rests, has all its places again with this input. It asks for the next one if not.
 

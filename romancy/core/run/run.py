@@ -296,7 +296,7 @@ class Run:
         if (
             not self._has_code
             or self.parked is not None
-            or type(event) is ev.OwnerChanged
+            or type(event) in _WITHOUT_CODE
             or (commands.resting and not commands.may_go_on(event))
         ):
             self._keep(event, call)
@@ -359,7 +359,7 @@ class Run:
 
     def _keep(self, event: ev.Input, call: ActivityCall | None) -> None:
         """Record that the run cannot act on the input now, or end a run without code."""
-        if type(event) is ev.OwnerChanged:
+        if type(event) in _WITHOUT_CODE:
             return
         if self.parked is not None:
             self._commands.asked.append(self._park(self.parked))
@@ -400,7 +400,9 @@ class Run:
         if not self.state.accepts(event) and not (recorded and isinstance(recorded[0], ev.WorkflowAbandoned)):
             raise HistoryCorruptError(f"instance {self.instance_id}: {describe(event)} answers nothing in the log")
         call = self.state.apply(event)
-        if type(event) is ev.OwnerChanged:
+        if type(event) in _WITHOUT_CODE:
+            if type(event) is ev.WorkflowForked:
+                self._fork(event)
             return
         if not recorded and isinstance(event, ev.WorkflowStarted):
             # Written by a process without a worker: nothing was decided yet. `WorkflowResumed` drives it.
@@ -428,6 +430,17 @@ class Run:
             self._commands.matcher, self._commands.asked = None, NO_LIST
         self._commands.position += len(recorded)
 
+    def _fork(self, event: ev.WorkflowForked) -> None:
+        """What stands before was copied. The run goes on by itself, as another instance."""
+        commands, started = self._commands, self._commands.started
+        commands.instance_id = started.identity or self.instance_id
+        commands.forked = True
+        commands.regain_as_fork()
+        if self._body is None:
+            was = [(started if isinstance(each, ev.WorkflowStarted) else each, call) for each, call in self.deferred]
+            self.deferred = tuple(was)
+        self.deferred += ((event, None),)
+
     def _repeat_without_code(self, recorded: list[ev.Command]) -> None:
         for command in recorded:
             self.state.apply(command)
@@ -449,6 +462,8 @@ class Run:
         """Make the body, which is driven from this time on."""
         loop, commands = self._loop, self._commands
         commands.began = at
+        if started.identity:
+            loop.identity = commands.instance_id = started.identity
         commands.calls.begins(started.rules)
         if self.state.joining:
             commands.rejoin()
@@ -517,7 +532,7 @@ class Run:
             at=self.state.time,
             workflow=started.workflow,
             input=end.input,
-            nonce=derive(self.instance_id, started.nonce, "run", end.run).hex()[:32],
+            nonce=derive(self._commands.instance_id, started.nonce, "run", end.run).hex()[:32],
             run=end.run,
             code=self._code or started.code,
             parent=started.parent,
@@ -554,6 +569,7 @@ def conditions_of_body(run: Run) -> list[str]:
     return [] if conditions is None else conditions.told()
 
 
+_WITHOUT_CODE: Final = (ev.OwnerChanged, ev.WorkflowForked)
 _NOT_ACTED_ON: Final = (ev.WorkflowParked, ev.InputDeferred)
 _PAGE: Final = 256
 _ROOM: Final = 1024 * 1024

@@ -18,10 +18,11 @@ __all__ = [
     "NULL", "TERMINAL", "ActivityAttemptFailed", "ActivityCancelRequested", "ActivityCancelled", "ActivityCompleted",
     "ActivityFailed", "ActivityScheduled", "CancelRequested", "ChildCancelRequested", "ChildCancelled",
     "ChildCompleted", "ChildFailed", "ChildStarted", "Command", "CompensationAttemptFailed", "CompensationCompleted",
-    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Departure", "Input", "InputDeferred", "LogEvent",
-    "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported", "StreamWritten", "TimerCancelled",
-    "TimerFired", "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled", "WorkflowCaughtUp", "WorkflowCompleted",
-    "WorkflowContinued", "WorkflowFailed", "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
+    "CompensationFailed", "CompensationScheduled", "DefaultTaken", "Departure", "Drawn", "DrawsCounted", "Input",
+    "InputDeferred", "LogEvent", "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported",
+    "StreamWritten", "TimerCancelled", "TimerFired", "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled",
+    "WorkflowCaughtUp", "WorkflowCompleted", "WorkflowContinued", "WorkflowFailed", "WorkflowForked",
+    "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
 ]  # fmt: skip
 
 
@@ -83,6 +84,19 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
     priority: int = 0
     fair_key: str = ""
     weight: int = 1
+    identity: str = ""
+    """The instance whose log this was, from which a fork has copied it. Its ids and values are derived as there.
+
+    Empty: the instance itself.
+    """
+
+
+class Drawn(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Random values that a run drew before it was forked: from which instance and seed, and how many of each kind."""
+
+    identity: str
+    seed: str
+    until: dict[str, int] = {}
 
 
 class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -99,6 +113,8 @@ class WorkflowRetried(WorkflowStarted, Input, frozen=True, tag=True, omit_defaul
     unsure: Literal["", "done", "undone"] = ""
     gone: tuple[str, ...] = ()
     running: dict[str, str] = {}
+    drawn: tuple[Drawn, ...] = ()
+    """The values that it draws again as the instance drew them from which it was forked."""
 
 
 class Departure(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -140,6 +156,23 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     not_begun: tuple[str, ...] = ()
     pause: Literal["", "begins", "ends"] = ""
     reason: str = ""
+
+
+class WorkflowForked(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """What stands before this was copied from the log of `source`, up to the commit `seq`. Runs no workflow code.
+
+    From here on, keys and seeds derive from this instance and `nonce`. `step` is the request before which the copy
+    ends: its commit is copied only up to the input that led to it. `children`: what becomes of those that were open.
+    `identity` is set by a fork of this fork, as in `WorkflowStarted`.
+    """
+
+    source: str
+    life: int
+    seq: int
+    nonce: str
+    step: str = ""
+    children: Literal["keep", "again"] = "keep"
+    identity: str = ""
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -420,6 +453,12 @@ class WorkflowCaughtUp(Command, frozen=True, tag=True, omit_defaults=True, gc=Fa
     A body that begins here counts its loop's time from here. Without this command, the run acts on each input at the
     input's own time.
     """
+
+
+class DrawsCounted(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """How many random values of each kind the run had drawn when it was forked, for its retries."""
+
+    until: dict[str, int]
 
 
 class WorkflowContinued(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

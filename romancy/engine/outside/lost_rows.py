@@ -10,6 +10,7 @@ from romancy.core import (
     WorkflowCompleted,
     WorkflowContinued,
     WorkflowFailed,
+    WorkflowForked,
     WorkflowResumed,
     WorkflowStarted,
 )
@@ -88,6 +89,8 @@ class LostRow:
             case WorkflowStarted():
                 self._started, self._end = event, None
                 self._code = event.code or self._code
+            case WorkflowForked():
+                self._paused = None
             case WorkflowContinued():
                 self._run_from = row.seq
             case OwnerChanged() | WorkflowResumed():

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine.messages import PauseMessage, UnpauseMessage, encode_message
+from romancy.engine.outside.copies import COPYING
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
 from romancy.engine.pausing import Wish, pause_entry, paused_as, wish_in
 from romancy.engine.surroundings import here
@@ -70,6 +71,11 @@ async def unpause(
     async with acting(store, worker) as (token, now):
         for _ in range(_TRIES):
             row = await row_of(store, instance_id)
+            if row.status is Status.PAUSED and row.error == COPYING:
+                raise UsageError(
+                    f"instance {instance_id!r} is being copied by a fork, which lets it go on: fork again with this "
+                    "id if that was cut short, or terminate it"
+                )
             if row.status is Status.PAUSED and row.owner is None:
                 item = await _append(store, row, now, "ends", "", await _asked(store, row))
                 if item is not None and await written(store, item, token) is Outcome.ACCEPTED:

@@ -1,0 +1,75 @@
+"""`fork`: begins another instance from a point of the log of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from romancy.cli._database import database, operating, running
+from romancy.cli._printing import as_json, json_option, line, say
+from romancy.cli._requesting import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from romancy.going_back import ForkChildren, ForkPlan, ForkStep
+
+__all__ = ["fork"]
+
+
+@click.command()
+@database
+@click.argument("instance_id", metavar="ID")
+@click.option("--before", metavar="STEP", help="The step before which the copy ends, as in charge:2.")
+@click.option("--at", type=int, metavar="COMMIT", help="Instead: the last commit of the log that is copied.")
+@click.option("--input", "given", metavar="JSON", help="New arguments: an object of all of them by their names.")
+@click.option("--id", "fork_id", metavar="ID", help="The id of the fork. The same call again is the same fork.")
+@click.option(
+    "--children", type=click.Choice(["keep", "again"]), default="keep", show_default=True,
+    help="Of children that were open there: keep their ends, or start new ones.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only show what it keeps, does again and leaves out.")
+@json_option
+@running
+async def fork(
+    *,
+    url: str | None,
+    app: str | None,
+    instance_id: str,
+    before: str | None,
+    at: int | None,
+    given: str | None,
+    fork_id: str | None,
+    children: ForkChildren,
+    dry_run: bool,
+    json_lines: bool,
+) -> None:
+    """Begin another instance from a point of this one. Needs --app. This one stays as it is."""
+    if (before is None) == (at is None):
+        raise click.UsageError("name one point: --before STEP or --at COMMIT")
+    input: Any = None if given is None else decoded(given)
+    if given is not None and not isinstance(input, dict):
+        raise click.UsageError("--input is a JSON object: each argument by its name")
+    async with operating(url, app, code=True) as operator:
+        if dry_run:
+            plan = await operator.plan_fork(instance_id, before=before, at=at, children=children)
+            as_json(msgspec.to_builtins(plan)) if json_lines else _print(plan)
+            return
+        made = await operator.fork(instance_id, before=before, at=at, input=input, id=fork_id, children=children)
+        as_json({"instance_id": made}) if json_lines else line(made)
+
+
+def _print(plan: ForkPlan) -> None:
+    line(f"{plan.instance_id}  {plan.workflow}  up to commit {plan.commit}")
+    _several("kept", plan.kept)
+    _several("done again", plan.again)
+    _several("left out", plan.cut_off)
+    if plan.refused is not None:
+        say(f"it cannot be forked there: {plan.refused}")
+
+
+def _several(what: str, steps: Iterable[ForkStep]) -> None:
+    for step in steps:
+        line(f"  {what:10}  {step.id}  {step.name}  {step.outcome}")

@@ -1,0 +1,114 @@
+"""Goes back to an earlier point of an instance: as another instance, which goes on from there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from romancy.engine import Wanted, fork, new_life, plan_of_fork, row_of
+from romancy.engine.surroundings import here
+from romancy.errors import UsageError
+from romancy.going_back import ForkChildren
+from romancy.managing.acting import Acting
+from romancy.storage.limits import check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from msgspec import Raw
+
+    from romancy.going_back import ForkPlan
+    from romancy.registry import Registry
+    from romancy.workflow import Workflow
+
+__all__ = ["GoingBack"]
+
+
+class GoingBack(Acting):
+    """Forks instances, wherever they run."""
+
+    async def fork(
+        self,
+        instance_id: str,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        children: ForkChildren = "keep",
+    ) -> str:
+        """Begin another instance with a copy of this one's log up to a point, from which it goes on. Returns its id.
+
+        The point is `before` a step, by its id (`charge:2`), or behind the commit `at` of the log. The instance itself
+        stays as it is, and may be open or have ended. The fork has the outcomes of all that ended before the point.
+        What was open there it does again, with new keys: see `plan_fork`. It has its own random values and ids from the
+        point on. `input` has new arguments by their names; where they change what the copied part shows, the fork is
+        stuck. Children that were open at the point are started anew with `children="again"`; with `"keep"` their ends
+        count, and those that have not ended are an error. The same call with an `id` is the same fork.
+        """
+        _check_point(before, at, children)
+        check_id(instance_id)
+        if id is not None:
+            check_id(id)
+        store = self._access.to_write("fork", instance_id)
+        with self._access.deadlines.call("fork", [instance_id]):
+            definition = await self._definition_of(instance_id)
+            fork_id = id if id is not None else f"{here().wall() // 1_000_000:012x}{here().octets(8).hex()}"
+            wanted = Wanted(
+                source=instance_id,
+                instance_id=fork_id,
+                life=new_life(fork_id),
+                before=before,
+                at=at,
+                input=None if input is None else _encoded(definition, input),
+                children=children,
+            )
+            await fork(store, self._access.token or self._access.manager, self._registry_here(), wanted)
+        self._access.stir()
+        return fork_id
+
+    async def plan_fork(
+        self,
+        instance_id: str,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        children: ForkChildren = "keep",
+    ) -> ForkPlan:
+        """What `fork` would keep of the instance, do again and leave out. Nothing is written."""
+        _check_point(before, at, children)
+        await self._definition_of(instance_id)
+        return await plan_of_fork(
+            self._access.opened("plan_fork"), instance_id, before=before, at=at, children=children
+        )
+
+    def _registry_here(self) -> Registry:
+        registry = self._access.registry
+        if registry is None:
+            raise UsageError("a fork needs the code of the workflow, which this app does not have")
+        return registry
+
+    async def _definition_of(self, instance_id: str) -> Workflow[..., Any]:
+        row = await row_of(self._access.opened(), instance_id)
+        name = row.workflow_name
+        known: Workflow[..., Any] | None = self._registry_here().workflows.get(name)
+        if name.startswith("romancy."):
+            raise UsageError(f"instance {instance_id!r} is of {name}, a workflow of the library: none is forked")
+        if known is None:
+            raise UsageError(
+                f"instance {instance_id!r} is of the workflow {name!r}, which this app does not know: fork it from one "
+                "that does"
+            )
+        if known.beside:
+            raise UsageError(f"instance {instance_id!r} is the entity {name!r}, whose calls are runs: none is forked")
+        return known
+
+
+def _encoded(definition: Workflow[..., Any], input: Mapping[str, Any]) -> Raw:
+    return definition.encode((), dict(input))
+
+
+def _check_point(before: str | None, at: int | None, children: str) -> None:
+    if (before is None) == (at is None):
+        raise UsageError('name one point: before="a step", or at=, the number of a commit in the log')
+    if children not in get_args(ForkChildren):
+        raise UsageError(f"children={children!r}: say 'keep' or 'again'")
