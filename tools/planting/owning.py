@@ -41,6 +41,14 @@ PLANTED: Final = (
         mend=True,
     ),
     Planted(
+        name="pause: it is taken from the worker that has just claimed it",
+        file="romancy/storage/verdicts.py",
+        text="return Outcome.OWNED if change.unowned and row.owned else None",
+        replacement="return None",
+        shapes="paused",
+        mend=True,
+    ),
+    Planted(
         name="lapse: the worker goes on",
         file=f"{_WORKER}/worker.py",
         text="        self._lost_lease()\n\n    def reborn",

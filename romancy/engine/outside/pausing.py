@@ -1,14 +1,16 @@
 """Pauses instances and ends their pauses, from outside.
 
-An instance that rests, or that nobody has begun, is paused by one append: nothing of it is at work. Of any other,
-attempts may be at work: whoever holds it, or takes it up next, is asked by a message, and pauses it when they have
-ended.
+An instance that rests, or that nobody has begun, is paused by one append: nothing of it is at work. The store refuses
+it if a worker owns the instance by then. Of any other, attempts may be at work: whoever holds it, or takes it up next,
+is asked by a message, and pauses it when they have ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from romancy.engine.messages import PauseMessage, UnpauseMessage, encode_message
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
@@ -90,7 +92,7 @@ def _refuse_to_pause(row: InstanceRow) -> None:
     what = f"instance {row.instance_id!r}"
     if row.status in TERMINAL_STATUSES:
         raise UsageError(f"{what} has ended ({row.status}); only an open one can be paused")
-    if row.status is Status.STUCK:
+    if row.status is Status.STUCK and row.owner is None:
         raise UsageError(f"{what} is stuck: nothing of it runs; only what can go on can be paused")
     if row.status is Status.PAUSED:
         because = f" because {row.error}" if row.error else ""
@@ -114,10 +116,10 @@ async def _append(
         return None
     at = max(now, at)
     if pause == "begins":
-        body, change = pause_entry(at, "", "begins", reason), paused_as(reason, row.signals)
+        body, change = pause_entry(at, "", "begins", reason), replace(paused_as(reason, row.signals), unowned=True)
     else:
         body = pause_entry(at, "", "ends")
-        change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at)
+        change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at, unowned=True)
     return Append(
         instance_id=row.instance_id,
         life=row.life,

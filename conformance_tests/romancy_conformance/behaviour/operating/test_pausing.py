@@ -21,6 +21,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCompleted, ActivityScheduled, MessageReceived, OwnerChanged
+from romancy.storage.records import Append, Outcome
 from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child, works
 from romancy_conformance.behaviour.gates import logged
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
@@ -58,12 +59,16 @@ async def taken(app: Romancy) -> None:
 
 
 class Overtaken(WrappedStore):
-    """A store in which something else happens right behind the next look at the row of an instance."""
+    """A store in which something else happens right behind the next look at an instance."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.by: Callable[[], Awaitable[object]] | None = None
-
+        """Happens behind a look at the row."""
+        self.by_now: Callable[[], Awaitable[object]] | None = None
+        """Happens behind a look at the end of the log, so right before the append."""
+        self.free_to_write = asyncio.Event()
+        self.free_to_write.set()
         self.free = asyncio.Event()
         self.free.set()
         self.waits = asyncio.Event()
@@ -77,7 +82,16 @@ class Overtaken(WrappedStore):
         if self.by is not None and options.get("limit") == 0:
             by, self.by = self.by, None
             await by()
+        if self.by_now is not None and options.get("limit") != 0:
+            by, self.by_now = self.by_now, None
+            await by()
         return found
+
+    async def commit(self, batch: Any, /, **options: Any) -> list[Outcome]:
+        if any(one.change is not None for one in batch if isinstance(one, Append) and one.create is None):
+            await self.free_to_write.wait()
+        outcomes: list[Outcome] = await self._store.commit(batch, **options)
+        return outcomes
 
 
 @activity
@@ -291,10 +305,69 @@ async def test_a_pause_that_another_or_a_worker_has_overtaken_looks_again(
     await twice.result(timeout=30)
 
 
-async def test_a_worker_that_reads_of_a_pause_in_a_log_that_it_takes_up_leaves_the_instance(
+async def test_an_instance_that_a_worker_has_claimed_before_the_append_is_asked(
     app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = await app.start(hears.options(instance_id="h"), count=_MANY + 1)
+    handle = await app.start(does.options(instance_id="claimed"), ["wait go", "gate a"])
+    await status_is(app, "claimed", Status.WAITING)
+    await app.drain(0)
+    stores = wrap_stores(monkeypatch, Overtaken)
+    client = await open_app(worker=False)
+    other = await open_app()
+
+    async def is_owned() -> bool:
+        found = await stores[0].read("claimed", limit=0)
+        return found is not None and found.instance.owner is not None
+
+    async def is_claimed() -> None:
+        stores[1].free_to_write.clear()
+        await client.signal("claimed", "go")
+        await until(is_owned)
+
+    stores[0].by_now = is_claimed
+    assert not await client.pause("claimed", reason="why")
+    stores[1].free_to_write.set()
+    record.gates["gate a"].set()
+    await status_is(other, "claimed", Status.PAUSED)
+    await client.unpause("claimed")
+    assert await other.handle("claimed").result(timeout=30) == [None, "gate a"]
+    assert record.names() == ["gate a"]
+    assert await pauses_of(handle) == [("begins", "why"), ("ends", "")]
+
+
+async def test_an_unpause_that_meets_an_owner_waits_until_it_has_let_go(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Owned(WrappedStore):
+        """A worker owns the instance whenever something is to be written from outside, so many times."""
+
+        times = 2
+
+        async def commit(self, batch: Any, /, **options: Any) -> list[Outcome]:
+            (change,) = [one.change for one in batch]
+            if change is not None and change.unowned and self.times:
+                self.times -= 1
+                return [Outcome.OWNED]
+            outcomes: list[Outcome] = await self._store.commit(batch, **options)
+            return outcomes
+
+    stores = wrap_stores(monkeypatch, Owned)
+    client = await open_app(worker=False)
+    handle = await app.start(waits.options(instance_id="own"))
+    await status_is(app, "own", Status.WAITING)
+    assert await client.pause("own")
+    assert stores[0].times == 0
+    stores[0].times = 2
+    await client.unpause("own")
+    assert stores[0].times == 0
+    await handle.signal("go", 3)
+    assert await handle.result(timeout=30) == 3
+
+
+async def test_a_worker_that_still_reads_the_log_of_an_instance_is_asked_to_pause_it(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await app.start(hears.options(instance_id="h"), count=_MANY + 2)
     for number in range(_MANY):
         await handle.signal("go", number)
         await until(partial(_has_heard, handle, number + 1))
@@ -310,22 +383,17 @@ async def test_a_worker_that_reads_of_a_pause_in_a_log_that_it_takes_up_leaves_t
         await stores[1].waits.wait()
 
     stores[0].by = is_claimed
-    assert await client.pause("h")
-    begun = len(await client.history("h"))
+    assert not await client.pause("h")
     stores[1].free.set()
-    await until(lambda: _is_longer(client, begun))
-    assert {type(event) for event in (await client.history("h"))[begun:]} == {OwnerChanged}
     await status_is(client, "h", Status.PAUSED)
+    await client.signal("h", "go", _MANY + 1)
     await client.unpause("h")
-    assert await client.handle("h").result(timeout=30) == list(range(_MANY + 1))
+    assert await client.handle("h").result(timeout=30) == list(range(_MANY + 2))
+    assert await pauses_of(client.handle("h", hears)) == [("begins", ""), ("ends", "")]
 
 
 async def _has_heard(handle: Handle[Any], count: int) -> bool:
     return sum(isinstance(event, MessageReceived) for event in await handle.history()) == count
-
-
-async def _is_longer(app: Romancy, than: int) -> bool:
-    return len(await app.history("h")) > than
 
 
 async def test_what_cannot_be_paused_or_unpaused_is_told_and_nothing_is_written(app: Romancy) -> None:
