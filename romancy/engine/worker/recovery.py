@@ -231,10 +231,12 @@ class Recovery:
     async def pauses(self, claimed: Claimed, box: Mailbox | None) -> bool:
         """Let go of a claimed instance if it is paused, or is to be. Its code does not run. False: it goes on.
 
+        A cancellation that was sent before the pause needs the code: the instance is paused behind it.
+
         Raises StorageError.
         """
         wish = None if box is None else wish_in(box.rows, claimed.life)
-        if claimed.status is not Status.PAUSED and (wish is None or not wish.pause):
+        if claimed.status is not Status.PAUSED and (wish is None or not wish.pause or wish.is_cancelled):
             return False
         signals = claimed.signals if box is None else box.signals
         now, code = self._driver.clock.now(), self._driver.registry.workflows[claimed.workflow_name].code

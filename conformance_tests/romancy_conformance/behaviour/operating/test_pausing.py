@@ -10,6 +10,7 @@ import pytest
 
 from romancy import (
     InstanceNotFoundError,
+    RequestType,
     Romancy,
     Status,
     UsageError,
@@ -20,7 +21,7 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import ActivityCompleted, ActivityScheduled, MessageReceived, OwnerChanged
+from romancy.core import ActivityCompleted, ActivityScheduled, CancelRequested, MessageReceived, OwnerChanged
 from romancy.storage.records import Append, Outcome
 from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child, works
 from romancy_conformance.behaviour.gates import logged
@@ -235,6 +236,77 @@ async def test_a_cancellation_waits_for_the_end_of_the_pause_and_a_termination_d
     await ended.pause()
     assert await app.terminate("e")
     assert await ended.status() is Status.CANCELLED
+
+
+async def test_a_cancellation_that_was_sent_before_the_pause_goes_first(app: Romancy, open_app: Open) -> None:
+    at_work = await app.start(does.options(instance_id="c1"), ["charge it", "gate g", "wait go"])
+    resting = await app.start(does.options(instance_id="c2"), ["charge it too", "wait go"])
+    await until(lambda: "gate g" in record.names())
+    await status_is(app, "c2", Status.WAITING)
+    await app.drain(0)  # nobody takes in what is sent now
+    client = await open_app(worker=False)
+    for each in ("c1", "c2"):
+        assert await client.cancel(each, reason="enough")
+        assert not await client.pause(each)
+    later = await open_app()
+    for each in ("c1", "c2"):
+        await status_is(later, each, Status.PAUSED)
+        (asked,) = [event for event in await later.history(each) if isinstance(event, CancelRequested)]
+        assert asked.reason == "enough"
+    await asyncio.sleep(A_MOMENT)
+    assert not [name for name in record.names() if name.startswith("refund")]
+    for each in (at_work, resting):
+        await client.unpause(each.instance_id)
+        with pytest.raises(WorkflowCancelledError):
+            await later.handle(each.instance_id).result(timeout=30)
+    assert sorted(name for name in record.names() if name.startswith("refund")) == [
+        "refund charge it", "refund charge it too",
+    ]  # fmt: skip
+
+
+ASKED: RequestType[None, str] = RequestType("asked", None, str)
+
+
+@workflow
+async def asks_another(ctx: WorkflowContext, whom: str) -> str:
+    return await ctx.instance(whom).request(ASKED)
+
+
+@workflow
+async def awaits_another(ctx: WorkflowContext, whom: str) -> Any:
+    return await ctx.instance(whom).result(waits)
+
+
+@workflow
+async def answers(ctx: WorkflowContext) -> None:
+    request = await ctx.wait_request(ASKED)
+    record.calls.append(("asked", ""))
+    await request.reply((await ctx.wait_event("say")).data)
+    await ctx.wait_request(ASKED)
+
+
+async def test_a_body_that_waits_for_another_instance_is_paused_and_asks_once(app: Romancy) -> None:
+    await app.start(answers.options(instance_id="other"))
+    await app.start(waits.options(instance_id="ends"))
+    asks = await app.start(asks_another.options(instance_id="asks"), "other")
+    awaits = await app.start(awaits_another.options(instance_id="awaits"), "ends")
+    await until(lambda: "asked" in record.names())
+    await until(lambda: _exists(app, "awaits"))
+    for each in (asks, awaits):
+        await each.pause("not now")
+        await status_is(app, each.instance_id, Status.PAUSED)
+    await app.signal("other", "say", "hello")
+    await app.signal("ends", "go", 7)
+    assert await app.handle("ends").result(timeout=30) == 7
+    await asyncio.sleep(A_MOMENT)
+    assert (await asks.status(), await awaits.status()) == (Status.PAUSED, Status.PAUSED)
+    for each in (asks, awaits):
+        await each.unpause()
+    assert await asks.result(timeout=30) == "hello"
+    assert await awaits.result(timeout=30) == 7
+    assert record.names() == ["asked"]
+    for each in (asks, awaits):
+        assert sum(isinstance(event, ActivityScheduled) for event in await each.history()) == 1
 
 
 async def test_a_compensation_at_work_is_recorded_and_no_further_one_begins(app: Romancy) -> None:
