@@ -226,7 +226,7 @@ PLANTED: Final = (
     Planted(
         name="pause: it does not wait for attempts at work",
         file=f"{_ENGINE}/pausing.py",
-        text="        elif not live.attempts:\n",
+        text="        elif all(attempt.rests for attempt in live.attempts.values()):\n",
         replacement="        else:\n",
         shapes="paused",
     ),
