@@ -368,7 +368,7 @@ def _mail_row(one: Delivery, number: Raw) -> Raw:
 
 _CHANGED = (
     "instance_id", "life", "seq", "status", "seen", "releases", "sleeps", "wake_at", "ends", "error", "code",
-    "refused_by", "reopens",
+    "refused_by", "finds",
 )  # fmt: skip
 _CONTINUED = ("run_from", "input", "projection", "index_paths")
 
@@ -389,7 +389,7 @@ def _change_row(item: Append, change: Change, *, continued: bool) -> tuple[Value
         change.error,
         change.code,
         "" if change.forgive else change.refused_by,
-        change.reopens,
+        change.finds,
         *(_continuation(change) if continued else ()),
     )
 

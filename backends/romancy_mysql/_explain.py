@@ -47,8 +47,8 @@ class Facts(Struct):
     """
 
     alive: set[str]
-    instances: dict[str, tuple[int, str, int]]
-    """Life, status and signals by instance id."""
+    instances: dict[str, tuple[int, str, int, bool]]
+    """Life, status, signals and whether it has an owner, by instance id."""
     log: dict[tuple[str, int, int], str]
     """Writers by place in the log."""
     inbox: set[tuple[str, str]]
@@ -119,8 +119,8 @@ def _facts(rows: dict[str, tuple[tuple[Any, ...], ...]]) -> Facts:
     return Facts(
         alive={token.decode() for (token,) in rows.get("look_workers", ())},
         instances={
-            one.decode(): (life, status.decode(), signals)
-            for one, life, status, signals in rows.get("look_instances", ())
+            one.decode(): (life, status.decode(), signals, bool(owned))
+            for one, life, status, signals, owned in rows.get("look_instances", ())
         },
         log={(one.decode(), life, seq): writer.decode() for one, life, seq, writer in rows.get("look_log", ())},
         inbox={(one.decode(), delivery.decode()) for one, delivery in rows.get("look_inbox", ())},
@@ -159,7 +159,9 @@ def _effect_facts(item: Append, facts: Facts) -> verdicts.EffectFacts:
 
 def _row(instance_id: str, facts: Facts) -> verdicts.RowFacts | None:
     held = facts.instances.get(instance_id)
-    return None if held is None else verdicts.RowFacts(life=held[0], status=held[1], signals=held[2])
+    if held is None:
+        return None
+    return verdicts.RowFacts(life=held[0], status=held[1], signals=held[2], owned=held[3])
 
 
 def _first_facts(item: Append, facts: Facts) -> verdicts.FirstFacts:
@@ -172,7 +174,7 @@ def _first_facts(item: Append, facts: Facts) -> verdicts.FirstFacts:
 
 def on_delivery(delivery: Delivery, facts: Facts) -> Delivered | None:
     """The outcome of a delivery. None: nothing prevents it, or no longer does."""
-    life, status, _ = facts.instances.get(delivery.instance_id, (0, None, 0))
+    life, status, *_ = facts.instances.get(delivery.instance_id, (0, None, 0, False))
     known = (delivery.instance_id, life, delivery.dedupe) in facts.seen
     known = known or (delivery.instance_id, delivery.delivery_id) in facts.inbox
     return verdicts.on_delivery(status, known=known)
@@ -223,4 +225,4 @@ async def done_already(
 
 def lives_of(facts: Facts) -> dict[str, int]:
     """The lives of the instances that were found."""
-    return {instance_id: life for instance_id, (life, _, _) in facts.instances.items()}
+    return {instance_id: life for instance_id, (life, *_) in facts.instances.items()}

@@ -61,8 +61,8 @@ greatest(:at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) + :dela
 
 -- name: change_instances
 -- The changes of an append to its instance's row. Mail that the owner has not seen, by the counter, keeps the instance
--- from sleeping and from ending. An ended instance can only be reopened. Refused by '' clears the refusals of all code
--- versions. :continued is empty if no workflow continues as new.
+-- from sleeping and from ending. An ended instance can only be reopened (1), and one that nobody may own (2) has no
+-- owner. Refused by '' clears the refusals of all code versions. :continued is empty if no workflow continues as new.
 update :source romancy_instances i
 set
     i.status = :status,
@@ -77,7 +77,7 @@ set
     i.updated_at = timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
     i.touched_at = if(:releases, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), i.touched_at):continued
 where i.instance_id = :instance_id and i.life = :life and (not :ends or i.signals = :seen)
-    and (:reopens or i.status not in (:closed))
+    and (:finds = 1 or i.status not in (:closed)) and (:finds <> 2 or i.owner is null)
 
 -- name: continued
 -- Further changes for workflows that continue as new: the run begins here, and queries see its input. A run of NULL
@@ -185,7 +185,7 @@ select token from romancy_workers where token in (:ids) and dead = 0 :lock
 
 -- name: look_instances
 -- The columns that decide about an item, of these instances.
-select instance_id, life, status, signals from romancy_instances where instance_id in (:ids) :lock
+select instance_id, life, status, signals, owner is not null from romancy_instances where instance_id in (:ids) :lock
 
 -- name: look_log
 -- The writers at these places of the log.

@@ -118,7 +118,7 @@ def _changed(change: Change) -> tuple[object, ...]:
     releases = change.release or change.status in _RELEASING
     refused_by = "" if change.forgive else change.refused_by
     error = error_bytes(change.error)
-    return change.status, change.seen, releases, change.wake_at, error, change.code, refused_by, change.reopens
+    return change.status, change.seen, releases, change.wake_at, error, change.code, refused_by, change.finds
 
 
 def mail_columns(items: Sequence[Append]) -> list[list[object]]:

@@ -73,7 +73,7 @@ _LEVELS: Final[dict[IsolationLevel, _AsyncpgLevel]] = {
     "serializable": "serializable",
 }
 
-_PRESENT: Final = frozenset({Outcome.TAKEN, Outcome.ENDED, Outcome.UNSEEN})
+_PRESENT: Final = frozenset({Outcome.TAKEN, Outcome.ENDED, Outcome.UNSEEN, Outcome.OWNED})
 """Reasons to refuse an append that hold of the present rows, whatever a snapshot shows."""
 _SWALLOWED = (
     "a statement of this session failed and its error was swallowed, so the transaction cannot be committed; "

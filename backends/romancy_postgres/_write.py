@@ -287,7 +287,9 @@ def _effect_facts(item: Append, row: asyncpg.Record, starts: dict[str, FirstFact
     there = row["life"] is not None
     return EffectFacts(
         starts=tuple([starts[start.instance_id] for start in item.starts]),
-        row=RowFacts(life=row["life"], status=row["status"], signals=row["signals"]) if there else None,
+        row=RowFacts(life=row["life"], status=row["status"], signals=row["signals"], owned=row["owned"])
+        if there
+        else None,
         missing=row["found"] < len(item.consumed),
     )
 

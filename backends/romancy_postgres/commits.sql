@@ -5,8 +5,8 @@
 
 -- name: part_append
 -- Each append is decided on its locked row, and only then written: if it changes the row, the life must be the row's, an
--- ended instance must be reopened, and a terminal status must have seen all deliveries; all mail to be taken must exist,
--- and the row before must be by the writer that the append knows. $19 are all instances to lock: those of the appends,
+-- ended instance must be reopened, an instance that nobody may own has no owner, and a terminal status must have seen all
+-- deliveries; all mail to be taken must exist, and the row before must be by the writer that the append knows. $19 are all instances to lock: those of the appends,
 -- and those to which messages go. The parts meet by `in` inside `case`, which the server looks up in a hash table.
 -- Joined, it would compare each with each, because the planner takes an array for ten rows: a batch of a thousand took
 -- fifty times as long. Mail is locked after its instance: it may have been given back while this waited for it. The time
@@ -14,7 +14,8 @@
 mail as materialized (
     select * from unnest($17::text[], $18::text[]) as t (instance_id, delivery_id)
 ), held as materialized (
-    select i.instance_id, i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over
+    select i.instance_id, i.life, i.signals, i.status in ('completed', 'failed', 'cancelled') as over,
+           i.owner is null as free
     from romancy_instances i
     where i.instance_id = any ($19::text[])
     order by i.instance_id
@@ -36,8 +37,10 @@ mail as materialized (
            or (select p.writer from romancy_log p
                where p.instance_id = item.instance_id and p.life = item.life and p.seq = item.seq - 1) = item.after)
       and case when item.status is null or (item.instance_id, item.life) in (select instance_id, life from held)
-               then (item.status is null or item.reopens
+               then (item.status is null or item.finds = 1
                      or item.instance_id in (select instance_id from held where not over))
+                and (item.status is null or item.finds <> 2
+                     or item.instance_id in (select instance_id from held where free))
                 and (item.status is null or item.status not in ('completed', 'failed', 'cancelled')
                      or (item.instance_id, item.seen) in (select instance_id, signals from held))
                 and (item.takes = 0 or (item.instance_id, item.takes::bigint) in (select instance_id, found from there))
@@ -256,9 +259,9 @@ with item as materialized (
     select *, null::bigint as run_from, null::bytea as input, null::text as projection, null::text as index_paths
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
                 $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
-                $15::boolean[], $16::integer[])
+                $15::integer[], $16::integer[])
          as t (instance_id, life, seq, writer, body, after,
-               status, seen, releases, wake_at, error, code, refused_by, reopens, takes)
+               status, seen, releases, wake_at, error, code, refused_by, finds, takes)
 ), :part_append
 select case when (select count(*) from logged) < cardinality($2::text[])
             then coalesce((select array_agg(instance_id) from logged), '{}') end as chosen,
@@ -276,10 +279,10 @@ with :part_child+10, item as materialized (
     select *
     from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::text[],
                 $8::text[], $9::bigint[], $10::boolean[], $11::bigint[], $12::bytea[], $13::text[], $14::text[],
-                $15::boolean[], $16::integer[],
+                $15::integer[], $16::integer[],
                 $20::bigint[], $21::bytea[], $22::text[], $23::text[], $24::text[])
          as t (instance_id, life, seq, writer, body, after,
-               status, seen, releases, wake_at, error, code, refused_by, reopens, takes,
+               status, seen, releases, wake_at, error, code, refused_by, finds, takes,
                run_from, input, projection, index_paths, members)
     where case when instance_id in (
                    select append from child

@@ -108,7 +108,8 @@ with mail as materialized (
     group by m.instance_id
 )
 select t.n, l.writer, p.writer as before, exists (select from romancy_workers where token = $1 and not dead) as alive,
-       i.life, i.status, i.signals, coalesce(mail.found, 0) as found
+       i.life, i.status, i.signals, i.owner is not null as owned,
+       coalesce(mail.found, 0) as found
 from unnest($2::text[], $3::bigint[], $4::bigint[]) with ordinality as t (instance_id, life, seq, n)
 left join romancy_log l using (instance_id, life, seq)
 left join romancy_log p on p.instance_id = t.instance_id and p.life = t.life and p.seq = t.seq - 1

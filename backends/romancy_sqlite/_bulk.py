@@ -111,7 +111,7 @@ def _change(tx: Tx, changes: Sequence[tuple[Append, Change]]) -> None:
             item.instance_id, item.life, int(over), change.status.value, change.seen, int(releases),
             int(change.release and not ends), "" if change.wake_at is None else change.wake_at,
             0 if change.error is None else change.error, 0 if change.code is None else change.code, item.seq,
-            int(change.reopens),
+            change.finds,
         ))  # fmt: skip
         if releases:
             tx.touched.add(item.instance_id)

@@ -232,9 +232,13 @@ def _effect_facts(tx: Tx, item: Append) -> EffectFacts:
         missing = missing or not tx.rows("inbox_has", (item.instance_id, delivery_id))
     return EffectFacts(
         starts=_starts_facts(tx, item) if item.starts else (),
-        row=RowFacts(life=held[0][0], status=held[0][2], signals=held[0][1]) if held else None,
+        row=_row_facts(*held[0]) if held else None,
         missing=missing,
     )
+
+
+def _row_facts(life: int, signals: int, status: str, owned: int) -> RowFacts:
+    return RowFacts(life=life, status=status, signals=signals, owned=bool(owned))
 
 
 def _starts_facts(tx: Tx, item: Append) -> tuple[FirstFacts, ...]:

@@ -58,7 +58,7 @@ select 1 from romancy_workers where token = ? and dead = 0;
 
 -- name: instance_guard
 -- The columns that an append's change is checked against.
-select life, signals, status from romancy_instances where instance_id = ?;
+select life, signals, status, owner is not null from romancy_instances where instance_id = ?;
 
 -- name: delivery_facts
 -- What a delivery finds: the status of its instance, and whether this life of it remembers the dedupe key.
@@ -122,7 +122,8 @@ where column1 is not null;
 
 -- name: change_instances
 -- The same changes for many instances, each with its guard: the life is the row's, all mail has been seen if it ends,
--- and the instance has not ended unless it is reopened. A text that is 0 and a time that is '' are nulls.
+-- and the instance has not ended unless it is reopened (1), and has no owner if nobody may own it (2). A text that is 0
+-- and a time that is '' are nulls.
 update or ignore romancy_instances set
     status = column4,
     seen = column5,
@@ -135,7 +136,8 @@ update or ignore romancy_instances set
 from (values {rows})
 where
     instance_id = column1 and life = column2 and (not column3 or signals = column5)
-    and (column12 or status not in ('completed', 'failed', 'cancelled'));
+    and (column12 = 1 or status not in ('completed', 'failed', 'cancelled'))
+    and (column12 <> 2 or owner is null);
 
 -- name: change_instance
 -- The changes of an accepted append. The counter alone decides whether a released instance may sleep.

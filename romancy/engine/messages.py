@@ -36,6 +36,7 @@ __all__ = [
     "decode_outgoing",
     "encode_message",
     "is_about_pausing",
+    "is_cancellation",
     "is_from_a_user",
     "outgoing",
 ]
@@ -140,6 +141,11 @@ def is_from_a_user(body: bytes) -> bool:
 
 
 _ABOUT_PAUSING: Final = (b'{"type":"pause"', b'{"type":"unpause"')
+
+
+def is_cancellation(body: bytes) -> bool:
+    """Whether an encoded body asks its instance to stop."""
+    return body.startswith(b'{"type":"cancel"')
 
 
 def is_about_pausing(body: bytes) -> bool:

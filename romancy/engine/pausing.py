@@ -1,8 +1,9 @@
 """Pauses instances: what the mail asks, and the way of a loaded instance to its pause.
 
 A worker that holds an instance begins nothing more of it, and feeds its run nothing more. The ends of attempts at work
-are recorded by themselves (`InputDeferred`), as they come. Behind the last one, the instance is let go of as paused.
-Its mail, its timers and what its body makes of those ends come when the pause is over.
+are recorded by themselves (`InputDeferred`), as they come. Behind the last one, the instance is let go of as paused;
+attempts that only wait for another instance are dropped. A cancellation that came before the request goes first. All
+other mail, its timers and what its body makes of those ends come when the pause is over.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from romancy._logs import about, get_logger
-from romancy.core import Activation, OwnerChanged, encode_commit
+from romancy.core import Activation, CancelRequested, OwnerChanged, encode_commit
 from romancy.engine.aftermath import aftermath_of
 from romancy.engine.decide import short
 from romancy.engine.family import is_for_life
 from romancy.engine.inbox import in_order_of_arrival
 from romancy.engine.messages import (
+    CancelMessage,
     PauseMessage,
     TerminateMessage,
     UnpauseMessage,
     decode_message,
     is_about_pausing,
+    is_cancellation,
 )
 from romancy.engine.pending_append import PendingAppend
 from romancy.engine.slot import FREE
@@ -29,7 +32,7 @@ from romancy.status import Status
 from romancy.storage.records import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from romancy.engine.activities.runner import Attempts
     from romancy.engine.instance import Live
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from romancy.engine.timers import Timers
     from romancy.storage.records import InboxRow, Item
 
-__all__ = ["Pausing", "Wish", "pause_entry", "paused_as", "wish_in"]
+__all__ = ["Pausing", "Wish", "is_cancelled_in", "pause_entry", "paused_as", "wish_in"]
 
 logger = get_logger("romancy.engine")
 
@@ -53,17 +56,26 @@ class Wish(NamedTuple):
     reason: str
     delivery_ids: tuple[str, ...]
     """All such requests."""
+    is_cancelled: bool
+    """Whether a cancellation was sent before, which goes first."""
 
 
 def wish_in(rows: Sequence[InboxRow], life: int) -> Wish | None:
     """What these messages, sorted by delivery id, ask of this life of an instance. None: nothing about a pause."""
-    found = [row for row in in_order_of_arrival(rows) if is_about_pausing(bytes(row.body))]
-    ids = tuple(row.delivery_id for row in found)
-    for row in reversed(found):
+    ordered = in_order_of_arrival(rows)
+    found = [(at, row) for at, row in enumerate(ordered) if is_about_pausing(bytes(row.body))]
+    ids = tuple(row.delivery_id for _, row in found)
+    for at, row in reversed(found):
         message = decode_message(row.body)
         if isinstance(message, PauseMessage | UnpauseMessage) and is_for_life(message, life):
-            return Wish(isinstance(message, PauseMessage), getattr(message, "reason", ""), ids)
+            is_cancelled = is_cancelled_in(ordered[:at])
+            return Wish(isinstance(message, PauseMessage), getattr(message, "reason", ""), ids, is_cancelled)
     return None
+
+
+def is_cancelled_in(rows: Iterable[InboxRow]) -> bool:
+    """Whether one of these messages is a cancellation."""
+    return any(is_cancellation(bytes(row.body)) for row in rows)
 
 
 def paused_as(reason: str, signals: int) -> Change:
@@ -110,13 +122,26 @@ class Pausing:
         if last is None:
             return False
         if isinstance(last.message, PauseMessage):
-            self._begin(live, last.message.reason)
+            if live in self.asked or not self._cancels_first(live, last.number):
+                self._begin(live, last.message.reason)
             return True
         live.never_uses(one.delivery_id for one in asked)
         if self.asked.pop(live, None) is None:
             return False
         live.take_slot()
         self._driver.reports.goes_back(Unwritten(live))
+        return True
+
+    def _cancels_first(self, live: Live, number: int) -> bool:
+        """Feed a cancellation that came before the request to pause with this number. False: there is none to feed."""
+        if live.run.state.cancel is None:
+            for one in [each for each in live.inbox.mail() if each.number < number]:
+                if isinstance(one.message, CancelMessage):
+                    live.inbox.forget((one.delivery_id,))
+                    live.give(CancelRequested(at=one.at, reason=one.message.reason), one)
+        if not any(isinstance(event, CancelRequested) for event, _ in live.inputs):
+            return False
+        self._driver.advance((live,))
         return True
 
     def _begin(self, live: Live, reason: str) -> None:
@@ -134,7 +159,8 @@ class Pausing:
         live.keeps_only_ends()
         if live.inputs:
             self._record(live)
-        elif not live.attempts:
+        elif all(attempt.rests for attempt in live.attempts.values()):
+            self._attempts.stop_resting(live)
             self._pause(live)
 
     def _record(self, live: Live) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from asyncio import Task
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from romancy.core import Activation, Input, StartChild
     from romancy.engine.activities.port import Port
@@ -46,6 +46,10 @@ class Drives(Protocol):
     @property
     def live(self) -> Mapping[str, Live]:
         """The loaded instances."""
+        ...
+
+    def advance(self, lives: Iterable[Live], /) -> None:
+        """Feed the waiting inputs of these instances and submit the appends that follow from them."""
         ...
 
     def feed(self, live: Live, event: Input) -> None:

@@ -241,7 +241,8 @@ def _check_effects(item: Append, targets: set[str]) -> None:
     if (change := item.change) is not None:
         if item.writer.endswith(END) is not (change.status in TERMINAL_STATUSES):
             _refuse_mark(item)
-        if change.input or change.code is not None or change.refused_by is not None or change.error is not None:
+        texts = (change.code, change.refused_by, change.error)
+        if change.input or change.unowned or texts != _NO_TEXTS:
             _check_change(change, item.instance_id)
     if item.deliveries:
         check_deliveries(item.deliveries)
@@ -260,7 +261,12 @@ def _check_interests(item: Append) -> None:
         raise InternalError(f"an append to {item.instance_id!r} registers an interest twice")
 
 
+_NO_TEXTS: Final = (None,) * 3
+
+
 def _check_change(change: Change, instance_id: str) -> None:
+    if change.unowned and change.reopens:
+        raise InternalError(f"the append to {instance_id!r} reopens it: an ended instance has no owner")
     if change.input is not None and len(change.input) > MAX_BODY_BYTES:
         _refuse_body(change.input, f"input of the next run of instance {instance_id!r}")
     if change.code is not None:
@@ -301,7 +307,7 @@ _OF_A_FIRST: Final = (None,) * 6
 
 def _check_first_change(item: Append, create: Create, change: Change) -> None:
     later = (change.run_from, change.code, change.refused_by, change.input, change.projection, change.index)
-    if later != _OF_A_FIRST or change.seen or change.forgive or change.reopens:
+    if later != _OF_A_FIRST or change.seen or change.forgive or change.finds:
         raise InternalError(f"the first append to {item.instance_id!r} has a change that only a later one can have")
     if create.owner is not None and (change.release or change.status in TERMINAL_STATUSES):
         raise InternalError(f"the first append to {item.instance_id!r} names an owner and releases the instance")

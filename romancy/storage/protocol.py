@@ -83,8 +83,8 @@ class Store(Protocol):
         is in, once. The number of round trips does not depend on the number of items. A batch of Steps is one
         statement, and a Step means what an Append without effects means (`romancy.storage.steps`).
         Of several reasons to refuse an item, `romancy.storage.verdicts` says which is the answer. Of a Step: TAKEN,
-        DEAD, LOST (ENDED behind an end). Of an Append: the same, then EXISTS, those of its change (GONE, ENDED,
-        UNSEEN), and GONE for a row to be consumed. Of a first append, which creates its instance: EXISTS for its id, or
+        DEAD, LOST (ENDED behind an end). Of an Append: the same, then EXISTS, those of its change (GONE, ENDED, UNSEEN,
+        OWNED), and GONE for a row to be consumed. Of a first append, which creates its instance: EXISTS for its id, or
         for the life that it replaces; DEAD for its owner, if it names one; then EXISTS for a child. A child whose id is
         taken is EXISTS for its parent; one that an earlier copy of the very start has begun is not. Only a later change
         is held against the row of its instance. A message that is listed twice is consumed once. INVALID and

@@ -202,10 +202,17 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """Forget which code versions could not follow this log: every worker may try again."""
     reopens: bool = False
     """Another run begins after an end. Without it, nothing is written to an instance that has ended."""
+    unowned: bool = False
+    """Nobody may own the instance. With an owner, which may be at work, the change is refused (`Outcome.OWNED`)."""
     input: bytes | None = None
     projection: bytes | None = None
     index: tuple[tuple[str, str | None], ...] | None = None
     """With `run_from`: queries see the new run's input instead of the old one."""
+
+    @property
+    def finds(self) -> int:
+        """What the row must be, as stores bind it. 0: open, 1: open or ended, 2: open and without an owner."""
+        return 2 if self.unowned else int(self.reopens)
 
 
 @final
@@ -287,6 +294,8 @@ class Outcome(StrEnum):
     """The instance has ended, and only a change that `reopens` it may follow."""
     UNSEEN = "unseen"
     """The change is terminal, and the inbox holds a message that the owner has not seen."""
+    OWNED = "owned"
+    """The change is one of an instance that nobody owns, and a worker owns it by now: ask that one."""
     GONE = "gone"
     """A row to be consumed does not exist, or the instance of this life does not."""
     EXISTS = "exists"

@@ -52,6 +52,7 @@ class RowFacts(Struct, frozen=True, kw_only=True, gc=False):
     life: int
     status: str
     signals: int = 0
+    owned: bool = False
 
 
 class FirstFacts(Struct, frozen=True, kw_only=True, gc=False):
@@ -114,7 +115,7 @@ def _on_change(append: Append, change: Change, row: RowFacts | None) -> Outcome 
         return Outcome.ENDED
     if change.status in TERMINAL_STATUSES and row.signals != change.seen:
         return Outcome.UNSEEN
-    return None
+    return Outcome.OWNED if change.unowned and row.owned else None
 
 
 def on_first(append: Append, facts: FirstFacts) -> Outcome | None:

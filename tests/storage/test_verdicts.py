@@ -48,12 +48,15 @@ CHANGES = (
         Change(status=status, seen=1, reopens=reopens)
         for status, reopens in product((Status.RUNNING, Status.STUCK, *sorted(TERMINAL_STATUSES)), BOOLS)
     ),
+    *(Change(status=status, seen=1, unowned=True) for status in (Status.PAUSED, Status.CANCELLED)),
 )
 ROWS = (
     None,
     *(
-        RowFacts(life=life, status=status, signals=signals)
-        for life, status, signals in product((LIFE, LIFE + 1), (Status.WAITING, Status.FAILED), (1, 2))
+        RowFacts(life=life, status=status, signals=signals, owned=owned)
+        for life, (status, owned), signals in product(
+            (LIFE, LIFE + 1), ((Status.WAITING, False), (Status.RUNNING, True), (Status.FAILED, False)), (1, 2)
+        )
     ),
 )
 CONSUMED = {"nothing": False, "a message": False, "a message that is not there": True}
@@ -122,9 +125,12 @@ def troubled(troubles: set[str]) -> tuple[Append, PlaceFacts, EffectFacts]:
         life=LIFE + 1 if "other life" in troubles else LIFE,
         status=Status.FAILED if ended else Status.RUNNING,
         signals=2 if "unseen" in troubles else 1,
+        owned="owned" in troubles,
     )
     children = [BARRED] if "child taken" in troubles else []
-    change = Change(status=Status.COMPLETED if "unseen" in troubles else Status.RUNNING, seen=1)
+    change = Change(
+        status=Status.COMPLETED if "unseen" in troubles else Status.RUNNING, seen=1, unowned="owned" in troubles
+    )
     after = END if "behind an end" in troubles else KNOWN
     item = append(after, change, [start for start, _ in children], "a message")
     found = EffectFacts(starts=tuple(facts for _, facts in children), row=row, missing="missing" in troubles)
@@ -140,6 +146,7 @@ ORDER = {
     "other life": Outcome.GONE,
     "instance ended": Outcome.ENDED,
     "unseen": Outcome.UNSEEN,
+    "owned": Outcome.OWNED,
     "missing": Outcome.GONE,
 }
 """Every trouble of an append and its outcome, the earlier before the later."""
@@ -168,7 +175,7 @@ def test_each_place_has_one_answer() -> None:
 
 
 def test_each_combination_of_effects_has_one_answer() -> None:
-    answers = {None, Outcome.EXISTS, Outcome.GONE, Outcome.ENDED, Outcome.UNSEEN}
+    answers = {None, Outcome.EXISTS, Outcome.GONE, Outcome.ENDED, Outcome.UNSEEN, Outcome.OWNED}
     assert {on_effects(item, facts) for item, facts in effects()} == answers
 
 
@@ -327,7 +334,9 @@ def _told(item: Append, place: PlaceFacts, found: EffectFacts) -> Outcome:
         rows: dict[str, str | None] = {}
         if row.life == LIFE:
             rows = {f"row{SEQ}": place.writer, f"row{SEQ - 1}": place.before}
-        held.append(instance("i", row.life, row.status, row.signals, **rows))
+        mine = instance("i", row.life, row.status, row.signals, **rows)
+        mine.owner = "somebody" if row.owned else None
+        held.append(mine)
     model = model_of({"w": place.alive, "o": owner}, *held)
     if item.consumed and not found.missing:
         model.state.inbox["i"] = {"m": Mail("m", b"", 0, 0, 1)}

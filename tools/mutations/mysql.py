@@ -80,6 +80,13 @@ _MYSQL = (
         tests="test_inbox.py missed",
     ),
     _mutation(
+        name="mysql: a change of what nobody may own takes it from its owner",
+        pitfall="D2",
+        text=" and (:finds <> 2 or i.owner is null)",
+        replacement="",
+        tests="test_interleavings.py nobody_owns",
+    ),
+    _mutation(
         name="mysql: a delivery does not count its message",
         pitfall="B1",
         text="    i.signals = i.signals + :count,\n",

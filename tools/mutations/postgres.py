@@ -71,6 +71,13 @@ MUTATIONS = (
         tests="test_inbox.py missed",
     ),
     _mutation(
+        name="postgres: a change of what nobody may own takes it from its owner",
+        pitfall="D2",
+        text="item.instance_id in (select instance_id from held where free))",
+        replacement="item.instance_id in (select instance_id from held))",
+        tests="test_interleavings.py nobody_owns",
+    ),
+    _mutation(
         name="postgres: a delivery does not count its message",
         pitfall="B1",
         text="set signals = i.signals + new.mail,",

@@ -49,6 +49,13 @@ MUTATIONS = (
         tests="test_batches.py refused_among_many",
     ),
     _mutation(
+        name="sqlite: a change of what nobody may own takes it from its owner",
+        pitfall="D2",
+        text="    and (column12 <> 2 or owner is null)",
+        replacement="    and column12 >= 0",
+        tests="test_batches.py refused_among_many",
+    ),
+    _mutation(
         name="sqlite: a release in a batch ignores unseen messages",
         pitfall="B1",
         text="when signals = column5 then nullif(column8, '') else ? end",

@@ -41,6 +41,14 @@ PLANTED: Final = (
         mend=True,
     ),
     Planted(
+        name="pause: it is taken from the worker that has just claimed it",
+        file="romancy/storage/verdicts.py",
+        text="return Outcome.OWNED if change.unowned and row.owned else None",
+        replacement="return None",
+        shapes="paused",
+        mend=True,
+    ),
+    Planted(
         name="lapse: the worker goes on",
         file=f"{_WORKER}/worker.py",
         text="        self._lost_lease()\n\n    def reborn",
@@ -218,7 +226,7 @@ PLANTED: Final = (
     Planted(
         name="pause: it does not wait for attempts at work",
         file=f"{_ENGINE}/pausing.py",
-        text="        elif not live.attempts:\n",
+        text="        elif all(attempt.rests for attempt in live.attempts.values()):\n",
         replacement="        else:\n",
         shapes="paused",
     ),

@@ -46,6 +46,10 @@ async def an_end_with_unseen_mail(actor: Actor, one: Append) -> tuple[Item, Outc
     return append(one, 2, change=change(DONE)), Outcome.UNSEEN
 
 
+async def to_one_that_a_worker_owns(_: Actor, one: Append) -> tuple[Item, Outcome]:
+    return append(one, 2, change=change(Status.PAUSED, release=True, unowned=True)), Outcome.OWNED
+
+
 async def to_one_that_has_ended(actor: Actor, one: Append) -> tuple[Item, Outcome]:
     assert await actor.write(append(one, 2, change=change(DONE))) is Outcome.ACCEPTED
     return append(one, 3, change=change(WAITING, release=True)), Outcome.ENDED
@@ -64,6 +68,7 @@ SPOILS = [
     taken_with_a_change,
     of_a_former_life,
     an_end_with_unseen_mail,
+    to_one_that_a_worker_owns,
     to_one_that_has_ended,
     started_already,
     for_a_dead_owner,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy.status import Status
-from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover
+from romancy.storage.records import ClaimRequest, Delivered, Outcome, PruneRequest, Takeover, Work
 from romancy_conformance.contract.building import append, change, created, delivery, full_log, nonce, start, step
 from romancy_conformance.contract.fire.contention import needs_row_locks
 from romancy_conformance.contract.interleaving import Hold, HoldAt, held_at, leave, listen, play, run
@@ -78,6 +78,32 @@ async def test_a_delivery_and_an_end_agree(store: Store, actor: Actor, hire: Hir
             }
 
         return store.deliver([delivery(begun)]), owner.write(last), check
+
+    await play(store, scenario)
+
+
+async def test_a_claim_and_a_change_of_what_nobody_owns_agree(store: Store, hire: Hire) -> None:
+    """An instance is claimed, or changed as one that nobody owns: whoever claims it after that finds the change."""
+    worker, operator = await hire(), await hire()
+
+    async def scenario() -> Scene:
+        (name,) = worker.workflows
+        item = start(workflow_name=name)
+        assert await worker.store.commit([item]) == [Outcome.ACCEPTED]
+        pause = append(item, 2, after=item.writer, change=change(Status.PAUSED, release=True, unowned=True))
+
+        async def check(work: Work, outcome: Outcome) -> None:
+            claimed = [one.instance_id for one in work.claimed]
+            assert (claimed, outcome) in (([item.instance_id], Outcome.OWNED), ([], Outcome.ACCEPTED))
+            found = await store.read(item.instance_id)
+            assert found is not None
+            assert found.instance.owner == (worker.token if claimed else None)
+            assert len(found.rows) == (1 if claimed else 2)
+            if claimed:
+                await worker.write(append(item, 2, change=change(Status.FAILED)))
+
+        claim = store.claim(ClaimRequest(worker=worker.token, codes=worker.workflows, limit=5))
+        return claim, operator.write(pause), check
 
     await play(store, scenario)
 

@@ -34,6 +34,7 @@ REASONS = {
     "the instance has another life": Outcome.GONE,
     "the instance has ended": Outcome.ENDED,
     "the instance has unseen mail": Outcome.UNSEEN,
+    "a worker owns the instance": Outcome.OWNED,
     "a message is not there": Outcome.GONE,
 }
 """The reasons to refuse an append, in the order in which they are told."""
@@ -70,9 +71,8 @@ async def spoilt(actor: Actor, owner: Actor, reasons: Collection[str]) -> Append
     if "a message is not there" in reasons:
         fields["consumed"] = ("nothing",)
     ends = "the instance has unseen mail" in reasons
-    item = append(
-        begun, seq, change=change(Status.COMPLETED if ends else Status.RUNNING), starts=tuple(starts), **fields
-    )
+    status, owned = Status.COMPLETED if ends else Status.RUNNING, "a worker owns the instance" in reasons
+    item = append(begun, seq, change=change(status, unowned=owned), starts=tuple(starts), **fields)
     if "its worker is dead" in reasons:
         await owner.store.leave(owner.worker)
     return replace(item, life=item.life + 1) if "the instance has another life" in reasons else item

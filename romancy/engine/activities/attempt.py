@@ -77,6 +77,8 @@ class Attempt(Struct, eq=False):
     """How many microseconds the attempt waited for a slot."""
     is_cut_off: bool = False
     """Whether nothing that it does from now on takes effect."""
+    rests: bool = False
+    """Whether it only waits for another instance. If it is dropped then, another attempt finds what it waits for."""
 
     __repr__ = object.__repr__
 
@@ -213,7 +215,7 @@ class Attempt(Struct, eq=False):
         return self.open().wait(task.get_loop(), work)
 
     def resting(self) -> AbstractContextManager[object]:
-        return self.tools.resting()
+        return self.tools.resting(self)
 
     def heartbeat(self, details: Raw | None, /) -> None:
         self.open().heartbeat(details)

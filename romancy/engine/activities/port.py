@@ -70,8 +70,8 @@ class Tools(NamedTuple):
     """Asks hooks for headers of what activities send. None: no hook adds any."""
     keeper: LineKeeper | None = None
     """Keeps the log lines of activities."""
-    resting: Callable[[], AbstractContextManager[object]] = nullcontext
-    """In this block an attempt only waits, and another one may have its slot."""
+    resting: Callable[[Any], AbstractContextManager[object]] = nullcontext
+    """In this block an attempt, which is its argument, only waits, and another one may have its slot."""
 
 
 class Port:

@@ -239,6 +239,11 @@ class Attempts:
                 if not self._may_have_run(attempt):
                     live.never_began(attempt.id)
 
+    def stop_resting(self, live: Live) -> None:
+        """Stop the attempts of this instance, all of which only wait. None of them reports an end."""
+        for attempt in live.take_attempts():
+            self._stop(attempt)
+
     def stop_unbegun(self, live: Live) -> None:
         """Stop the attempts of this instance that have not begun. Those at work go on, and report their ends."""
         for attempt in [each for each in live.attempts.values() if each.task is None]:
@@ -270,12 +275,16 @@ class Attempts:
         self._slot_is_free()
 
     @contextmanager
-    def _resting(self) -> Generator[None]:
+    def _resting(self, attempt: Attempt) -> Generator[None]:
         """An attempt only waits in this block, and another one may have its slot. For a moment, both may run."""
+        attempt.rests = True
+        if attempt.live.inbox.pressing:  # its instance may have been asked to pause
+            asyncio.get_running_loop().call_soon(self._driver.go_on, attempt.live)
         self._one_free()
         try:
             yield
         finally:
+            attempt.rests = False
             self._free -= 1
 
     def _slot_is_free(self) -> None:

@@ -129,13 +129,15 @@ async def retry(
 
 
 async def resume(store: Store, worker: str | ActingWorker | None, instance_id: str) -> None:
-    """Let every worker try a stuck instance again, including those whose code was refused. It is due at once."""
+    """Let every worker try a stuck instance again, including those whose code was refused. It is due at once.
+
+    One that a worker tries at this moment is left to that worker.
+    """
     row = await row_of(store, instance_id)
     if row.status is not Status.STUCK:
-        others = {Status.FAILED: "; retry lets a failed one go on", Status.PAUSED: "; unpause lets a paused one go on"}
-        other = others.get(row.status, "")
-        raise UsageError(f"instance {instance_id!r} is {row.status}; only a stuck one can be resumed{other}")
+        raise UsageError(_not_stuck(row))
     seq, at, after = await end_of_log(store, row)
+    change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True, unowned=True)
     item = Append(
         instance_id=instance_id,
         life=row.life,
@@ -143,12 +145,20 @@ async def resume(store: Store, worker: str | ActingWorker | None, instance_id: s
         writer=f"{here().token()}.resume",
         body=owner_changed(at, "", ""),
         after=after,
-        change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True),
+        change=change,
     )
     async with acting(store, worker) as (token, _):
         outcome = await written(store, item, token)
-    if outcome is not Outcome.ACCEPTED:
+    if outcome is Outcome.OWNED:
+        if (now := await row_of(store, instance_id)).status is not Status.STUCK:
+            raise UsageError(_not_stuck(now))
+    elif outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
+
+
+def _not_stuck(row: InstanceRow) -> str:
+    others = {Status.FAILED: "; retry lets a failed one go on", Status.PAUSED: "; unpause lets a paused one go on"}
+    return f"instance {row.instance_id!r} is {row.status}; only a stuck one can be resumed{others.get(row.status, '')}"
 
 
 async def written(store: Store, item: Append, worker: str) -> Outcome:

@@ -1,8 +1,8 @@
 """Pauses instances and ends their pauses, from outside.
 
-An instance that rests, or that nobody has begun, is paused by one append: nothing of it is at work. Of any other,
-attempts may be at work: whoever holds it, or takes it up next, is asked by a message, and pauses it when they have
-ended.
+An instance that rests, or that nobody has begun, is paused by one append: nothing of it is at work. The store refuses
+it if a worker owns the instance by then. Of any other, attempts may be at work: whoever holds it, or takes it up next,
+is asked by a message, and pauses it when they have ended. So is one with a cancellation in its inbox, which goes first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from romancy.engine.messages import PauseMessage, UnpauseMessage, encode_message
 from romancy.engine.outside.copies import COPYING
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
-from romancy.engine.pausing import Wish, pause_entry, paused_as, wish_in
+from romancy.engine.pausing import Wish, is_cancelled_in, pause_entry, paused_as, wish_in
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError, UsageError
 from romancy.status import TERMINAL_STATUSES, Status
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from romancy.engine.outside.management import ActingWorker
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow
+    from romancy.storage.records import InboxRow, InstanceRow
 
 __all__ = ["PAUSABLE", "pause", "unpause"]
 
@@ -51,8 +53,9 @@ async def pause(
         for _ in range(_TRIES):
             row = await row_of(store, instance_id)
             _refuse_to_pause(row)
-            if row.owner is None and row.status in _AT_REST:
-                item = await _append(store, row, now, "begins", reason, await _asked(store, row))
+            rows = await _inbox(store, row) if row.owner is None and row.status in _AT_REST else None
+            if rows is not None and not is_cancelled_in(rows):
+                item = await _append(store, row, now, "begins", reason, wish_in(rows, row.life))
                 if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
                     return True
             elif await _delivered(store, row, PauseMessage(reason=reason, life=row.life), stamp()):
@@ -96,16 +99,20 @@ def _refuse_to_pause(row: InstanceRow) -> None:
     what = f"instance {row.instance_id!r}"
     if row.status in TERMINAL_STATUSES:
         raise UsageError(f"{what} has ended ({row.status}); only an open one can be paused")
-    if row.status is Status.STUCK:
+    if row.status is Status.STUCK and row.owner is None:
         raise UsageError(f"{what} is stuck: nothing of it runs; only what can go on can be paused")
     if row.status is Status.PAUSED:
         because = f" because {row.error}" if row.error else ""
         raise UsageError(f"{what} is paused already{because}; unpause it first to give another reason")
 
 
+async def _inbox(store: Store, row: InstanceRow) -> list[InboxRow]:
+    return [one.row async for one in lying_in(store, row.instance_id, most=_ALL)]
+
+
 async def _asked(store: Store, row: InstanceRow) -> Wish | None:
     """What lies in its inbox about a pause."""
-    return wish_in([one.row async for one in lying_in(store, row.instance_id, most=_ALL)], row.life)
+    return wish_in(await _inbox(store, row), row.life)
 
 
 async def _append(
@@ -120,10 +127,10 @@ async def _append(
         return None
     at = max(now, at)
     if pause == "begins":
-        body, change = pause_entry(at, "", "begins", reason), paused_as(reason, row.signals)
+        body, change = pause_entry(at, "", "begins", reason), replace(paused_as(reason, row.signals), unowned=True)
     else:
         body = pause_entry(at, "", "ends")
-        change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at)
+        change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at, unowned=True)
     return Append(
         instance_id=row.instance_id,
         life=row.life,

@@ -231,10 +231,14 @@ class Recovery:
     async def pauses(self, claimed: Claimed, box: Mailbox | None) -> bool:
         """Let go of a claimed instance if it is paused, or is to be. Its code does not run. False: it goes on.
 
+        A cancellation that was sent before the pause needs the code: the instance is paused behind it. One that may
+        have killed its owner would have to wait for its trial, so it is paused first.
+
         Raises StorageError.
         """
         wish = None if box is None else wish_in(box.rows, claimed.life)
-        if claimed.status is not Status.PAUSED and (wish is None or not wish.pause):
+        goes_first = wish is not None and wish.is_cancelled and not claimed.crashes
+        if claimed.status is not Status.PAUSED and (wish is None or not wish.pause or goes_first):
             return False
         signals = claimed.signals if box is None else box.signals
         now, code = self._driver.clock.now(), self._driver.registry.workflows[claimed.workflow_name].code

@@ -73,7 +73,7 @@ class Written(Struct, frozen=True):
 
 
 CHANGE: Values = {
-    "seq": 2, "sleeps": False, "ends": False, "reopens": False, "refused_by": None, "releases": True, "seen": 3,
+    "seq": 2, "sleeps": False, "ends": False, "finds": 0, "refused_by": None, "releases": True, "seen": 3,
 }  # fmt: skip
 SETTLED: Values = {"claim": "c", "delay": 9, "counted": 0}
 CLAIMED: Rows = {"outbox": {"claim": "c"}}

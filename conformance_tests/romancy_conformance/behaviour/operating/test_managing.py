@@ -18,7 +18,7 @@ from romancy import (
     activity,
     workflow,
 )
-from romancy_conformance.behaviour.cast import act, charge, does, record, works
+from romancy_conformance.behaviour.cast import act, charge, does, record, waits_at_a_gate, works
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.changing import changed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import PruneRequest
+    from romancy.storage.records import History, PruneRequest
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -269,6 +269,48 @@ async def until_more_than(count: int, app: Romancy, instance_id: str) -> None:
     async with asyncio.timeout(60):
         while len(await app.history(instance_id)) <= count:  # noqa: ASYNC110 - nobody tells this test of an append
             await asyncio.sleep(0.01)
+
+
+class Overtaken(WrappedStore):
+    """A store in which something else happens right behind the next look at a row."""
+
+    by: Callable[[], Awaitable[object]] | None = None
+
+    async def read(self, instance_id: str, /, **options: Any) -> History | None:
+        found: History | None = await self._store.read(instance_id, **options)
+        if self.by is not None and options.get("limit") == 0:
+            by, self.by = self.by, None
+            await by()
+        return found
+
+
+@workflow
+async def breaks_before_a_gate(ctx: WorkflowContext) -> str:
+    if await act("a") in dead_ends:
+        await asyncio.Event().wait()
+    return await waits_at_a_gate("gate")
+
+
+async def test_who_resumes_what_another_has_resumed_takes_it_from_no_worker(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_ends.add("a")
+    handle = await app.start(breaks_before_a_gate.options(instance_id="two"))
+    await status_is(app, "two", Status.STUCK)
+    dead_ends.clear()
+    stores = wrap_stores(monkeypatch, Overtaken)
+    late = await open_app(worker=False)
+
+    async def is_resumed() -> None:
+        await handle.resume()
+        await until(lambda: "gate" in record.names())
+
+    stores[0].by = is_resumed
+    with pytest.raises(UsageError, match="is running; only a stuck one can be resumed"):
+        await late.resume("two")
+    record.gates["gate"].set()
+    assert await handle.result(timeout=60) == "gate"
+    assert record.names() == ["a", "gate"]
 
 
 async def test_only_the_stuck_are_resumed(app: Romancy) -> None:

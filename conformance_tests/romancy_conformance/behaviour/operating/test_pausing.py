@@ -10,6 +10,7 @@ import pytest
 
 from romancy import (
     InstanceNotFoundError,
+    RequestType,
     Romancy,
     Status,
     UsageError,
@@ -20,7 +21,8 @@ from romancy import (
     activity_context,
     workflow,
 )
-from romancy.core import ActivityCompleted, ActivityScheduled, MessageReceived, OwnerChanged
+from romancy.core import ActivityCompleted, ActivityScheduled, CancelRequested, MessageReceived, OwnerChanged
+from romancy.storage.records import Append, Outcome
 from romancy_conformance.behaviour.cast import does, hears, record, sleeps, waits, waits_for_its_child, works
 from romancy_conformance.behaviour.gates import logged
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
@@ -58,12 +60,16 @@ async def taken(app: Romancy) -> None:
 
 
 class Overtaken(WrappedStore):
-    """A store in which something else happens right behind the next look at the row of an instance."""
+    """A store in which something else happens right behind the next look at an instance."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.by: Callable[[], Awaitable[object]] | None = None
-
+        """Happens behind a look at the row."""
+        self.by_now: Callable[[], Awaitable[object]] | None = None
+        """Happens behind a look at the end of the log, so right before the append."""
+        self.free_to_write = asyncio.Event()
+        self.free_to_write.set()
         self.free = asyncio.Event()
         self.free.set()
         self.waits = asyncio.Event()
@@ -77,7 +83,16 @@ class Overtaken(WrappedStore):
         if self.by is not None and options.get("limit") == 0:
             by, self.by = self.by, None
             await by()
+        if self.by_now is not None and options.get("limit") != 0:
+            by, self.by_now = self.by_now, None
+            await by()
         return found
+
+    async def commit(self, batch: Any, /, **options: Any) -> list[Outcome]:
+        if any(one.change is not None for one in batch if isinstance(one, Append) and one.create is None):
+            await self.free_to_write.wait()
+        outcomes: list[Outcome] = await self._store.commit(batch, **options)
+        return outcomes
 
 
 @activity
@@ -223,6 +238,77 @@ async def test_a_cancellation_waits_for_the_end_of_the_pause_and_a_termination_d
     assert await ended.status() is Status.CANCELLED
 
 
+async def test_a_cancellation_that_was_sent_before_the_pause_goes_first(app: Romancy, open_app: Open) -> None:
+    at_work = await app.start(does.options(instance_id="c1"), ["charge it", "gate g", "wait go"])
+    resting = await app.start(does.options(instance_id="c2"), ["charge it too", "wait go"])
+    await until(lambda: "gate g" in record.names())
+    await status_is(app, "c2", Status.WAITING)
+    await app.drain(0)  # nobody takes in what is sent now
+    client = await open_app(worker=False)
+    for each in ("c1", "c2"):
+        assert await client.cancel(each, reason="enough")
+        assert not await client.pause(each)
+    later = await open_app()
+    for each in ("c1", "c2"):
+        await status_is(later, each, Status.PAUSED)
+        (asked,) = [event for event in await later.history(each) if isinstance(event, CancelRequested)]
+        assert asked.reason == "enough"
+    await asyncio.sleep(A_MOMENT)
+    assert not [name for name in record.names() if name.startswith("refund")]
+    for each in (at_work, resting):
+        await client.unpause(each.instance_id)
+        with pytest.raises(WorkflowCancelledError):
+            await later.handle(each.instance_id).result(timeout=30)
+    assert sorted(name for name in record.names() if name.startswith("refund")) == [
+        "refund charge it", "refund charge it too",
+    ]  # fmt: skip
+
+
+ASKED: RequestType[None, str] = RequestType("asked", None, str)
+
+
+@workflow
+async def asks_another(ctx: WorkflowContext, whom: str) -> str:
+    return await ctx.instance(whom).request(ASKED)
+
+
+@workflow
+async def awaits_another(ctx: WorkflowContext, whom: str) -> Any:
+    return await ctx.instance(whom).result(waits)
+
+
+@workflow
+async def answers(ctx: WorkflowContext) -> None:
+    request = await ctx.wait_request(ASKED)
+    record.calls.append(("asked", ""))
+    await request.reply((await ctx.wait_event("say")).data)
+    await ctx.wait_request(ASKED)
+
+
+async def test_a_body_that_waits_for_another_instance_is_paused_and_asks_once(app: Romancy) -> None:
+    await app.start(answers.options(instance_id="other"))
+    await app.start(waits.options(instance_id="ends"))
+    asks = await app.start(asks_another.options(instance_id="asks"), "other")
+    awaits = await app.start(awaits_another.options(instance_id="awaits"), "ends")
+    await until(lambda: "asked" in record.names())
+    await until(lambda: _exists(app, "awaits"))
+    for each in (asks, awaits):
+        await each.pause("not now")
+        await status_is(app, each.instance_id, Status.PAUSED)
+    await app.signal("other", "say", "hello")
+    await app.signal("ends", "go", 7)
+    assert await app.handle("ends").result(timeout=30) == 7
+    await asyncio.sleep(A_MOMENT)
+    assert (await asks.status(), await awaits.status()) == (Status.PAUSED, Status.PAUSED)
+    for each in (asks, awaits):
+        await each.unpause()
+    assert await asks.result(timeout=30) == "hello"
+    assert await awaits.result(timeout=30) == 7
+    assert record.names() == ["asked"]
+    for each in (asks, awaits):
+        assert sum(isinstance(event, ActivityScheduled) for event in await each.history()) == 1
+
+
 async def test_a_compensation_at_work_is_recorded_and_no_further_one_begins(app: Romancy) -> None:
     gate = record.gates["refund charge b"]
     handle = await app.start(does.options(instance_id="k"), ["charge a", "charge b", "wait go"])
@@ -291,10 +377,69 @@ async def test_a_pause_that_another_or_a_worker_has_overtaken_looks_again(
     await twice.result(timeout=30)
 
 
-async def test_a_worker_that_reads_of_a_pause_in_a_log_that_it_takes_up_leaves_the_instance(
+async def test_an_instance_that_a_worker_has_claimed_before_the_append_is_asked(
     app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = await app.start(hears.options(instance_id="h"), count=_MANY + 1)
+    handle = await app.start(does.options(instance_id="claimed"), ["wait go", "gate a"])
+    await status_is(app, "claimed", Status.WAITING)
+    await app.drain(0)
+    stores = wrap_stores(monkeypatch, Overtaken)
+    client = await open_app(worker=False)
+    other = await open_app()
+
+    async def is_owned() -> bool:
+        found = await stores[0].read("claimed", limit=0)
+        return found is not None and found.instance.owner is not None
+
+    async def is_claimed() -> None:
+        stores[1].free_to_write.clear()
+        await client.signal("claimed", "go")
+        await until(is_owned)
+
+    stores[0].by_now = is_claimed
+    assert not await client.pause("claimed", reason="why")
+    stores[1].free_to_write.set()
+    record.gates["gate a"].set()
+    await status_is(other, "claimed", Status.PAUSED)
+    await client.unpause("claimed")
+    assert await other.handle("claimed").result(timeout=30) == [None, "gate a"]
+    assert record.names() == ["gate a"]
+    assert await pauses_of(handle) == [("begins", "why"), ("ends", "")]
+
+
+async def test_an_unpause_that_meets_an_owner_waits_until_it_has_let_go(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Owned(WrappedStore):
+        """A worker owns the instance whenever something is to be written from outside, so many times."""
+
+        times = 2
+
+        async def commit(self, batch: Any, /, **options: Any) -> list[Outcome]:
+            (change,) = [one.change for one in batch]
+            if change is not None and change.unowned and self.times:
+                self.times -= 1
+                return [Outcome.OWNED]
+            outcomes: list[Outcome] = await self._store.commit(batch, **options)
+            return outcomes
+
+    stores = wrap_stores(monkeypatch, Owned)
+    client = await open_app(worker=False)
+    handle = await app.start(waits.options(instance_id="own"))
+    await status_is(app, "own", Status.WAITING)
+    assert await client.pause("own")
+    assert stores[0].times == 0
+    stores[0].times = 2
+    await client.unpause("own")
+    assert stores[0].times == 0
+    await handle.signal("go", 3)
+    assert await handle.result(timeout=30) == 3
+
+
+async def test_a_worker_that_still_reads_the_log_of_an_instance_is_asked_to_pause_it(
+    app: Romancy, open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await app.start(hears.options(instance_id="h"), count=_MANY + 2)
     for number in range(_MANY):
         await handle.signal("go", number)
         await until(partial(_has_heard, handle, number + 1))
@@ -310,22 +455,17 @@ async def test_a_worker_that_reads_of_a_pause_in_a_log_that_it_takes_up_leaves_t
         await stores[1].waits.wait()
 
     stores[0].by = is_claimed
-    assert await client.pause("h")
-    begun = len(await client.history("h"))
+    assert not await client.pause("h")
     stores[1].free.set()
-    await until(lambda: _is_longer(client, begun))
-    assert {type(event) for event in (await client.history("h"))[begun:]} == {OwnerChanged}
     await status_is(client, "h", Status.PAUSED)
+    await client.signal("h", "go", _MANY + 1)
     await client.unpause("h")
-    assert await client.handle("h").result(timeout=30) == list(range(_MANY + 1))
+    assert await client.handle("h").result(timeout=30) == list(range(_MANY + 2))
+    assert await pauses_of(client.handle("h", hears)) == [("begins", ""), ("ends", "")]
 
 
 async def _has_heard(handle: Handle[Any], count: int) -> bool:
     return sum(isinstance(event, MessageReceived) for event in await handle.history()) == count
-
-
-async def _is_longer(app: Romancy, than: int) -> bool:
-    return len(await app.history("h")) > than
 
 
 async def test_what_cannot_be_paused_or_unpaused_is_told_and_nothing_is_written(app: Romancy) -> None:

@@ -159,6 +159,8 @@ class Model:
             return Outcome.ENDED
         if _ends(change) and found.signals != change.seen:
             return Outcome.UNSEEN
+        if change.unowned and found.owner is not None:
+            return Outcome.OWNED
         return None
 
     def _change(self, found: Instance, item: Append, change: Change) -> None:

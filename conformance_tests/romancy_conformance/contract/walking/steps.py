@@ -125,6 +125,16 @@ class Chooser(MessageSteps):
         change = self.change(found, status, release=True, wake_at=wake_at, forgive=forgives, refused_by=code)
         return self.written(self.append(found, change=change), found)
 
+    def rests(self) -> Any:
+        """A change from outside, of an instance that nobody owns, or that a worker owns by now."""
+        found = self.instance(owned=False) if self.often(0.7) else self.instance(owned=True)
+        if found is None:
+            return None
+        status = self.one([Status.PAUSED, Status.PAUSED, Status.RUNNING, Status.CANCELLED])
+        wake_at = self.model.state.now if status is Status.RUNNING else None
+        change = self.change(found, status, release=True, wake_at=wake_at, unowned=True)
+        return self.written(self.append(found, change=change), found)
+
     def sticks(self) -> Any:
         found = self.instance(owned=True)
         if found is None:
@@ -350,6 +360,7 @@ KINDS: dict[str, tuple[float, Callable[[Chooser], Any]]] = {
     "many steps": (2, Chooser.many),
     "changes": (3, Chooser.changes),
     "releases": (8, Chooser.releases),
+    "rests": (3, Chooser.rests),
     "sticks": (2, Chooser.sticks),
     "herds": (0.4, Chooser.herds),
     "ends": (3, Chooser.ends),
@@ -402,12 +413,12 @@ SUBJECTS: dict[str, frozenset[str]] = {
         "gives back", "reads letters", "acknowledges", "looks at kept", "expires", "replaces", "acts",
     }),
     "owners": frozenset({
-        "starts", "releases", "sticks", "delivers", "claims", "claims but leaves", "recovers", "sweeps", "collects",
-        "hires", "beats", "leaves", "takes over", "continues", "looks around",
+        "starts", "releases", "rests", "sticks", "delivers", "claims", "claims but leaves", "recovers", "sweeps",
+        "collects", "hires", "beats", "leaves", "takes over", "continues", "looks around",
     }),
     "appends": frozenset({
-        "starts", "starts with more", "starts again", "plain", "many steps", "changes", "releases", "ends", "reopens",
-        "continues", "acts", "appends again", "delivers", "replaces", "prunes", "posts", "registers",
+        "starts", "starts with more", "starts again", "plain", "many steps", "changes", "releases", "rests", "ends",
+        "reopens", "continues", "acts", "appends again", "delivers", "replaces", "prunes", "posts", "registers",
     }),
     "outbox": frozenset({
         "starts", "acts", "sends", "claims outgoing", "sweeps outgoing", "settles", "lists outgoing", "counts outgoing",
