@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["instance_page", "instance_question"]
 
-_LIVE: Final = frozenset({"timeline", "graph", "family"})
+_LIVE: Final = frozenset({"timeline", "conversation", "graph", "family"})
 """The views that show the present."""
 
 
