@@ -76,8 +76,8 @@ async def publish(ctx: WorkflowContext, topic: str) -> str:
 
 async def edits(app: Romancy) -> None:
     """Answer what is asked, as an editor would."""
-    while not (page := await app.questions(to="editor")).questions:
-        await asyncio.sleep(0.05)  # noqa: ASYNC110 - it asks the database
+    while not (page := await app.questions(to="editor")).questions:  # noqa: ASYNC110 - it asks the database
+        await asyncio.sleep(0.05)
     await app.answer(page.questions[0].token, data=True, by="the editor")
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["instance_page", "instance_question"]
 
-_LIVE: Final = frozenset({"timeline", "graph", "family", "streams"})
+_LIVE: Final = frozenset({"timeline", "conversation", "graph", "family", "streams"})
 """The views that show the present."""
 
 

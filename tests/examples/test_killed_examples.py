@@ -260,6 +260,26 @@ def site(pages: int) -> Generator[tuple[str, list[str]]]:
 
 
 @pytest.mark.long
+def test_a_trip_is_booked_once_or_taken_back(tmp_path: Path) -> None:
+    work = ("examples.travel_agent", f"sqlite:///{tmp_path}/trip.db")
+    before = killed(*work, at="asked: turn 1", THINK="1")
+    after = finished(*work)
+    assert 'asked: May book_flight be called with {"city":"Rome"}?' in before
+    assert [line for line in (*before, *after) if line.startswith("booked")] == [
+        "booked: a flight to Rome",
+        "booked: a hotel in Rome",
+    ]
+    assert not [line for line in after if line.startswith("asked") or line.endswith("turn 0")]
+    assert after[-1] == "Your trip to Rome is booked."
+
+    work = ("examples.travel_agent", f"sqlite:///{tmp_path}/full.db", "--full")
+    killed(*work, at="asked: turn 1", THINK="1")
+    after = finished(*work)
+    assert after.count("cancelled: the flight to Rome") == 1
+    assert "no room in Rome" in after[-1]
+
+
+@pytest.mark.long
 def test_a_graph_asks_its_model_nothing_twice(tmp_path: Path) -> None:
     work = ("examples.graph_agent", f"sqlite:///{tmp_path}/article.db")
 

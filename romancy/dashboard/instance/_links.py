@@ -10,6 +10,7 @@ __all__ = ["VIEWS", "Links"]
 
 VIEWS: Final = {
     "timeline": "Timeline",
+    "conversation": "Conversation",
     "graph": "Graph",
     "family": "Parent and children",
     "state": "Time travel",

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from romancy.dashboard._answers import inputs_for
 from romancy.dashboard._refused import bad_request, not_found
+from romancy.dashboard._visit import visit_of
 from romancy.dashboard.instance import _asked, _places
 from romancy.dashboard.instance._compare import compare, lines_of
+from romancy.dashboard.instance._conversation import conversation_of
 from romancy.dashboard.instance._graph import graph_of
 from romancy.dashboard.instance._payload import NARROW, payload
 from romancy.dashboard.instance._picture import ROW, TOP, picture
@@ -23,7 +26,9 @@ from romancy.insight import Note, Step, Timeline
 from romancy.kept_logs import LEVELS, level_of
 from romancy.log import fields_of
 from romancy.managing.kept_lines import newest_lines, page_of
+from romancy.messages.questions import page_of_questions
 from romancy.serialization import cause_first
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.services import Service
 
 if TYPE_CHECKING:
@@ -50,6 +55,7 @@ EVENTS: Final = 100
 LINES: Final = 200
 """How many log lines a page has."""
 NODES: Final = 120
+QUESTIONS: Final = 20
 CHILDREN: Final = 50
 SIDE: Final = 300
 """How many steps of each instance are compared."""
@@ -224,6 +230,41 @@ async def graph(request: Request, store: Store, row: InstanceRow) -> dict[str, A
     return {"graph": drawn, "next": _next(list(steps[NODES:]), window), "start_here": _asked.one(request, "row")}
 
 
+async def conversation(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
+    """What models and tools have said to each other, and what people are asked."""
+    start = await _start(request, store, row)
+    window, folded, beyond = await _steps(store, row, start)
+    steps = [step for step in folded.steps if step.place >= start]
+    shown, rest = steps[:ROWS], steps[ROWS:]
+    return {
+        "talk": conversation_of(shown, window.zero, row.updated_at, beyond=beyond),
+        "questions": await _questions(request, store, row),
+        "next": _next(list(rest), window),
+        "previous": _places.text((max(start[0] - ROWS, 0), 0)) if start > (1, 0) else None,
+        "latest": LATEST if window.more else None,
+    }
+
+
+async def _questions(request: Request, store: Store, row: InstanceRow) -> list[dict[str, Any]]:
+    """The open questions of the instance, with the fields of their forms."""
+    if row.status in TERMINAL_STATUSES or not visit_of(request).may("answer"):
+        return []
+    found = await page_of_questions(store, instance_id=row.instance_id, limit=QUESTIONS)
+    return [
+        {
+            "token": one.token,
+            "name": one.name,
+            "question": one.question,
+            "to": one.to,
+            "since": one.since,
+            "due": one.due,
+            "sealed": one.sealed,
+            "fields": [] if one.sealed else inputs_for(one.schema).fields,
+        }
+        for one in found.questions
+    ]
+
+
 async def family(request: Request, store: Store, row: InstanceRow) -> dict[str, Any]:
     """The parents and the children of the instance."""
     start = await _start(request, store, row)
@@ -298,6 +339,7 @@ async def raw(request: Request, store: Store, row: InstanceRow) -> tuple[str, by
 
 VIEWS: Final[dict[str, Callable[[Request, Store, InstanceRow], Awaitable[dict[str, Any]]]]] = {
     "timeline": timeline,
+    "conversation": conversation,
     "graph": graph,
     "family": family,
     "state": state,

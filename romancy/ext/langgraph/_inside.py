@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph._internal import _constants as names
+from langgraph.prebuilt.tool_node import ToolRuntime
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
@@ -53,7 +54,7 @@ class Inside:
 
     def adapted(self, value: Any) -> Any:
         """An argument of the node as the attempt gets it."""
-        if isinstance(value, Runtime):
+        if isinstance(value, (Runtime, ToolRuntime)):
             return self._adapted_runtime(value)
         if isinstance(value, dict) and names.CONF in value and "callbacks" in value:
             return self.config
@@ -73,13 +74,13 @@ class Inside:
         """Whether the node itself has come to an interrupt without an answer, and not a graph that it runs."""
         return self.asked > len(self._answers)
 
-    def _adapted_runtime(self, runtime: Runtime[Any]) -> Runtime[Any]:
+    def _adapted_runtime(self, runtime: Any) -> Any:
         changed = copy.copy(runtime)
         object.__setattr__(changed, "stream_writer", self.wrote.append)
         if hasattr(changed, "heartbeat"):
             object.__setattr__(changed, "heartbeat", _heartbeat)
         if isinstance(getattr(changed, "config", None), dict):  # a ToolRuntime
-            object.__setattr__(changed, "config", self._adapted_config(cast("Any", changed).config))
+            object.__setattr__(changed, "config", self._adapted_config(changed.config))
         return changed
 
     def _adapted_config(self, config: RunnableConfig) -> RunnableConfig:
