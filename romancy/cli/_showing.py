@@ -202,6 +202,8 @@ def _entry(entry: Step | Note, start: int, now: int, prefix: str) -> Iterator[st
     at = _offset(entry.began_at, start, prefix)
     named = f"{entry.name} ({entry.id})" if entry.undoes else entry.id
     yield wrapped(f"{at}  {entry.kind} {named}{child}{undoes}: {entry.ended_as}, {took}", prefix)
+    if entry.dropped_attempts:
+        yield wrapped(f"{entry.dropped_attempts} attempts failed that the log does not keep", detail)
     for failure in entry.failures:
         lasted = span(max(failure.at - failure.due, 0))
         unknown = ", outcome unknown" if failure.unknown else ""
@@ -248,6 +250,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
         "defaulted": step.defaulted,
         "due": time_of(step.due),
         "undoes": step.undoes,
+        "failed_attempts": step.failed_attempts,
         "child_instance_id": step.instance_id,
         "failures": [
             {

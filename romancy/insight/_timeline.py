@@ -54,6 +54,8 @@ class Attempt:
     place: Place = (0, 0)
     unknown: bool = False
     """Whether it was told to stop and did not answer."""
+    failures: int = 1
+    """How many attempts had failed by then. The log may keep the last of them only."""
 
 
 @dataclass(slots=True)
@@ -111,6 +113,16 @@ class Step:
             return self.number
         failed, due = (self.failures[-1].number, self.failures[-1].next_at) if self.failures else (0, self.began_at)
         return failed + 1 + sum(due < taken for taken in self.taken_up)
+
+    @property
+    def failed_attempts(self) -> int:
+        """How many attempts have failed, as far as another followed: those that the log has dropped count."""
+        return self.failures[-1].failures if self.failures else 0
+
+    @property
+    def dropped_attempts(self) -> int:
+        """How many of them the log no longer has."""
+        return self.failed_attempts - len(self.failures)
 
     @property
     def may_have_died(self) -> bool:
@@ -252,11 +264,16 @@ class Timeline:
     def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
         step = self._open.get((kind, event.id))
         if step is not None:
+            failures, before = event.failures or step.failed_attempts + 1, step.failed_attempts
             due = step.began_at if step.due is None else step.due
+            if failures > before + 1:
+                due = max(due, self._at - event.queued)  # the log does not have the end of the pause before it
             next_at = max(event.next_at, self._at)
             unknown = getattr(event, "unknown", False)
             step.failures.append(
-                Attempt(event.attempt, self._at, event.error, due, next_at, event.queued, self._place, unknown)
+                Attempt(
+                    event.attempt, self._at, event.error, due, next_at, event.queued, self._place, unknown, failures
+                )
             )
             step.due = next_at
 

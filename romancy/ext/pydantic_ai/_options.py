@@ -73,4 +73,5 @@ def policy_of(given: RetryPolicy | None) -> RetryPolicy:
         retry_on=base.retry_on,
         give_up_on=(*own, *_NOT_MENDED),
         expected=base.expected,
+        record=base.record,
     )

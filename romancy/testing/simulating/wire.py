@@ -336,6 +336,7 @@ def _wired_services(services: Services, wire: Wire) -> Services:
         figures=service("figures"),
         upkeep=service("upkeep"),
         rebuilding=service("rebuilding"),
+        amending=service("amending"),
     )
 
 
