@@ -17,6 +17,7 @@ from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance, raw_start_of
+from romancy.managing.others import others_of
 from romancy.managing.waits import timeline_of, untaken_by
 from romancy.storage.records import InstanceRow
 
@@ -80,7 +81,8 @@ async def show(
         await _follow(operator, root, depth, children)
         census = await operator.store.services.reading.census()
         untaken = await untaken_by(operator.store, instance_id, root.row.status)
-    instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken)
+        others = await others_of(operator.store, root.row, root.timeline)
+    instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken, others=others)
     if json_lines:
         as_json({**data_of(instance), "untaken": untaken, "steps": _steps(root), "reasons": reasons})
         return

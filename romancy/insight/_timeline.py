@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
+import msgspec
+
 from romancy import core as ev
 from romancy.errors import ActivityUnknownError
 from romancy.insight._time_texts import span
@@ -83,6 +85,10 @@ class Step:
     """For a compensation: the id of the activity."""
     instance_id: str | None = None
     """For a child: its instance id."""
+    detached: bool = False
+    """For a child: whether its parent is not its keeper."""
+    asks: str | None = None
+    """For a call to another instance: the id of that one."""
     queued: int = 0
     """For how many microseconds the last attempt waited for a free slot."""
     left_at: int | None = None
@@ -382,6 +388,27 @@ def _awaited(timeline: Timeline, event: ev.MessageAwaited) -> None:
         timeline.begin("message", event.id, topic.name, due=event.due, key=event.mode, conditions=conditions)
 
 
+class _Asks(msgspec.Struct):
+    """Whom a call to another instance is for."""
+
+    to: str = ""
+    of: str = ""
+
+
+_read_asks: Final = msgspec.json.Decoder(_Asks).decode
+
+
+def asked_by(event: ev.ActivityScheduled) -> str | None:
+    """The instance to which this activity turns. None: it is none of the library's own."""
+    if not event.name.startswith("romancy.instance."):
+        return None
+    try:
+        asks = _read_asks(event.args)
+    except msgspec.DecodeError:
+        return None
+    return asks.to or asks.of or None
+
+
 _receives: Final = _ended(ev.Ends("waits", "received"))
 
 
@@ -448,7 +475,9 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.WorkflowStarted: Timeline.run_begins,
     ev.WorkflowRetried: _retried,
     ev.OwnerChanged: _owner_changed,
-    ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),
+    ev.ActivityScheduled: lambda timeline, event: timeline.begin(
+        "activity", event.id, event.name, asks=asked_by(event)
+    ),
     ev.ActivityCancelRequested: _activity_cancelled,
     ev.DefaultTaken: lambda timeline, event: timeline.defaulted(event.id),
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
@@ -460,7 +489,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.MembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.topic.name),
     ev.PlaceAsked: lambda timeline, event: timeline.begin("place", event.id, event.limit, key=event.key or None),
     ev.ChildStarted: lambda timeline, event: timeline.begin(
-        "child", event.id, event.workflow, instance_id=event.instance_id
+        "child", event.id, event.workflow, instance_id=event.instance_id, detached=event.detached
     ),
     ev.CompensationScheduled: lambda timeline, event: timeline.begin(
         "compensation", event.id, event.name, undoes=event.activity_id

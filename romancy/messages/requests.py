@@ -94,9 +94,13 @@ class Asked(Generic[R_co]):
                 raise
             raise RequestTimeoutError(_in_vain(search, limit), **place.told) from None
         if isinstance(answer, RequestAnswered) and answer.error is None:
-            value: Any = loads(answer.reply, self._declared, f"reply to the request {place.name!r}")
+            value: Any = loads(answer.reply, self._declared, f"reply to {place.words}")
             return value  # type: ignore[no-any-return]
         raise _error_of(answer, place, self.reply)
+
+    def of_method(self, method: str) -> Asked[R_co]:
+        """The same, as the call of an entity's method: errors name it."""
+        return Asked(self._access, self._place._replace(method=method), self._declared, self._after)
 
     def __repr__(self) -> str:
         return f"<request {self._place.name!r} to {self.instance_id} with the id {self.id!r}>"
@@ -242,7 +246,7 @@ def _error_of(
     kind = RequestRefusedError if refused else RequestFailedError
     how = "refused" if refused else "failed at"
     raised = error.raised
-    told = f"instance {place.instance_id} {how} the request {place.name!r}: {error.summary}"
+    told = f"instance {place.instance_id} {how} {place.words}: {error.summary}"
     failed = kind(told, **place.told, error_type=raised.type, trace=raised.trace or error.trace)
     failed.__cause__ = with_frames(raised_again(error, (), fn))
     return failed
@@ -255,4 +259,4 @@ def _in_vain(search: Search, limit: float | None) -> str:
         if search.taken
         else "no body has taken it yet; it is kept until one handles or awaits such requests"
     )
-    return f"instance {place.instance_id} did not answer the request {place.name!r} within {limit:g} s: {why}"
+    return f"instance {place.instance_id} did not answer {place.words} within {limit:g} s: {why}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from romancy._named_workflows import workflow_named
 from romancy.core import Message
-from romancy.entity import DESTROY
+from romancy.entity import DESTROY, method_in
 from romancy.entity_calls import Calls, entity_of, refuse_circle
 from romancy.retry import seconds
 from romancy.starting.starts import Starts
@@ -69,7 +69,8 @@ class EntityHandle(Generic[E]):
         id = "" if self._call_id is None else f"{name}:{self._call_id}"
         workflow = declared.workflow.options(instance_id=instance_id)
         request, reply = Message(topic=declared.topic, data=data, id=id), declared.reply_of(name)
-        return await self._app._starter.ask_entity(workflow.bind(self._key), request, reply)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself
+        made = await self._app._starter.ask_entity(workflow.bind(self._key), request, reply)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself
+        return made.of_method(f"{declared.cls.__qualname__}.{name or 'destroy'}")
 
     async def state(self) -> E | None:
         """The state that the last call has left. None: there is none, because nothing has changed it, or it is gone.
@@ -119,7 +120,8 @@ class Entities(Starts):
     ) -> Asked[Any]:
         """Call an entity by the name of its workflow, whose code this app need not have."""
         named = workflow_named(self._registry.workflows, workflow).options(instance_id=instance_id)
-        return await self._starter.ask_entity(named.bind(key=key), request, declared)
+        made = await self._starter.ask_entity(named.bind(key=key), request, declared)
+        return made.of_method(f"{workflow}.{method_in(request) or 'destroy'}")
 
     def entity_handle(self, kind: type[E], key: str, /, *, id: str | None = None) -> EntityHandle[E]:
         """A handle of an entity, which need not exist yet: its state, its end, and calls that are not awaited."""
