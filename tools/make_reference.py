@@ -72,8 +72,8 @@ INTERNAL = {
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
     "EntityContext", "EntityHandle", "Handle", "Ingress", "OtherInstance", "Purged", "Question", "QuestionPage",
-    "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel", "SyncHandle",
-    "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo",
+    "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel", "SyncEntityHandle",
+    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo",
     "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {

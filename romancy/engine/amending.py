@@ -76,7 +76,7 @@ class Amender:
             return False
         ids = {event.id for event in events}
         kept = (*(event for event in former.events if event.id not in ids), *events)
-        amended = Step(item.instance_id, item.life, live.head, item.writer, encode_commit(kept), item.behind)
+        amended = Step(item.instance_id, item.life, live.head, item.writer, encode_commit([*kept]), item.behind)
         self._last[live.instance_id] = _Last(item.writer, kept)
         self._queue.append(replace(prepared, item=amended))
         if not self._writes:

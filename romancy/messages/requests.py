@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from romancy.serialization import ErrorInfo
     from romancy.storage.records import History, InstanceRow
 
-__all__ = ["Asked", "Requests", "asked", "asked_before", "asked_now", "is_new", "request_message"]
+__all__ = ["Asked", "Requests", "asked", "asked_before", "asked_now", "is_new", "of_method", "request_message"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,10 +97,6 @@ class Asked(Generic[R_co]):
             value: Any = loads(answer.reply, self._declared, f"reply to {place.words}")
             return value  # type: ignore[no-any-return]
         raise _error_of(answer, place, self.reply)
-
-    def of_method(self, method: str) -> Asked[R_co]:
-        """The same, as the call of an entity's method: errors name it."""
-        return Asked(self._access, self._place._replace(method=method), self._declared, self._after)
 
     def __repr__(self) -> str:
         return f"<request {self._place.name!r} to {self.instance_id} with the id {self.id!r}>"
@@ -221,6 +217,12 @@ async def asked_now(mailer: Mailer, message: Message, declared: Any, row: Instan
 def is_new(request: Asked[Any]) -> bool:
     """Whether the call has sent this request. False: one with this id was sent before."""
     return request._after is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
+
+
+def of_method(request: Asked[R], method: str) -> Asked[R]:
+    """The same, as the call of an entity's method: errors name it."""
+    place = request._place._replace(method=method)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
+    return Asked(request._access, place, request._declared, request._after)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # likewise
 
 
 async def asked_before(

@@ -58,7 +58,7 @@ def _place(item: Step) -> dict[str, object]:
 
 
 def _found(item: Step, holder: Answer, rows: Answer) -> LastRows:
-    writers = dict(rows.rows)
+    writers: dict[int, str] = {row[0]: row[1] for row in rows.rows}
     return LastRows(
         owner=holder.rows[0][0] if holder.rows else None,
         writer=writers.pop(item.seq, None),

@@ -178,7 +178,9 @@ async def test_a_poll_leaves_the_same_log_however_often_it_is_made(app: Romancy,
         assert made[what] == list(range(1, attempts + 1))
         assert failures(log) == [(attempts - 1, attempts - 1)]
         assert [event.attempt for event in log if isinstance(event, ActivityCompleted)] == [attempts]
-        logs.append((await app.get_instance(handle.instance_id)).log_length)
+        instance = await app.get_instance(handle.instance_id)
+        assert instance is not None
+        logs.append(instance.log_length)
     assert logs[0] == logs[1]
 
 
@@ -283,7 +285,10 @@ async def test_another_worker_goes_on_with_the_number_and_the_pause(open_app: Op
 async def test_why_and_waits_say_how_many_there_were_and_the_last_error(app: Romancy) -> None:
     handle = await app.start(kl_waits_slowly, "it")
     await until(lambda: len(made.get("it", ())) > 20)
-    (wait,) = (await app.get_instance(handle.instance_id, waits=True)).waits or ()
+    instance = await app.get_instance(handle.instance_id, waits=True)
+    assert instance is not None
+    assert instance.waits is not None
+    (wait,) = instance.waits
     assert wait.failed_attempts >= 19
     assert (wait.error or "").endswith(f"no it yet: {wait.failed_attempts}")
     await app.terminate(handle.instance_id)

@@ -128,7 +128,8 @@ async def test_a_circle_of_instances_that_ask_each_other_is_named(app: Romancy) 
 async def _is_asked(app: Romancy) -> bool:
     """The ones that were too early are started again until all three wait for each other."""
     for name, other in (("wo-a", "wo-b"), ("wo-b", "wo-c"), ("wo-c", "wo-a")):
-        if (await app.get_instance(name)).status is Status.FAILED:
+        instance = await app.get_instance(name)
+        if instance is not None and instance.status is Status.FAILED:
             await app.start(wo_asks.options(instance_id=name), other, if_exists="restart_failed")
     return await says(app, "wo-a", "It waits for the answer of instance wo-b", "wo-a → wo-b → wo-c → wo-a")
 
