@@ -84,11 +84,16 @@ class AppErrands:
     async def cancel(self, to: str, reason: str) -> bool:
         return await self._run(self._app.cancel(to, reason=reason))
 
-    async def result(self, of: str) -> Raw:
-        """What the instance returned. While it is stuck, the wait goes on."""
-        return await self._run(self._result(of))
+    async def result(self, of: str, workflow: str = "") -> Raw:
+        """What the instance returned. While it is stuck, the wait goes on. Without a name, of any workflow."""
+        return await self._run(self._result(of, workflow))
 
-    async def _result(self, of: str) -> Raw:
+    async def _result(self, of: str, workflow: str) -> Raw:
+        if workflow and (other := (await row_of(self._access.opened(), of)).workflow_name) != workflow:
+            raise UsageError(
+                f"instance {of} is of workflow {other}, and its result is asked for as that of {workflow}: give "
+                "`result` the workflow that the instance has, or none"
+            )
         while True:
             watch = self._app.watch(of)
             try:

@@ -122,18 +122,46 @@ OF_STARTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(_LIMITS, "timeout, in seconds, for the whole instance"),
     **dict.fromkeys((*_POLICIES, "retry"), "retry= of its activities, as in @activity(retry=RetryPolicy(…))"),
 }
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("task_queue", "queue", "queue_name", "worker_pool"),
+        "there are no queues: a worker takes what its app knows, and `romancy run --only` narrows that",
+    ),
+    **dict.fromkeys(
+        ("id_reuse_policy", "id_conflict_policy", "workflow_id_reuse_policy", "on_conflict"),
+        "if_exists= of app.start says what happens if the id is taken",
+    ),
+    **dict.fromkeys(("cron_schedule", "cron", "schedule"), "app.schedule(…) starts at times"),
+    **dict.fromkeys(("start_signal", "start_signal_args"), "app.signal_with_start(…) does both"),
+    **dict.fromkeys(
+        ("memo", "search_attributes", "attributes", "metadata", "tags"),
+        "headers= is kept with the instance, and its input is searched by app.find_instances",
+    ),
+    **dict.fromkeys(
+        ("schedule_to_start_timeout",), "put `async with asyncio.timeout(…)` around the call: it counts the wait too"
+    ),
+    "cancellation_type": "what is cancelled is asked to stop, and waited for half a minute",
+    "parent_close_policy": "detached=True lets a child outlive its parent; others are cancelled with it",
+}
+"""What others give as an option and has another place here."""
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Sequence[str], words: Mapping[str, str]) -> None:
     """Raise OptionError for an option that `what` does not have. `words` are those of other libraries."""
-    for name in given:
-        if name in known:
-            continue
-        if (meant := words.get(name)) is None:
-            close = difflib.get_close_matches(name, known, 1)
-            meant = repr(close[0]) if close else None
-        hint = "; its" if meant is None else f"; did you mean {meant}? Its"
-        raise OptionError(f"{what} has no option {name!r}{hint} options are {', '.join(known)}")
+    unknown = [name for name in given if name not in known]
+    if not unknown:
+        return
+    told = ", and ".join(f"no option {name!r}{_hint(name, known, words)}" for name in unknown)
+    raise OptionError(f"{what} has {told}{' Its' if told.endswith('?') else '; its'} options are {', '.join(known)}")
+
+
+def _hint(name: str, known: Sequence[str], words: Mapping[str, str]) -> str:
+    if name in _ELSEWHERE and name not in words:
+        return f" ({_ELSEWHERE[name]})"
+    if (meant := words.get(name)) is None:
+        close = difflib.get_close_matches(name, known, 1)
+        meant = repr(close[0]) if close else None
+    return "" if meant is None else f"; did you mean {meant}?"
 
 
 def answer_options(

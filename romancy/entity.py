@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from romancy.core import Commands, Message, MessageReceived, WaitAnswer
     from romancy.serialization import ErrorInfo
 
-__all__ = ["DESTROY", "LINGERS", "Entity", "EntityContext", "entity", "entity_context"]
+__all__ = ["DESTROY", "LINGERS", "Entity", "EntityContext", "entity", "entity_context", "method_in"]
 
 E = TypeVar("E")
 
@@ -223,6 +223,11 @@ def entity(name: str, /) -> Callable[[type[E]], type[E]]:
         return cls
 
     return decorate
+
+
+def method_in(call: Message) -> str:
+    """The name of the method that a call asks for."""
+    return _read_call(call.data).method
 
 
 def _methods_of(cls: type) -> dict[str, Method]:

@@ -118,6 +118,8 @@ class Failure:
     """The frames of the code that raised it."""
     expected: bool = False
     """Whether it belongs to the business: see `Expected`."""
+    members: tuple[tuple[Failure, ...], ...] = ()
+    """Of a group: of each of its exceptions what `chain` is of one."""
 
 
 class ActivityError(RomancyError):

@@ -55,6 +55,8 @@ R_co = TypeVar("R_co", covariant=True)
 class AwaitedWorkflow(Protocol[R_co]):
     """A workflow whose result is awaited."""
 
+    @property
+    def name(self) -> str: ...
     def read_result(self, result: Raw, /) -> object: ...
     async def __call__(self, *args: Any, **kwargs: Any) -> R_co: ...
 
@@ -66,7 +68,7 @@ class Errands(Protocol):
     async def call(self, workflow: str, key: str, to: str, request: Message) -> Raw: ...
     async def send(self, to: str, event: Message) -> None: ...
     async def cancel(self, to: str, reason: str) -> bool: ...
-    async def result(self, of: str) -> Raw: ...
+    async def result(self, of: str, workflow: str = "") -> Raw: ...
     async def report(self, of: str) -> Raw: ...
     async def status(self, of: str) -> str: ...
 
@@ -105,8 +107,8 @@ async def _cancel(to: str, reason: str, *, errands: Errands = Depends(errands_he
     return await errands.cancel(to, reason)
 
 
-async def _result(of: str, *, errands: Errands = Depends(errands_here)) -> Raw:
-    return await errands.result(of)
+async def _result(of: str, workflow: str, *, errands: Errands = Depends(errands_here)) -> Raw:
+    return await errands.result(of, workflow)
 
 
 async def _report(of: str, *, errands: Errands = Depends(errands_here)) -> Raw:
@@ -121,7 +123,7 @@ _REQUEST: Final[Activity[[str, Message], Raw]] = _errand(_request, "request")
 _CALL: Final[Activity[[str, str, str, Message], Raw]] = _errand(_call, "call")
 _SEND: Final[Activity[[str, Message], None]] = _errand(_send, "send")
 _CANCEL: Final[Activity[[str, str], bool]] = _errand(_cancel, "cancel")
-_RESULT: Final[Activity[[str], Raw]] = _errand(_result, "result")
+_RESULT: Final[Activity[[str, str], Raw]] = _errand(_result, "result")
 _REPORT: Final[Activity[[str], Raw]] = _errand(_report, "report")
 _STATUS: Final[Activity[[str], str]] = _errand(_status, "status")
 
@@ -200,11 +202,12 @@ class OtherInstance:
     async def result(self, workflow: AwaitedWorkflow[Any] | None = None, /, *, model: Any = Any) -> Any:
         """What the instance returned, once it has, of the type that its workflow or `model` says.
 
+        Raises UsageError if the instance is of another workflow.
         Raises WorkflowFailedError or WorkflowCancelledError if it ended otherwise. While it is stuck, the wait goes on.
         Cancelling the wait does not cancel the instance.
         """
         self._refuse_itself("waits for its own end")
-        result = await _told(_RESULT(self.instance_id))
+        result = await _told(_RESULT(self.instance_id, "" if workflow is None else workflow.name))
         if workflow is not None:
             return workflow.read_result(result)
         return loads(result, model, f"result of instance {self.instance_id}")

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Literal, Self, TypeAlias, cast
 
 from romancy._expected_options import OF_POLICIES, answer_options
 from romancy.errors import (
@@ -90,6 +90,9 @@ class RetryPolicy:
     only if `retry_on` names it. What is of a class in `expected` belongs to the business: it is retried like others,
     and told like an `Expected`. A filter that raises ends the attempts with its exception. No policy applies to a
     result that cannot be stored: the activity has done its work, and fails at once.
+
+    `record="last"` is for polls: of the failed attempts, the log keeps how many there were, and the last one. A poll of
+    a month is then no longer than one of a minute.
     """
 
     max_attempts: int
@@ -100,6 +103,7 @@ class RetryPolicy:
     retry_on: ErrorFilter
     give_up_on: ErrorTypes
     expected: ErrorTypes
+    record: Literal["all", "last"]
 
     def __init__(
         self,
@@ -112,6 +116,7 @@ class RetryPolicy:
         retry_on: ErrorFilter = Exception,
         give_up_on: ErrorTypes = (),
         expected: ErrorTypes = (),
+        record: Literal["all", "last"] = "all",
     ) -> None:
         attempts: Any = max_attempts
         if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 0:
@@ -129,6 +134,10 @@ class RetryPolicy:
             raise UsageError(f"give_up_on takes exception classes, one or a tuple, not {give_up_on!r}")
         if not _are_errors(expected):
             raise UsageError(f"expected takes exception classes, one or a tuple, not {expected!r}")
+        if record not in ("all", "last"):
+            raise UsageError(
+                f"record must be 'all' or 'last' (of the failed attempts, what the log keeps), not {record!r}"
+            )
         assign = object.__setattr__
         assign(self, "max_attempts", max_attempts)
         assign(self, "initial_interval", seconds(initial_interval, "initial_interval"))
@@ -138,6 +147,7 @@ class RetryPolicy:
         assign(self, "retry_on", retry_on)
         assign(self, "give_up_on", give_up_on)
         assign(self, "expected", expected)
+        assign(self, "record", record)
 
     @classmethod
     def default(cls) -> Self:

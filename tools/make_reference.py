@@ -72,9 +72,9 @@ INTERNAL = {
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
     "EntityContext", "EntityHandle", "ForkPlan", "ForkStep", "Handle", "Ingress", "OtherInstance", "Purged", "Question",
-    "QuestionPage",
-    "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel", "SyncHandle",
-    "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo",
+    "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
+    "SyncEntityHandle", "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window",
+    "WindowHandle", "WindowStart", "Undo",
     "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {

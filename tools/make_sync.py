@@ -27,14 +27,15 @@ LEFT_OUT: Final = {
     "Romancy": {
         "as_client": "`Keeper` makes an app of its own kind",
         "is_open": "`Keeper` knows of the thread too",
-        "entity": "the calls of an entity are its `async def` methods",
-        "entity_handle": "the calls of an entity are its `async def` methods",
+        "entity": "the calls of an entity are its `async def` methods: `handle.call(Cart.add, …)` is typed here too",
         "end_of": "for handles",
         "error_names": "for handles",
         "outcome": "for handles",
         "serve": "signals arrive in the main thread, and the loop is in another",
         "watch": "for handles",
     },
+    "Entities": {"entity": "as of Romancy"},
+    "EntityHandle": {"asked": "calls by name, for `app.entity`"},
 }
 """Public methods without a twin, and the reasons."""
 
@@ -45,9 +46,10 @@ NAMES: Final = {
     "WindowHandle": "SyncWindowHandle",
     "AppChannel": "SyncChannel",
     "Asked": "SyncAsked",
+    "EntityHandle": "SyncEntityHandle",
 }
 """The classes that have a name of their own in the types."""
-_HANDLES: Final = ("SyncHandle", "SyncAsked", "SyncScheduleHandle", "SyncWindowHandle")
+_HANDLES: Final = ("SyncHandle", "SyncAsked", "SyncScheduleHandle", "SyncWindowHandle", "SyncEntityHandle")
 RENAMED: Final = (
     ("AsyncIterator[", "Iterator["),
     ("AppChannel[", "SyncChannel["),
@@ -56,6 +58,7 @@ RENAMED: Final = (
     ("Asked[", "SyncAsked["),
     ("ScheduleHandle", "SyncScheduleHandle"),
     ("WindowHandle[", "SyncWindowHandle["),
+    ("EntityHandle[", "SyncEntityHandle["),
 )
 """The names in what a method returns, and those of the twin."""
 HEAD: Final = '''"""{what}
@@ -145,6 +148,17 @@ TWINS: Final = (
         "from romancy.sync._handle import SyncHandle\n",
     ),
     Twin(
+        "starting.entities", "Entities", "_entities", "SyncEntities", "SyncStarts",
+        "Entities from outside, for code without `await`.",
+        "from romancy.sync._entity import SyncEntityHandle\nfrom romancy.sync._starts import SyncStarts\n",
+    ),
+    Twin(
+        "starting.entities", "EntityHandle", "_entity", "SyncEntityHandle", "Caller, Generic[E]",
+        "Entities by their keys, for code without `await`.",
+        "from romancy.sync._asked import SyncAsked\nfrom romancy.sync._calling import Caller, Keeper\n",
+        OWN.format(original="EntityHandle", parameter="E"),
+    ),
+    Twin(
         "schedules.schedules", "Schedules", "_schedules", "SyncSchedules", "SyncStarts",
         "Schedules from outside, for code without `await`.",
         "from romancy.sync._schedule import SyncScheduleHandle\nfrom romancy.sync._starts import SyncStarts\n",
@@ -155,10 +169,12 @@ TWINS: Final = (
         "from romancy.sync._starts import SyncStarts\nfrom romancy.sync._window import SyncWindowHandle\n",
     ),
     Twin(
-        "app", "Romancy", "_app", "SyncRomancy", "Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders",
+        "app", "Romancy", "_app", "SyncRomancy",
+        "Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstances, SyncSenders",
         "The app, for code without `await`.",
         "from romancy.app import Romancy\nfrom romancy.sync._calling import Keeper\n"
-        "from romancy.sync._handle import SyncHandle\nfrom romancy.sync._instances import SyncInstances\n"
+        "from romancy.sync._entities import SyncEntities\nfrom romancy.sync._handle import SyncHandle\n"
+        "from romancy.sync._instances import SyncInstances\n"
         "from romancy.sync._schedules import SyncSchedules\nfrom romancy.sync._senders import SyncSenders\n"
         "from romancy.sync._windows import SyncWindows\n",
     ),
@@ -208,12 +224,13 @@ def _page(twin: Twin) -> str:
     variables = [ast.unparse(one) for one in _named(_type_variables(module), used)]
     typing = ", ".join(sorted({"overload"} | {one.split(" = ")[1].split("(")[0] for one in variables}))
     typing += ", Generic" if "Generic[" in twin.bases else ""
+    typing += ", Concatenate" if "Concatenate" in used else ""
     head = HEAD.format(what=twin.what, typing=typing)
     checking = "\n".join(f"    {line}" for line in sorted(_imports(module, twin.source, used - values.keys())))
     aliases = "\n".join(f"    {ast.unparse(one)}" for one in _named(_aliases(module), used))
     runtime = twin.imports + "".join(f"from {source} import {name}\n" for name, source in values.items())
     return (
-        f"{head}{runtime}\nif TYPE_CHECKING:\n{checking}\n\n{aliases}\n\n"
+        f"{head}{runtime}\n{f'if TYPE_CHECKING:{chr(10)}{checking}' if checking else ''}\n\n{aliases}\n\n"
         f'__all__ = ["{twin.name}"]\n\n' + "\n".join(variables) + f"\n\n\n{text}"
     )
 
@@ -264,6 +281,7 @@ def _body(node: Function, decorators: set[str], returns: str, owner: str) -> lis
         "SyncAsked",
         "SyncScheduleHandle",
         "SyncWindowHandle",
+        "SyncEntityHandle",
         "SyncChannel",
         "SyncSubscription",
     ):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.errors import StorageUnavailableError
 from romancy.storage.records import Capabilities, Delivered
 from romancy.storage.services import Services
+from romancy.storage.sqlkit.amending import SqlAmending
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.journal import SqlJournal
 from romancy.storage.sqlkit.leases import Leases
@@ -72,6 +73,7 @@ class MySQLStore:
             upkeep=MySQLUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
             journal=SqlJournal(interpreter),
+            amending=SqlAmending(interpreter),
             standby=MySQLStandby(self.database),
         )
 

@@ -32,6 +32,7 @@ PIECES: Final = Pieces(
     as_if_newest="order by {}, created_at desc, instance_id desc",
     among="= any ({}::text[])",
     now="romancy_now()",
+    held="for no key update",
     lane="split_part({}, chr(31), 1)",
 )
 _PART: Final = re.compile(r":(part_\w+)(?:\+(\d+))?")

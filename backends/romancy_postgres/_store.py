@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from romancy.storage.records import Capabilities
 from romancy.storage.services import Services
+from romancy.storage.sqlkit.amending import SqlAmending
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.journal import SqlJournal
 from romancy.storage.sqlkit.leases import Leases
@@ -85,6 +86,7 @@ class PostgresStore:
             upkeep=PostgresUpkeep(self.database, interpreter, lambda: Database(settings)),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
             journal=SqlJournal(interpreter, self._signals.announce),
+            amending=SqlAmending(interpreter),
             standby=PostgresStandby(self.database),
         )
 

@@ -11,6 +11,7 @@ from romancy.errors import SchemaVersionError, StorageUnavailableError, UsageErr
 from romancy.storage.limits import can_be_id, check_batch, check_deliveries, check_step
 from romancy.storage.records import Capabilities, Outcome, Step
 from romancy.storage.services import Services
+from romancy.storage.sqlkit.amending import SqlAmending
 from romancy.storage.sqlkit.figures import SqlFigures
 from romancy.storage.sqlkit.journal import SqlJournal
 from romancy.storage.sqlkit.leases import Leases
@@ -88,6 +89,7 @@ class SqliteStore:
             upkeep=self._make_upkeep(interpreter),
             rebuilding=SqlRebuilding(interpreter, SPELLING),
             journal=SqlJournal(interpreter),
+            amending=SqlAmending(interpreter),
         )
         self._opened: tuple[_file.SharedFile, Watch] | None = None
         self._lone = LoneWriter()

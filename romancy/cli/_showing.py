@@ -17,6 +17,7 @@ from romancy.engine import read_with_start
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.insight import Note, Step, Timeline, explain, span
 from romancy.instance import Instance, raw_start_of
+from romancy.managing.others import others_of
 from romancy.managing.waits import timeline_of, untaken_by
 from romancy.storage.records import InstanceRow
 
@@ -80,7 +81,8 @@ async def show(
         await _follow(operator, root, depth, children)
         census = await operator.store.services.reading.census()
         untaken = await untaken_by(operator.store, instance_id, root.row.status)
-    instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken)
+        others = await others_of(operator.store, root.row, root.timeline)
+    instance, reasons = root.instance, explain(root.row, root.timeline, census, untaken, others=others)
     if json_lines:
         as_json({**data_of(instance), "untaken": untaken, "steps": _steps(root), "reasons": reasons})
         return
@@ -202,6 +204,8 @@ def _entry(entry: Step | Note, start: int, now: int, prefix: str) -> Iterator[st
     at = _offset(entry.began_at, start, prefix)
     named = f"{entry.name} ({entry.id})" if entry.undoes else entry.id
     yield wrapped(f"{at}  {entry.kind} {named}{child}{undoes}: {entry.ended_as}, {took}", prefix)
+    if entry.dropped_attempts:
+        yield wrapped(f"{entry.dropped_attempts} attempts failed that the log does not keep", detail)
     for failure in entry.failures:
         lasted = span(max(failure.at - failure.due, 0))
         unknown = ", outcome unknown" if failure.unknown else ""
@@ -248,6 +252,7 @@ def _step(node: _Node, step: Step) -> dict[str, Any]:
         "defaulted": step.defaulted,
         "due": time_of(step.due),
         "undoes": step.undoes,
+        "failed_attempts": step.failed_attempts,
         "child_instance_id": step.instance_id,
         "failures": [
             {

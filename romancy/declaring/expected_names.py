@@ -40,9 +40,14 @@ OF_CONTEXTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("wait_signal", "wait_for_signal", "receive_signal", "wait_for_event", "wait_for_external_event", "recv"), _WAIT
     ),
-    **dict.fromkeys(("execute_activity", "call_activity", "activity", "call"), _AWAIT),
+    **dict.fromkeys(
+        ("execute_activity", "start_activity", "execute_local_activity", "call_activity", "activity", "call"), _AWAIT
+    ),
     **dict.fromkeys(("run_step", "do", "side_effect", "run"), _STEP),
-    **dict.fromkeys(("start_child", "start_workflow", "start_child_workflow", "child", "execute_child"), _CHILD),
+    **dict.fromkeys(
+        ("start_child", "start_workflow", "start_child_workflow", "child", "execute_child", "execute_child_workflow"),
+        _CHILD,
+    ),
     **dict.fromkeys(("time", "utcnow", "current_utc_datetime", "today"), _NOW),
     **dict.fromkeys(("uuid", "new_uuid", "new_guid"), "ctx.uuid4() makes one"),
     **dict.fromkeys(("logger", "get_logger"), _LOG),
@@ -54,6 +59,20 @@ OF_CONTEXTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("members", "get_members", "subscribers"), "`await ctx.channel(name).members()` lists the subscribers"
     ),
+    **dict.fromkeys(
+        ("get_external_workflow_handle", "external_workflow", "get_workflow_handle", "handle"),
+        "ctx.instance(instance_id) sends to another instance, asks it, cancels it and awaits its result",
+    ),
+    **dict.fromkeys(
+        ("set_signal_handler", "signal_handler", "on_signal", "set_update_handler"),
+        "`async with ctx.handling(Add.by(add), …)` has a handler for each kind of message",
+    ),
+    "all_handlers_finished": "`await ctx.all_handled()`, and the end of the block of ctx.handling, wait for them",
+    **dict.fromkeys(("is_continue_as_new_suggested", "history_length"), "ctx.should_recur and ctx.log_length tell"),
+    **dict.fromkeys(("query", "set_query_handler"), "`await ctx.report(state)` makes the state visible outside"),
+    **dict.fromkeys(("info", "workflow_info"), "ctx.instance_id, ctx.run, ctx.parent and ctx.headers tell of the run"),
+    **dict.fromkeys(("workflow_id", "run_id", "id"), "ctx.instance_id is the id, and ctx.run the number of the run"),
+    "upsert_search_attributes": "searches find the input; `await ctx.report(state)` makes a state visible",
     "set_state": "`await ctx.report(state)` makes it visible outside",
 }
 OF_WORKFLOWS: Final[Mapping[str, str]] = {
@@ -79,7 +98,16 @@ OF_HANDLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("send", "send_signal", "raise_event", "notify"), "handle.signal(name, data) sends it a message"),
     **dict.fromkeys(("id", "workflow_id", "run_id", "key"), "handle.instance_id is its id"),
     **dict.fromkeys(("delete", "purge", "remove"), "app.purge(handle.instance_id) removes it once it has ended"),
-    "retry": "app.retry(handle.instance_id) runs it again",
+    **dict.fromkeys(
+        ("execute_update", "start_update", "update", "execute"),
+        "`await handle.request(Change, data)` has an answer; handle.ask returns once it is accepted",
+    ),
+    **dict.fromkeys(
+        ("execute_query",), "the workflow shows its state with ctx.report(state), and handle.report() reads it"
+    ),
+    **dict.fromkeys(("cancel_workflow", "abort", "stop"), "handle.cancel() asks it to stop, and undoes what it did"),
+    "signal_with_start": "app.signal_with_start(…) does both",
+    **dict.fromkeys(("reset", "retry"), "app.retry(handle.instance_id) runs it again"),
 }
 NAMES_OF_APPS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("execute_workflow", "execute", "call"), "app.run(workflow, …) starts it and returns its result"),
@@ -91,6 +119,18 @@ NAMES_OF_APPS: Final[Mapping[str, str]] = {
         ("get_workflow_handle", "get_handle", "retrieve_workflow", "get_handle_for", "instance"),
         "app.handle(instance_id, workflow) makes a handle",
     ),
+    **dict.fromkeys(("signal_workflow", "send_signal"), "app.signal(instance_id, name, data) sends it a message"),
+    **dict.fromkeys(("cancel_workflow",), "app.cancel(instance_id) asks it to stop"),
+    **dict.fromkeys(("terminate_workflow",), "app.terminate(instance_id) ends it without undoing anything"),
+    **dict.fromkeys(
+        ("query_workflow", "get_state"),
+        "the workflow shows its state with ctx.report(state), and handle.report() reads it",
+    ),
+    **dict.fromkeys(
+        ("execute_update_with_start_workflow", "start_update_with_start_workflow", "update_with_start"),
+        "app.request_with_start(…) does both",
+    ),
+    **dict.fromkeys(("create_schedule", "add_schedule", "add_job", "cron"), "app.schedule(…) starts at times"),
     **dict.fromkeys(("list_workflows", "instances", "find", "list"), "app.list_instances() and app.find_instances(…)"),
     **dict.fromkeys(
         ("register", "register_workflow", "add_workflow", "include_router", "autodiscover_tasks"),

@@ -24,6 +24,7 @@ from romancy.core import OwnerChanged, decode_commit, without_values
 from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, sealed
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
+from romancy.storage.amending import Amending
 from romancy.storage.journal import Journal
 from romancy.storage.lookups import PAGE, Asked, Lookups, Lying, Place
 from romancy.storage.outbox import Outbox
@@ -279,7 +280,14 @@ class _CodingStore(_ReadingStore):
         self._ability = "~" + hashlib.sha256(",".join(sorted(codecs.ids)).encode()).hexdigest()[:8]
 
     def _changed(self, services: Services) -> Services:
-        return super()._changed(services).wrapped(sessions=lambda sessions: changed_by(sessions, _CodingSessions, self))
+        return (
+            super()
+            ._changed(services)
+            .wrapped(
+                sessions=lambda sessions: changed_by(sessions, _CodingSessions, self),
+                amending=lambda amending: changed_by(amending, _CodingAmending, self),
+            )
+        )
 
     def _router(self, router: Router) -> Router:
         return changed_by(router, CodingRouter, self._codecs)
@@ -305,9 +313,11 @@ class _CodingStore(_ReadingStore):
 
     def sealed(self, item: Item) -> Item:
         """The item as it is stored. Raises CodecError when a codec cannot write a part of it."""
-        if isinstance(item, Step):
-            return replace(item, body=self._body(item))
-        return self._append(item)
+        return self.sealed_step(item) if isinstance(item, Step) else self._append(item)
+
+    def sealed_step(self, step: Step) -> Step:
+        """The same of a lone row."""
+        return replace(step, body=self._body(step))
 
     def _append(self, item: Append) -> Append:
         return replace(
@@ -361,6 +371,15 @@ class _CodingStore(_ReadingStore):
         if change.refused_by:
             change = replace(change, refused_by=change.refused_by + self._ability)
         return change
+
+
+class _CodingAmending(Passing[Amending], Amending):
+    def __init__(self, amending: Amending, store: _CodingStore) -> None:
+        super().__init__(amending)
+        self._store = store
+
+    async def amend(self, batch: Sequence[Step], /, *, worker: str) -> list[Outcome]:
+        return await self._passed_to.amend([self._store.sealed_step(item) for item in batch], worker=worker)
 
 
 class _CodingSessions(Passing[Sessions], Sessions):

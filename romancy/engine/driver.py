@@ -40,6 +40,7 @@ from romancy.core import (
 from romancy.engine.activities.attempt import id_of
 from romancy.engine.activities.runner import Attempts
 from romancy.engine.aftermath import aftermath_of
+from romancy.engine.amending import Amender
 from romancy.engine.appending import append_of
 from romancy.engine.child_conflicts import with_refusals
 from romancy.engine.decide import (
@@ -134,6 +135,7 @@ class Driver:
         self.live: dict[str, Live] = {}
         self.gone: set[str] | None = None
         """The instances let go of during a claim that asks for all that this worker owns; None: there is none."""
+        self._amender = Amender(store, writer, self.live)
         self._joining = joining
         self._revivals = revivals
         self.ports = Ports()
@@ -358,6 +360,9 @@ class Driver:
             self.settle, live, item, worker, activation, inputs, ports, session, after, settled, unwanted
         )
         if session is None:
+            first = activation.events[0]
+            if (type(first) is ActivityAttemptFailed or type(first) is CompensationAttemptFailed) and first.failures:
+                return None if self._amender.takes(prepared) else prepared
             return prepared
         self.reports.in_session(prepared, session)
         return None

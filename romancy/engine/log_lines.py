@@ -30,17 +30,21 @@ _COMPLETED: Final = Status.COMPLETED
 """Python 3.11 calls a function for each `Status.COMPLETED`."""
 
 
-def say_attempt_failed(attempt: Attempt, info: ErrorInfo, raised: BaseException | None, delay: float | None) -> None:
+def say_attempt_failed(
+    attempt: Attempt, info: ErrorInfo, raised: BaseException | None, delay: float | None, *, polls: bool = False
+) -> None:
     """Log a failed attempt. The retry follows in `delay` seconds; None: there is no retry.
 
-    `raised` is the local exception.
+    `raised` is the local exception. `polls`: it is one of many of which the log keeps the last. Only the first of them
+    is a warning.
     """
     live, number = attempt.live, attempt.effect.attempt
     further = "not retried" if delay is None else f"the next follows in {delay:.3g} s"
-    if info.expected:
+    if info.expected or (polls and delay is not None and attempt.effect.failed):
+        ended = "ended as expected, with" if info.expected else "failed with"
         logger.info(
-            "instance %s: attempt %d at %s ended as expected, with %s%s; %s",
-            live.instance_id, number, attempt.id, info.type, Said(f": {info.message}"), further,
+            "instance %s: attempt %d at %s %s %s%s; %s",
+            live.instance_id, number, attempt.id, ended, info.type, Said(f": {info.message}"), further,
             extra=about(live, attempt.id, number),
         )  # fmt: skip
         return

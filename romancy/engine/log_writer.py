@@ -9,7 +9,7 @@ store recognises each item by its nonce.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -129,7 +129,7 @@ class LogWriter:
         self._guest: asyncio.Task[Any] | None = None
         """A task that writes its own item."""
         self._apart: set[asyncio.Task[None]] = set()
-        """Tasks that each wait for another transaction on behalf of one item."""
+        """Tasks that write apart: each an item that waits for another transaction, or amendments."""
         self._locked: dict[int, Item] = {}
         """These items, by their identities."""
         self._batch: list[Item] = []
@@ -171,6 +171,12 @@ class LogWriter:
         self._queue.append(entry)
         if self._sleeping is not None and not (self._busy or (self._gathering and self._awaits_more)):
             self._wake()
+
+    def aside(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Begin a task that writes to logs on its own way. It ends with the writer, and is waited for as items are."""
+        task = asyncio.create_task(writing)
+        self._apart.add(task)
+        task.add_done_callback(self._is_through)
 
     def withdraw(self, item: Item) -> bool:
         """Take back a submitted item without an outcome. False if it may have been sent. Its outcome is INVALID.
@@ -377,9 +383,7 @@ class LogWriter:
         logger.warning(
             "instance %s: another transaction blocks its commit; sent again", item.instance_id, extra=about(item)
         )
-        waiting = asyncio.create_task(self._write_apart(entry))
-        self._apart.add(waiting)
-        waiting.add_done_callback(self._is_through)
+        self.aside(self._write_apart(entry))
 
     def _is_through(self, waiting: asyncio.Task[None]) -> None:
         self._apart.discard(waiting)

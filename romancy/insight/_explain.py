@@ -33,12 +33,15 @@ def explain(
     census: Census,
     untaken: Sequence[Untaken] = (),
     known: Known | None = None,
+    *,
     lines: Mapping[str, str] = MappingProxyType({}),
+    others: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Sentences about an instance that does not move, the most important first.
 
     `untaken` are the messages in its inbox. `known` is what the worker of this process knows, if there is one.
-    `lines` says of each place that it waits for, by its id, who is in the way.
+    `lines` says of each place that it waits for, by its id, who is in the way. `others` says of each step that waits
+    for another instance, by its id, what is wrong with that one.
     """
     kept = slots_kept(timeline, census, known)
     if row.status in TERMINAL_STATUSES:
@@ -57,7 +60,7 @@ def explain(
         *([] if suspicion is None else [suspicion.sentence]),
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
-        *(_open(step, row, census.now, suspicion, lines) for step in _told_once(timeline.open)),
+        *(_open(step, row, census.now, suspicion, lines, others) for step in _told_once(timeline.open)),
         *_conditions(known),
         *kept,
         *_put_aside(timeline),
@@ -140,8 +143,15 @@ def _told_once(steps: Iterable[Step]) -> Iterator[Step]:
             yield step
 
 
-def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, lines: Mapping[str, str]) -> str:
-    since = span(now - step.began_at)
+def _open(
+    step: Step,
+    row: InstanceRow,
+    now: int,
+    suspicion: Suspicion | None,
+    lines: Mapping[str, str],
+    others: Mapping[str, str],
+) -> str:
+    since, other = span(now - step.began_at), others.get(step.id, "")
     match step.kind:
         case "timer":
             return f"It sleeps until {_when(step.due, now)}."
@@ -164,10 +174,31 @@ def _open(step: Step, row: InstanceRow, now: int, suspicion: Suspicion | None, l
             key = f" with the key {step.key!r}" if step.key is not None else ""
             line = f": {lines[step.id]}" if step.id in lines else ""
             return f"It waits for a place under the limit {step.name!r}{key}, for {since}{line}."
-        case "child":
-            return f"It waits for its child {step.instance_id} (workflow {step.name}), for {since}."
+        case "child" | "activity" if step.kind == "child" or _waits_for_another(step, row):
+            return _of_another(step, since, other)
         case _:
             return _attempted(step, now, suspicion, held=row.owner is not None)
+
+
+_ASKS: Final = {
+    "romancy.instance.request": "waits for the answer of instance",
+    "romancy.instance.call": "waits for the answer of entity",
+    "romancy.instance.result": "waits for the end of instance",
+}
+"""What a call to another instance does, by its name."""
+
+
+def _waits_for_another(step: Step, row: InstanceRow) -> bool:
+    return step.asks is not None and not step.failures and row.owner is not None
+
+
+def _of_another(step: Step, since: str, other: str) -> str:
+    """The wait for a child, or for an instance that is asked, and what is wrong with it."""
+    told = f"It {_ASKS.get(step.name, 'turns to')} {step.asks} ({step.id}), for {since}"
+    if step.kind == "child":
+        child = "detached child" if step.detached else "child"
+        told = f"It waits for its {child} {step.instance_id} (workflow {step.name}), for {since}"
+    return _sentence(f"{told}; {other}" if other else told)
 
 
 def _of_people(step: Step, now: int) -> str:

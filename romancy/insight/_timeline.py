@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
+import msgspec
+
 from romancy import core as ev
 from romancy.errors import ActivityUnknownError
 from romancy.insight._time_texts import span
@@ -54,6 +56,8 @@ class Attempt:
     place: Place = (0, 0)
     unknown: bool = False
     """Whether it was told to stop and did not answer."""
+    failures: int = 1
+    """How many attempts had failed by then. The log may keep the last of them only."""
 
 
 @dataclass(slots=True)
@@ -81,6 +85,10 @@ class Step:
     """For a compensation: the id of the activity."""
     instance_id: str | None = None
     """For a child: its instance id."""
+    detached: bool = False
+    """For a child: whether its parent is not its keeper."""
+    asks: str | None = None
+    """For a call to another instance: the id of that one."""
     queued: int = 0
     """For how many microseconds the last attempt waited for a free slot."""
     left_at: int | None = None
@@ -111,6 +119,16 @@ class Step:
             return self.number
         failed, due = (self.failures[-1].number, self.failures[-1].next_at) if self.failures else (0, self.began_at)
         return failed + 1 + sum(due < taken for taken in self.taken_up)
+
+    @property
+    def failed_attempts(self) -> int:
+        """How many attempts have failed, as far as another followed: those that the log has dropped count."""
+        return self.failures[-1].failures if self.failures else 0
+
+    @property
+    def dropped_attempts(self) -> int:
+        """How many of them the log no longer has."""
+        return self.failed_attempts - len(self.failures)
 
     @property
     def may_have_died(self) -> bool:
@@ -252,11 +270,16 @@ class Timeline:
     def failed(self, kind: str, event: ev.ActivityAttemptFailed | ev.CompensationAttemptFailed) -> None:
         step = self._open.get((kind, event.id))
         if step is not None:
+            failures, before = event.failures or step.failed_attempts + 1, step.failed_attempts
             due = step.began_at if step.due is None else step.due
+            if failures > before + 1:
+                due = max(due, self._at - event.queued)  # the log does not have the end of the pause before it
             next_at = max(event.next_at, self._at)
             unknown = getattr(event, "unknown", False)
             step.failures.append(
-                Attempt(event.attempt, self._at, event.error, due, next_at, event.queued, self._place, unknown)
+                Attempt(
+                    event.attempt, self._at, event.error, due, next_at, event.queued, self._place, unknown, failures
+                )
             )
             step.due = next_at
 
@@ -365,6 +388,27 @@ def _awaited(timeline: Timeline, event: ev.MessageAwaited) -> None:
         timeline.begin("message", event.id, topic.name, due=event.due, key=event.mode, conditions=conditions)
 
 
+class _Asks(msgspec.Struct):
+    """Whom a call to another instance is for."""
+
+    to: str = ""
+    of: str = ""
+
+
+_read_asks: Final = msgspec.json.Decoder(_Asks).decode
+
+
+def asked_by(event: ev.ActivityScheduled) -> str | None:
+    """The instance to which this activity turns. None: it is none of the library's own."""
+    if not event.name.startswith("romancy.instance."):
+        return None
+    try:
+        asks = _read_asks(event.args)
+    except msgspec.DecodeError:
+        return None
+    return asks.to or asks.of or None
+
+
 _receives: Final = _ended(ev.Ends("waits", "received"))
 
 
@@ -438,7 +482,9 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.WorkflowRetried: _retried,
     ev.WorkflowForked: _forked,
     ev.OwnerChanged: _owner_changed,
-    ev.ActivityScheduled: lambda timeline, event: timeline.begin("activity", event.id, event.name),
+    ev.ActivityScheduled: lambda timeline, event: timeline.begin(
+        "activity", event.id, event.name, asks=asked_by(event)
+    ),
     ev.ActivityCancelRequested: _activity_cancelled,
     ev.DefaultTaken: lambda timeline, event: timeline.defaulted(event.id),
     ev.TimerStarted: lambda timeline, event: timeline.begin("timer", event.id, "timer", due=event.due),
@@ -450,7 +496,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.MembersAsked: lambda timeline, event: timeline.begin("members", event.id, event.topic.name),
     ev.PlaceAsked: lambda timeline, event: timeline.begin("place", event.id, event.limit, key=event.key or None),
     ev.ChildStarted: lambda timeline, event: timeline.begin(
-        "child", event.id, event.workflow, instance_id=event.instance_id
+        "child", event.id, event.workflow, instance_id=event.instance_id, detached=event.detached
     ),
     ev.CompensationScheduled: lambda timeline, event: timeline.begin(
         "compensation", event.id, event.name, undoes=event.activity_id

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from romancy.errors import InstanceNotFoundError, RomancyError, StorageUnavailableError, WorkflowStuckError
 from romancy.insight import Known, StillRuns, explain
 from romancy.managing.lines import lines_of, places_of
+from romancy.managing.others import others_of
 from romancy.managing.waits import timeline_of, untaken_by
 from romancy.replaying.whereabouts import replayed_to, whereabouts_of
 from romancy.status import TERMINAL_STATUSES, Status
@@ -43,7 +44,8 @@ async def reasons_of(
     known = Known() if worker is None else _known_here(worker, row)
     if known.whereabouts is None and registry is not None and row.status is Status.WAITING:
         known = known._replace(whereabouts=await replayed_to(store, registry, row))
-    return explain(row, timeline, census, untaken, known, lines)
+    others = await others_of(store, row, timeline)
+    return explain(row, timeline, census, untaken, known, lines=lines, others=others)
 
 
 def _known_here(worker: Worker, row: InstanceRow) -> Known:

@@ -94,7 +94,7 @@ def _wait(step: Step) -> Wait:
         name=step.name,
         since=moment_of(step.began_at),
         due=None if step.due is None else moment_of(step.due),
-        failed_attempts=len(step.failures),
+        failed_attempts=step.failed_attempts,
         error=None if last is None else last.error.summary,
         key=step.key,
         child_id=step.instance_id,

@@ -59,6 +59,13 @@ class Place(NamedTuple):
     life: int
     name: str
     id: str
+    method: str = ""
+    """Of a call of an entity: `Cart.add`."""
+
+    @property
+    def words(self) -> str:
+        """What was asked, for people."""
+        return f"the call of {self.method}" if self.method else f"the request {self.name!r}"
 
     def is_of(self, message: Message) -> bool:
         """Whether this message is the request."""
@@ -101,16 +108,15 @@ class Search:
     def unanswered(self, run: int) -> RequestUnansweredError:
         """The error that this run has begun, and the one before had taken the request."""
         return RequestUnansweredError(
-            f"instance {self.place.instance_id} went on with run {run} and had not answered the request "
-            f"{self.place.name!r}: its handler was stopped, or nobody replied. Ask again with another id",
+            f"instance {self.place.instance_id} went on with run {run} and had not answered "
+            f"{self.place.words}: its handler was stopped, or nobody replied. Ask again with another id",
             **self.place.told,
         )
 
     def ended(self, status: Status) -> InstanceEndedError:
         """The error that the instance has ended."""
         return InstanceEndedError(
-            f"instance {self.place.instance_id} has ended ({status}) without an answer to the request "
-            f"{self.place.name!r}",
+            f"instance {self.place.instance_id} has ended ({status}) without an answer to {self.place.words}",
             instance_id=self.place.instance_id,
             status=status,
         )
@@ -118,7 +124,7 @@ class Search:
     def lost(self) -> RequestUnansweredError:
         """The error that the log holds nothing of a request that was sent before."""
         return RequestUnansweredError(
-            f"the request {self.place.name!r} with the id {self.place.id!r} was sent to instance "
+            f"{self.place.words} with the id {self.place.id!r} was sent to instance "
             f"{self.place.instance_id} before, and its log holds it no more: the run that received it was pruned",
             **self.place.told,
         )

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from romancy.serialization import ErrorInfo
     from romancy.storage.records import History, InstanceRow
 
-__all__ = ["Asked", "Requests", "asked", "asked_before", "asked_now", "is_new", "request_message"]
+__all__ = ["Asked", "Requests", "asked", "asked_before", "asked_now", "is_new", "of_method", "request_message"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,7 +94,7 @@ class Asked(Generic[R_co]):
                 raise
             raise RequestTimeoutError(_in_vain(search, limit), **place.told) from None
         if isinstance(answer, RequestAnswered) and answer.error is None:
-            value: Any = loads(answer.reply, self._declared, f"reply to the request {place.name!r}")
+            value: Any = loads(answer.reply, self._declared, f"reply to {place.words}")
             return value  # type: ignore[no-any-return]
         raise _error_of(answer, place, self.reply)
 
@@ -219,6 +219,12 @@ def is_new(request: Asked[Any]) -> bool:
     return request._after is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
 
 
+def of_method(request: Asked[R], method: str) -> Asked[R]:
+    """The same, as the call of an entity's method: errors name it."""
+    place = request._place._replace(method=method)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a class of this module
+    return Asked(request._access, place, request._declared, request._after)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # likewise
+
+
 async def asked_before(
     access: Access, message: Message, instance_id: str, declared: Any, before: History | None
 ) -> Asked[Any]:
@@ -242,7 +248,7 @@ def _error_of(
     kind = RequestRefusedError if refused else RequestFailedError
     how = "refused" if refused else "failed at"
     raised = error.raised
-    told = f"instance {place.instance_id} {how} the request {place.name!r}: {error.summary}"
+    told = f"instance {place.instance_id} {how} {place.words}: {error.summary}"
     failed = kind(told, **place.told, error_type=raised.type, trace=raised.trace or error.trace)
     failed.__cause__ = with_frames(raised_again(error, (), fn))
     return failed
@@ -255,4 +261,4 @@ def _in_vain(search: Search, limit: float | None) -> str:
         if search.taken
         else "no body has taken it yet; it is kept until one handles or awaits such requests"
     )
-    return f"instance {place.instance_id} did not answer the request {place.name!r} within {limit:g} s: {why}"
+    return f"instance {place.instance_id} did not answer {place.words} within {limit:g} s: {why}"

@@ -78,7 +78,8 @@ def failures_in(info: ErrorInfo) -> tuple[Failure, ...]:
     following: ErrorInfo | None = info.raised
     while following is not None:
         args = tuple(_read_data(following).args or ())
-        chain.append(Failure(following.type, following.message, args, following.trace, following.expected))
+        members = tuple(map(failures_in, following.members))
+        chain.append(Failure(following.type, following.message, args, following.trace, following.expected, members))
         following = following.cause
     return tuple(chain)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from romancy._named_workflows import workflow_named
 from romancy.core import Message
-from romancy.entity import DESTROY
+from romancy.entity import DESTROY, method_in
 from romancy.entity_calls import Calls, entity_of, refuse_circle
+from romancy.messages.requests import of_method
 from romancy.retry import seconds
 from romancy.starting.starts import Starts
 from romancy.storage.limits import check_id
@@ -60,6 +61,15 @@ class EntityHandle(Generic[E]):
         """
         return await self.asked(self._declared.name_of(method), args, kwargs)
 
+    async def call(
+        self, method: Callable[Concatenate[E, P], Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call a method, and return what it returned: `await handle.call(Cart.add, "lamp")`. Raises what a call does.
+
+        `(await handle.ask(Cart.add, "lamp")).reply(timeout)` waits no longer than the limit.
+        """
+        return await (await self.ask(method, *args, **kwargs)).reply()
+
     async def asked(self, name: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Asked[Any]:
         """As `ask`, of a method by its name."""
         declared, instance_id = self._declared, self._instance_id
@@ -69,7 +79,8 @@ class EntityHandle(Generic[E]):
         id = "" if self._call_id is None else f"{name}:{self._call_id}"
         workflow = declared.workflow.options(instance_id=instance_id)
         request, reply = Message(topic=declared.topic, data=data, id=id), declared.reply_of(name)
-        return await self._app._starter.ask_entity(workflow.bind(self._key), request, reply)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself
+        made = await self._app._starter.ask_entity(workflow.bind(self._key), request, reply)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself
+        return of_method(made, f"{declared.cls.__qualname__}.{name or 'destroy'}")
 
     async def state(self) -> E | None:
         """The state that the last call has left. None: there is none, because nothing has changed it, or it is gone.
@@ -119,7 +130,8 @@ class Entities(Starts):
     ) -> Asked[Any]:
         """Call an entity by the name of its workflow, whose code this app need not have."""
         named = workflow_named(self._registry.workflows, workflow).options(instance_id=instance_id)
-        return await self._starter.ask_entity(named.bind(key=key), request, declared)
+        made = await self._starter.ask_entity(named.bind(key=key), request, declared)
+        return of_method(made, f"{workflow}.{method_in(request) or 'destroy'}")
 
     def entity_handle(self, kind: type[E], key: str, /, *, id: str | None = None) -> EntityHandle[E]:
         """A handle of an entity, which need not exist yet: its state, its end, and calls that are not awaited."""

@@ -15,6 +15,7 @@ from romancy.errors import StorageConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from romancy.storage.amending import Amending
     from romancy.storage.figures import Figures
     from romancy.storage.journal import Journal
     from romancy.storage.lookups import Lookups
@@ -42,6 +43,7 @@ class Service(StrEnum):
     REBUILDING = "rebuilding"
     STANDBY = "standby"
     JOURNAL = "journal"
+    AMENDING = "amending"
 
 
 class MissingServiceError(StorageConfigurationError):
@@ -95,6 +97,7 @@ class Wrappers(TypedDict, total=False):
     upkeep: Callable[[Upkeep], Upkeep]
     rebuilding: Callable[[Rebuilding], Rebuilding]
     journal: Callable[[Journal], Journal]
+    amending: Callable[[Amending], Amending]
 
 
 class Services(_Offering):
@@ -126,6 +129,8 @@ class Services(_Offering):
     """Whether this server is a copy of another one."""
     journal: Journal = _service(default=None, without="streams and `keep_logs=` do not work")
     """Streams and log lines of instances, kept beside their logs of events."""
+    amending: Amending = _service(default=None, without='each failed attempt is a row, also with `record="last"`')
+    """Rows that take the place of the last one of a log."""
 
     def wrapped(self, **wrappers: Unpack[Wrappers]) -> Services:
         """The same services, some of them replaced. A service that this store lacks stays missing."""

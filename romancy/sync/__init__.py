@@ -10,6 +10,7 @@ from romancy.declaring.expected_names import NAMES_OF_APPS, OF_HANDLES, answer_n
 from romancy.sync._app import SyncRomancy
 from romancy.sync._asked import SyncAsked
 from romancy.sync._channel import SyncChannel
+from romancy.sync._entity import SyncEntityHandle
 from romancy.sync._handle import SyncHandle
 from romancy.sync._schedule import SyncScheduleHandle
 from romancy.sync._subscription import SyncSubscription
@@ -18,6 +19,7 @@ from romancy.sync._window import SyncWindowHandle
 __all__ = [
     "SyncAsked",
     "SyncChannel",
+    "SyncEntityHandle",
     "SyncHandle",
     "SyncRomancy",
     "SyncScheduleHandle",

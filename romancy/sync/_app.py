@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from romancy.app import Romancy
 from romancy.sync._calling import Keeper
+from romancy.sync._entities import SyncEntities
 from romancy.sync._handle import SyncHandle
 from romancy.sync._instances import SyncInstances
 from romancy.sync._schedules import SyncSchedules
@@ -37,7 +38,7 @@ __all__ = ["SyncRomancy"]
 T = TypeVar("T")
 
 
-class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncInstances, SyncSenders):
+class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstances, SyncSenders):
     """Durable workflows on the database at `url`. Open it with `with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.

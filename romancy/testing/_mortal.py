@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy.storage.amending import Amending
 from romancy.storage.passing import Passing, changed_by
 from romancy.storage.protocol import Store
 from romancy.storage.sessions import Sessions, StoreSession
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from romancy.core import Input
     from romancy.engine.activities.attempt import Attempt, Made
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.records import Item, Outcome
+    from romancy.storage.records import Item, Outcome, Step
     from romancy.storage.services import Services
 
 __all__ = ["Death", "Mortal", "Place", "called"]
@@ -114,12 +115,27 @@ class Mortal(Passing[Store], Store):
         super().__init__(store)
         self._death = death
         self.services: Services = store.services.wrapped(
-            sessions=lambda sessions: changed_by(sessions, _MortalSessions, death)
+            sessions=lambda sessions: changed_by(sessions, _MortalSessions, death),
+            amending=lambda amending: changed_by(amending, _MortalAmending, death),
         )
 
     async def commit(self, batch: Sequence[Item], /, *, worker: str | None = None) -> list[Outcome]:
         await self._death.alive()
         outcomes = await self._passed_to.commit(batch, worker=worker)
+        await self._death.committed()
+        return outcomes
+
+
+class _MortalAmending(Passing[Amending], Amending):
+    """Amendments count as commits."""
+
+    def __init__(self, amending: Amending, death: Death) -> None:
+        super().__init__(amending)
+        self._death = death
+
+    async def amend(self, batch: Sequence[Step], /, *, worker: str) -> list[Outcome]:
+        await self._death.alive()
+        outcomes = await self._passed_to.amend(batch, worker=worker)
         await self._death.committed()
         return outcomes
 

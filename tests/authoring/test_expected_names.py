@@ -145,11 +145,17 @@ HANDLES = {
     "terminate": r"app\.terminate\(handle\.instance_id\)",
     "describe": r"app\.get_instance\(handle\.instance_id\)",
     "get_result": r"handle\.result\(\) waits for its end",
+    "execute_update": r"handle\.request\(Change, data\)",
+    "cancel_workflow": r"handle\.cancel\(\)",
+    "reset": r"app\.retry\(handle\.instance_id\)",
 }
 APPS = {
     "execute_workflow": r"app\.run\(workflow, …\)",
     "enqueue": r"app\.start\(workflow, …\)",
     "get_workflow_handle": r"app\.handle\(instance_id, workflow\)",
+    "signal_workflow": r"app\.signal\(instance_id, name, data\)",
+    "execute_update_with_start_workflow": r"app\.request_with_start",
+    "create_schedule": r"app\.schedule",
     "launch": r"a worker runs inside `async with app:`",
 }
 
@@ -178,6 +184,31 @@ async def test_an_option_given_like_an_argument_is_told_its_place(option: str) -
                 await call(order, 1, **given)
         with pytest.raises(UsageError, match=rf"order\.options\({kept}=…\)"):
             await app.start_many([order.bind(1, **given)])
+
+
+def test_what_temporals_users_type_as_options_is_answered_by_name() -> None:
+    starts: Any = order.options
+    with pytest.raises(
+        TypeError, match=r"'id'; did you mean instance_id\?, and no option 'task_queue' \(there are no q"
+    ):
+        starts(id="o-1", task_queue="orders")
+    with pytest.raises(
+        TypeError, match=r"'id_reuse_policy' \(if_exists= of app\.start .*; its options are instance_id"
+    ):
+        starts(id_reuse_policy=1)
+    with pytest.raises(TypeError, match=r"'cron_schedule' \(app\.schedule"):
+        starts(cron_schedule="@daily")
+    calls: Any = pack.options
+    with pytest.raises(
+        TypeError, match=r"did you mean timeout, in seconds, for each attempt\?, and no option 'task_queue'"
+    ):
+        calls(start_to_close_timeout=3, task_queue="orders")
+    policy: Any = RetryPolicy
+    with pytest.raises(TypeError, match=r"'maximum_attempts'; did you mean max_attempts"):
+        policy(maximum_attempts=3)
+    declares: Any = activity
+    with pytest.raises(TypeError, match=r"'start_to_close_timeout'; did you mean timeout, in seconds"):
+        declares(start_to_close_timeout=3)
 
 
 async def test_the_wrong_kind_of_with_is_told_the_right_one() -> None:

@@ -166,6 +166,28 @@ def test_a_month_that_is_over_is_followed_by_the_next_one(capsys: pytest.Capture
 
 
 @pytest.mark.long
+def test_a_kitchen_answers_each_guest_once_however_often_it_is_killed(tmp_path: Path) -> None:
+    work = ("examples.kitchen", "--guests", 8, "--database", f"sqlite:///{tmp_path}/kitchen.db")
+
+    cooked: list[str] = []
+    for at in ("cook", "goes to", "cook", "goes to"):
+        cooked += [line for line in killed(*work, at=at) if line.startswith("cook")]
+    ended = finished(*work)
+    cooked += [line for line in ended if line.startswith("cook")]
+
+    assert ended[-11:] == [
+        *(f"guest{number} pays {(5, 10)[number % 2]}.00" for number in range(8)),
+        "hungry: ValueError: an order has a dish",
+        "late: romancy.errors.TerminalError: the soup is sold out",
+        "8 served, the till has 60.00",
+    ]
+    again = len(cooked) - len(set(cooked))
+    assert again <= 4 * 3, "only what was being cooked when it was killed is cooked again"
+    assert all(line.endswith(", in the kitchen") for line in cooked)
+    assert finished(*work)[-11:] == ended[-11:]
+
+
+@pytest.mark.long
 def test_missed_nights_are_made_up_for_and_none_is_collected_twice(tmp_path: Path) -> None:
     shop = tmp_path / "shop.db"
     url = f"sqlite:///{tmp_path}/nightly.db"

@@ -93,7 +93,7 @@ def activity_scheduled(state: Entries, event: ev.ActivityScheduled) -> ActivityC
 def activity_attempt_failed(state: Entries, event: ev.ActivityAttemptFailed) -> ActivityCall:
     state.heard(event)
     activity = state.activities[event.id]
-    activity.failures += 1
+    activity.failures = event.failures or activity.failures + 1
     activity.next_at = event.next_at
     activity.details = event.details
     activity.unknown = activity.unknown or event.unknown

@@ -37,7 +37,7 @@ def compensation_scheduled(state: Entries, event: ev.CompensationScheduled) -> N
 def compensation_attempt_failed(state: Entries, event: ev.CompensationAttemptFailed) -> None:
     state.heard(event)
     compensation = state.compensations[event.id]
-    compensation.failures += 1
+    compensation.failures = event.failures or compensation.failures + 1
     compensation.next_at = event.next_at
     state.expect(event.next_at, "compensations", event.id)
 

@@ -86,7 +86,7 @@ class Asking:
         """What keeps the log lines of the body. None: nothing does."""
         self.asked: list[ev.LogEvent] = NO_LIST
         """The events of the activation under way, behind which commands go. Between activations, none is possible."""
-        self.position = 0
+        self.position: int = 0
         """How many events of the run stand before those that were asked for in the activation under way."""
         self.activation = 0
         """The number of the activation under way."""

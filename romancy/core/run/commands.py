@@ -262,7 +262,16 @@ class Commands(MessageCommands, PlaceCommands):
             call.set_result(call.definition.read_result(event.result))
 
     def _attempt_failed(self, event: ev.ActivityAttemptFailed, call: ActivityCall) -> None:
-        call.told += (f"{event.error.type}: {event.error.message}",)
+        told = (f"{event.error.type}: {event.error.message}",)
+        if event.failures:  # the log may lose the former ones, and this one
+            call.told = told
+            self.position -= 1
+        else:
+            call.told += told
+
+    def _undo_failed(self, event: ev.CompensationAttemptFailed) -> None:
+        if event.failures:
+            self.position -= 1
 
     def _activity_failed(self, event: ev.ActivityFailed, call: ActivityCall) -> None:
         if self.freeing:
@@ -313,6 +322,7 @@ class Commands(MessageCommands, PlaceCommands):
     deliveries: ClassVar[Mapping[type[ev.LogEvent], Callable[..., None]]] = {
         ev.ActivityCompleted: _activity_completed,
         ev.ActivityAttemptFailed: _attempt_failed,
+        ev.CompensationAttemptFailed: _undo_failed,
         ev.ActivityFailed: _activity_failed,
         ev.ActivityCancelled: _activity_cancelled,
         ev.TimerFired: _timer_fired,

@@ -334,7 +334,7 @@ class Run:
                 body = None  # from Python 3.12 on the traceback of its error holds this frame
                 if loop.ready or loop.abandoned:
                     loop.drive()
-                if loop.conditions:
+                if loop.conditions and not getattr(each, "failures", 0):
                     loop.meet_conditions()
                 if loop.violation is not None or (self._body is not None and self._body.done()):
                     self._conclude()

@@ -198,6 +198,8 @@ class ActivityAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc
     queued: int = 0
     """For how many microseconds this attempt waited for a free slot of its worker."""
     unknown: bool = False
+    failures: int = 0
+    """How many attempts have failed by now, if the log keeps the last of them only. 0: one more than before."""
 
 
 class ActivityCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -267,13 +269,14 @@ class ChildCancelled(Input, frozen=True, tag=True, omit_defaults=True, gc=False)
 
 
 class CompensationAttemptFailed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
-    """An attempt at the compensation failed and another is due at `next_at`."""
+    """An attempt at the compensation failed and another is due at `next_at`. `failures`: as of activities."""
 
     id: str
     attempt: int
     error: ErrorInfo
     next_at: int
     queued: int = 0
+    failures: int = 0
 
 
 class CompensationCompleted(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

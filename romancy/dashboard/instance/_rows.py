@@ -70,6 +70,8 @@ class Row:
     asked: tuple[Given, ...] = ()
     answers: tuple[Given, ...] = ()
     failures: tuple[Failure, ...] = ()
+    dropped: int = 0
+    """How many attempts have failed of which the log has nothing more."""
     error: str = ""
     child: str = ""
     undoes: str = ""
@@ -143,6 +145,7 @@ def _of_step(step: Step, origin: int, until: int, *, beyond: bool) -> Row:
         asked=given_in(step.asked, step.place),
         answers=given_in(step.answer, step.end_place),
         failures=tuple(_failures(step, origin)),
+        dropped=step.dropped_attempts,
         error="" if step.error is None else step.error.report,
         child=step.instance_id or "",
         undoes=step.undoes or "",

@@ -11,6 +11,7 @@ from romancy.dashboard.instance._rows import Given, given_in
 from romancy.dashboard.instance._window import near_the_end, read_window
 from romancy.insight import Divergence, Timeline, divergence_of, explain
 from romancy.managing.lines import Place, lines_of, places_of
+from romancy.managing.others import others_of
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -65,7 +66,14 @@ async def standing_of(store: Store, row: InstanceRow, window: Window | None, unt
     begins = row.run_from if tail is None else tail.begins
     places = await places_of(store, row)
     return Standing(
-        reasons=explain(row, timeline, census, untaken, lines=await lines_of(store, places)),
+        reasons=explain(
+            row,
+            timeline,
+            census,
+            untaken,
+            lines=await lines_of(store, places),
+            others=await others_of(store, row, timeline),
+        ),
         result=result if row.status in TERMINAL_STATUSES else (),
         error=error.report if error is not None and row.status is Status.FAILED else "",
         divergence=divergence_of(timeline.parked or row.error or "", timeline.departure) if stuck else None,

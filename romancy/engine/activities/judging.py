@@ -105,12 +105,16 @@ def judged(
         verdict, info, raised = GiveUp(exhausted=False), describe_exception(broken), broken
     if isinstance(error, policy.expected) and not never_again:
         info = replace(info, expected=True)
-    say_attempt_failed(attempt, info, raised, verdict.delay if isinstance(verdict, Retry) else None)
+    polls, delay = policy.record == "last", verdict.delay if isinstance(verdict, Retry) else None
+    say_attempt_failed(attempt, info, raised, delay, polls=polls)
     if isinstance(verdict, GiveUp):
         failed = failed_for_good(effect, info, now=now, queued=attempt.queued, unknown=unknown)
         return as_caught(failed, definition, named, raised) if isinstance(failed, ActivityFailed) else failed
     details = None if port is None else port.details
-    return failed_once(effect, info, verdict.delay, now=now, details=details, queued=attempt.queued, unknown=unknown)
+    failures = effect.failed + 1 if polls else 0
+    return failed_once(
+        effect, info, verdict.delay, now=now, details=details, queued=attempt.queued, unknown=unknown, failures=failures
+    )
 
 
 def failed_once(
@@ -122,13 +126,14 @@ def failed_once(
     details: Raw | None = None,
     queued: int = 0,
     unknown: bool = False,
+    failures: int = 0,
 ) -> ActivityAttemptFailed | CompensationAttemptFailed:
     """The input that reports a failed attempt which another one follows. Without `details`, those of before stay."""
     next_at = now + round(delay * 1_000_000)
     if isinstance(effect, StartCompensation):
         id = effect.compensation_id
         return CompensationAttemptFailed(
-            at=now, id=id, attempt=effect.attempt, error=info, next_at=next_at, queued=queued
+            at=now, id=id, attempt=effect.attempt, error=info, next_at=next_at, queued=queued, failures=failures
         )
     return ActivityAttemptFailed(
         at=now,
@@ -139,6 +144,7 @@ def failed_once(
         details=effect.details if details is None else details,
         queued=queued,
         unknown=unknown,
+        failures=failures,
     )
 
 

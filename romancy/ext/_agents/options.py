@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from romancy.retry import Duration, RetryPolicy
@@ -46,16 +46,8 @@ def policy_of(
     """The policy, which gives up on what no attempt mends: on these classes, and on what `is_mended` denies."""
     base = RetryPolicy() if given is None else given
     own = base.give_up_on if isinstance(base.give_up_on, tuple) else (base.give_up_on,)
-    return RetryPolicy(
-        base.max_attempts,
-        base.initial_interval,
-        base.multiplier,
-        base.max_interval,
-        jitter=base.jitter,
-        retry_on=base.retry_on if is_mended is None else _both(base, is_mended),
-        give_up_on=(*own, *not_mended),
-        expected=base.expected,
-    )
+    asked = base.retry_on if is_mended is None else _both(base, is_mended)
+    return replace(base, retry_on=asked, give_up_on=(*own, *not_mended))
 
 
 def _both(base: RetryPolicy, is_mended: Callable[[Exception], bool]) -> Callable[[Exception], bool]:

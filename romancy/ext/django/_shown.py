@@ -50,7 +50,9 @@ def _line(entry: Step | Note) -> Line:
     if not error and entry.failures:
         error = entry.failures[-1].error.summary[:_LONGEST_ERROR]
     ended = None if entry.ended_at is None else moment_of(entry.ended_at)
-    return Line(moment_of(entry.began_at), f"{entry.kind} {entry.id}", entry.outcome, ended, len(entry.failures), error)
+    return Line(
+        moment_of(entry.began_at), f"{entry.kind} {entry.id}", entry.outcome, ended, entry.failed_attempts, error
+    )
 
 
 def text_of_input(instance: Instance, codecs: Codecs) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langgraph.errors import GraphRecursionError, InvalidUpdateError
 
 from romancy.errors import UsageError
+from romancy.ext._agents.options import policy_of
 from romancy.retry import Duration, RetryPolicy
 
 if TYPE_CHECKING:
@@ -65,19 +66,8 @@ def for_name(steps: Mapping[str, Given], name: str) -> StepOptions | None:
 
 def with_policy(options: StepOptions, of_graph: object, what: str) -> StepOptions:
     """The options with a policy: their own, else that of the graph, else five attempts."""
-    base = options.retry or _translated(of_graph, what) or RetryPolicy()
-    own = base.give_up_on if isinstance(base.give_up_on, tuple) else (base.give_up_on,)
-    policy = RetryPolicy(
-        base.max_attempts,
-        base.initial_interval,
-        base.multiplier,
-        base.max_interval,
-        jitter=base.jitter,
-        retry_on=base.retry_on,
-        give_up_on=(*own, *_NOT_MENDED),
-        expected=base.expected,
-    )
-    return replace(options, retry=policy)
+    given = options.retry or _translated(of_graph, what)
+    return replace(options, retry=policy_of(given, _NOT_MENDED))
 
 
 def _translated(of_graph: Any, what: str) -> RetryPolicy | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "Pieces", "numbered", "shared_heads", "shared_texts", "written"]
 
-FILES: Final = ("figures.sql", "journal.sql", "lanes.sql", "lookups.sql")
+FILES: Final = ("amending.sql", "figures.sql", "journal.sql", "lanes.sql", "lookups.sql")
 _PACKAGE: Final = __package__ or ""
 _WORD: Final = re.compile(r" \{(\w+)(?: ([^{}]+))?\}")
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")
@@ -59,6 +59,8 @@ class Pieces(NamedTuple):
     """A join that reads what stands before it first, whatever a planner guesses of the rest."""
     now: str = ":now"
     """The time of the database."""
+    held: str = ""
+    """A lock on the rows that a query finds, where a transaction does not keep all others from writing."""
     lane: str = "substr({}, 1, instr({} || char(31), char(31)) - 1)"
     """The lane that has the line at an address (`whole_lane`)."""
 

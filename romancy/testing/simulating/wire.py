@@ -337,6 +337,7 @@ def _wired_services(services: Services, wire: Wire) -> Services:
         upkeep=service("upkeep"),
         rebuilding=service("rebuilding"),
         journal=service("journal"),
+        amending=service("amending"),
     )
 
 

@@ -259,3 +259,26 @@ async def test_hooks_are_told_the_class(open_app: Open) -> None:
         "data_parent": own_name(DeclinedError),
         "data_wraps": own_name(WrapError),
     } == by_name
+
+
+@activity(retry=RetryPolicy.none())
+async def fails_as_a_group() -> str:
+    try:
+        look_up("card")
+    except KeyError as error:
+        first = DeclinedError(7, why="no cover")
+        first.__cause__ = error
+        raise ExceptionGroup("both", [first, ValueError("bad")]) from None
+    return ""
+
+
+calls_fails_as_a_group = calling(fails_as_a_group)
+
+
+async def test_the_members_of_a_group_are_in_the_chain_with_their_causes(app: Romancy) -> None:
+    with pytest.raises(WorkflowFailedError) as failed:
+        await (await app.start(calls_fails_as_a_group)).result(timeout=60)
+    (group,) = failed.value.chain
+    assert (group.type, group.message) == ("ExceptionGroup", "both")
+    told = [[(one.type.rpartition(".")[2], one.args) for one in chain] for chain in group.members]
+    assert told == [[("DeclinedError", (7, "no cover")), ("KeyError", ("card",))], [("ValueError", ("bad",))]]
