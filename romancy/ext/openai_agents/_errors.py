@@ -19,10 +19,8 @@ from openai import APIConnectionError, APIError, APIStatusError, OpenAIError, Ra
 
 __all__ = ["NOT_MENDED", "RAISED", "is_mended", "made_ready", "restored"]
 
-_FOUND: Final = (
-    *(getattr(openai, name) for name in openai.__all__ if name.endswith("Error")),
-    *vars(agents.exceptions).values(),
-)
+_OF_CLIENT: Final[list[str]] = [name for name in dir(openai) if name.endswith("Error")]
+_FOUND: Final = (*(getattr(openai, name) for name in _OF_CLIENT), *vars(agents.exceptions).values())
 RAISED: Final[tuple[type[Exception], ...]] = tuple(
     dict.fromkeys(one for one in _FOUND if isinstance(one, type) and issubclass(one, OpenAIError | AgentsException))
 )

@@ -19,8 +19,6 @@ from romancy.stream import Stream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from agents import TResponseStreamEvent
-
     from romancy.handle import Handle
 
 __all__ = ["AGENT_EVENTS", "AgentEvent", "LiveEvent", "events", "write_model_event"]
@@ -60,8 +58,8 @@ class LiveEvent:
     event: AgentEvent | None
 
     @property
-    def model_event(self) -> TResponseStreamEvent | None:
-        """The event of a model, as the SDK types it."""
+    def model_event(self) -> Any:
+        """The event of a model, as `agents.TResponseStreamEvent`; None if it is of another kind."""
         event = self.event
         return event_from(dict(event.event)) if event is not None and event.kind == "model" else None
 

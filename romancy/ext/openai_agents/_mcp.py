@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp.types import CallToolResult, GetPromptResult, ListPromptsResult, Tool
 
@@ -25,7 +25,8 @@ def durable_server(run: Running, server: MCPServer, agent: str) -> MCPServer:
     async def ask(what: str, call: Callable[[], Coroutine[Any, Any, Any]], **told: Any) -> Any:
         async def request() -> Any:
             answer = await call()
-            return [_dumped(one) for one in answer] if isinstance(answer, list) else _dumped(answer)
+            many = cast("list[BaseModel]", answer) if isinstance(answer, list) else None
+            return _dumped(answer) if many is None else [_dumped(one) for one in many]
 
         return await run.step(f"{name}.{what}", request, run.how.mcp, run.told(agent=agent, **told))
 

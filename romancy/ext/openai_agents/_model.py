@@ -73,7 +73,7 @@ class DurableModel(Model):
 
         return response_from(await self._step(request, input))
 
-    async def stream_response(
+    async def stream_response(  # pyright: ignore[reportUnknownParameterType] - a type of the SDK
         self, system_instructions: str | None, input: str | list[TResponseInputItem], *args: Any, **kwargs: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
         """The end of the stream, which has the whole answer. Its other events are live, on the run's stream."""

@@ -103,8 +103,11 @@ class _Continued:
             if not result.interruptions:
                 return
             following = self._resume(await self._inbox.answered(result))
-            following.__dict__["stream_events"] = self.stream_events
-            result.__dict__ = following.__dict__  # the run writes to what it has returned, which the caller never sees
+            shared = vars(following)
+            shared["stream_events"] = self.stream_events
+            object.__setattr__(
+                result, "__dict__", shared
+            )  # the run writes to what it has returned, which the caller never sees
 
 
 class _Installed(AgentRunner):
@@ -112,22 +115,22 @@ class _Installed(AgentRunner):
 
     def __init__(self, durable: type[RomancyRunner], before: AgentRunner) -> None:
         self._durable = durable
-        self._before = before
+        self.before = before
 
     async def run(self, starting_agent: Agent[Any], input: type_of_input, **kwargs: Any) -> RunResult:
         if in_workflow():
             return await self._durable.run(starting_agent, input, **kwargs)
-        return await self._before.run(starting_agent, input, **kwargs)
+        return await self.before.run(starting_agent, input, **kwargs)
 
     def run_sync(self, starting_agent: Agent[Any], input: type_of_input, **kwargs: Any) -> RunResult:
         if in_workflow():
             raise UsageError("Runner.run_sync was called in the body of a workflow: await Runner.run instead")
-        return self._before.run_sync(starting_agent, input, **kwargs)
+        return self.before.run_sync(starting_agent, input, **kwargs)
 
     def run_streamed(self, starting_agent: Agent[Any], input: type_of_input, **kwargs: Any) -> RunResultStreaming:
         if in_workflow():
             return self._durable.run_streamed(starting_agent, input, **kwargs)
-        return self._before.run_streamed(starting_agent, input, **kwargs)
+        return self.before.run_streamed(starting_agent, input, **kwargs)
 
 
 def install(runner: type[RomancyRunner] = RomancyRunner) -> None:
@@ -136,7 +139,7 @@ def install(runner: type[RomancyRunner] = RomancyRunner) -> None:
     Call it once, when the program begins. Outside of bodies, `Runner.run` does what it did.
     """
     before = get_default_agent_runner()
-    set_default_agent_runner(_Installed(runner, before._before if isinstance(before, _Installed) else before))  # noqa: SLF001
+    set_default_agent_runner(_Installed(runner, before.before if isinstance(before, _Installed) else before))
 
 
 def _prepared(
@@ -150,7 +153,7 @@ def _prepared(
     run = Running(cls, agent.name, streamed=streamed)
     agents = Agents(run, runs_are_durable=isinstance(get_default_agent_runner(), _Installed))
     given: Any = options.get("run_config")
-    config = RunConfig(**given) if isinstance(given, dict) else given
+    config: RunConfig | None = RunConfig(**cast("dict[str, Any]", given)) if isinstance(given, dict) else given
     provider = _own_provider() if config is None else config.model_provider
     config = RunConfig() if config is None else config
     if isinstance(provider, DurableProvider):  # of the run whose tool runs this agent

@@ -171,9 +171,10 @@ async def _awaited(given: Any) -> Any:
     return await given if inspect.isawaitable(given) else given
 
 
-def _as_wrapper(invoke: Any, original: Any) -> None:
+def _as_wrapper(invoke: Callable[..., Any], original: Any) -> None:
     """Let the SDK see the parameters of the original, by which it chooses the context that it hands over."""
-    kept = dict(vars(invoke))
+    held = invoke.__dict__
+    kept = dict(held)
     update_wrapper(invoke, original, updated=())
-    vars(invoke).update(kept)
-    vars(invoke)["__wrapped__"] = original if inspect.isroutine(original) else type(original).__call__
+    held.update(kept)
+    held["__wrapped__"] = original if inspect.isroutine(original) else type(original).__call__

@@ -108,6 +108,10 @@ def output_of(value: Any) -> dict[str, Any]:
         return {"output": value.model_dump(mode="json")}
     if isinstance(value, list) and value and all(isinstance(one, _KINDS) for one in cast("list[object]", value)):
         return {"outputs": [one.model_dump(mode="json") for one in cast("list[BaseModel]", value)]}
+    return _plain_of(cast("object", value))
+
+
+def _plain_of(value: object) -> dict[str, Any]:
     return {"json": value} if _is_json(value) else {"text": str(value)}
 
 
