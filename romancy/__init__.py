@@ -63,6 +63,7 @@ from romancy.errors import (
     WorkflowUnknownError,
 )
 from romancy.event import Event, EventType, Sent
+from romancy.failure import FailureGroup, FailureGroups
 from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
 from romancy.kept_logs import KeepLogs, LogLine, LogPage
@@ -117,6 +118,8 @@ __all__ = [
     "EventType",
     "Expected",
     "Failure",
+    "FailureGroup",
+    "FailureGroups",
     "Handle",
     "HeartbeatTimeoutError",
     "HmacCodec",

@@ -20,6 +20,7 @@ from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
 from romancy.cli._developing import dev
 from romancy.cli._endings import ended
+from romancy.cli._failures import failures
 from romancy.cli._first_argument import Commands
 from romancy.cli._limits import limits
 from romancy.cli._linting import lint
@@ -68,8 +69,8 @@ _WITHOUT_DATA = frozenset({"dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, workers, schedules, *WINDOWS, limits, request,
-    ask, *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, schedules, *WINDOWS, limits,
+    request, ask, *ACTING, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.cli.in_process import Answer
 
 COMMANDS: Final = (
-    "archive", "ask", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev", "doctor", "find",
-    "history", "limits", "lint", "list", "logs", "migrate", "outbox", "pause", "purge", "rebuild", "relay", "request",
-    "resume", "retry", "run", "schedules", "serve", "show", "signal", "start", "tail", "terminate", "top", "ui",
+    "archive", "ask", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev", "doctor",
+    "failures", "find", "history", "limits", "lint", "list", "logs", "migrate", "outbox", "pause", "purge", "rebuild",
+    "relay", "request", "resume", "retry", "run", "schedules", "serve", "show", "signal", "start", "tail", "terminate", "top", "ui",
     "undelivered", "unpause", "watch", "why", "windows", "workers",
 )  # fmt: skip
 

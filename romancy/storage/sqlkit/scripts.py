@@ -57,6 +57,8 @@ class Pieces(NamedTuple):
     """Membership in a list."""
     then_join: str = "join"
     """A join that reads what stands before it first, whatever a planner guesses of the rest."""
+    at_address: str = ""
+    """The hint to use the index of interests by address."""
     now: str = ":now"
     """The time of the database."""
     lane: str = "substr({}, 1, instr({} || char(31), char(31)) - 1)"
