@@ -38,9 +38,10 @@ async def failures(
     unsilence: str | None,
     json_lines: bool,
 ) -> None:
-    """List failures by their causes: how many, since when, last seen, and in which release.
+    """List failures by their causes, and silence one.
 
-    `romancy list --error GROUP` lists the instances of a group, and `romancy retry --error GROUP` retries them.
+    A line has how many there are, since when, when the last one failed, and in which release. `romancy list --error
+    GROUP` lists the instances of a group, and `romancy retry --error GROUP` retries them.
     """
     if silence is not None and unsilence is not None:
         raise click.UsageError("give --silence or --unsilence, not both")

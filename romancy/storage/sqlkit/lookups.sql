@@ -89,8 +89,8 @@ from (
         group by n.interest_id
     ) g
 ) k {then_join}
-romancy_interests f on f.owner = k.oldest and f.interest_id = k.interest_id {then_join}
-romancy_interests l on l.owner = k.newest and l.interest_id = k.interest_id
+romancy_interests f {by_owner} on f.owner = k.oldest and f.interest_id = k.interest_id {then_join}
+romancy_interests l {by_owner} on l.owner = k.newest and l.interest_id = k.interest_id
 order by k.last desc, k.interest_id;
 
 -- name: groups_of (ids, address) -> owner, interest_id
