@@ -63,6 +63,7 @@ from romancy.errors import (
     WorkflowUnknownError,
 )
 from romancy.event import Event, EventType, Sent
+from romancy.failure import FailureGroup, FailureGroups
 from romancy.going_back import ForkPlan, ForkStep
 from romancy.handle import Handle
 from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wait
@@ -118,6 +119,8 @@ __all__ = [
     "EventType",
     "Expected",
     "Failure",
+    "FailureGroup",
+    "FailureGroups",
     "ForkPlan",
     "ForkStep",
     "Handle",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._named_workflows import chosen_workflows
 from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, yes_or_no
+from romancy._release import release_of
 from romancy.built_in import ALL, known_here, with_built_in
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import NAMES_OF_APPS, answer_names, refuse_with
@@ -88,6 +90,8 @@ class Romancy(Windows, Schedules, Entities):
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
     `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
     exceptions without texts. `password` is called for each connection.
+    `release="2026.11.2"` is its name in lists of workers and failures. With `pin=True`, an instance is left to live
+    workers of the code that it follows.
     """
 
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
@@ -108,6 +112,8 @@ class Romancy(Windows, Schedules, Entities):
         retry: RetryPolicy | None = None,
         worker: bool = True,
         worker_id: str | None = None,
+        release: str | None = None,
+        pin: bool = False,
         lease: float = 30.0,
         max_activities: int = 1000,
         max_threads: int = 40,
@@ -131,6 +137,7 @@ class Romancy(Windows, Schedules, Entities):
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
+        self._release = label(release, "release")
         self._retention = retention_of(retention, "retention=")
         self._migrates = yes_or_no(migrate, "migrate")
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
@@ -148,6 +155,7 @@ class Romancy(Windows, Schedules, Entities):
             hooks=hooks_of(hooks),
             log_error_text=yes_or_no(log_error_text, "log_error_text"),
             keep_logs=what_to_keep(keep_logs),
+            pin=yes_or_no(pin, "pin"),
             codecs=self._codecs,
         )
         access = Access(some_time(answer_within, "answer_within"))
@@ -167,6 +175,13 @@ class Romancy(Windows, Schedules, Entities):
     def password(self) -> PasswordSource | None:
         """The function that gives the password for each new connection, if there is one."""
         return self._password
+
+    @property
+    def release(self) -> str:
+        """The name of the release: `release=`, or the version of the distribution of its workflows; else empty."""
+        if self._release is not None:
+            return self._release
+        return release_of(workflow.fn.__module__ for workflow in self.workflows.values())
 
     @property
     def read_url(self) -> str | None:
@@ -234,7 +249,7 @@ class Romancy(Windows, Schedules, Entities):
     async def __aenter__(self) -> Self:
         if self.is_open:
             raise UsageError("this app is open already; make another one for a second connection")
-        self._registry = Registry.collect(self._workflows)
+        self._registry = replaced(Registry.collect(self._workflows), release=self.release)
         self._keeper = keeper_of(self._registry.workflows)
         new, where = functools.partial(create_store, self._url, password=self._password), str(parse_url(self._url))
         made = lambda: coded(new(), self._codecs)  # noqa: E731 - it is called below only

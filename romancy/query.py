@@ -79,6 +79,10 @@ class FiltersToAct(TypedDict, total=False):
     """True: only instances without a parent."""
     ids: Collection[str] | None
     """Up to 1,000 whole ids. No ids find nothing."""
+    error: str | None
+    """A part of the error text (`Instance.error`), whose case counts; or a group of `app.failures` (`f-3f9a1c22b0d4`),
+    which finds failed instances.
+    """
     headers: Mapping[str, FilterValue] | None
     """Headers of the start, by their names."""
 
@@ -111,6 +115,7 @@ class InstanceFilter:
     parent: str | None = None
     top_level: bool = False
     ids: Collection[str] | None = None
+    error: str | None = None
     headers: Mapping[str, FilterValue] | None = None
     _query: Query = field(init=False, repr=False, compare=False)
     _since: int | None = field(init=False, repr=False, compare=False)
@@ -129,6 +134,7 @@ class InstanceFilter:
             parent=self.parent,
             top_level=self.top_level,
             ids=self.ids,
+            error=self.error,
             headers=self.headers,
         )
         # What was checked is kept: the caller may change a mapping or a list, and an iterator gives its items once.

@@ -171,11 +171,13 @@ class _Work:
     async def _lost(self, stored: Stored) -> Rebuilt | None:
         if "rows" not in self._parts:
             return None
-        row = await LostRow.read(self._rebuilding, self._codecs, stored.instance_id, stored.life)
+        lost = await LostRow.read(self._rebuilding, self._codecs, stored.instance_id, stored.life)
+        row = lost.row()
         definition = self._definition(row)
         if definition is None:
             return None
         interests = await interests_from_log(self._rebuilding, self._codecs, self._registry, row)
+        interests += () if lost.failure is None else (lost.failure,)
         start = await self._rebuilding.log(row.instance_id, row.life, after=row.run_from - 1, limit=1)
         projection, index = self._projected(row, row.input, definition, start[0])
         self.found.rows += 1

@@ -229,6 +229,8 @@ class Registry:
     """By workflow name: the activities that the workflow's code names, if their names are unique there."""
     errors: frozenset[str] = frozenset()
     """The names of the exception classes that workflows may catch as themselves."""
+    release: str = ""
+    """The name of the release that the app is of."""
 
     def activities_of(self, workflow: str) -> Mapping[str, Any]:
         """The activities by name as this workflow means them: its own take precedence over others of the same name."""

@@ -138,8 +138,13 @@ TWINS: Final = (
         "Limits from outside, for code without `await`.", "from romancy.sync._going_back import SyncGoingBack\n",
     ),
     Twin(
-        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncLimiting",
-        "Instances from outside, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
+        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncLimiting",
+        "Failures by their causes, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
+    ),
+    Twin(
+        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncFailedInstances",
+        "Instances from outside, for code without `await`.",
+        "from romancy.sync._failures import SyncFailedInstances\n",
     ),
     Twin(
         "starting.starts", "Starts", "_starts", "SyncStarts", "Caller",

@@ -147,6 +147,8 @@ def _indexable(condition: Condition) -> Predicate | None:
 
 def in_index_alone(query: Query, way: AccessPath) -> bool:
     """Whether the index alone decides which rows match."""
+    if query.error is not None or query.group is not None:
+        return False
     if query.top_level or (query.parent is not None and way.index != b"by_parent"):
         return False
     return not query.conditions and not query.by_end and not way.also and (way.by_status or not query.statuses)

@@ -21,6 +21,11 @@ PIECES: Final = Pieces(
     by_status="force index (by_status)",
     then_join="straight_join",
     held="for update",
+    by_end="force index (touched)",
+    end="touched_at",
+    ended="",
+    at_address="force index (by_address)",
+    by_owner="force index (primary)",
     now="timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))",
     lane="substring_index({}, char(31), 1)",
 )

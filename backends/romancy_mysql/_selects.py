@@ -155,6 +155,7 @@ def _filters(database: Database, query: Query, way: AccessPath | None, first: by
         yield b"i.parent = " + literal(query.parent)
     if query.top_level:
         yield b"i.parent is null"
+    yield from _failures(database, query)
     yield from _bounds(query, first)
     if query.ended_since is not None:
         yield b"i.updated_at >= " + literal(query.ended_since)
@@ -164,6 +165,15 @@ def _filters(database: Database, query: Query, way: AccessPath | None, first: by
         yield b"i.projection is not null"
     for condition in query.conditions:
         yield compare(_word(condition), condition.predicate)
+
+
+def _failures(database: Database, query: Query) -> Iterable[bytes]:
+    """The conditions on the error text, and on the group of a failure."""
+    if query.error is not None:
+        yield b"locate(" + literal(query.error) + b", i.error) > 0"
+    if query.group is not None:
+        own = b" f where f.owner = i.instance_id and f.life = i.life and f.interest_id = " + literal(query.group)
+        yield b"exists (select 1 from " + database.table("interests") + own + b")"
 
 
 def _word(condition: Condition) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.storage.routing import Dispatched
+from romancy.storage.routing import NOT_ROUTED, Dispatched
 from romancy.storage.sqlkit.routing import take_back
 from romancy_mysql._effects import CLOSED
 from romancy_mysql._sql import source
@@ -61,7 +61,9 @@ class Sweep:
         messages, interests = await database.ask(
             database.statement("unswept_messages", limit=_PAGE), database.statement("unswept_interests", limit=_PAGE)
         )
-        addresses = {line[0].decode() for line in messages.rows} | {line[3].decode() for line in interests.rows}
+        addresses = {line[0].decode() for line in messages.rows} | {
+            address for line in interests.rows if (address := line[3].decode()) < NOT_ROUTED
+        }
         done = await self._dispatch_at(addresses, limit)
         known = [line for line in messages.rows if line[0].decode() not in done.held_up]
         marked = 0 if done.more else await self._mark(known, interests.rows)

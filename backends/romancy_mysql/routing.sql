@@ -400,16 +400,18 @@ where x.interest is not null and n.instance_id is null
 limit :limit
 
 -- name: find_outlived
--- A page of interests behind a place, and which of them are of instances that have ended.
+-- A page of interests behind a place, and which of them are of instances that have ended. Those at addresses from `~` on
+-- are of instances that have failed.
 select i.owner, i.life, i.interest_id, i.life > 0 and n.instance_id is null
 from (
-    select s.owner, s.life, s.interest_id
+    select s.owner, s.life, s.interest_id, s.address
     from romancy_interests s
     where s.owner > :owner or (s.owner = :owner and (s.life > :life or (s.life = :life and s.interest_id > :interest_id)))
     order by s.owner, s.life, s.interest_id
     limit :limit
 ) i
-left join romancy_instances n on n.instance_id = i.owner and n.life = i.life and n.status not in (:closed)
+left join romancy_instances n on n.instance_id = i.owner and n.life = i.life
+    and (n.status not in (:closed) or i.address >= _binary'~')
 
 -- ------------------------------------------------------------------------------------------------------ purging and expiring
 

@@ -67,7 +67,7 @@ def compose(queries: dict[str, str], query: Query, known: Known, *, by_end: bool
     """
     names, others = known
     arguments = _Arguments()
-    conditions = _conditions(query, arguments)
+    conditions = _conditions(queries, query, arguments)
     parts = {
         "columns": instance_columns("i"),
         "limit": arguments.bind(query.limit + 1, "bigint"),
@@ -109,7 +109,7 @@ def _compose_count(queries: dict[str, str], query: Query, known: Known) -> tuple
     """The statement that counts what the query finds, in no order: the planner chooses the indexes."""
     names, others = known
     arguments = _Arguments()
-    conditions, columns = _conditions(query, arguments), _columns(query, names)
+    conditions, columns = _conditions(queries, query, arguments), _columns(query, names)
     if query.by_end:
         conditions.append("i.status in ('completed', 'failed', 'cancelled')")
     if query.by_end or query.parent is not None:
@@ -190,7 +190,7 @@ def _among(column: str, values: list[str], arguments: _Arguments) -> str:
     return f"{column} = any ({arguments.bind(values, 'text[]')})"
 
 
-def _conditions(query: Query, arguments: _Arguments) -> list[str]:
+def _conditions(queries: dict[str, str], query: Query, arguments: _Arguments) -> list[str]:
     conditions = [_condition(condition, arguments) for condition in query.conditions]
     if conditions:
         conditions.append("i.projection is not null")
@@ -201,6 +201,10 @@ def _conditions(query: Query, arguments: _Arguments) -> list[str]:
         conditions.append("i.parent is null")
     if query.parent is not None and query.ids is not None:
         conditions.append(f"i.parent = {arguments.bind(query.parent, 'text')}")
+    if query.error is not None:
+        conditions.append(f"position({arguments.bind(query.error.encode(), 'bytea')} in i.error) > 0")
+    if query.group is not None:
+        conditions.append(queries["find_in_group"].format(group=arguments.bind(query.group, "text")))
     if query.ended_since is not None:
         conditions.append(f"i.updated_at >= {arguments.bind(query.ended_since, 'bigint')}")
     if query.ended_until is not None:

@@ -36,6 +36,12 @@ with recursive known as (
 )
 select workflow_name from known where strpos(lower(workflow_name collate "C"), $1) > 0;
 
+-- name: find_in_group
+-- A condition of a search: the instance is in this group of failures.
+exists (
+    select from romancy_interests f where f.owner = i.instance_id and f.life = i.life and f.interest_id = {group}
+);
+
 -- name: find_any
 -- A page of instances. The columns, the conditions, the order of pages and their limit replace the braces, as in those
 -- that follow.

@@ -399,9 +399,9 @@ select address from (select address from walk limit $2) page where address is no
 -- name: sweep_owners
 -- Instances that have ended, or are not there, and to which interests or taken messages still belong: among the $1 that
 -- ended last, and among $1 interests and $1 taken messages behind those keys ($2, $3). The last row says where to
--- continue.
+-- continue. Interests at addresses from `~` on are of instances that have failed.
 with page as materialized (
-    select owner, life
+    select owner, life, address
     from romancy_interests
     where owner > $2::text
     order by owner, life, interest_id
@@ -421,13 +421,15 @@ from (
           where status in ('completed', 'failed', 'cancelled')
           order by updated_at desc
           limit $1) x
-    where (select true from romancy_interests i where i.owner = x.instance_id and i.life <> 0 limit 1)
+    where (select true from romancy_interests i
+           where i.owner = x.instance_id and i.life <> 0 and i.address < '~' limit 1)
        or (select true from romancy_inbox m where m.instance_id = x.instance_id and m.interest is not null limit 1)
     union
     select page.owner
     from page
     where page.life <> 0
-      and coalesce((select x.life <> page.life or x.status in ('completed', 'failed', 'cancelled')
+      and coalesce((select x.life <> page.life
+                           or (x.status in ('completed', 'failed', 'cancelled') and page.address < '~')
                     from romancy_instances x where x.instance_id = page.owner), true)
     union
     select mail.instance_id
@@ -457,7 +459,7 @@ with held as materialized (
     delete from romancy_interests i
     using judged
     where i.owner = judged.instance_id and i.life <> 0
-      and (judged.over is null or judged.over or i.life <> judged.life)
+      and (judged.over is null or (judged.over and i.address < '~') or i.life <> judged.life)
 ), taken as (
     delete from romancy_inbox m
     using judged

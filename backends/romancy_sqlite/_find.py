@@ -29,6 +29,8 @@ _WORD: Final = """case when json_extract(i.projection, ?) is null
      then json_extract(i.projection, '$."' || json_extract(i.projection, '$."_"') || ?)
      else json_extract(i.projection, ?) end"""
 _MOST_BRANCHES: Final = 64
+_IN_GROUP: Final = "find_in_group"
+"""The script that is the condition on a group of failures."""
 
 Part = tuple[str, list[object]]
 """SQL, and its bound values."""
@@ -141,7 +143,7 @@ def _page_of(text: Callable[[str], str], query: Query, branch: _Branch) -> Part:
 
 def _text_of(text: Callable[[str], str], query: Query, branch: _Branch, columns: str, page: str) -> Part:
     parts = [*_place(query, _first(branch)), *branch.rest]
-    conditions = " and ".join(condition for condition, _ in parts) or "true"
+    conditions = " and ".join(text(_IN_GROUP) if one == _IN_GROUP else one for one, _ in parts) or "true"
     sql = text(branch.name).format(columns=columns, conditions=conditions, page=page)
     return sql, [*branch.head, *(value for _, values in parts for value in values)]
 
@@ -188,6 +190,10 @@ def _conditions(query: Query) -> list[Part]:
         parts.append(("i.parent = ?", [query.parent]))
     if query.instance_id is not None:
         parts.append(("instr(lower(i.instance_id), lower(?)) > 0", [query.instance_id]))
+    if query.error is not None:
+        parts.append(("instr(cast(i.error as blob), cast(? as blob)) > 0", [query.error]))
+    if query.group is not None:
+        parts.append((_IN_GROUP, [query.group]))
     if query.ended_since is not None:
         parts.append(("i.updated_at >= ?", [query.ended_since]))
     if query.ended_until is not None:

@@ -17,6 +17,8 @@ PIECES: Final = Pieces(
     by_age="indexed by romancy_instances_newest",
     by_status="indexed by romancy_instances_status",
     then_join="cross join",
+    by_end="indexed by romancy_instances_ended",
+    at_address="indexed by romancy_interests_address",
     among="in (select value from json_each({}))",
 )
 

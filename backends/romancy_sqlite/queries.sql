@@ -386,6 +386,12 @@ from romancy_instances as i indexed by romancy_instances_paths
 where i.index_paths in (select value from json_each(?)) and {conditions}
 {page};
 
+-- name: find_in_group
+-- A condition of a search: the instance is in this group of failures.
+exists (
+    select 1 from romancy_interests f where f.owner = i.instance_id and f.life = i.life and f.interest_id = ?
+);
+
 -- name: find_by_status
 -- Instances of one status.
 select {columns}

@@ -248,12 +248,13 @@ select json_extract(value, '$[0]'), json_extract(value, '$[1]') from json_each(:
 on conflict do update set number = excluded.number;
 
 -- name: route_over
--- Instances that have ended, or are of another life, and still have interests.
+-- Instances that have ended, or are of another life, and still have interests. Those at `~f` are of failed ones.
 select interest.owner, interest.life, interest.interest_id
 from romancy_interests as interest
 left join romancy_instances as instance on instance.instance_id = interest.owner
 where
     interest.life <> 0
+    and interest.address < '~'
     and (
         instance.instance_id is null
         or instance.life <> interest.life

@@ -21,6 +21,7 @@ from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
 from romancy.cli._developing import dev
 from romancy.cli._endings import ended
+from romancy.cli._failures import failures
 from romancy.cli._first_argument import Commands
 from romancy.cli._going_back import fork
 from romancy.cli._limits import limits
@@ -70,8 +71,8 @@ _WITHOUT_DATA = frozenset({"alerts", "dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, workers, alerts, schedules, *WINDOWS, limits,
-    request, ask, *ACTING, fork, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, alerts, schedules,
+    *WINDOWS, limits, request, ask, *ACTING, fork, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

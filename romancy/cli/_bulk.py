@@ -107,7 +107,7 @@ async def act_on(action: Action, request: Request) -> None:
     if chosen.is_empty == (instance_id is None):
         raise click.UsageError(
             f"name what to {action.verb}: either an ID, or --where, --header, --workflow, --status, --exact-id, "
-            "--parent, --top-level or a time"
+            "--parent, --top-level, --error or a time"
         )
     wanted = _wanted(action, chosen.statuses)
     async with operating(request.url, request.app) as operator:

@@ -34,6 +34,7 @@ _OPTIONS: Final = {
     "ids": "--exact-id",
     "parent": "--parent",
     "top_level": "--top-level",
+    "error": "--error",
 }
 """The arguments of a filter as the reader of an error has written them."""
 
@@ -51,6 +52,7 @@ def _chosen(  # noqa: PLR0913 - each option of a filter
     exact_ids: tuple[str, ...],
     parent: str | None,
     top_level: bool,
+    error: str | None,
     part: str | None = None,
 ) -> InstanceFilter:
     """The filter of all options. click.UsageError names the option that is wrong, before a database is opened."""
@@ -70,10 +72,11 @@ def _chosen(  # noqa: PLR0913 - each option of a filter
                 parent=parent,
                 top_level=top_level,
                 ids=exact_ids or None,
+                error=error,
                 headers=_headers(header),
             )
-    except QueryError as error:
-        raise click.UsageError(str(error)) from None
+    except QueryError as wrong:
+        raise click.UsageError(str(wrong)) from None
 
 
 def _conditions(conditions: tuple[str, ...]) -> dict[str, Any]:
@@ -113,6 +116,7 @@ _OTHERS: Final = (
     click.option("--exact-id", "exact_ids", multiple=True, metavar="ID", help="By a whole id; repeatable."),
     click.option("--parent", metavar="ID", help="The children of an instance, by its whole id."),
     click.option("--top-level", is_flag=True, help="Only instances without a parent."),
+    click.option("--error", metavar="TEXT|GROUP", help="By a part of the error, or a group of `romancy failures`."),
 )
 _INPUT: Final = (
     click.option("--where", multiple=True, metavar="PATH=VALUE", help="By the input: = != > >= < <= ^= *=."),

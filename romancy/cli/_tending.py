@@ -17,7 +17,7 @@ from romancy.cli._private import refuse_private
 from romancy.cli._workers import state_of
 from romancy.engine import opened
 from romancy.errors import SchemaVersionError
-from romancy.insight import ago, many, span, suspects_of
+from romancy.insight import ago, alive, growing, many, one_holds_all, span, suspects_of
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["TENDING"]
 
 _SKEW: Final = 1_000_000
+_HOUR: Final = 3_600_000_000
+_COUNTED: Final = 10_000
 _WORDS: Final = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 _url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True, show_envvar=True, help="The database.")
 
@@ -149,9 +151,10 @@ async def _examined(store: Store, where: str) -> AsyncIterator[Setting]:
         skew = census.now - (before + time.time_ns() // 1000) // 2
         settings = await store.services.upkeep.settings() if Service.UPKEEP in store.services.offered else []
         sample = await sample_of(store)
+        burdens = [found async for found in _burdens(store, census)]
     finally:
         await store.close()
-    for found in (*settings, _clock(skew), *_workers(census), *_sampled(sample)):
+    for found in (*settings, _clock(skew), *_workers(census), *burdens, *_sampled(sample)):
         yield found
 
 
@@ -177,6 +180,23 @@ def _sampled(sample: Sample | None) -> Iterator[Setting]:
         "`romancy rebuild MODULE:APP` makes them again from the logs"
     )
     yield Setting.judged("rows and index", value, good=not wrong, otherwise="problem", advice=advice)
+
+
+async def _burdens(store: Store, census: Census) -> AsyncIterator[Setting]:
+    """Queues that grow, and a worker that holds nearly everything."""
+    if Service.FIGURES not in store.services.offered:
+        return
+    figures = store.services.figures
+    pace = await figures.pace(since=census.now - _HOUR, most=_COUNTED)
+    if not pace.more:  # of more than are counted, nobody knows whether as many end as begin
+        for sentence in growing(pace, (await figures.open_work(most=_COUNTED)).by_workflow()):
+            advice = "more begin than end: start more workers, or see what holds them up with `romancy top` and `why`"
+            yield Setting(name="queue of the last hour", value=sentence, verdict="note", advice=advice)
+    living = [peer for peer in alive(census) if peer.works]
+    loads = await figures.loads([peer.token for peer in living], most=_COUNTED)
+    if sentence := one_holds_all(loads, [(peer.token, peer.worker_id) for peer in living]):
+        advice = "the others know other workflows, or have no room; `romancy workers` lists what each knows"
+        yield Setting(name="one worker", value=sentence, verdict="note", advice=advice)
 
 
 def _clock(skew: int) -> Setting:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
-from romancy.engine import names_in, suspects_in, tried_in, versions_in
+from romancy.engine import names_in, release_in, suspects_in, tried_in, versions_in
 from romancy.insight import ago, moment, suspects_of
 
 if TYPE_CHECKING:
     from romancy.storage.records import Peer
 
 __all__ = ["state_of", "workers"]
+
+_MOST_NAMES: Final = 10
 
 
 @click.command()
@@ -37,20 +39,35 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
                 "lease": peer.lease,
                 "codes": sorted(versions_in(peer.codes)),
                 "workflows": sorted(names_in(peer.codes)),
+                "release": release_in(peer.codes) or None,
                 "suspects": suspects_in(peer.codes),
                 "tried": tried_in(peer.codes) or None,
             }
         )
     if not json_lines and registered:
         rows = (
-            (state_of(peer, census.now), ago(peer.beat_at, census.now), moment(peer.started_at), peer.worker_id)
+            (
+                state_of(peer, census.now),
+                ago(peer.beat_at, census.now),
+                moment(peer.started_at),
+                release_in(peer.codes) or "-",
+                peer.worker_id,
+                _known(peer),
+            )
             for peer in registered
         )
-        table(("STATE", "LAST BEAT", "STARTED (UTC)", "WORKER"), rows)
+        table(("STATE", "LAST BEAT", "STARTED (UTC)", "RELEASE", "WORKER", "WORKFLOWS"), rows)
     if (suspects := suspects_of(census)).number:
         say(suspects.sentence)
     if not registered:
         say("no worker is registered; start one with `romancy run MODULE:APP`")
+
+
+def _known(peer: Peer) -> str:
+    """The workflows that a worker knows, apart from those of the library; of many, the first ones."""
+    names = sorted(name for name in names_in(peer.codes) if not name.startswith("romancy."))
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more or "-"
 
 
 def state_of(peer: Peer, now: int) -> str:

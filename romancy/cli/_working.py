@@ -178,7 +178,8 @@ async def check(*, target: str, url: str | None, chosen: InstanceFilter, json_li
         found = await check_open(operator.store, with_built_in(app.workflows), chosen, progress=_progress)
     for misfit in found.misfits:
         _print_misfit(misfit, json_lines=json_lines)
-    say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code")
+    named = f" of release {app.release}" if app.release else ""
+    say(f"{many(found.checked, 'open instance')} checked: {_misfits(found)} this code{named}")
     return 0 if found.fits else DIVERGED
 
 

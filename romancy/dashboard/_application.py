@@ -32,6 +32,7 @@ from romancy.dashboard._visit import Visit, visit_of
 from romancy.dashboard.bulk._bulk_page import bulk_page
 from romancy.dashboard.bulk._job_page import confirm_page, job_page, jobs_page
 from romancy.dashboard.bulk._jobs import Jobs
+from romancy.dashboard.failures._pages import act_on_failures_page, failures_page, failures_question
 from romancy.dashboard.limits._acting import free_page, limit_act_page
 from romancy.dashboard.limits._pages import (
     lane_page,
@@ -163,6 +164,9 @@ class Dashboard:
             self._act("/schedule/{verb}/{schedule_id:path}", self._acts_on_schedule),
             self._act("/questions", self._questions),
             self._act("/question/{token}", self._question),
+            self._page("/failures", self._failures),
+            self._page("/changes/failures", self._changes_of_failures),
+            self._act("/failures/{verb}", self._acts_on_failures),
             self._page("/limits", self._limits),
             self._page("/changes/limits", self._changes_of_limits),
             self._page("/changes/limit", self._changes_of_limit),
@@ -342,6 +346,15 @@ class Dashboard:
 
     async def _changes_of_schedule(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *schedule_question(request, reader, _schedule_id(request)))
+
+    async def _failures(self, request: Request, reader: Reader) -> Response:
+        return await failures_page(request, reader)
+
+    async def _acts_on_failures(self, request: Request, reader: Reader) -> Response:
+        return await act_on_failures_page(request, reader, request.path_params["verb"])
+
+    async def _changes_of_failures(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *failures_question(request, reader))
 
     async def _limits(self, request: Request, reader: Reader) -> Response:
         return await limits_page(request, reader)

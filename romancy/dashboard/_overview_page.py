@@ -14,6 +14,7 @@ from romancy.dashboard._ranges import RANGES, USUAL
 from romancy.engine import names_in
 from romancy.errors import QueryError
 from romancy.insight import Suspects, suspects_of
+from romancy.managing.failures import failures_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Count, Tally
 from romancy.storage.query import build_query
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from romancy.dashboard._live import Question
     from romancy.dashboard._reader import Reader
     from romancy.dashboard._rollups import Rollup, Rollups
+    from romancy.failure import FailureGroups
     from romancy.storage.figures import OpenWorkflow
     from romancy.storage.outbox import OutboxCounts
+    from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow, Peer
 
 __all__ = ["EVERY", "MOST", "OLDEST", "overview_page", "overview_question"]
@@ -42,6 +45,7 @@ OLDEST: Final = 2_000
 EVERY: Final = 10.0
 """Seconds between two looks for open overviews: each takes several statements."""
 _SHOWN: Final = 5
+_CAUSES: Final = 5
 _KEPT: Final = 500
 _ORDER: Final = (
     Status.STUCK, Status.FAILED, Status.RUNNING, Status.WAITING, Status.PAUSED, Status.PENDING, Status.CANCELLING,
@@ -91,6 +95,8 @@ class Overview(NamedTuple):
     """All instances as they were counted a while ago, where there are too many for this moment."""
     open: list[OpenWorkflow]
     """What is open by workflow, the oldest first."""
+    failures: FailureGroups | None
+    """The causes of failures that were seen last. None: the database groups none."""
     needy: list[InstanceRow]
     """Instances that need attention: stuck ones, then failed ones."""
     workers: list[Peer]
@@ -166,6 +172,7 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         counted=counted if rollup is None else rollup.total,
         rollup=rollup,
         open=[] if figures is None else (await figures.open_work(most=OLDEST)).by_workflow(),
+        failures=await _failures(store, counts),
         needy=needy,
         workers=workers,
         suspects=suspects_of(census),
@@ -176,6 +183,12 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         many=counted >= MOST,
         now=census.now,
     )
+
+
+async def _failures(store: Store, counts: Tally) -> FailureGroups | None:
+    if Status.FAILED not in counts.statuses or Service.LOOKUPS not in store.services.offered:
+        return None
+    return await failures_of(store, limit=_CAUSES)
 
 
 def _workflows_of(peer: Peer) -> list[str]:
@@ -212,5 +225,16 @@ def _version(seen: Overview) -> str:
     ]
     needy = [(row.instance_id, row.updated_at) for row in seen.needy]
     outbox = sorted(seen.outbox.states.items())
-    shown = (seen.tiles, seen.flows, seen.open, needy, workers, outbox, seen.kept, seen.over, seen.suspects)
+    shown = (
+        seen.tiles,
+        seen.flows,
+        seen.open,
+        needy,
+        workers,
+        outbox,
+        seen.kept,
+        seen.over,
+        seen.suspects,
+        seen.failures,
+    )
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

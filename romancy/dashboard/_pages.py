@@ -40,6 +40,8 @@ _DONE: Final = {
     "schedule-backfill": "A worker starts the runs, a hundred at a time.",
     "schedule-delete": "A worker ends the schedule.",
     "limit-change": "These numbers hold from now on.",
+    "failures-silence": "The group is silenced.",
+    "failures-unsilence": "The group is listed again.",
     "limit-pause": "No more places are given.",
     "limit-resume": "Places are given again.",
     "limit-reset": "What the code declares holds again.",

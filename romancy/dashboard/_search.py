@@ -32,7 +32,7 @@ WITHIN: Final = {
 }
 """Ranges of time that end now, by their names in the URL, in seconds."""
 _SEVERAL: Final = ("status", "where", "header")
-_SINGLE: Final = ("id", "parent", "workflow", "within", "since", "until", "page")
+_SINGLE: Final = ("id", "parent", "workflow", "error", "within", "since", "until", "page")
 _MOST_CONDITIONS: Final = 20
 _FIELDS: Final = {
     "where": "input",
@@ -55,6 +55,8 @@ class Search(NamedTuple):
     parent: str = ""
     """The whole id."""
     workflow: str = ""
+    error: str = ""
+    """A part of the error, or a group of failures."""
     status: tuple[str, ...] = ()
     within: str = ""
     since: str = ""
@@ -122,6 +124,7 @@ class Search(NamedTuple):
             status=[Status(one) for one in self.status] or None,
             instance_id=self.id or None,
             parent=self.parent or None,
+            error=self.error or None,
             started_after=self._since(),
             started_before=moment_given(self.until, "until"),
             headers=read_headers(self.header),

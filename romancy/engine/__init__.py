@@ -35,7 +35,15 @@ from romancy.engine.outside.terminating import terminate, terminate_with_childre
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
 from romancy.engine.worker.evidence import Evidence, evidence_in
-from romancy.engine.worker.known_workflows import known_in, names_in, retains_in, suspects_in, tried_in, versions_in
+from romancy.engine.worker.known_workflows import (
+    known_in,
+    names_in,
+    release_in,
+    retains_in,
+    suspects_in,
+    tried_in,
+    versions_in,
+)
 from romancy.engine.worker.opening import opened
 from romancy.engine.worker.retrying import RETRIED
 from romancy.engine.worker.stop_signal import STOPPING, ToldToStop
@@ -81,6 +89,7 @@ __all__ = [
     "purge",
     "read_with_start",
     "refuse_to_wait",
+    "release_in",
     "resume",
     "retains_in",
     "retry",

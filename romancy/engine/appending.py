@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from romancy.core import Unsubscribed, encode_commit
 from romancy.engine.child_starts import start_of_child
 from romancy.engine.decide import change_for, side_effects
+from romancy.engine.failing import with_failure
 from romancy.engine.interests import difference
 from romancy.engine.leftover_mail import too_late
 from romancy.engine.places import marks
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["append_of"]
 
 
-def append_of(
+def append_of(  # noqa: C901 - the parts of one append, in their order
     live: Live,
     activation: Activation,
     inputs: list[Given],
@@ -59,6 +60,9 @@ def append_of(
         if isinstance(effect, Unsubscribed) and len(live.inbox):
             consumed = tuple(dict.fromkeys((*consumed, *live.inbox.copies_of(effect.topic))))
     routing = difference(live, activation, inputs, anew=anew)
+    if activation.outcome is not None and activation.outcome.error is not None:
+        error = activation.outcome.error
+        routing = with_failure(routing, live.definition, activation.events, error, registry.release)
     children, deliveries, outbox, postings = side_effects(
         activation.effects, activation.outcome, live, incarnation, announces
     )

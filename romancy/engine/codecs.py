@@ -25,6 +25,7 @@ from romancy.engine.coded_routing import CodingRouter, ReadingRouter, opened, se
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.serialization import NO_CODECS, PayloadContext, is_sealed
 from romancy.storage.amending import Amending
+from romancy.storage.failures import unsaid
 from romancy.storage.journal import Journal
 from romancy.storage.lookups import PAGE, Asked, Lookups, Lying, Place
 from romancy.storage.outbox import Outbox
@@ -33,7 +34,7 @@ from romancy.storage.protocol import Store
 from romancy.storage.query import declared_part
 from romancy.storage.reading import Reading
 from romancy.storage.records import Append, Step
-from romancy.storage.routing import is_question
+from romancy.storage.routing import is_failed, is_question
 from romancy.storage.sessions import JoinedSession, Sessions, StoreSession
 
 if TYPE_CHECKING:
@@ -146,15 +147,20 @@ def sealed_input(codecs: Codecs, row: InstanceRow) -> bytes:
 
 
 def sealed_interests(codecs: Codecs, instance_id: str, interests: tuple[Interest, ...]) -> tuple[Interest, ...]:
-    """The interests of an instance as they are stored: of what people are asked, only whom and since when is seen."""
-    if not codecs.ids or not any(is_question(one.address) for one in interests):
+    """The interests of an instance as they are stored.
+
+    Of what people are asked, only whom and since when is seen. Beside codecs that hide values, the text of a failure is
+    neither kept nor grouped by.
+    """
+    if not codecs.ids or not any(is_question(one.address) or is_failed(one.address) for one in interests):
         return interests
-    return tuple(
-        replace(one, where=codecs.wrap(one.where or b"", _question(instance_id, one.interest_id)))
-        if is_question(one.address)
-        else one
-        for one in interests
-    )
+    return tuple(_sealed_interest(codecs, instance_id, one) for one in interests)
+
+
+def _sealed_interest(codecs: Codecs, instance_id: str, one: Interest) -> Interest:
+    if is_question(one.address):
+        return replace(one, where=codecs.wrap(one.where or b"", _question(instance_id, one.interest_id)))
+    return unsaid(one) if codecs.hides and is_failed(one.address) else one
 
 
 def hides(store: Store) -> bool:

@@ -53,7 +53,9 @@ from romancy.engine.decide import (
 )
 from romancy.engine.ended_attempts import Ports
 from romancy.engine.ends import ENDS
+from romancy.engine.failing import with_failure
 from romancy.engine.inbox import EMPTY_INBOX, ConsumedMail, in_order_of_arrival
+from romancy.engine.interests import NO_DIFFERENCE
 from romancy.engine.lazy_results import hold_back, may_wait
 from romancy.engine.log_lines import say_complaints
 from romancy.engine.message_inputs import input_from_message
@@ -561,7 +563,10 @@ class Driver:
                 return None
             return prepared if is_among_its_own(prepared.item) else None
         change = change_for(live, activation, self.clock.now(), consumed=False)
-        item = live.append(self.incarnation.nonce(), encode_commit(activation.events), change)
+        routing, end = NO_DIFFERENCE, activation.outcome
+        if end is not None and end.error is not None:
+            routing = with_failure(routing, live.definition, activation.events, end.error, self.registry.release)
+        item = live.append(self.incarnation.nonce(), encode_commit(activation.events), change, routing=routing)
         return PendingAppend(self.settle, live, item, self.incarnation.token, activation, ())
 
     def take_in_new(self, prepared: PendingAppend) -> None:

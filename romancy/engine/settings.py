@@ -40,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     hooks: tuple[Hook, ...]
     keep_logs: KeepLogs | None = None
     """Which log lines of user code the worker keeps."""
+    pin: bool = False
+    """Whether instances are left to live workers of the code that they follow."""
     retains: str = ""
     """The mark of the rules by which the app removes what is over. "": it removes nothing."""
     clock: DatabaseClock | None = None
@@ -65,6 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         warn_when_blocked: float | None,
         hooks: tuple[Hook, ...],
         log_error_text: bool,
+        pin: bool,
         keep_logs: KeepLogs | None,
         codecs: Codecs,
     ) -> Settings:
@@ -83,4 +86,5 @@ class Settings(Struct, frozen=True, kw_only=True):
             warn_when_blocked=warn_when_blocked,
             hooks=hooks,
             keep_logs=keep_logs,
+            pin=pin,
         )

@@ -32,6 +32,7 @@ CHOOSING: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
     "ended_before": (_TIME, "ended before"),
     "parent": (_ID, "the children of the instance with this whole id"),
     "top_level": ({"type": "boolean"}, "true: only instances without a parent"),
+    "error": (_TEXT, "a part of the error text, whose case counts, or a group of /failures"),
     "exact_id": ({"type": "array", "items": _ID, "maxItems": MAX_IDS}, "these whole ids"),
 }
 """The schema and the description of each. An array is a parameter that may be repeated."""
@@ -64,6 +65,7 @@ def chosen(asked: Asked) -> InstanceFilter:
             parent=asked.text("parent"),
             top_level=asked.flag("top_level"),
             ids=asked.texts("exact_id"),
+            error=asked.text("error"),
             headers=_read("header", read_headers, asked),
         )
 

@@ -21,6 +21,7 @@ from romancy.http._answers import answer, answer_of
 from romancy.http._auth import admit, hook_of
 from romancy.http._bodies import Bodies
 from romancy.http._decisions import Known, decide
+from romancy.http._failures import Causes
 from romancy.http._fields import Fields
 from romancy.http._given import kind_of
 from romancy.http._handlers import check_handler
@@ -134,6 +135,7 @@ class Ingress:
             *Gathering(app, accepting, bodies).routes(),
             *Turnstiles(app, accepting, bodies).routes(),
             *Inbox(app, accepting, bodies).routes(),
+            *Causes(app, accepting, bodies).routes(),
         ]
         self._router = Router(self._routes(managed), redirect_slashes=False, lifespan=self._opened)
 

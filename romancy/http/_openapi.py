@@ -247,6 +247,36 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["status", "window_id"],
         "properties": {"status": {"const": "accepted"}, "window_id": {"type": "string"}},
     },
+    "Failures": {
+        "type": "object",
+        "required": ["groups", "looked_at", "more"],
+        "properties": {
+            "groups": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["group", "workflow_name", "activity", "error_type", "text", "number", "since"],
+                    "properties": {
+                        "group": {"type": "string", "description": "error= of a filter takes it"},
+                        "workflow_name": {"type": "string"},
+                        "activity": {"type": "string", "description": "empty: the workflow's own code"},
+                        "error_type": {"type": "string"},
+                        "text": {"type": "string", "description": "what differs from instance to instance is …"},
+                        "number": {"type": "integer"},
+                        "since": {"type": "string", "format": "date-time"},
+                        "last_seen": {"type": "string", "format": "date-time"},
+                        "last_instance": {"type": "string"},
+                        "first_release": {"type": "string"},
+                        "last_release": {"type": "string"},
+                        "silenced": {"type": "boolean"},
+                        "reason": {"type": "string"},
+                    },
+                },
+            },
+            "looked_at": {"type": "integer", "description": "how many failed instances, the newest"},
+            "more": {"type": "boolean"},
+        },
+    },
     "Questions": {
         "type": "object",
         "required": ["questions", "next_page"],
@@ -383,6 +413,11 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/windows/{window_id}": {"get": _of_window("A window, with its last starts", {200: "Window"})},
         "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
         "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
+        "/failures": {"get": _failures()},
+        "/failures/{group}/silence": {
+            "post": _of_group("Leave a group out of lists", {"application/json": {"schema": _REASON}})
+        },
+        "/failures/{group}/unsilence": {"post": _of_group("List a group again")},
         "/questions": {"get": _questions()},
         "/questions/{token}/answer": {"post": _answering("Answer a question; the body is the answer", _ANY_BODY)},
         "/questions/{token}/refuse": {
@@ -511,6 +546,20 @@ def _of_a_call(names: list[str], terms: list[dict[str, Any]]) -> list[dict[str, 
 
 def _of_window(summary: str, answers: Mapping[int, str | None]) -> dict[str, Any]:
     return _operation(summary, answers, [_parameter("window_id", "path", _ID)])
+
+
+def _failures() -> dict[str, Any]:
+    parameters = [
+        _parameter("workflow_name", "query", _ID, "a whole name"),
+        _parameter("silenced", "query", {"type": "boolean"}, "true: also the groups that are silenced"),
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}),
+    ]
+    return _operation("Failures by their causes, the one that was seen last first", {200: "Failures"}, parameters)
+
+
+def _of_group(summary: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+    parameters = [_parameter("group", "path", {"type": "string", "pattern": "^f-[0-9a-f]{12}$"})]
+    return _operation(summary, {200: "Answering"}, parameters, content)
 
 
 def _questions() -> dict[str, Any]:

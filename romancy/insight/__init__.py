@@ -11,6 +11,7 @@ from romancy.insight._divergence import Divergence, divergence_of
 from romancy.insight._explain import explain
 from romancy.insight._known import Known, StillRuns, Whereabouts
 from romancy.insight._numbers import many
+from romancy.insight._rates import Rates, growing, one_holds_all
 from romancy.insight._requests import alive, fits
 from romancy.insight._suspicion import Suspects, suspects_of
 from romancy.insight._time_texts import ago, moment, span
@@ -24,6 +25,7 @@ __all__ = [
     "Known",
     "Note",
     "Place",
+    "Rates",
     "Step",
     "StillRuns",
     "Suspects",
@@ -35,8 +37,10 @@ __all__ = [
     "divergence_of",
     "explain",
     "fits",
+    "growing",
     "many",
     "moment",
+    "one_holds_all",
     "span",
     "suspects_of",
 ]

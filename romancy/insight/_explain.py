@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from romancy.engine import release_in
 from romancy.insight._numbers import many
 from romancy.insight._requests import alive, silent, untaken_sentences
 from romancy.insight._slots import slots_kept
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from romancy.insight._known import Known
     from romancy.insight._timeline import Step, Timeline
     from romancy.instance import Untaken
-    from romancy.storage.records import Census, InstanceRow
+    from romancy.storage.records import Census, InstanceRow, Peer
 
 __all__ = ["explain"]
 
@@ -289,7 +290,7 @@ def _owner(token: str, census: Census) -> str:
 
 def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
     living = alive(census)
-    same = [peer.worker_id for peer in living if row.code in peer.codes]
+    same = [_named(peer) for peer in living if row.code in peer.codes]
     if not alive(census, row.workflow_name):
         yield from _nobody(row, census)
     elif same:
@@ -298,10 +299,18 @@ def _who_could(row: InstanceRow, census: Census) -> Iterator[str]:
         yield f"It was started by its name: {many(len(living), 'live worker')} may know it, or not."
     else:
         run = "runs" if len(living) == 1 else "run"
+        releases = sorted({release for peer in living if (release := release_in(peer.codes))})
+        told = f" (release {', '.join(releases)})" if releases else ""
         yield (
-            f"{many(len(living), 'live worker')} {run} other code than the version it began with ({row.code}); "
+            f"{many(len(living), 'live worker')}{told} {run} other code than the version it began with ({row.code}); "
             f"one of them has to know workflow {row.workflow_name}."
         )
+
+
+def _named(peer: Peer) -> str:
+    """A worker, with its release if it has one."""
+    release = release_in(peer.codes)
+    return f"{peer.worker_id} (release {release})" if release else peer.worker_id
 
 
 def _nobody(row: InstanceRow, census: Census) -> Iterator[str]:

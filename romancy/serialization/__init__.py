@@ -34,7 +34,14 @@ from romancy.serialization._codec import (
     refuse_sealed,
 )
 from romancy.serialization._culprit import MAX_DEPTH
-from romancy.serialization._error_info import ErrorInfo, describe_exception, exception_name, record_of, with_frames
+from romancy.serialization._error_info import (
+    ErrorInfo,
+    describe_exception,
+    exception_name,
+    failed_call,
+    record_of,
+    with_frames,
+)
 from romancy.serialization._own import register_type
 from romancy.serialization._plan import dumps, loads, plan_for
 from romancy.serialization._reasons import WRITTEN_BEFORE
@@ -61,6 +68,7 @@ __all__ = [
     "describe_exception",
     "dumps",
     "exception_name",
+    "failed_call",
     "failures_in",
     "hear_hints",
     "is_sealed",

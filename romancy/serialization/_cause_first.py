@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["around", "cause_first", "one_line"]
+__all__ = ["around", "called", "cause_first", "one_line"]
 
 _OURS: Final = ("romancy.errors.RetryExhaustedError: ", "romancy.errors.WorkflowFailedError: ")
 _AROUND: Final = re.compile(
@@ -54,6 +54,12 @@ def _added(found: re.Match[str]) -> str:
         return f"in child workflow {found['child']}"
     attempts = "1 attempt" if found["attempts"] == "1" else f"{found['attempts']} attempts"
     return f"after {attempts} of {found['id']}"
+
+
+def called(text: str) -> str:
+    """The id of the call that has failed by the first of our errors in a text, or the child. Empty: none is named."""
+    found = _AROUND.match(text) if text.startswith(_OURS) else None
+    return "" if found is None else found["id"] or found["child"]
 
 
 def cause_first(text: str) -> str:

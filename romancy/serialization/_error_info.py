@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw
 
 from romancy.errors import ActivityError, Expected, TerminalError, WorkflowFailedError
-from romancy.serialization._cause_first import around, one_line
+from romancy.serialization._cause_first import around, called, one_line
 from romancy.serialization._plan import dumps
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.cause is not None:
             lines += ["  caused by:", indent(self.cause.report, "    ")]
         return "\n".join(lines)
+
+
+def failed_call(info: ErrorInfo) -> str:
+    """The id of the activity or child whose failure this error is about. Empty: it is no error of ours about one."""
+    return called(f"{info.type}: {info.message}")
 
 
 def _shortened(text: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from romancy.errors import InternalError
 from romancy.storage.ranks import rank
-from romancy.storage.routing import Interest, InterestKind, Owner, is_lane, lane_of
+from romancy.storage.routing import Interest, InterestKind, Owner, is_failed, is_lane, lane_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +23,7 @@ __all__ = [
     "BOOKS",
     "CANCEL",
     "CHOSEN",
+    "FAILED_AHEAD",
     "MOST_AT_ONCE",
     "REPLACE",
     "SKIP",
@@ -54,6 +55,8 @@ CANCEL: Final = "cancel_running"
 """The same, and of those that have places, if they are such ones too, the first is told to stop."""
 MOST_AT_ONCE: Final = 500
 """How many places of a lane are given in one dispatch."""
+FAILED_AHEAD: Final = 1 << 52
+"""How many microseconds before its failure a failed instance has its place: more than since the epoch."""
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -109,7 +112,12 @@ def ahead_of(terms: bytes | None) -> int:
 
 
 def head_start(interest: Interest) -> int:
-    """How much earlier than it is registered an interest has its place at its address. Only demands have some."""
+    """How much earlier than it is registered an interest has its place at its address.
+
+    Demands have some, and failures so much that a sweep, which looks at the newest interests first, does not see them.
+    """
+    if is_failed(interest.address):
+        return FAILED_AHEAD
     return ahead_of(interest.where) if interest.kind is InterestKind.TAKE and is_lane(interest.address) else 0
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from romancy.storage.query import Position
 
 __all__ = [
-    "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Slice", "Tally", "Trend", "open_work_from", "spans",
+    "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Pace", "Slice", "Tally", "Trend", "open_work_from",
+    "spans",
 ]  # fmt: skip
 
 
@@ -94,6 +95,21 @@ class Trend(NamedTuple):
     """The newest instances alone, by workflow, status and the number of the span."""
 
 
+class Pace(NamedTuple):
+    """What has begun and ended since a time."""
+
+    begun: dict[str, int]
+    """By workflow."""
+    ended: dict[tuple[str, Status], int]
+    """By workflow and final status."""
+    more: bool
+    """Whether more may have begun or ended: as many were counted as were asked for."""
+
+    def ended_of(self, workflow: str, *statuses: Status) -> int:
+        """How many of a workflow have ended with one of these statuses."""
+        return sum(self.ended.get((workflow, status), 0) for status in statuses)
+
+
 class Slice(NamedTuple):
     """Successive instances in the order of pages, counted."""
 
@@ -125,6 +141,13 @@ class Figures(Protocol):
 
         Of each status it counts the newest `most` instances, and of all workflows together the `newest`. It reads no
         more entries of an index than that.
+        """
+        ...
+
+    async def pace(self, *, since: int, most: int) -> Pace:
+        """Count by workflow what has begun and what has ended since a time, the newest `most` of each.
+
+        It is one statement, which reads no more than that many entries of an index and their rows for each.
         """
         ...
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from romancy.storage.failures import Grouped
     from romancy.storage.query import Position
     from romancy.storage.records import InboxRow, InstanceRow, LogRow
     from romancy.storage.routing import Interest, Owner
@@ -110,6 +111,17 @@ class Lookups(Protocol):
 
     async def questions_of(self, instance_id: str, first: str, last: str, limit: int, /) -> list[Asked]:
         """Open questions of an instance, by the ids of their interests, from the first to the last one."""
+        ...
+
+    async def failures(self, most: int, /) -> list[Grouped]:
+        """The groups of the newest `most` failures, the one with the newest first.
+
+        It is one statement, which reads that many entries of an index, and two rows for each group.
+        """
+        ...
+
+    async def groups_of(self, instance_ids: Sequence[str], /) -> list[tuple[str, str]]:
+        """The groups of failures that these instances are in: pairs of an instance and a group."""
         ...
 
     async def undeclared(self, key: str) -> list[str]:

@@ -18,7 +18,9 @@ from msgspec import Struct
 from romancy._start_options import HIGHEST
 
 __all__ = [
+    "FAILED",
     "MAX_ADDRESS_BYTES",
+    "NOT_ROUTED",
     "OUTSIDE",
     "QUESTIONS",
     "Dispatched",
@@ -38,6 +40,7 @@ __all__ = [
     "address_of_questions",
     "address_of_type",
     "instance_of_address",
+    "is_failed",
     "is_lane",
     "is_mark",
     "is_question",
@@ -59,6 +62,10 @@ MAX_ADDRESS_BYTES: Final = 640
 _MAX_KEY_BYTES: Final = 255
 QUESTIONS: Final = "q/", "q0"
 """Between which addresses all questions are."""
+FAILED: Final = "~f"
+"""The address of the instances that have failed. It is behind `NOT_ROUTED`."""
+NOT_ROUTED: Final = "~"
+"""At addresses behind this one no message is posted, and sweeps leave the interests of ended instances there."""
 _LINE: Final = "\x1f"
 """In the address of a line of a lane: behind the lane. No lane has this character."""
 _HIGHEST_LINE: Final = "A"
@@ -96,6 +103,11 @@ def address_of_questions(to: str | None) -> str:
 def is_question(address: str) -> bool:
     """Whether those who are interested at this address have asked people something."""
     return address.startswith("q/")
+
+
+def is_failed(address: str) -> bool:
+    """Whether those who are interested at this address have failed."""
+    return address == FAILED
 
 
 def address_of_lane(limit: str, key: str) -> str:

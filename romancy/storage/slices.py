@@ -85,7 +85,7 @@ async def find_in_slices(
 def _needs_slices(query: Query, undeclared: list[str]) -> bool:
     if query.oldest_first or query.parent is not None or query.ids is not None:
         return False
-    if query.top_level:
+    if query.top_level or query.error is not None or query.group is not None:
         return True
     if query.instance_id is not None or (query.statuses and query.workflow_name is not None):
         return True

@@ -46,6 +46,8 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
     `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
     exceptions without texts. `password` is called for each connection.
+    `release="2026.11.2"` is its name in lists of workers and failures. With `pin=True`, an instance is left to live
+    workers of the code that it follows.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
         retry: RetryPolicy | None = None,
         worker: bool = True,
         worker_id: str | None = None,
+        release: str | None = None,
+        pin: bool = False,
         lease: float = 30.0,
         max_activities: int = 1000,
         max_threads: int = 40,
@@ -87,6 +91,8 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
                 retry=retry,
                 worker=worker,
                 worker_id=worker_id,
+                release=release,
+                pin=pin,
                 lease=lease,
                 max_activities=max_activities,
                 max_threads=max_threads,
@@ -118,6 +124,12 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
     def password(self) -> PasswordSource | None:
         """The function that gives the password for each new connection, if there is one."""
         result: PasswordSource | None = self._target.password
+        return result
+
+    @property
+    def release(self) -> str:
+        """The name of the release: `release=`, or the version of the distribution of its workflows; else empty."""
+        result: str = self._target.release
         return result
 
     @property

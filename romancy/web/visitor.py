@@ -23,12 +23,14 @@ Action: TypeAlias = Literal[
     "purge",
     "schedules",
     "limits",
+    "failures",
     "answer",
 ]
 """What can be done to workflows.
 
 `send` is an event over HTTP that names no instance, or one in its attributes. `schedules` and `limits` are whatever is
-done to those. `answer` is to see what workflows ask people, with the tokens, and to answer or refuse it.
+done to those. `failures` is to silence a group of failures. `answer` is to see what workflows ask people, with the
+tokens, and to answer or refuse it.
 """
 
 UNNAMED: Final = "somebody"

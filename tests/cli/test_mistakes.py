@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "alerts", "archive", "ask", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev",
-    "doctor", "find", "fork", "history", "limits", "lint", "list", "logs", "migrate", "outbox", "pause", "purge",
-    "rebuild", "relay", "request", "resume", "retry", "run", "schedules", "serve", "show", "signal", "start", "tail",
-    "terminate", "top", "ui", "undelivered", "unpause", "watch", "why", "windows", "workers",
+    "doctor", "failures", "find", "fork", "history", "limits", "lint", "list", "logs", "migrate", "outbox", "pause",
+    "purge", "rebuild", "relay", "request", "resume", "retry", "run", "schedules", "serve", "show", "signal", "start",
+    "tail", "terminate", "top", "ui", "undelivered", "unpause", "watch", "why", "windows", "workers",
 )  # fmt: skip
 
 CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")
@@ -58,7 +58,7 @@ def romancy(
         ("show nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("cancel nobody --url sqlite:///made.db", 3, "`romancy list` shows those"),
         ("signal nobody go --url sqlite:///made.db", 3, "`romancy list` shows those"),
-        ("cancel --url sqlite:///made.db", 2, "--status, --exact-id, --parent, --top-level or a time"),
+        ("cancel --url sqlite:///made.db", 2, "--status, --exact-id, --parent, --top-level, --error or a time"),
         ("list --exact-id= --url sqlite:///missing.db", 2, "--exact-id: is empty"),
         ("list --parent= --url sqlite:///missing.db", 2, "--parent: is empty"),
         ("count --parent a --top-level --url sqlite:///missing.db", 2, "give --parent or --top-level, not both"),

@@ -23,6 +23,7 @@ def test_the_public_names() -> None:
         "describe_exception",
         "dumps",
         "exception_name",
+        "failed_call",
         "failures_in",
         "hear_hints",
         "is_sealed",

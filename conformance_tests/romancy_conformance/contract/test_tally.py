@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Tally, Trend
+from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Pace, Tally, Trend
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy.storage.services import Service
@@ -212,3 +212,23 @@ async def test_a_slice_ends_between_instances_of_one_commit(store: Store) -> Non
             break
 
     assert sorted((created(one).workflow_name, Status.PENDING, 0) for one in begun) == sorted(found)
+
+
+async def test_the_pace_counts_what_has_begun_and_ended_since_a_time(store: Store) -> None:
+    pace = services_with(Service.FIGURES, store).figures.pace
+    assert Pace({}, {}, more=False) == await pace(since=0, most=10)
+    at = await fill(store)
+
+    found = await pace(since=0, most=10)
+
+    assert {"ship": 3, "pay": 2} == found.begun
+    assert {
+        ("ship", Status.FAILED): 1, ("ship", Status.COMPLETED): 2, ("pay", Status.COMPLETED): 1,
+    } == found.ended  # fmt: skip
+    assert (3, 1) == (found.ended_of("ship", *TERMINAL_STATUSES), found.ended_of("ship", Status.FAILED))
+    assert not found.more
+    later = await pace(since=at[3], most=10)
+    assert ({"pay": 1, "ship": 1}, {("ship", Status.COMPLETED): 1}) == (later.begun, later.ended)
+    bounded = await pace(since=0, most=2)
+    assert (2, True) == (sum(bounded.begun.values()), bounded.more)
+    assert Pace({}, {}, more=False) == await pace(since=at[4] + 3_600_000_000, most=10)

@@ -16,6 +16,7 @@ from romancy.core import (
 )
 from romancy.engine.codecs import opened_row_of_log
 from romancy.engine.decide import short
+from romancy.engine.failing import interest_of_failure
 from romancy.engine.interests import interests_of
 from romancy.engine.replay import load_log
 from romancy.errors import HistoryCorruptError
@@ -60,10 +61,12 @@ class LostRow:
         self._run_from = 1
         self._code = ""
         self._events = 0
+        self.failure: Interest | None = None
+        """The group of its failure."""
 
     @classmethod
-    async def read(cls, rebuilding: Rebuilding, codecs: Codecs, instance_id: str, life: int) -> InstanceRow:
-        """The row of an instance, with its input unsealed.
+    async def read(cls, rebuilding: Rebuilding, codecs: Codecs, instance_id: str, life: int) -> LostRow:
+        """What the log of an instance says. Its row has the input unsealed.
 
         Raises HistoryCorruptError if a row of the log is missing or makes no sense, HistoryVersionError if one is newer
         than this library, and CodecError if one is sealed and cannot be opened.
@@ -71,7 +74,7 @@ class LostRow:
         lost = cls(instance_id, life)
         async for row in rows_of_life(rebuilding, codecs, instance_id, life):
             lost.add(row, commit_of(instance_id, row.seq, row.body))
-        return lost.row()
+        return lost
 
     def add(self, row: LogRow, events: list[LogEvent]) -> None:
         """Take one row of the log into account."""
@@ -87,7 +90,7 @@ class LostRow:
     def _follow(self, row: LogRow, events: list[LogEvent], event: LogEvent) -> None:
         match event:
             case WorkflowStarted():
-                self._started, self._end = event, None
+                self._started, self._end, self.failure = event, None, None
                 self._code = event.code or self._code
             case WorkflowForked():
                 self._paused = None
@@ -100,6 +103,10 @@ class LostRow:
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled():
                 self._end = event
                 self._terminated = type(events[0]) is OwnerChanged
+                if isinstance(event, WorkflowFailed) and self._started is not None:
+                    self.failure = interest_of_failure(
+                        event.error, events, workflow=self._started.workflow, code=self._code, release=""
+                    )
             case _:
                 pass
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from romancy._logs import get_logger
 from romancy.engine.surroundings import here
+from romancy.engine.worker.known_workflows import versions_in
 from romancy.errors import StorageUnavailableError
 from romancy.storage.marks import TAKEN_NEWS, WORKER_NEWS, marks_in
 from romancy.storage.records import LATEST, ClaimRequest
@@ -41,6 +42,9 @@ _ECHO: Final = 0.25
 _USUAL: Final = 0.25
 """Seconds in which nearly every claim is answered, and what it has brought taken in."""
 _SWEEP_EVERY: Final = 30.0
+_LOOK_AT_OTHERS: Final = 5.0
+_FOR_EVER: Final = 1 << 52
+"""Microseconds for which others' instances are left to them."""
 _LATE: Final = 900.0
 """Seconds after a failed claim in which the database may still carry it out: as long as a network repeats a packet."""
 _FEW_PEERS: Final = 4
@@ -64,6 +68,7 @@ class Claiming:
         backlog: Backlog,
         max_live: int,
         handing_over: HandingOver,
+        pin: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -73,6 +78,8 @@ class Claiming:
         self._backlog = backlog
         self._max_live = max_live
         self._handing_over = handing_over
+        self._pin = pin
+        self._looks_at_others: asyncio.TimerHandle | None = None
         self._leaves_work_until = 0.0
         self._recount: asyncio.TimerHandle | None = None
         """The next look whether there is room for more of what may be due."""
@@ -236,6 +243,8 @@ class Claiming:
     def stop(self) -> None:
         """Stop claiming."""
         self._stopping = True
+        if self._looks_at_others is not None:
+            self._looks_at_others.cancel()
         self._stop_counting()
         self.look()
 
@@ -247,6 +256,22 @@ class Claiming:
     async def stopped(self) -> None:
         """Return when no claim is under way and none will be."""
         await self._stopped.wait()
+
+    def _of_others(self) -> tuple[str, ...]:
+        """The versions of code that other live workers run, and this one does not.
+
+        While there are some, it looks again from time to time: what they had is due for this one when they are gone.
+        """
+        own = set(self._backlog.codes.values())
+        others = [versions_in(peer.codes) for peer in self._keeper.leases.peers if not peer.dead]
+        leaves = tuple(sorted(set[str]().union(*others) - own))
+        if leaves and self._looks_at_others is None:
+            self._looks_at_others = asyncio.get_running_loop().call_later(_LOOK_AT_OTHERS, self._look_at_others)
+        return leaves
+
+    def _look_at_others(self) -> None:
+        self._looks_at_others = None
+        self.look()
 
     async def _claim(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -260,6 +285,8 @@ class Claiming:
             worker=self._keeper.leases.token,
             codes=codes,
             limit=limit,
+            leave=self._of_others() if self._pin else (),
+            grace=_FOR_EVER,
             sweep=sweep,
             recover=recover,
             known=self.intake.known(),

@@ -11,6 +11,8 @@ __all__ = [
     "known_in",
     "names_in",
     "names_told",
+    "release_in",
+    "release_told",
     "retains_in",
     "retains_told",
     "room_in",
@@ -26,7 +28,8 @@ _ROOM: Final = "room="
 _SUSPECTS: Final = "suspects="
 _TRIED: Final = "tried="
 _RETAINS: Final = "retains="
-_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED, _RETAINS)
+_RELEASE: Final = "release="
+_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED, _RETAINS, _RELEASE)
 """Entries that change while the worker lives, or say nothing of its code."""
 
 
@@ -85,6 +88,16 @@ def retains_told(mark: str) -> list[str]:
 def retains_in(codes: Iterable[str]) -> str:
     """The mark of the rules by which a worker with such a row removes what is over."""
     return _told(_RETAINS, codes)
+
+
+def release_told(release: str) -> list[str]:
+    """The entry for the name of the release that a worker is of ("": it has none)."""
+    return [_RELEASE + release] if release else []
+
+
+def release_in(codes: Iterable[str]) -> str:
+    """The name of the release that a worker with such a row is of."""
+    return _told(_RELEASE, codes)
 
 
 def _told(what: str, codes: Iterable[str]) -> str:

@@ -39,6 +39,7 @@ from romancy.serialization import describe_exception
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.any_store import lying_in
 from romancy.storage.records import Append, Change, Delivery, Outcome
+from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy.engine.instance import Live
@@ -102,7 +103,15 @@ async def opening_of_retry(
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
         consumed=await _requests_to_stop(store, row.instance_id),
         interests=registered_at_once(retried.subscriptions),
+        uninterested=await _groups(store, row),
     )
+
+
+async def _groups(store: Store, row: InstanceRow) -> tuple[str, ...]:
+    """The groups of failures that the instance is in."""
+    if row.status is not Status.FAILED or Service.LOOKUPS not in store.services.offered:
+        return ()
+    return tuple(group for _, group in await store.services.lookups.groups_of([row.instance_id]))
 
 
 async def _requests_to_stop(store: Store, instance_id: str) -> tuple[str, ...]:

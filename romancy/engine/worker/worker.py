@@ -25,7 +25,7 @@ from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.intake import Intake
-from romancy.engine.worker.known_workflows import names_told, retains_told, room_told
+from romancy.engine.worker.known_workflows import names_told, release_told, retains_told, room_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.next_claim import NextClaim
@@ -97,6 +97,7 @@ class Worker:
         self.clock = settings.clock or DatabaseClock()
         self._settings = settings
         self._codes = {name: workflow.code for name, workflow in registry.workflows.items()}
+        self._release = registry.release
         self._incarnation = Incarnation(clock=self.clock)
         self._keeper = keeper_of(store, settings.keep_logs, settings.worker_id, self.clock)
         settings.speaker.keeper = self._keeper
@@ -183,6 +184,7 @@ class Worker:
             backlog=Backlog(self.stock, self.clock, self._codes),
             max_live=self._settings.max_live,
             handing_over=self._handing_over,
+            pin=self._settings.pin,
         )
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +359,12 @@ class Worker:
             self.clock,
             worker_id=self._settings.worker_id,
             lease=self._settings.lease,
-            codes=(*self._codes.values(), *names_told(self._codes), *retains_told(self._settings.retains)),
+            codes=(
+                *self._codes.values(),
+                *names_told(self._codes),
+                *retains_told(self._settings.retains),
+                *release_told(self._release),
+            ),
             named=self._settings.named,
             exclusive=self.store.capabilities.sessions_exclude,
             room=self._room_to_tell,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from romancy.errors import QueryError
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.failures import is_group
 from romancy.storage.query._conditions import Condition, compile_query
 from romancy.storage.query._tokens import Position, decode_token, encode_token
 
@@ -42,6 +43,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 MAX_IDS = 1000
 MAX_PART_LENGTH = 255
+MAX_ERROR_LENGTH = 1000
 
 
 def folded(text: str) -> str:
@@ -76,6 +78,10 @@ class Query(Struct, frozen=True, kw_only=True):
     """Only instances that ended then or later. An instance has ended if its status is terminal, at its `updated_at`."""
     ended_until: int | None = None
     """Only instances that ended before then."""
+    error: str | None = None
+    """A part of the error text of the row, compared byte for byte."""
+    group: str | None = None
+    """Only instances in this group of failures (`romancy.storage.failures`)."""
     oldest_first: bool = False
     """The order of pages is ascending."""
     after: Position | None = None
@@ -100,6 +106,7 @@ class Query(Struct, frozen=True, kw_only=True):
                 self.parent,
                 self.top_level,
                 self.oldest_first,
+                *([self.error, self.group] if self.error or self.group else ()),
             )
         )
         return sha256(canonical).digest()
@@ -168,6 +175,7 @@ def build_query(  # noqa: PLR0913 - each part of a query
     parent: str | None = None,
     top_level: bool = False,
     ids: Collection[str] | None = None,
+    error: str | None = None,
     oldest_first: bool = False,
     limit: int = DEFAULT_LIMIT,
     page_token: str | None = None,
@@ -187,6 +195,7 @@ def build_query(  # noqa: PLR0913 - each part of a query
         parent=parent,
         top_level=top_level,
         ids=ids,
+        error=error,
         headers=headers,
     )
     if named is not None:
@@ -194,7 +203,7 @@ def build_query(  # noqa: PLR0913 - each part of a query
     return page_of(query, since=since, until=until, oldest_first=oldest_first, limit=limit, page_token=page_token)
 
 
-def restrict(
+def restrict(  # noqa: PLR0913 - each part of a query
     filters: Mapping[str, FilterValue] | None = None,
     *,
     workflow_name: str | None = None,
@@ -205,22 +214,26 @@ def restrict(
     parent: str | None = None,
     top_level: bool = False,
     ids: Collection[str] | None = None,
+    error: str | None = None,
     headers: Mapping[str, FilterValue] | None = None,
 ) -> Query:
     """A query for these instances, without bounds of the start. `QueryError` names the argument and its fault.
 
     An empty `workflow_name` or `instance_id` is part of every name and restricts nothing. The case of A to Z does not
     count. The instances ended at `ended_since` or later, and before `ended_until`, in microseconds. `parent` and `ids`
-    are whole ids, whose case counts.
+    are whole ids, whose case counts. `error` is a part of the error text, whose case counts, or a group of failures.
     """
+    text, group = _error(error)
     if _is_true("top_level", top_level) and parent is not None:
         raise QueryError(
             "top_level: an instance without a parent is no child of one; give parent or top_level, not both"
         )
     return Query(
         workflow_name=_part("workflow_name", workflow_name),
-        statuses=_statuses(status),
+        statuses=_statuses(status) or ((Status.FAILED,) if group else ()),
         instance_id=_part("instance_id", instance_id),
+        error=text,
+        group=group,
         ids=_ids(ids),
         parent=None if parent is None else _whole("parent", parent),
         top_level=top_level,
@@ -316,15 +329,23 @@ def _is_among(ids: tuple[str, ...], instance_id: str) -> bool:
     return at < len(ids) and ids[at] == instance_id
 
 
-def _text(what: str, value: object) -> str:
+def _error(value: object) -> tuple[str | None, str | None]:
+    """A part of the error text, or a group."""
+    if value is None or value == "":
+        return None, None
+    text = _text("error", value, MAX_ERROR_LENGTH, "give a part of the text that is at most {} long")
+    return (None, text) if is_group(text) else (text, None)
+
+
+def _text(what: str, value: object, most: int = MAX_PART_LENGTH, why: str = "no name is longer than {}") -> str:
     if not isinstance(value, str):
         raise QueryError(f"{what}: must be a string, not {type(value).__name__}")
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
         raise QueryError(f"{what}: holds half of a surrogate pair, which is not text; fix its encoding") from None
-    if size > MAX_PART_LENGTH:
-        raise QueryError(f"{what}: {size} bytes of UTF-8; no name is longer than {MAX_PART_LENGTH}")
+    if size > most:
+        raise QueryError(f"{what}: {size} bytes of UTF-8; {why.format(most)}")
     if "\x00" in value:
         raise QueryError(f"{what}: holds a NUL character, which no name does")
     return str.__str__(value)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
-from romancy.storage.figures import Count, OpenWork, Slice, Tally, Trend, open_work_from, spans
+from romancy.storage.figures import Count, OpenWork, Pace, Slice, Tally, Trend, open_work_from, spans
 from romancy.storage.query import Position
 from romancy.storage.sqlkit.lookups import place
 from romancy.storage.sqlkit.statements import ask
@@ -42,6 +42,12 @@ class SqlFigures:
         found = (await self._interpreter.read(count)).rows
         rows = [(name, status, at // width, number) for name, status, at, number in found]
         return spans([row[1:] for row in rows if not row[0]], [row for row in rows if row[0]], most)
+
+    async def pace(self, *, since: int, most: int) -> Pace:
+        rows = (await self._search.read(partial(ask, "pace", since=since, most=most))).rows
+        begun = {name: number for kind, name, _, number in rows if kind == "begun"}
+        ended = {(name, Status(status)): number for kind, name, status, number in rows if kind == "ended"}
+        return Pace(begun, ended, sum(begun.values()) >= most or sum(ended.values()) >= most)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
         look = partial(ask, "tally_slice", **place(after), count=count, behind=count - 1, width=width)

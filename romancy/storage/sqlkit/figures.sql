@@ -84,3 +84,24 @@ left join (
     order by created_at desc, instance_id desc
     limit 1 offset :behind
 ) l on true;
+
+-- name: pace (since, most) -> kind, workflow_name, status, number
+-- What has begun and what has ended since a time, by workflow: the newest of each, at most so many.
+select 'begun' as kind, n.workflow_name, '' as status, count(*) as number
+from (
+    select workflow_name from romancy_instances {by_age}
+    where created_at >= :since
+    order by created_at desc, instance_id desc
+    limit :most
+) n
+group by n.workflow_name
+union all
+select 'ended' as kind, e.workflow_name, e.status, count(*) as number
+from (
+    select workflow_name, status, updated_at from romancy_instances {by_end}
+    where {end} >= :since {ended}
+    order by {end} desc
+    limit :most
+) e
+where e.status in ('completed', 'failed', 'cancelled') and e.updated_at >= :since
+group by e.workflow_name, e.status;

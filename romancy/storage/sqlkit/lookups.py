@@ -6,11 +6,12 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.storage.admission import ahead_of
+from romancy.storage.admission import FAILED_AHEAD, ahead_of
+from romancy.storage.failures import Grouped
 from romancy.storage.lookups import MOST_BYTES, PAGE, Asked, Lying, Place, Standing, last_of
 from romancy.storage.query import Position
 from romancy.storage.records import InboxRow, LogRow
-from romancy.storage.routing import Interest, InterestKind, Owner, is_lane, lines_of_lane
+from romancy.storage.routing import FAILED, Interest, InterestKind, Owner, is_lane, lines_of_lane
 from romancy.storage.sqlkit.statements import ask
 
 if TYPE_CHECKING:
@@ -96,6 +97,17 @@ class SqlLookups:
     async def questions_of(self, instance_id: str, first: str, last: str, limit: int, /) -> list[Asked]:
         own = partial(ask, "questions_of", owner=instance_id, first=first, last=last, limit=limit)
         return [_asked(row) for row in (await self._interpreter.read(own)).rows]
+
+    async def failures(self, most: int, /) -> list[Grouped]:
+        answer = await self._search.read(partial(ask, "failures", address=FAILED, most=most))
+        return [
+            Grouped(group, number, since + FAILED_AHEAD, last + FAILED_AHEAD, owner, first, about)
+            for group, number, since, last, owner, first, about in answer.rows
+        ]
+
+    async def groups_of(self, instance_ids: Sequence[str], /) -> list[tuple[str, str]]:
+        answer = await self._interpreter.read(partial(ask, "groups_of", ids=list(instance_ids), address=FAILED))
+        return [(owner, group) for owner, group in answer.rows]
 
     async def place_behind(self, after: Position | None, count: int) -> Position | None:
         rows = (await self._search.read(partial(ask, "place_behind", **place(after), behind=count - 1))).rows

@@ -59,3 +59,40 @@ where i.owner = :owner and i.interest_id >= :first and i.interest_id <= :last an
     and x.status not in ('completed', 'failed', 'cancelled')
 order by i.interest_id
 limit :limit;
+
+-- name: failures (address, most) -> interest_id, number, since, last, owner, first, about
+-- The newest failures by their groups, the group with the newest one first: how many, from when to when, the last one,
+-- and what the first and the last have recorded. Of some at the same time, which a batch has written, one is chosen.
+select k.interest_id, k.number, k.since, k.last, k.newest as owner, f.where_ as first, l.where_ as about
+from (
+    select
+        g.interest_id,
+        g.number,
+        g.since,
+        g.last,
+        (
+            select min(i.owner) from romancy_interests i {at_address}
+            where i.address = :address and i.kind = 'member' and i.at = g.since and i.interest_id = g.interest_id
+        ) as oldest,
+        (
+            select max(i.owner) from romancy_interests i {at_address}
+            where i.address = :address and i.kind = 'member' and i.at = g.last and i.interest_id = g.interest_id
+        ) as newest
+    from (
+        select n.interest_id, count(*) as number, min(n.at) as since, max(n.at) as last
+        from (
+            select interest_id, at from romancy_interests {at_address}
+            where address = :address and kind = 'member'
+            order by at desc
+            limit :most
+        ) n
+        group by n.interest_id
+    ) g
+) k {then_join}
+romancy_interests f {by_owner} on f.owner = k.oldest and f.interest_id = k.interest_id {then_join}
+romancy_interests l {by_owner} on l.owner = k.newest and l.interest_id = k.interest_id
+order by k.last desc, k.interest_id;
+
+-- name: groups_of (ids, address) -> owner, interest_id
+-- The groups of failures that instances are in.
+select owner, interest_id from romancy_interests where owner {among :ids} and address = :address;

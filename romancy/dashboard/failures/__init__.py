@@ -1,0 +1,1 @@
+"""The pages of failures by their causes."""
