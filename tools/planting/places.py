@@ -147,6 +147,7 @@ PLANTED: Final = (
         text=" and (not terms.concurrency or room.taken < terms.concurrency)\n",
         replacement="\n",
         shapes="limited",
+        unseen="one slice did not find it; contract/test_places_of_starts.py does",
     ),
     Planted(
         name="place: a start overtakes those that wait",

@@ -25,6 +25,12 @@ where exists (select from romancy_workers where token = $1 and not dead)
 on conflict do nothing
 returning seq;
 
+-- name: lane_due (addresses) -> address, key
+-- All of these lanes. A statement with tables would try the locks on the node that has them, and a dispatch locks on the
+-- coordinator.
+select address, hashtextextended(address collate "C", to_regclass('romancy_messages')::oid::bigint)
+from unnest($1::text[]) as t (address);
+
 -- name: place_in_citus
 -- 0: the server is the coordinator. And how soon it settles the commits that a crash has left prepared.
 select groupid, current_setting('citus.recover_2pc_interval') from pg_dist_local_group;
