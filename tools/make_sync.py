@@ -131,8 +131,13 @@ TWINS: Final = (
         "Limits from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
     ),
     Twin(
-        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncLimiting",
-        "Instances from outside, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
+        "managing.activities", "PausedActivities", "_activities", "SyncPausedActivities", "SyncLimiting",
+        "Activities that are paused, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
+    ),
+    Twin(
+        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncPausedActivities",
+        "Instances from outside, for code without `await`.",
+        "from romancy.sync._activities import SyncPausedActivities\n",
     ),
     Twin(
         "starting.starts", "Starts", "_starts", "SyncStarts", "Caller",

@@ -11,9 +11,9 @@ from romancy.engine import PAUSABLE, RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage, changed_at
 from romancy.log import LogCursor, follow_log, read_log
+from romancy.managing.activities import PausedActivities
 from romancy.managing.bulk import each, each_of, found_to_act_on, if_still, if_there
 from romancy.managing.kept_lines import lines_of, page_of
-from romancy.managing.limiting import Limiting
 from romancy.managing.lists import instances_of
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import AwaitedReport, report_of, reports_of
@@ -44,7 +44,7 @@ T = TypeVar("T")
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(Limiting):
+class Instances(PausedActivities):
     """Reads and changes instances, wherever they run."""
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from romancy.sync._limiting import SyncLimiting
+from romancy.sync._activities import SyncPausedActivities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ __all__ = ["SyncInstances"]
 T = TypeVar("T")
 
 
-class SyncInstances(SyncLimiting):
+class SyncInstances(SyncPausedActivities):
     """Reads and changes instances, wherever they run."""
 
     def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:
