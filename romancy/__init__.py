@@ -70,6 +70,7 @@ from romancy.instance import Counts, Instance, InstancePage, Purged, Untaken, Wa
 from romancy.kept_logs import KeepLogs, LogLine, LogPage
 from romancy.limit import Limit
 from romancy.log import LogEntry
+from romancy.managing.activities import PausedActivity
 from romancy.managing.lanes import Lane
 from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
@@ -144,6 +145,7 @@ __all__ = [
     "NonDeterminismError",
     "OtherInstance",
     "OutcomeUnknownError",
+    "PausedActivity",
     "PayloadCodec",
     "PayloadContext",
     "PayloadTooLargeError",

@@ -138,8 +138,13 @@ TWINS: Final = (
         "Limits from outside, for code without `await`.", "from romancy.sync._going_back import SyncGoingBack\n",
     ),
     Twin(
-        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncLimiting",
-        "Failures by their causes, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
+        "managing.activities", "PausedActivities", "_activities", "SyncPausedActivities", "SyncLimiting",
+        "Activities that are paused, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
+    ),
+    Twin(
+        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncPausedActivities",
+        "Failures by their causes, for code without `await`.",
+        "from romancy.sync._activities import SyncPausedActivities\n",
     ),
     Twin(
         "managing.instances", "Instances", "_instances", "SyncInstances", "SyncFailedInstances",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from romancy.cli._bulk import Action, Request, act_on, bulk
-from romancy.cli._database import Operator, running
+from romancy.cli._database import Operator, operating, running
 from romancy.cli._duration import duration
 from romancy.cli._printing import say
 from romancy.cli._requesting import decoded
@@ -19,6 +19,7 @@ from romancy.query import InstanceFilter
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
 
     from romancy.instance import Instance
@@ -29,6 +30,14 @@ _OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATU
 _ENDED: Final = tuple(TERMINAL_STATUSES)
 _instance = click.argument("instance_id", metavar="[ID]", required=False)
 _reason = click.option("--reason", default="", help="Kept in the history.")
+_activity = click.option("--activity", metavar="NAME", help="An activity, on all workers, and no workflow.")
+
+
+def _on_activity(request: Request) -> AbstractAsyncContextManager[Operator]:
+    """The database for a command on an activity, which chooses no workflows."""
+    if request.instance_id is not None or not request.chosen.is_empty:
+        raise click.UsageError("--activity goes neither with an ID nor with a filter")
+    return operating(request.url, request.app)
 
 
 @click.command()
@@ -85,9 +94,18 @@ async def resume(request: Request) -> None:
 @bulk
 @_instance
 @_reason
+@_activity
 @running
-async def pause(request: Request, reason: str) -> None:
-    """Let nothing new of a workflow begin, until it is unpaused. What is at work ends and is recorded."""
+async def pause(request: Request, reason: str, activity: str | None) -> None:
+    """Let nothing new of a workflow begin, until it is unpaused. What is at work ends and is recorded.
+
+    With --activity: let no attempt at this activity begin on any worker. `romancy workers` lists what is paused so.
+    """
+    if activity is not None:
+        async with _on_activity(request) as operator:
+            await operator.pause_activity(activity, reason=reason)
+        say(f"{activity}: no attempt begins until `romancy unpause --activity {activity}`")
+        return
 
     async def stop(operator: Operator, one: str, _: object) -> None:
         await operator.pause(one, reason=reason)
@@ -98,9 +116,15 @@ async def pause(request: Request, reason: str) -> None:
 @click.command()
 @bulk
 @_instance
+@_activity
 @running
-async def unpause(request: Request) -> None:
-    """Let a paused workflow go on, with what has come meanwhile."""
+async def unpause(request: Request, activity: str | None) -> None:
+    """Let a paused workflow go on, with what has come meanwhile. With --activity: let its attempts begin again."""
+    if activity is not None:
+        async with _on_activity(request) as operator:
+            await operator.unpause_activity(activity)
+        say(f"{activity}: attempts begin again")
+        return
     await act_on(Action("unpause", (Status.PAUSED,), lambda operator, one, _: operator.unpause(one)), request)
 
 

@@ -10,6 +10,7 @@ from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.engine import names_in, release_in, suspects_in, tried_in, versions_in
 from romancy.insight import ago, moment, suspects_of
+from romancy.storage.notices import notices_in
 
 if TYPE_CHECKING:
     from romancy.storage.records import Peer
@@ -57,6 +58,9 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
             for peer in registered
         )
         table(("STATE", "LAST BEAT", "STARTED (UTC)", "RELEASE", "WORKER", "WORKFLOWS"), rows)
+    for one in () if json_lines else notices_in(census.workers):
+        because = f" because: {one.reason}" if one.reason else ""
+        say(f"activity {one.activity} is paused since {moment(one.since)} UTC{because}")
     if (suspects := suspects_of(census)).number:
         say(suspects.sentence)
     if not registered:

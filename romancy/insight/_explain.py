@@ -13,6 +13,7 @@ from romancy.insight._suspicion import Suspicion, suspicion_of
 from romancy.insight._time_texts import ago, moment, span
 from romancy.serialization import cause_first
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.notices import notices_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,7 @@ def explain(
         *_caught(timeline, census.now, known),
         *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now, suspicion, lines, others) for step in _told_once(timeline.open)),
+        *_paused_activities(timeline, census),
         *_conditions(known),
         *kept,
         *_put_aside(timeline),
@@ -209,6 +211,15 @@ def _of_people(step: Step, now: int) -> str:
         return f"It waits for the request {step.name!r}, {limit}, for {span(now - step.began_at)}."
     whom = "" if step.key is None else f" to {step.key}"
     return f"It asks {step.name!r}{whom}, {limit}, since {_when(step.began_at, now)}; `romancy ask list` shows it."
+
+
+def _paused_activities(timeline: Timeline, census: Census) -> Iterator[str]:
+    open_ones = {step.name for step in timeline.open if step.kind in ("activity", "compensation")}
+    for one in notices_in(census.workers):
+        if one.activity in open_ones:
+            because = f" because: {one.reason}" if one.reason else ""
+            since = _when(one.since, census.now)
+            yield _sentence(f"No attempt at {one.activity} begins: it is paused since {since}{because}")
 
 
 def _conditions(known: Known | None) -> Iterator[str]:

@@ -20,6 +20,7 @@ __all__ = [
     "END",
     "LATEST",
     "MANAGEMENT",
+    "NOTICE",
     "Append",
     "Capabilities",
     "Census",
@@ -55,6 +56,8 @@ LATEST = (1 << 63) - 1
 """A time later than all others."""
 MANAGEMENT = "management"
 """The worker id of an app without a worker, or of a command: it writes to instances and runs none."""
+NOTICE = "romancy/notice"
+"""The worker id of a row that is no worker: it says what all workers have to heed (`romancy.storage.notices`)."""
 END = "!"
 """The mark with which the nonce of a row ends that ended its instance."""
 
@@ -436,7 +439,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     @property
     def works(self) -> bool:
         """Whether it runs instances. An app without a worker, or a command, only writes to them."""
-        return bool(self.codes) or self.worker_id != MANAGEMENT
+        return (bool(self.codes) or self.worker_id != MANAGEMENT) and self.worker_id != NOTICE
 
 
 class Census(Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ PLANTED: Final = (
         file="romancy/storage/verdicts.py",
         text="return Outcome.OWNED if change.unowned and row.owned else None",
         replacement="return None",
-        shapes="paused",
+        unseen="the worker's next append is refused, and its body runs again; test_pausing.py and the contract find it",
         mend=True,
     ),
     Planted(

@@ -35,7 +35,7 @@ from romancy.errors import ActivityError
 from romancy.storage.limits import MEASURED_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Generator, Iterable
     from concurrent.futures import Future
 
     from romancy.core import Input
@@ -96,6 +96,10 @@ class Attempts:
         self.interrupted = Interrupted()
         self.begun_once = BegunOnce()
         self._held = False
+        self._paused = frozenset[str]()
+        """The names of the activities of which no attempt begins."""
+        self._put_off: list[Attempt] = []
+        """Attempts at these that would begin."""
         self._waiting: list[asyncio.Future[None]] = []
         """Those who wait until no attempt runs."""
         self._queue: deque[Attempt] = deque()
@@ -142,7 +146,7 @@ class Attempts:
             attempt.asked = self._clock.now() + round(wait * 1_000_000)
         if effect.due is not None and wait:
             attempt.timer = self._clock.call_at(effect.due, self._fall_due, attempt, effect.due)
-        elif self._queue or self._held or self._free < 1:
+        elif self._queue or self._held or self._free < 1 or self._paused:
             self._enqueue(attempt)
         else:
             self._begin(attempt)
@@ -255,7 +259,8 @@ class Attempts:
 
     def forget_stopped(self) -> None:
         """Remove the attempts from the queue that nothing waits for any more."""
-        self._queue = deque(each for each in self._queue if each.live.attempts.get(each.id) is each)
+        self._queue = deque(each for each in self._queue if each.is_wanted)
+        self._put_off = [each for each in self._put_off if each.is_wanted]
 
     def _stop(self, attempt: Attempt) -> bool:
         """Cancel its timer and its task. True if the task runs and will report how it ended."""
@@ -417,12 +422,28 @@ class Attempts:
             attempt = self._queue.popleft()
             if attempt.live.attempts.get(attempt.id) is not attempt:
                 continue
+            if self._paused and attempt.effect.definition.name in self._paused:
+                attempt.waits_since = 0.0
+                self._put_off.append(attempt)
+                continue
             # An attempt that waited for a slot starts only while this worker's lease is known to hold.
             if not self._keeper.leases.fresh():
                 self._queue.appendleft(attempt)
                 break
             attempt.queued = _longer_than_a_moment(self._seconds() - attempt.waits_since)
             self._begin(attempt)
+
+    def pause(self, names: Iterable[str]) -> None:
+        """Begin no attempts at the activities of these names, and those again that were put off for others."""
+        paused = frozenset(names)
+        if paused == self._paused:
+            return
+        self._paused = paused
+        waiting, self._put_off = self._put_off, []
+        for attempt in waiting:
+            attempt.waits_since = self._seconds()
+        self._queue.extend(waiting)
+        self._launch()
 
     def hold(self) -> None:
         """Begin no further attempts. Running attempts continue."""

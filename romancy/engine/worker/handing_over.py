@@ -87,7 +87,8 @@ class HandingOver:
     def workers_came(self, tokens: Iterable[str]) -> None:
         """Get to know workers that have come, unless all of them are known."""
         leases = self._keeper.leases
-        if not {leases.token, *(peer.token for peer in leases.peers)}.issuperset(tokens):
+        known = (peer.token for peers in (leases.peers, leases.notices) for peer in peers)
+        if not {leases.token, *known}.issuperset(tokens):
             self._has_come.set()
             self._wanted.set()
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from romancy.engine.clock import boot_time
 from romancy.engine.host import same_machine
 from romancy.engine.surroundings import here
-from romancy.storage.records import Worker
+from romancy.storage.records import NOTICE, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,11 +69,12 @@ class Leases:
         exclusive: bool = False,
         room: Callable[[], str] = str,
         suspects: Callable[[], Sequence[str]] = tuple,
+        heeds: Callable[[list[Peer]], object] = list,
     ) -> None:
         """`exclusive`: an open session on this database keeps other workers from sending heartbeats.
 
         `room` and `suspects` are what each heartbeat tells peers, beside the versions of the code: how much this worker
-        could take, and which instances it tries.
+        could take, and which instances it tries. `heeds` is told of all notices, whenever there are or were some.
         """
         own = here().host()
         self._store = store
@@ -85,6 +86,10 @@ class Leases:
         self.token = self.worker.token
         """The token of this incarnation."""
         self.peers: list[Peer] = []
+        self.notices: list[Peer] = []
+        """Rows that are no workers, and say what all workers have to heed."""
+        self._heeds = heeds
+        self._has_looked = False
         self._room = room
         self._suspects = suspects
         self._told = self.worker
@@ -221,6 +226,12 @@ class Leases:
         """
         before = {} if restart else self._watched
         self._watched = {}
+        notices = [peer for peer in peers if peer.worker_id == NOTICE]
+        if notices or self.notices or not self._has_looked:
+            self._has_looked = True
+            peers = [peer for peer in peers if peer.worker_id != NOTICE]
+            self.notices = notices
+            self._heeds(notices)
         for peer in peers:
             beat, since = before.get(peer.token, (peer.beat, now))
             self._watched[peer.token] = (peer.beat, since if beat == peer.beat else now)

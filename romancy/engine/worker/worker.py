@@ -40,6 +40,7 @@ from romancy.engine.worker.stock import Stock
 from romancy.engine.worker.tasks import Tasks
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
+from romancy.storage.notices import notices_in
 from romancy.storage.records import Append, Outcome
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from romancy.errors import RomancyError
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Item
+    from romancy.storage.records import Item, Peer
 
 __all__ = ["Worker"]
 
@@ -369,9 +370,14 @@ class Worker:
             exclusive=self.store.capabilities.sessions_exclude,
             room=self._room_to_tell,
             suspects=self._suspects_to_tell,
+            heeds=self._heed,
         )
         self._incarnation.begins_anew(leases.token)
         return leases
+
+    def _heed(self, notices: list[Peer]) -> None:
+        """Begin no attempt at what these notices name."""
+        self.driver.attempts.pause(one.activity for one in notices_in(notices))
 
     def _room_to_tell(self) -> str:
         """What the next heartbeat tells peers of this worker's room."""
