@@ -77,7 +77,7 @@ async def failures_of(
     chosen = [
         _group(each, about, reasons.get(each.group))
         for each in found
-        if (about := decode_about(each.about)) and workflow_name in (None, about.workflow)
+        if workflow_name in (None, (about := decode_about(each.about)).workflow)
     ]
     if not silenced:
         chosen = [one for one in chosen if not one.silenced]

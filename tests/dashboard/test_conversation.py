@@ -69,7 +69,7 @@ async def test_turns_tools_and_an_agent_within_an_agent(app: Romancy) -> None:
 async def test_who_may_not_answer_sees_no_form(app: Romancy) -> None:
     handle = await app.start(talks, "a weekend")
     await asked(app)
-    browser = Browser(asgi(app, auth=lambda _: Visitor("ann", may=frozenset())))
+    browser = Browser(asgi(app, auth=lambda _: Visitor("ann", actions=False)))
     body = (await browser.get(f"/instances/{handle.instance_id}?view=conversation")).body.decode()
     assert "traveller" in body
     assert 'name="verb"' not in body

@@ -294,9 +294,9 @@ def test_a_trip_is_booked_once_or_taken_back(tmp_path: Path) -> None:
     assert not [line for line in after if line.startswith("asked") or line.endswith("turn 0")]
     assert after[-1] == "Your trip to Rome is booked."
 
-    work = ("examples.travel_agent", f"sqlite:///{tmp_path}/full.db", "--full")
-    killed(*work, at="asked: turn 1", THINK="1")
-    after = finished(*work)
+    full = (*work[:1], f"sqlite:///{tmp_path}/full.db", "--full")
+    killed(*full, at="asked: turn 1", THINK="1")
+    after = finished(*full)
     assert after.count("cancelled: the flight to Rome") == 1
     assert "no room in Rome" in after[-1]
 

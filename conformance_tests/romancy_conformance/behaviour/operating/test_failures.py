@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -67,7 +67,8 @@ def broken() -> set[str]:
 
 async def failed(app: Romancy, *calls: object) -> list[str]:
     """The ids of instances that have failed."""
-    ids = [handle.instance_id for handle in await app.start_many(list(calls))]  # type: ignore[arg-type]
+    started: list[Handle[Any]] = await app.start_many(list(calls))  # type: ignore[arg-type]
+    ids = [handle.instance_id for handle in started]
     for one in ids:
         await fail(app, one)
     return ids

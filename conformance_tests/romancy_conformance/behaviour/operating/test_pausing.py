@@ -255,10 +255,10 @@ async def test_a_cancellation_that_was_sent_before_the_pause_goes_first(app: Rom
         assert asked.reason == "enough"
     await asyncio.sleep(A_MOMENT)
     assert not [name for name in record.names() if name.startswith("refund")]
-    for each in (at_work, resting):
-        await client.unpause(each.instance_id)
+    for handle in (at_work, resting):
+        await client.unpause(handle.instance_id)
         with pytest.raises(WorkflowCancelledError):
-            await later.handle(each.instance_id).result(timeout=30)
+            await later.handle(handle.instance_id).result(timeout=30)
     assert sorted(name for name in record.names() if name.startswith("refund")) == [
         "refund charge it", "refund charge it too",
     ]  # fmt: skip
