@@ -22,7 +22,7 @@ from romancy.ext.openai_agents import RomancyRunner, activity_tool
 class Script(Model):
     """Looks at the weather, books, and tells. It thinks for THINK seconds at each request."""
 
-    async def get_response(self, system_instructions: Any, input: Any, *args: Any, **more: Any) -> ModelResponse:
+    async def get_response(self, system_instructions: Any, input: Any, *_args: Any, **_more: Any) -> ModelResponse:  # noqa: ARG002 - the base names it
         outputs = [] if isinstance(input, str) else [one for one in input if one.get("type") == "function_call_output"]
         print(f"the model is asked, with {len(outputs)} results", flush=True)
         await asyncio.sleep(float(os.environ.get("THINK", "0")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -131,5 +131,6 @@ def _grouping(store: Store) -> Store:
 
 
 def _check_group(group: str) -> None:
-    if not isinstance(group, str) or not is_group(group):  # pyright: ignore[reportUnnecessaryIsInstance]
+    given: Any = group
+    if not isinstance(given, str) or not is_group(given):
         raise QueryError(f"{group!r} is no group of failures; `romancy failures` lists them, as f-3f9a1c22b0d4")
