@@ -88,8 +88,10 @@ async def talks(ctx: WorkflowContext, wish: str) -> str:
 
 @workflow
 async def talks_long(ctx: WorkflowContext) -> None:
+    call: dict[str, Any] = {"part_kind": "tool-call", "tool_name": "look", "args": {}, "tool_call_id": "1"}
+
     async def answers() -> Any:
-        return {"parts": [{"part_kind": "tool-call", "tool_name": "look", "args": {}, "tool_call_id": "1"}]}
+        return {"parts": [call]}
 
     async def looks() -> str:
         return "seen"
