@@ -9,15 +9,13 @@ from pydantic_ai import Agent, RunContext, Tool
 from pydantic_ai.capabilities import RequestInput
 from pydantic_ai.messages import (
     ModelMessage,
-    ModelRequest,
     ModelResponse,
     TextPart,
     ThinkingPart,
     ToolCallPart,
-    ToolReturnPart,
 )
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-from pydantic_ai.usage import RequestUsage, UsageLimits
+from pydantic_ai.usage import RequestUsage
 
 from romancy import RetryPolicy, WorkflowContext, activity, activity_context, workflow
 from romancy.ext.pydantic_ai import Inbox, RomancyDurability, StepOptions
@@ -88,26 +86,19 @@ async def talks(ctx: WorkflowContext, wish: str) -> str:
     return (await TRAVELLER.run(wish)).output
 
 
-def goes_on(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-    last = messages[-1]
-    assert isinstance(last, ModelRequest)
-    number = turns(messages)
-    if any(isinstance(one, ToolReturnPart) for one in last.parts) and number >= 250:
-        return ModelResponse(parts=[TextPart("the end")])
-    return ModelResponse(parts=[ToolCallPart("step", {"number": number})])
-
-
-async def step(number: int) -> int:
-    """Go on."""
-    return number
-
-
-LONG = Agent(FunctionModel(goes_on), name="long", capabilities=[RomancyDurability()], tools=[step])
-
-
 @workflow
-async def talks_long(ctx: WorkflowContext) -> str:
-    return (await LONG.run("go", usage_limits=UsageLimits(request_limit=None))).output
+async def talks_long(ctx: WorkflowContext) -> None:
+    call: dict[str, Any] = {"part_kind": "tool-call", "tool_name": "look", "args": {}, "tool_call_id": "1"}
+
+    async def answers() -> Any:
+        return {"parts": [call]}
+
+    async def looks() -> str:
+        return "seen"
+
+    for _ in range(500):
+        await ctx.step("model", answers, model=Any, about={"agent": "long", "model": "m"})
+        await ctx.step("look", looks, about={"agent": "long", "tool": "look", "call": "1"})
 
 
 @workflow

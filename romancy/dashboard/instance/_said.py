@@ -89,7 +89,7 @@ def said_in(raw: bytes) -> Said | None:
             _of_output(whole, said)
             return said
     found = False
-    for message in _messages(value, 0):
+    for message in _messages(cast("object", value), 0):
         if str(message.get("type")).lower() in ("ai", "aimessagechunk"):
             found = True
             _of_message(message.get("data"), said)
