@@ -75,6 +75,7 @@ class Provider:
                 writer.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
                 await writer.drain()
                 if how == "reset in stream" and event["type"] == "response.output_text.delta":
+                    await asyncio.sleep(0.2)  # readers see it first
                     writer.transport.abort()
                     return
                 if how == "hang in stream" and event["type"] == "response.output_text.delta":
