@@ -9,16 +9,16 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final
 
-__all__ = ["called_with"]
+__all__ = ["with_arguments"]
 
 _MOST: Final = 12_000
 """Characters of a question that the arguments of a call may have."""
 _DIGEST: Final = 16
 
 
-def called_with(tool: str, arguments: str, *, shows: bool) -> str:
-    """The call, in the words of a question."""
+def with_arguments(arguments: str, *, shows: bool) -> str:
+    """What follows the name of the tool in a question."""
     if shows and len(arguments) <= _MOST:
-        return f"{tool} with {arguments}"
+        return f" with {arguments}"
     digest = sha256(arguments.encode(errors="replace")).hexdigest()[:_DIGEST]
-    return f"{tool} with {arguments[:_MOST]} … ({digest})" if shows else f"{tool} (arguments {digest})"
+    return f" with {arguments[:_MOST]} … ({digest})" if shows else f" (arguments {digest})"

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from romancy.context import current_workflow
 from romancy.errors import EventTimeoutError, RefusedError
-from romancy.ext._agents.approving import called_with
+from romancy.ext._agents.approving import with_arguments
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming, RunState, ToolApprovalItem
@@ -57,7 +57,8 @@ class Inbox:
 
     async def _refusal(self, item: ToolApprovalItem) -> str | None:
         """Why the call may not be made. None: it may."""
-        text = f"May {called_with(item.qualified_name or 'a tool', _arguments(item), shows=self._shows)} be called?"
+        called = with_arguments(_arguments(item), shows=self._shows)
+        text = f"May {item.qualified_name or 'a tool'} be called{called}?"
         try:
             allowed = await current_workflow().ask(text, name=self._name, to=self._to, timeout=self._timeout)
         except RefusedError as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from mcp.types import CallToolResult, GetPromptResult, ListPromptsResult, Tool
@@ -25,30 +26,28 @@ def durable_server(run: Running, server: MCPServer, agent: str) -> MCPServer:
     async def ask(what: str, call: Callable[[], Coroutine[Any, Any, Any]], **told: Any) -> Any:
         async def request() -> Any:
             answer = await call()
-            many = cast("list[BaseModel]", answer) if isinstance(answer, list) else None
-            return _dumped(answer) if many is None else [_dumped(one) for one in many]
+            if isinstance(answer, list):
+                return [_dumped(one) for one in cast("list[BaseModel]", answer)]
+            return _dumped(cast("BaseModel", answer))
 
         return await run.step(f"{name}.{what}", request, run.how.mcp, run.told(agent=agent, **told))
 
     async def list_tools(run_context: Any = None, agent: Any = None) -> list[Tool]:
-        found = await ask("list_tools", lambda: server.list_tools(run_context, agent))
+        found = await ask("list_tools", partial(server.list_tools, run_context, agent))
         return [Tool.model_validate(one) for one in found]
 
     async def call_tool(
         tool_name: str, arguments: dict[str, Any] | None, meta: dict[str, Any] | None = None
     ) -> CallToolResult:
-        def call() -> Coroutine[Any, Any, Any]:
-            if meta is None:
-                return server.call_tool(tool_name, arguments)
-            return server.call_tool(tool_name, arguments, meta=meta)
-
+        more = {} if meta is None else {"meta": meta}
+        call = partial(server.call_tool, tool_name, arguments, **more)
         return CallToolResult.model_validate(await ask(f"call_tool:{tool_name}", call, tool=tool_name))
 
     async def list_prompts() -> ListPromptsResult:
         return ListPromptsResult.model_validate(await ask("list_prompts", server.list_prompts))
 
     async def get_prompt(name: str, arguments: dict[str, Any] | None = None) -> GetPromptResult:
-        return GetPromptResult.model_validate(await ask("get_prompt", lambda: server.get_prompt(name, arguments)))
+        return GetPromptResult.model_validate(await ask("get_prompt", partial(server.get_prompt, name, arguments)))
 
     async def nothing() -> None: ...
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Unpack, cast
 
 from agents import Model, MultiProvider, RunConfig, RunState
 from agents.run import AgentRunner, get_default_agent_runner, set_default_agent_runner
+from agents.tracing import get_trace_provider
 
 from romancy.context import in_workflow
 from romancy.errors import UsageError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["RomancyRunner", "install"]
 
 _PLAIN: Final = AgentRunner()
+get_trace_provider()  # it makes an HTTP client, which would block the body of the first run
 _FIRST_ONLY: Final = ("context", "max_turns", "previous_response_id", "auto_previous_response_id", "conversation_id")
 """What the state of a run has, once it has begun."""
 

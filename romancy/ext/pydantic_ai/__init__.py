@@ -10,6 +10,7 @@ from romancy.ext._agents.options import StepOptions
 
 try:
     from romancy.ext.pydantic_ai._durability import RomancyDurability
+    from romancy.ext.pydantic_ai._events import AGENT_EVENTS, AgentEvent, LiveEvent
     from romancy.ext.pydantic_ai._inbox import Inbox, inbox
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("pydantic"):
@@ -19,4 +20,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
-__all__ = ["Inbox", "RomancyDurability", "StepOptions", "inbox"]
+__all__ = ["AGENT_EVENTS", "AgentEvent", "Inbox", "LiveEvent", "RomancyDurability", "StepOptions", "inbox"]

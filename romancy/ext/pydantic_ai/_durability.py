@@ -15,6 +15,7 @@ from pydantic_ai.durable_exec import (
     conversation_id_from_run_id,
     replay_scope,
 )
+from pydantic_ai.durable_exec._base import MODEL_RESPONSE_STREAM_EVENT_TYPES
 from pydantic_ai.external_events import external_event_scope
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import AgentDepsT, ToolDefinition
@@ -25,18 +26,24 @@ from romancy.context import current_workflow, in_workflow
 from romancy.errors import UsageError
 from romancy.ext._agents.options import StepOptions, merged
 from romancy.ext.pydantic_ai._backend import CODEC, NotJsonError, StepBackend
+from romancy.ext.pydantic_ai._events import AgentEvent, LiveEvent, live_events, tell, telling
 from romancy.ext.pydantic_ai._inbox import Questions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
     from datetime import datetime
 
+    from pydantic_ai.agent import EventStreamHandler
     from pydantic_ai.capabilities.abstract import WrapRunHandler
     from pydantic_ai.durable_exec import DurableOperationId, ToolsetKind
+    from pydantic_ai.messages import AgentStreamEvent
     from pydantic_ai.models import Model, ModelRequestContext
     from pydantic_ai.run import AgentRunResult
     from pydantic_ai.settings import ModelSettings
     from pydantic_ai.tools import RunContext
+
+    from romancy.handle import Handle
+    from romancy.stream import Stream
 
 __all__ = ["RomancyDurability"]
 
@@ -68,7 +75,9 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         self,
         *,
         models: Mapping[str, Model] | None = None,
+        event_stream_handler: EventStreamHandler[AgentDepsT] | None = None,
         name: str | None = None,
+        stream: Stream[AgentEvent] | None = None,
         model: StepOptions = _AS_ALWAYS,
         tools: StepOptions = _AS_ALWAYS,
         mcp: StepOptions = _AS_ALWAYS,
@@ -76,10 +85,14 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
     ) -> None:
         """`models` are further models, by the names that runs ask for them with. `name` is the agent's in the log.
 
+        `event_stream_handler` gets what a model says in the step of its request, as it comes, and all other events in
+        the body, once. With a `stream`, as `AGENT_EVENTS`, they are written to it, for `events`.
+
         `model`, `tools` and `mcp` are the options of the steps. `show_prompts=False` keeps prompts out of what is shown
         with the steps.
         """
-        super().__init__(models=models, name=name)
+        super().__init__(models=models, event_stream_handler=event_stream_handler, name=name)
+        self._stream = stream
         self._model = model
         self._tools = tools
         self._mcp = mcp
@@ -105,6 +118,38 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         replays, waiter = replay_scope(is_replaying=lambda: workflow.is_replaying), Questions(self.name)
         with disable_threads(), replays, external_event_scope(waiter):
             return await super().wrap_run(ctx, handler=handler)
+
+    def events(self, handle: Handle[Any], *, after: str | None = None, follow: bool = True) -> AsyncIterator[LiveEvent]:
+        """What the runs of an instance have told and, with `follow`, tell until its end.
+
+        A `discard` says: forget what `source` has told, its attempt has failed or was lost.
+        """
+        if self._stream is None:
+            raise UsageError("this agent tells no events: give it RomancyDurability(stream=AGENT_EVENTS)")
+        return live_events(handle, self._stream, after=after, follow=follow)
+
+    def _model_stream_event_handler(self) -> EventStreamHandler[AgentDepsT] | None:
+        handler = super()._model_stream_event_handler()
+        return handler if self._stream is None else telling(self._stream, self.name, handler)
+
+    @property
+    def has_wrap_run_event_stream(self) -> bool:
+        return super().has_wrap_run_event_stream or (self._stream is not None and in_workflow())
+
+    async def wrap_run_event_stream(
+        self, ctx: RunContext[AgentDepsT], *, stream: AsyncIterable[AgentStreamEvent]
+    ) -> AsyncIterable[AgentStreamEvent]:
+        told = self._stream if in_workflow() else None
+        async for event in super().wrap_run_event_stream(ctx, stream=stream):
+            if told is not None and not isinstance(event, MODEL_RESPONSE_STREAM_EVENT_TYPES):
+                await tell(told, self.name, ctx, event)
+            yield event
+
+    async def _dispatch_event_stream_event(self, ctx: RunContext[AgentDepsT], event: AgentStreamEvent) -> None:
+        """Events of the run are no steps: the body tells them, and a replay does not tell them again."""
+        handler = self._effective_event_stream_handler()
+        if handler is not None and not current_workflow().is_replaying:
+            await handler(ctx, _alone(event))
 
     async def prepare_model_request(
         self, ctx: RunContext[AgentDepsT], request_context: ModelRequestContext
@@ -150,6 +195,10 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         if is_activity:
             raise UsageError(f"tool {name!r} is an activity: give it its options by @activity, not by StepOptions")
         return merged(given, base)
+
+
+async def _alone(event: AgentStreamEvent) -> AsyncIterator[AgentStreamEvent]:
+    yield event
 
 
 def _itself(model: Model) -> Model:

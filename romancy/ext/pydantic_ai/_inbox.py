@@ -14,7 +14,7 @@ from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunCont
 from romancy.context import current_workflow, in_workflow
 from romancy.core import current_commands
 from romancy.errors import EventTimeoutError, RefusedError, UsageError
-from romancy.ext._agents.approving import called_with
+from romancy.ext._agents.approving import with_arguments
 from romancy.question import asked
 
 if TYPE_CHECKING:
@@ -54,21 +54,21 @@ class Inbox:
         )
 
     async def _approval(self, call: ToolCallPart) -> bool | ToolDenied:
-        text = f"May {self._call(call)} be called?"
+        text = f"May {call.tool_name} be called{self._with(call)}?"
         try:
             return await current_workflow().ask(text, name=self._name, to=self._to)
         except RefusedError as refused:
             return ToolDenied(refused.reason) if refused.reason else False
 
     async def _result(self, call: ToolCallPart) -> Any:
-        text = f"What is the result of {self._call(call)}?"
+        text = f"What is the result of {call.tool_name}{self._with(call)}?"
         try:
             return await current_workflow().ask(text, model=Any, name=self._name, to=self._to)
         except RefusedError as refused:
             raise ExternalEventError(str(refused)) from refused
 
-    def _call(self, call: ToolCallPart) -> str:
-        return called_with(call.tool_name, call.args_as_json_str(), shows=self._shows)
+    def _with(self, call: ToolCallPart) -> str:
+        return with_arguments(call.args_as_json_str(), shows=self._shows)
 
 
 inbox: Final = Inbox()

@@ -32,6 +32,8 @@ class Provider:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client has closed the connection of a request that hangs."""
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    """A stream is reset once this is set: a reader has seen what it said."""
     url: str = ""
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,6 +77,7 @@ class Provider:
                 writer.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
                 await writer.drain()
                 if how == "reset in stream" and event["type"] == "response.output_text.delta":
+                    await self.seen.wait()
                     writer.transport.abort()
                     return
                 if how == "hang in stream" and event["type"] == "response.output_text.delta":

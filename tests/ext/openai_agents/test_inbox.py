@@ -54,7 +54,7 @@ class Discreet(RomancyRunner):
 
 
 cashier = Agent(name="cashier", model=Scripted(pays_twice), tools=[activity_tool(pay, needs_approval=True)])
-FIVE, SEVEN = 'May pay with {"cents":5} be called?', 'May pay with {"cents":7} be called?'
+FIVE, SEVEN = 'May pay be called with {"cents":5}?', 'May pay be called with {"cents":7}?'
 
 
 @workflow
@@ -185,7 +185,7 @@ async def test_shell_and_custom_tools_are_asked_about_with_what_they_would_do() 
         found = await open_ones(app)
         assert len(found) == 2
         assert any('"ls"' in text for text in found)
-        assert "May mine with given be called?" in found
+        assert "May mine be called with given?" in found
         for question in found.values():
             await app.answer(question.token, data=True)
         assert "given" in await handle.result()

@@ -155,9 +155,13 @@ async def test_a_connection_that_breaks_is_tried_again_and_is_told_by_its_class(
 
 
 async def test_a_stream_that_breaks_is_begun_again_and_readers_are_told_to_forget() -> None:
-    async with serving("reset in stream") as provider, TestApp([oap_streams]) as app:
+    async with serving("reset in stream") as provider, Romancy("memory://", workflows=[oap_streams]) as app:
         served.append(provider)
         handle = await app.start(oap_streams)
+        async for item in handle.stream(AGENT_EVENTS):
+            if item.source:
+                provider.seen.set()
+                break
         assert await handle.result() == "all is well"
         items = [item async for item in handle.stream(AGENT_EVENTS)]
         live = [one async for one in events(handle)]
