@@ -49,9 +49,7 @@ async def fork(
     """Begin another instance from a point of this one. Needs --app. This one stays as it is."""
     if (before is None) == (at is None):
         raise click.UsageError("name one point: --before STEP or --at COMMIT")
-    input: Any = None if given is None else decoded(given)
-    if given is not None and not isinstance(input, dict):
-        raise click.UsageError("--input is a JSON object: each argument by its name")
+    input = None if given is None else _arguments(given)
     async with operating(url, app, code=True) as operator:
         if dry_run:
             plan = await operator.plan_fork(instance_id, before=before, at=at, children=children)
@@ -59,6 +57,13 @@ async def fork(
             return
         made = await operator.fork(instance_id, before=before, at=at, input=input, id=fork_id, children=children)
         as_json({"instance_id": made}) if json_lines else line(made)
+
+
+def _arguments(given: str) -> dict[str, Any]:
+    input: Any = decoded(given)
+    if not isinstance(input, dict):
+        raise click.UsageError("--input is a JSON object: each argument by its name")
+    return input  # pyright: ignore[reportUnknownVariableType] - of any values
 
 
 def _print(plan: ForkPlan) -> None:

@@ -67,7 +67,7 @@ class Copy:
     step: str
     commits: list[list[LogEvent]]
     rest: list[LogEvent]
-    steps: dict[tuple[str, str], ForkStep] = field(default_factory=dict)
+    steps: dict[tuple[str, str], ForkStep] = field(default_factory=dict[tuple[str, str], ForkStep])
     """Those of the copied part."""
 
     def plan(self, refused: str | None) -> ForkPlan:
@@ -209,9 +209,8 @@ def copy_of(source: str, life: int, commits: Sequence[Commit], *, before: str | 
     return copy
 
 
-def _may_change(event: Any, changes: set[str]) -> bool:
-    kind = type(event)
-    return kind in _IDENTIFYING or (kind in _OPENING and event.id in changes)
+def _may_change(event: LogEvent, changes: set[str]) -> bool:
+    return isinstance(event, _IDENTIFYING) or (isinstance(event, _OPENING) and event.id in changes)
 
 
 def _of_last_run(commits: Sequence[Commit]) -> list[Commit]:
