@@ -201,12 +201,13 @@ async def _judge(scene: Scene, readers: Sequence[list[StreamItem[str]]]) -> None
             scene.find("order", f"reader {number}: its offsets do not count up")
         settled = bool(number % 2) if number < len(readers) - 2 else number == len(readers) - 1
         words = [item.data for item in items] if settled else kept(items)
-        if (before := seen.setdefault(settled, words)) != words:
+        alike = words if settled else sorted(words)  # each source has its order, and only final data one of all
+        if (before := seen.setdefault(settled, alike)) != alike:
             scene.find("wrong", f"reader {number} keeps {_differ(words, before)} another one does not"[:400])
         found: defaultdict[str, list[str]] = defaultdict(list)
         for word in words:
             found[word.partition("|")[0]].append(word)
-        for source in sorted({*found, *right}) if number in (0, len(readers) - 1) or before != words else ():
+        for source in sorted({*found, *right}) if number in (0, len(readers) - 1) or before != alike else ():
             if found[source] != right.get(source, []):
                 kind = "doubled" if len({*found[source]}) < len(found[source]) else "wrong"
                 scene.find(kind, f"reader {number}, {source}: {_differ(found[source], right.get(source, []))}"[:500])
@@ -255,4 +256,4 @@ def _of_attempt(said: list[_Said], attempt: int, words: set[str]) -> list[str]:
     """What the execution has written whose end is in the log. Others of its number may have been cut off before."""
     mine = [each.tokens for each in said if each.attempt == attempt]
     whole = [tokens for tokens in mine if tokens and words.issuperset(tokens)]
-    return whole[-1] if whole else [] if [] in mine else (mine or [[]])[-1]
+    return whole[0] if whole else [] if [] in mine else (mine or [[]])[-1]
