@@ -73,8 +73,8 @@ MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
     "EntityContext", "EntityHandle", "Handle", "Ingress", "OtherInstance", "Purged", "Question", "QuestionPage",
     "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel", "SyncEntityHandle",
-    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo",
-    "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
+    "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window", "WindowHandle", "WindowStart",
+    "Undo", "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
