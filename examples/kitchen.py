@@ -74,7 +74,7 @@ class Ticket:
 
 @dataclass
 class Books:
-    served: list[str] = field(default_factory=list)
+    served: list[str] = field(default_factory=list[str])
 
 
 Order = RequestType("kitchen.order", Ticket, Money)

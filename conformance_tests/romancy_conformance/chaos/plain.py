@@ -32,7 +32,8 @@ KEPT = "keep-"
 GUESSED = "guessed"
 """What a call returns instead of its last error."""
 _PATIENT = RetryPolicy.fixed(12, 0.01)
-_WAITS = RetryPolicy.fixed(10_000, 0.1)
+_WAITS = RetryPolicy(10_000, 0.1, 1.0, 0.1, record="last")
+_POLLS = RetryPolicy(12, 0.01, 1.0, 0.01, record="last")
 
 
 def is_plain(instance_id: str, key: str) -> bool:
@@ -100,7 +101,7 @@ def chaos_plain_savepoint(key: str, count: int) -> str:
     return key
 
 
-@activity(retry=_PATIENT)
+@activity(retry=_POLLS)
 def chaos_plain_flaky(key: str, count: int) -> str:
     _write(key)
     if activity_context().attempt <= count:

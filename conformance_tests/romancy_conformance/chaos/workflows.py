@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["ACTIVITIES", "UNDOS", "WORKFLOWS", "call_of", "chaos_program", "chaos_starter"]
 
 _PATIENT = RetryPolicy.fixed(12, 0.01)
-_WAITS = RetryPolicy.fixed(10_000, 0.1)
+_WAITS = RetryPolicy(10_000, 0.1, 1.0, 0.1, record="last")
+_POLLS = RetryPolicy(12, 0.01, 1.0, 0.01, record="last")
 _BODY: ContextVar[str] = ContextVar("_BODY", default="no body")
 """Set by each body, for its activities."""
 _LEAKS: set[asyncio.Task[None]] = set()
@@ -109,7 +110,7 @@ async def chaos_savepoint(key: str, count: int) -> str:
         return await _write(key)
 
 
-@activity(retry=_PATIENT)
+@activity(retry=_POLLS)
 async def chaos_flaky(key: str, count: int) -> str:
     await _write(key)
     if activity_context().attempt <= count:
