@@ -26,7 +26,7 @@ __all__ = ["top"]
 @json_option
 @running
 async def top(url: str | None, app: str | None, *, most: int, over: timedelta, json_lines: bool) -> None:
-    """What is open, by workflow, with the age of the oldest, and rates.
+    """What is open, by workflow, with its age and rates.
 
     The rates, how many begin, end and fail in a minute, are those of the last --over; at most as many as --most says
     were counted. Of each status the oldest instances are counted, at most as many as --most says. A number with + may
