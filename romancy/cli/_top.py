@@ -26,11 +26,11 @@ __all__ = ["top"]
 @json_option
 @running
 async def top(url: str | None, app: str | None, *, most: int, over: timedelta, json_lines: bool) -> None:
-    """What is open, by workflow, with the age of the oldest, and how many begin, end and fail in a minute.
+    """What is open, by workflow, with its age and rates.
 
-    The rates are those of the last --over; at most as many as --most says were counted. Of each status the oldest
-    instances are counted, at most as many as --most says. A number with + may be higher, and so may the age beside it.
-    Instances that are suspected of ending workers are counted too.
+    The rates, how many begin, end and fail in a minute, are those of the last --over; at most as many as --most says
+    were counted. Of each status the oldest instances are counted, at most as many as --most says. A number with + may
+    be higher, and so may the age beside it. Instances that are suspected of ending workers are counted too.
     """
     async with operating(url, app) as operator:
         census = await operator.store.services.reading.census()
