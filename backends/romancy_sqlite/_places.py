@@ -42,4 +42,5 @@ def is_needless(tx: Tx, place: Place) -> bool:
     address = place.address
     if place.spread is not Spread.EVERY or not is_lane(address):
         return False
-    return not tx.rows("lane_waits", (address, *lines_of_lane(address)))
+    low, high = lines_of_lane(address)
+    return not tx.rows("lane_waits", {"address": address, "low": low, "high": high})

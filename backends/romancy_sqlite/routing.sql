@@ -8,11 +8,11 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 -- Keep a message at an address.
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
--- name: lane_waits
+-- name: lane_waits (address, low, high)
 -- Whether somebody waits at a lane or in a line of it, or a message lies there that a dispatch may have to remove.
-select 1 where exists (select 1 from romancy_interests where address = ?1)
-    or exists (select 1 from romancy_interests where address >= ?2 and address < ?3)
-    or exists (select 1 from romancy_messages where address = ?1);
+select 1 where exists (select 1 from romancy_interests where address = :address)
+    or exists (select 1 from romancy_interests where address >= :low and address < :high)
+    or exists (select 1 from romancy_messages where address = :address);
 
 -- name: add_interest (owner, life, interest_id, address, kind, where_, ahead)
 -- Register an interest. A replacement of the same address and kind keeps the place in the queue, which is so much

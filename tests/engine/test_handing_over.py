@@ -78,7 +78,7 @@ class World:
         self.given: list[str] = []
         self.row: Any = None
         self.bereft: dict[str, int] = {}
-        leases = SimpleNamespace(peers=peers, fresh=lambda: True)
+        leases = SimpleNamespace(peers=peers, notices=[], fresh=lambda: True)
         stock = SimpleNamespace(look=bool, kind=_loop, in_a_second={Kind.LOOP: soon}.__getitem__)
         self.attempts = SimpleNamespace(waits_for_place=set[object]().__contains__, given_up=(), forget_stopped=bool)
         world, keeper = cast("Any", self), cast("Any", SimpleNamespace(leases=leases))

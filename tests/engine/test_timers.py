@@ -213,8 +213,9 @@ async def charge() -> None:
 def attempts(clock: DatabaseClock) -> Attempts:
     """The attempts of a worker, which begins none: they only fall due."""
     registry = SimpleNamespace(errors=frozenset())
+    reports = SimpleNamespace(answered=bool)
     driver = SimpleNamespace(
-        registry=registry, incarnation=None, announces=bool, go_on=None, clock=clock, observer=None
+        registry=registry, incarnation=None, announces=bool, go_on=None, clock=clock, observer=None, reports=reports
     )
     store = SimpleNamespace(capabilities=SimpleNamespace(sessions_exclude=False))
     settings = SimpleNamespace(

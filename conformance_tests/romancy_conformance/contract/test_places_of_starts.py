@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from romancy.core import PlaceAsked
 from romancy.engine.places import Asks, demand_of, marks, place_of
@@ -34,7 +35,8 @@ class Lane:
         self.address = address_of_lane(self.limit, "")
 
     def demand(self, **terms: Any) -> Interest:
-        return demand_of(PlaceAsked(id=unique("place"), limit=self.limit, **{"concurrency": self.concurrency, **terms}))
+        asked = PlaceAsked(id=unique("place"), limit=self.limit, concurrency=self.concurrency)
+        return demand_of(structs.replace(asked, **terms))
 
     def taking(self, **fields: Any) -> Append:
         return start(status=Status.WAITING, interests=(place_of(self.demand()),), **fields)
@@ -115,7 +117,7 @@ async def test_what_an_operator_has_chosen_holds(store: Store, chosen: Terms, ou
     lane = Lane(store)
     await lane.choose(chosen)
 
-    assert [str(one) for item in range(3) for one in await store.commit([lane.taking()])] == outcomes
+    assert [str(one) for _ in range(3) for one in await store.commit([lane.taking()])] == outcomes
 
 
 async def test_a_place_that_counts_as_several_is_left_to_a_dispatch(store: Store) -> None:

@@ -70,6 +70,7 @@ class DurableMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]:
+        """In the body of a workflow, a step."""
         if not in_workflow():
             return await handler(request)
 
@@ -97,6 +98,7 @@ class DurableMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
+        """In the body of a workflow, a step, unless the tool says that it runs in the body."""
         name = request.tool_call["name"]
         options = self._of_tool(request.tool, name) if in_workflow() else None
         if options is None:

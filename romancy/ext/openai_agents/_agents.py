@@ -60,6 +60,6 @@ class Agents:
         reference = given._agent_ref  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         target: Any = None if reference is None else reference()
         if isinstance(target, Agent):
-            found: Agent[Any] = target  # pyright: ignore[reportUnknownVariableType]
+            found = cast("Agent[Any]", target)
             changed._agent_ref = weakref.ref(self.copy_of(found))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from mcp.types import CallToolResult, GetPromptResult, ListPromptsResult, Tool
 
@@ -25,10 +25,8 @@ def durable_server(run: Running, server: MCPServer, agent: str) -> MCPServer:
 
     async def ask(what: str, call: Callable[[], Coroutine[Any, Any, Any]], **told: Any) -> Any:
         async def request() -> Any:
-            answer = await call()
-            if isinstance(answer, list):
-                return [_dumped(one) for one in cast("list[BaseModel]", answer)]
-            return _dumped(cast("BaseModel", answer))
+            answer: BaseModel | list[BaseModel] = await call()
+            return [_dumped(one) for one in answer] if isinstance(answer, list) else _dumped(answer)
 
         return await run.step(f"{name}.{what}", request, run.how.mcp, run.told(agent=agent, **told))
 

@@ -42,10 +42,13 @@ class WorkflowSession:
         return deepcopy(self._items[-limit:]) if limit > 0 else []
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Keep copies of these."""
         self._items += deepcopy(items)
 
     async def pop_item(self) -> TResponseInputItem | None:
+        """Remove the last one and return it. None: there is none."""
         return self._items.pop() if self._items else None
 
     async def clear_session(self) -> None:
+        """Forget all."""
         self._items.clear()

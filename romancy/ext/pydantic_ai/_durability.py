@@ -139,6 +139,7 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
     async def wrap_run_event_stream(
         self, ctx: RunContext[AgentDepsT], *, stream: AsyncIterable[AgentStreamEvent]
     ) -> AsyncIterable[AgentStreamEvent]:
+        """Pass the events of a run on, and tell those that no step of a model tells."""
         told = self._stream if in_workflow() else None
         async for event in super().wrap_run_event_stream(ctx, stream=stream):
             if told is not None and not isinstance(event, MODEL_RESPONSE_STREAM_EVENT_TYPES):

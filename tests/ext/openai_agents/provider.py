@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 How = Literal["answer", "call", "hang", "hang in stream", "reset", "reset in stream"]
 
@@ -19,7 +19,7 @@ class Refusal:
     """An answer with an HTTP status that is an error."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     error: dict[str, Any] = field(default_factory=lambda: {"message": "refused", "code": "no", "type": "t"})
 
 
@@ -27,8 +27,8 @@ class Refusal:
 class Provider:
     """What the server is to do at each request, and what it has seen."""
 
-    script: list[How | Refusal] = field(default_factory=list)
-    requests: list[dict[str, Any]] = field(default_factory=list)
+    script: list[How | Refusal] = field(default_factory=list[How | Refusal])
+    requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client has closed the connection of a request that hangs."""
@@ -91,7 +91,7 @@ class Provider:
 
 
 @asynccontextmanager
-async def serving(*script: How | Refusal) -> AsyncIterator[Provider]:
+async def serving(*script: How | Refusal) -> AsyncGenerator[Provider]:
     """Serve until the block ends."""
     provider = Provider(list(script))
     server = await asyncio.start_server(provider.handle, "127.0.0.1", 0)
@@ -109,7 +109,7 @@ def _head(writer: asyncio.StreamWriter, status: int, headers: dict[str, str]) ->
 
 
 def _message(text: str) -> dict[str, Any]:
-    part = {"type": "output_text", "text": text, "annotations": []}
+    part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": []}
     return {"id": "m", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
 
 

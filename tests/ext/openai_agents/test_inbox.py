@@ -12,7 +12,7 @@ from agents.testing import assistant_message
 from romancy import WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy.ext.openai_agents import Inbox, RomancyRunner, activity_tool, install
 from romancy.testing import TestApp, crash_at_every_commit
-from tests.ext.openai_agents.test_runs import Script, Scripted, call, one_of_each, shell
+from tests.ext.openai_agents.scripted import Script, Scripted, call, one_of_each, shell
 
 if TYPE_CHECKING:
     from romancy import Handle, Question

@@ -20,7 +20,7 @@ from romancy.core import ActivityScheduled
 from romancy.ext.openai_agents import RomancyRunner, activity_tool
 from romancy.testing import TestApp, crash_at_every_commit
 from romancy_conformance.behaviour.coded import Masking
-from tests.ext.openai_agents.test_runs import Scripted, call
+from tests.ext.openai_agents.scripted import Scripted, call
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -46,7 +46,7 @@ async def skips(ctx: WorkflowContext, shop: str) -> None:
 
 
 async def first_commit(app: Romancy, handle: Handle[str]) -> list[str]:
-    found = await app._access.opened().read(handle.instance_id, limit=1)
+    found = await store_of(app).read(handle.instance_id, limit=1)
     assert found is not None
     return [type(event).__name__ for event in decode_commit(found.rows[0].body)]
 
@@ -58,7 +58,11 @@ async def is_open(app: Romancy, handle: Handle[str]) -> bool:
 
 
 def gives_places(app: Romancy) -> bool:
-    return app._access.opened().capabilities.gives_places
+    return store_of(app).capabilities.gives_places
+
+
+def store_of(app: Romancy) -> Store:
+    return app._access.opened()  # pyright: ignore[reportPrivateUsage] - the store of an app has no public name
 
 
 async def test_the_place_is_in_the_first_commit(app: Romancy) -> None:
