@@ -55,7 +55,7 @@ class Server:
                 if answer == 200:
                     server.all_of_it.set()
 
-            def log_message(self, format: str, *args: object) -> None: ...
+            def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 - as the base names it
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
             thread = threading.Thread(target=listening.serve_forever)

@@ -195,7 +195,7 @@ async def test_it_ends_although_a_worker_comes_when_it_is_cancelled(
     async def meet() -> None:
         met.set()
 
-    leases = SimpleNamespace(token="mine", peers=(), meet=meet)
+    leases = SimpleNamespace(token="mine", peers=(), notices=(), meet=meet)
     keeper: Any = SimpleNamespace(leases=leases)
     handing = HandingOver(cast("Any", None), cast("Any", None), cast("Any", None), keeper, {})
     task = asyncio.ensure_future(handing.run())

@@ -13,6 +13,7 @@ from romancy_conformance.behaviour.limits.serving import GO, SOON, until_asked
 
 if TYPE_CHECKING:
     from romancy import Handle, Workflow
+    from romancy.storage.protocol import Store
 
 pytestmark = pytest.mark.anyio
 
