@@ -98,10 +98,17 @@ def _requires(name: str) -> list[str]:
 
 def missing(system: System, python: str) -> list[str]:
     """Return the packages that have no wheel there."""
-    packages = pinned(system, python)
-    if _has_wheels(system, python, packages):
+    return _missing_of(system, python, list(pinned(system, python).items()))
+
+
+def _missing_of(system: System, python: str, packages: list[tuple[str, str]]) -> list[str]:
+    """Ask for all of them, and for each half if there is not a wheel of each."""
+    if _has_wheels(system, python, dict(packages)):
         return []
-    return [name for name, version in packages.items() if not _has_wheels(system, python, {name: version})]
+    if len(packages) == 1:
+        return [packages[0][0]]
+    half = len(packages) // 2
+    return [name for part in (packages[:half], packages[half:]) for name in _missing_of(system, python, part)]
 
 
 def _has_wheels(system: System, python: str, packages: dict[str, str]) -> bool:
