@@ -72,7 +72,9 @@ unwanted as materialized (
         )
 ),
 locked as materialized (select address from unwanted where pg_try_advisory_xact_lock(key)),
-removed as (delete from romancy_messages m using locked where m.address = locked.address)
+removed as (
+    delete from romancy_messages m using locked where m.address = locked.address
+)
 select address, key from lane where address not in (select address from locked);
 
 -- name: hold_places (places(owner, life, interest_id, address, kind, where_))

@@ -35,6 +35,7 @@ IN_ANY_ORDER: Final = {
     "tally": "each line says what it counts",
     "open_work": "each line says what it counts",
     "trend": "each line says what it counts",
+    "pace": "each line says what it counts",
 }
 """The scripts whose rows are the parts of a union, and why it does not matter which comes first."""
 

@@ -66,7 +66,7 @@ _LARGE = (
     "romancy_messages", "romancy_interests", "romancy_letters",
 )  # fmt: skip
 _NOT_FOR_A_PLAN = {
-    "schema_table", "find_any", "find_some", "find_branch", "find_by_end", "find_by_ids",
+    "schema_table", "find_in_group", "find_any", "find_some", "find_branch", "find_by_end", "find_by_ids",
     "find_by_index", "count_any", "count_by_ids", "count_by_index",
 }  # fmt: skip
 _FOR_A_PERSON = {"outbox_entries"}

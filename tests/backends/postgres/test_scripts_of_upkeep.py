@@ -225,8 +225,8 @@ async def test_why_appends_were_refused(scripts: Scripts) -> None:
         "explain_appends", "alive", ["b", "c", "a"], [2, 1, 1], [2, 3, 3], ["a", "a", "b"], ["x", "y", "y"],
     )  # fmt: skip
     assert [row[1:] for row in found] == [
-        ("b22", "b21", True, 2, "waiting", 2, 1), (None, "c12", True, None, None, None, 0),
-        (None, "a12", True, 1, "waiting", 1, 2),
+        ("b22", "b21", True, 2, "waiting", 2, False, 1), (None, "c12", True, None, None, None, False, 0),
+        (None, "a12", True, 1, "waiting", 1, False, 2),
     ]  # fmt: skip
     found = await scripts.ask("explain_firsts", ["b", "c", "a", "d"], [2, 1, 1, 1], ["alive", "dead", "gone", "alive"])
     assert [row[1:] for row in found] == [
