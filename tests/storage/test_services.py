@@ -9,8 +9,8 @@ import pytest
 import romancy.app
 from romancy import Romancy, WorkflowContext, activity, workflow
 from romancy.errors import StorageConfigurationError
-from romancy.storage.backends import create_store
 from romancy.storage.amending import Amending
+from romancy.storage.backends import create_store
 from romancy.storage.figures import Figures
 from romancy.storage.journal import Journal
 from romancy.storage.lookups import Lookups
