@@ -8,9 +8,10 @@ select 1 from romancy_messages where address = ? and message_id = ?;
 -- Keep a message at an address.
 insert into romancy_messages (address, message_id, spread, at, body, projection) values (?, ?, ?, ?, ?, ?);
 
--- name: lane_waits (address, low, high)
+-- name: lane_waits (address, low, high) -> there
 -- Whether somebody waits at a lane or in a line of it, or a message lies there that a dispatch may have to remove.
-select 1 where exists (select 1 from romancy_interests where address = :address)
+select 1 as there
+where exists (select 1 from romancy_interests where address = :address)
     or exists (select 1 from romancy_interests where address >= :low and address < :high)
     or exists (select 1 from romancy_messages where address = :address);
 

@@ -14,5 +14,5 @@ limit 2;
 -- name: amend_log (instance_id, life, seq, behind, writer, body)
 -- Another row in the place of this one.
 update romancy_log
-set writer = :writer, body = :body, at = {now}
+set writer = :writer, body = :body, at = (select {now})
 where instance_id = :instance_id and life = :life and seq = :seq and writer = :behind;
