@@ -37,6 +37,7 @@ ROUTES = [
     ("GET", "/limits"), ("GET", "/limits/x"), ("POST", "/limits/x/change"), ("POST", "/limits/x/pause"),
     ("POST", "/limits/x/resume"), ("POST", "/limits/x/reset"), ("POST", "/free/x"),
     ("GET", "/questions"), ("POST", "/questions/x/answer"), ("POST", "/questions/x/refuse"),
+    ("GET", "/failures"), ("POST", "/failures/x/silence"), ("POST", "/failures/x/unsilence"),
 ]  # fmt: skip
 
 

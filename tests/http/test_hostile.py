@@ -186,5 +186,5 @@ def test_what_is_made_of_the_description_is_answered_as_it_says(tmp_path: Path) 
         told = [line for line in server.said if "Traceback" in line or "ERROR" in line]
 
     assert 0 == ended.returncode, ended.stdout
-    assert "38 selected / 38 total" in ended.stdout
+    assert "42 selected / 42 total" in ended.stdout
     assert [] == told
