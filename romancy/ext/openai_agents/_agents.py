@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from agents import Agent, Handoff, Model
 
@@ -59,7 +59,6 @@ class Agents:
         changed.on_invoke_handoff = invoke
         reference = given._agent_ref  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         target: Any = None if reference is None else reference()
-        if isinstance(target, Agent):
-            found = cast("Agent[Any]", target)
-            changed._agent_ref = weakref.ref(self.copy_of(found))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if target is not None:
+            changed._agent_ref = weakref.ref(self.copy_of(target))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return changed
