@@ -247,7 +247,7 @@ async def _asked(app: Romancy) -> bool:
 async def child_is_stuck(app: Romancy) -> Incident:
     await app.start(has_a_child.options(instance_id="order-1"))
     await status_is(app, "child-1", Status.STUCK)
-    return Incident({"ID": "order-1", "CHILD": "child-1"}, "run_in_executor", ["child-1", "run_in_executor", "child-1"])
+    return Incident({"ID": "order-1", "OTHER": "child-1"}, "run_in_executor", ["child-1", "run_in_executor", "child-1"])
 
 
 async def disk_is_full(app: Romancy) -> Incident:
@@ -271,7 +271,7 @@ SCENES: Final[dict[str, Callable[[Romancy], Awaitable[Incident]]]] = {
     "An event did not arrive": event_is_lost,
     "The outside is told nothing": outbox_waits,
     "Somebody has to decide": somebody_decides,
-    "A parent waits for its child": child_is_stuck,
+    "One waits for another": child_is_stuck,
     "The disk is full": disk_is_full,
 }
 
