@@ -33,6 +33,7 @@ from romancy.engine.topics import interest_of_subscription
 from romancy.errors import RomancyError
 from romancy.registry import Registry
 from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.routing import is_failed
 from romancy_conformance.chaos.ledger import DONE, PHANTOM, UNDONE, Row, read
 from romancy_conformance.chaos.oracle import WRITERS
 from romancy_conformance.chaos.plain import KEPT
@@ -113,13 +114,13 @@ class Judge:
                 await self._judge_one(instance_id)
             elif instance_id not in self._expected or not self._expected[instance_id].program.undetermined:
                 self.find("lost", instance_id, "it is not there")
-        over = {instance_id for instance_id, status in instances.items() if status in TERMINAL_STATUSES}
+        over = {instance_id: status for instance_id, status in instances.items() if status in TERMINAL_STATUSES}
         for instance_id, interest in await self._left_by(over):
             self.find("left", instance_id, f"it has ended, and {interest} is still registered")
         return self.findings
 
-    async def _left_by(self, over: set[str]) -> list[tuple[str, str]]:
-        """Return the waits and subscriptions that ended instances have left.
+    async def _left_by(self, over: Mapping[str, Status]) -> list[tuple[str, str]]:
+        """Return the waits and subscriptions that ended instances have left. A failed one is in the group of its cause.
 
         A subscription to a channel is not registered by an append. It may be registered while its instance ends; no
         message is then routed to it, and the next sweep removes it.
@@ -131,11 +132,15 @@ class Judge:
             left = [each for each in left if each in after or not _is_of_channel(each[1])]
         return left
 
-    async def _interests_of(self, owners: set[str]) -> list[tuple[str, str]]:
+    async def _interests_of(self, over: Mapping[str, Status]) -> list[tuple[str, str]]:
         async with self._store.services.sessions.begin() as session:
-            rows = await session.fetch_all("select owner, interest_id from romancy_interests")
-        interests = [(_text(row["owner"]), _text(row["interest_id"])) for row in rows]
-        return [each for each in interests if each[0] in owners]
+            rows = await session.fetch_all("select owner, interest_id, address from romancy_interests")
+        interests = [(_text(row["owner"]), _text(row["interest_id"]), _text(row["address"])) for row in rows]
+        return [
+            (owner, interest)
+            for owner, interest, address in interests
+            if owner in over and not (is_failed(address) and over[owner] is Status.FAILED)
+        ]
 
     async def _judge_one(self, instance_id: str) -> None:
         found = await read_log(self._store, instance_id)
