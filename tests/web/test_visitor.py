@@ -41,9 +41,7 @@ def test_it_does_not_change_with_what_it_was_made_of() -> None:
 
 @pytest.mark.parametrize("wrong", ["cancel", b"cancel", ["delete"], ["cancel", "all"], None, 5, ["cancel", 5]], ids=str)
 def test_what_is_no_action_is_refused_by_name(wrong: Any) -> None:
-    with pytest.raises(
-        UsageError, match=r"a set of answer, cancel, failures, .*, terminate, unpause"
-    ):
+    with pytest.raises(UsageError, match=r"a set of answer, cancel, failures, .*, terminate, unpause"):
         Visitor("ann", actions=wrong)
 
 
