@@ -34,7 +34,8 @@ def test_it_counts_what_is_open_by_workflow(url: str, romancy: Command) -> None:
 
     assert 0 == printed.code
     head, *lines = printed.out.splitlines()
-    assert ["OPEN", "OLDEST", "STATUSES", "WORKFLOW"] == head.split()
+    rates = ["BEGUN/MIN", "ENDED/MIN", "FAILED/MIN"]
+    assert ["OPEN", "OLDEST", *rates, "STATUSES", "WORKFLOW"] == head.split()
     assert [["1", "returns"], ["2", "waits"]] == [[line.split()[0], line.split()[-1]] for line in lines]
     assert [("returns", 1, {"pending": 1}), ("waits", 2, {"pending": 2})] == [
         (each["workflow"], each["open"], each["statuses"]) for each in records
