@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from romancy.schedules.keeper import KEEPER
+from romancy.alerting.keeper import KEEPER as ALERTS
+from romancy.schedules.keeper import KEEPER as SCHEDULES
 from romancy.windows.asking import BUILT_IN as WINDOWS
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "known_here", "with_built_in"]
 
-ALL: Final[tuple[Workflow[..., Any], ...]] = (KEEPER, *WINDOWS)
+ALL: Final[tuple[Workflow[..., Any], ...]] = (ALERTS, SCHEDULES, *WINDOWS)
 
 
 def with_built_in(workflows: Mapping[str, Workflow[..., Any]]) -> Mapping[str, Workflow[..., Any]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import signal
+import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -74,14 +77,23 @@ class ByCommand:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             _, told = await process.communicate(msgspec.json.encode(records(notices, self._link)))
         finally:
             if process.returncode is None:
-                process.kill()
+                _kill(process)
         if process.returncode:
             raise OSError(f"the command ended with {process.returncode}: {told.decode(errors='replace')[-_MOST_SAID:]}")
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """End the shell and what it has begun."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def said(notice: Notice, link: str | None) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -13,39 +12,39 @@ from romancy._logs import get_logger
 from romancy.alerting.conditions import conditions_of
 from romancy.alerting.keeper import KEEPER
 from romancy.alerting.records import ALERTS, OBSERVED, Observed, Told
-from romancy.app import Romancy
 from romancy.errors import RomancyError
 from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from romancy.alerting.conditions import Found, Thresholds
+    from romancy.event import EventType
     from romancy.instance import Instance
     from romancy.storage.protocol import Store
+    from romancy.workflow import Call
 
-__all__ = ["AlertApp", "Watch"]
-
-Said: TypeAlias = Callable[[str], None]
+__all__ = ["Watch", "Watched"]
 
 _log: Final = get_logger("romancy")
 _PATIENCE: Final = 3
 """What was not found in so many looks in a row is over. So what comes and goes is told once."""
 
 
-class AlertApp(Romancy):
-    """An app for alerts alone: workers of the user's apps keep the schedules."""
-
-    _keeps_schedules = False
+class Watched(Protocol):
+    """What a look needs of an app."""
 
     @property
-    def store(self) -> Store:
-        """The open store."""
-        return self._access.opened()
+    def store(self) -> Store: ...
+    async def get_instance(self, instance_id: str, /) -> Instance | None: ...
+    async def report(self, instance_id: str, /) -> Any: ...
+    async def signal_with_start(
+        self, call: Call[Any], event: EventType[Any], data: object, /, *, id: str, if_exists: Literal["restart_ended"]
+    ) -> object: ...
 
 
 class Watch:
     """The looks of one process."""
 
-    def __init__(self, app: AlertApp, thresholds: Thresholds, every: float) -> None:
+    def __init__(self, app: Watched, thresholds: Thresholds, every: float) -> None:
         self._app = app
         self._thresholds = thresholds
         self._every = every

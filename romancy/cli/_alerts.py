@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from romancy.alerting import AlertApp, ByCommand, ByWebhook, Thresholds, Watch, conditions_of
+from romancy.alerting.conditions import Thresholds, conditions_of
 from romancy.alerting.keeper import KEEPER, telling_of_the_process
+from romancy.alerting.telling import ByCommand, ByWebhook
+from romancy.alerting.watching import Watch
+from romancy.app import Romancy
 from romancy.cli._apps import load_app
 from romancy.cli._database import database, operating, running
 from romancy.cli._duration import duration
@@ -22,13 +25,25 @@ from romancy.serialization import NO_CODECS
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from romancy.alerting import Telling
+    from romancy.alerting.telling import Telling
+    from romancy.storage.protocol import Store
 
-__all__ = ["alerts"]
+__all__ = ["AlertApp", "alerts"]
 
 _DEFAULTS: Final = Thresholds()
 _DRAIN: Final = 30.0
 _OFTEN: Final = 1.0
+
+
+class AlertApp(Romancy):
+    """An app for alerts alone: workers of the user's apps keep the schedules."""
+
+    _keeps_schedules = False
+
+    @property
+    def store(self) -> Store:
+        """The open store."""
+        return self._access.opened()
 
 
 @click.command()

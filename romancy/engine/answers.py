@@ -1,4 +1,4 @@
-"""Those of this process who read the logs of instances for answers, and are told when a log here has got one."""
+"""Readers of this process wait here for answers in logs. A worker of this process wakes them when it records one."""
 
 from __future__ import annotations
 

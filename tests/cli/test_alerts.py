@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,15 +12,16 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.alerting.telling import ByCommand
 from tests.cli.in_process import migrate, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
     from tests.cli.in_process import Answer
 
@@ -112,6 +114,23 @@ def test_a_command_gets_the_alerts(romancy: Callable[..., Answer], tmp_path: Pat
         ended(process)
     (told,) = json.loads((tmp_path / "told").read_text("utf-8"))
     assert (told["key"], told["link"]) == ("workers", None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Windows is ended alone")
+@pytest.mark.anyio
+async def test_a_command_that_is_given_up_ends_with_what_it_has_begun(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    telling = asyncio.create_task(
+        ByCommand(f"sleep 600 & echo $! > {begun}.part; mv {begun}.part {begun}; wait").tell([])
+    )
+    while not begun.exists():
+        await asyncio.sleep(0.02)  # it is another process that makes the file
+    telling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    process = Path("/proc", begun.read_text("utf-8").strip(), "stat")
+    while process.exists() and process.read_text("utf-8").rpartition(")")[2].split()[0] != "Z":
+        await asyncio.sleep(0.02)  # it has been told to end
 
 
 def test_what_holds_now_is_printed(romancy: Callable[..., Answer]) -> None:

@@ -30,6 +30,6 @@ def __getattr__(name: str) -> Any:
     """The middleware when it is asked for: it alone needs langchain."""
     if name != "DurableMiddleware":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from romancy.ext.langgraph._middleware import DurableMiddleware  # noqa: PLC0415
+    from romancy.ext.langgraph._middleware import DurableMiddleware  # noqa: PLC0415 - it alone needs langchain
 
     return DurableMiddleware

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import RetryPolicy, Romancy, WorkflowContext, WorkflowFailedError, activity, workflow
-from romancy.alerting import AlertApp, Thresholds, Watch, conditions_of
+from romancy.alerting.conditions import Thresholds, conditions_of
 from romancy.alerting.keeper import KEEPER, telling_of_the_process
 from romancy.alerting.records import ALERTS
+from romancy.alerting.watching import Watch
+from romancy.cli._alerts import AlertApp
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.cast import waits
 from romancy_conformance.behaviour.waiting import until
@@ -167,3 +169,12 @@ async def test_without_news_nothing_is_written(storage_url: str) -> None:
         for _ in range(20):
             await watch.look()
         assert len(await watching.history(ALERTS)) == length
+
+
+async def test_a_check_before_a_deploy_knows_the_instance_of_the_alerts(open_app: Open, storage_url: str) -> None:
+    async with alerting(storage_url, Pager()) as watching:
+        await Watch(watching, SOON, 60.0).look()
+        await settled(watching, 1)
+    app = await open_app(workflows=EVERYTHING, worker=False)
+    check = await app.check()
+    assert (check.checked, check.fits) == (1, True)
