@@ -8,6 +8,8 @@ from romancy.managing.instances import Instances
 from romancy.messages.senders import Senders
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from romancy.core import RunEnd
     from romancy.registry import Registry
     from romancy.results.waiting import EndWaits
@@ -24,7 +26,7 @@ class Followed(Instances, Senders):
     """Waits for ends. It is made anew when the app is opened."""
 
     @property
-    def error_names(self) -> frozenset[str]:
+    def error_names(self) -> Collection[str]:
         """The names of the exception classes that the code of this app's workflows and activities can reach."""
         return self._registry.errors
 

@@ -12,7 +12,7 @@ from romancy.serialization import loads, with_frames
 from romancy.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from msgspec import Raw
 
@@ -246,7 +246,7 @@ class Handle(Generic[R_co]):
 answer_names(Handle, OF_HANDLES, "instance_id")
 
 
-def result_in(outcome: RunEnd, instance_id: str, names: frozenset[str], fn: Callable[..., Any]) -> Raw:
+def result_in(outcome: RunEnd, instance_id: str, names: Collection[str], fn: Callable[..., Any]) -> Raw:
     """What the instance returned, as stored. Raises WorkflowFailedError and WorkflowCancelledError.
 
     `names` are those of the exception classes that the code here can reach, and `fn` is of its workflow.

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from inspect import unwrap
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar
@@ -188,8 +190,30 @@ def names_of_activities(workflow: Declared) -> frozenset[str]:
     return frozenset(activity.name for activity in _activities_of([workflow]))
 
 
+class _ErrorNames(AbstractSet[str]):
+    """The names of the exception classes that definitions can reach, by their modules or by their code.
+
+    It looks into every module of theirs, so it does so when a name is first asked for, which is at the first failure.
+    """
+
+    def __init__(self, definitions: Iterable[Any]) -> None:
+        self._definitions = list(definitions)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return _errors_of(self._definitions)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def _errors_of(definitions: Iterable[Any]) -> frozenset[str]:
-    """The names of the exception classes that these definitions can reach, by their modules or by their code."""
     functions = [unwrap(fn) for fn in _code_of(definitions)]
     modules = {id(fn.__globals__): fn.__globals__ for fn in functions}
     things = chain(*(list(module.values()) for module in modules.values()), reached_from(functions))
@@ -227,7 +251,7 @@ class Registry:
     compensations: Mapping[str, Any] = field(default_factory=dict[str, Any])
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """By workflow name: the activities that the workflow's code names, if their names are unique there."""
-    errors: frozenset[str] = frozenset()
+    errors: AbstractSet[str] = frozenset()
     """The names of the exception classes that workflows may catch as themselves."""
     release: str = ""
     """The name of the release that the app is of."""
@@ -264,7 +288,7 @@ class Registry:
             named[kind] = _unique(found[kind])
         own = {name: _unique(_activities_of([definition])) for name, definition in named["workflow"].items()}
         its = chain(named["workflow"].values(), named["activity"].values(), *(each.values() for each in own.values()))
-        registry = cls(named["workflow"], named["activity"], named["compensation"], own, _errors_of(its))
+        registry = cls(named["workflow"], named["activity"], named["compensation"], own, _ErrorNames(its))
         registry.check(everything=workflows is None)
         return registry
 

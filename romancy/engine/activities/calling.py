@@ -19,7 +19,7 @@ from romancy.engine.activities.threads import Threads
 from romancy.errors import ActivityTimeoutError, HeartbeatTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from concurrent.futures import Future
     from contextvars import Context
 
@@ -74,7 +74,7 @@ class Calling:
         slots: Slots,
         *,
         max_threads: int,
-        errors: frozenset[str],
+        errors: Collection[str],
         dependencies: Dependencies,
         context: Context,
         clock: DatabaseClock,

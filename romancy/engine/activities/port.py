@@ -23,7 +23,7 @@ from romancy.errors import StorageUnavailableError, UsageError
 from romancy.session import Session, refuse_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from msgspec import Raw
@@ -64,7 +64,7 @@ class Tools(NamedTuple):
     """Lends append slots to sessions, where sessions take the slots of their instances."""
     streams: StreamKeeper
     """Writes to streams."""
-    errors: frozenset[str] = frozenset()
+    errors: Collection[str] = frozenset()
     """Names of the exception types that a workflow can catch by their own class."""
     announces: Observer | None = None
     """Asks hooks for headers of what activities send. None: no hook adds any."""

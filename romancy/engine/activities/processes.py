@@ -94,7 +94,7 @@ class _Child:
 class Processes:
     """As many processes as the machine has cores, each started when an activity first needs one."""
 
-    def __init__(self, named: frozenset[str] = frozenset()) -> None:
+    def __init__(self, named: Collection[str] = ()) -> None:
         self._named = named
         """Names of the exception types that a workflow can catch by their own class."""
         self._limit = os.cpu_count() or 1

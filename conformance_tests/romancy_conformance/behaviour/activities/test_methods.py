@@ -27,6 +27,8 @@ from romancy import (
 from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -272,15 +274,20 @@ async def test_a_worker_without_the_object_names_what_it_lacks(
 
 
 class Hidden:
-    """Holds its activity where reading the code does not find it."""
+    """Holds its activity where reading the code does not find it, once somebody has asked for it."""
 
     def __init__(self, where: str) -> None:
         self._where = where
-        made = activity(self.book, name="hidden.book", compensation=compensation(self.undo, name="hidden.undo"))
-        setattr(self, "at " + where, made)
 
     def found(self) -> Any:
-        return getattr(self, "at " + self._where)
+        place = "at " + self._where
+        if place not in vars(self):
+            undo = compensation(self.undo, name="hidden.undo")
+            setattr(self, place, activity(self.book, name="hidden.book", compensation=undo))
+        return getattr(self, place)
+
+    def forget(self) -> None:
+        delattr(self, "at " + self._where)
 
     async def book(self) -> None:
         told.append(f"book {self._where}")
@@ -300,6 +307,17 @@ async def me_hides(ctx: WorkflowContext, *, both: bool) -> None:
     raise TerminalError("no truck")
 
 
+@pytest.fixture
+def _hidden_ones() -> Iterator[None]:
+    """Two activities of one name during one test alone: while there are any, each new app collects garbage."""
+    for each in hidden:
+        each.found()
+    yield
+    for each in hidden:
+        each.forget()
+
+
+@pytest.mark.usefixtures("_hidden_ones")
 @pytest.mark.parametrize("both", [False, True])
 async def test_an_undo_never_runs_on_the_other_object(storage_url: str, *, both: bool) -> None:
     async with Romancy(storage_url, workflows=[me_hides]) as app:
