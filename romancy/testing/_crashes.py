@@ -126,6 +126,12 @@ class _MortalApp(TestApp):
         self._death.after(number, most=most)
         return self._death
 
+    async def drive(self, drive: Drive | None, handle: Handle[Any]) -> None:
+        """Call the driver of the test. The clock does not move between what it asks and what it answers."""
+        if drive is not None:
+            with self._opened_time().beside():
+                await drive(self, handle)
+
     def next_life(self, instance_id: str) -> int:
         """The number of the next life of an id. It is another than that of the present one."""
         return derived_life(instance_id, _at_once(self._life_of(instance_id)))
@@ -217,9 +223,9 @@ class _Test:
             starting.result()  # raises what is wrong with the call
         return app.handle(_ID, self.call.workflow)
 
-    async def _until(self, app: TestApp, handle: Handle[Any], death: Death) -> Any:
+    async def _until(self, app: _MortalApp, handle: Handle[Any], death: Death) -> Any:
         """Its outcome; None if its worker has died."""
-        driving = asyncio.create_task(_driven(self._drive, app, handle))
+        driving = asyncio.create_task(app.drive(self._drive, handle))
         ending = asyncio.create_task(_end_of(handle))
         driving.add_done_callback(lambda _: _failed(driving) and ending.cancel())
         await _first(ending, death.happened, death.too_many)
@@ -250,11 +256,6 @@ async def _first(wanted: asyncio.Task[Any], *others: asyncio.Event) -> None:
         for task in (wanted, *waits):
             task.cancel()
         await asyncio.wait([wanted, *waits])
-
-
-async def _driven(drive: Drive | None, app: TestApp, handle: Handle[Any]) -> None:
-    if drive is not None:
-        await drive(app, handle)
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:

@@ -28,6 +28,8 @@ logger = get_logger("romancy.testing")
 
 _TURNS: Final = 5
 """The number of turns of the event loop for which everything has to be at rest."""
+_TURNS_OF_A_CALLER: Final = 200
+"""The same while code beside the wait may still ask the app, which reads the store meanwhile."""
 _MANY_TURNS: Final = 1000
 _A_MOMENT: Final = 0.001
 _SAY_AFTER: Final = 5.0
@@ -58,6 +60,7 @@ class Time:
         self._holds = 0
         self._moving = asyncio.Lock()
         self._advancing = 0
+        self._callers = 0
         self._changed = asyncio.Event()
         self._beaten_at = clock.now()
         self.skips = 0
@@ -120,6 +123,15 @@ class Time:
             self._holds -= 1
             self._changed.set()
 
+    @contextmanager
+    def beside(self) -> Generator[None]:
+        """In this block other code may ask the app between two of its steps. The clock does not move in between."""
+        self._callers += 1
+        try:
+            yield
+        finally:
+            self._callers -= 1
+
     def _may_skip(self) -> bool:
         wanted = self._asked or (self._skip and self._waiting)
         return bool(wanted) and not self._holds and not self._advancing
@@ -133,7 +145,7 @@ class Time:
             if not self._may_skip():
                 await self._changed.wait()
                 continue
-            await self.settled()
+            await self.settled(turns=_TURNS_OF_A_CALLER if self._callers else _TURNS)
             due = self._clock.next_due
             if not (self._may_skip() and is_at_rest(self._worker)):
                 continue
@@ -192,28 +204,31 @@ class Time:
 
     # ── at rest ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def settled(self, *, executing: bool = False) -> None:
-        """Wait until nothing can happen at the present time; with `executing`, apart from ends of attempts."""
+    async def settled(self, *, executing: bool = False, turns: int = _TURNS) -> None:
+        """Wait until nothing can happen at the present time; with `executing`, apart from ends of attempts.
+
+        `turns`: for so many turns of the event loop everything has to be at rest.
+        """
         worker = self._worker
         while True:
             await self._rests(executing=executing)
             written = worker.writer.written
             worker.claiming.look()  # what rests in the database may be due, or have mail
-            await self._rests(executing=executing)
+            await self._rests(executing=executing, turns=turns)
             sent = self._relayed is not None and await self._relayed.settled()
             if written == worker.writer.written and not sent:
                 return
 
-    async def _rests(self, *, executing: bool) -> None:
-        attempts, turns, all_turns = self._worker.driver.attempts, 0, 0
-        while turns < _TURNS:
+    async def _rests(self, *, executing: bool, turns: int = _TURNS) -> None:
+        attempts, rested, all_turns = self._worker.driver.attempts, 0, 0
+        while rested < turns:
             if not executing and not attempts.idle:
                 await self._attempts_ended()
             # A few turns of the loop let everything happen that is ready. What takes longer waits for a pause of its
             # own (a lock, a lost session).
             await asyncio.sleep(0 if all_turns < _MANY_TURNS else _A_MOMENT)
             at_rest = rests_beside_attempts if executing else is_at_rest
-            turns, all_turns = turns + 1 if at_rest(self._worker) else 0, all_turns + 1
+            rested, all_turns = rested + 1 if at_rest(self._worker) else 0, all_turns + 1
 
     async def _attempts_ended(self) -> None:
         attempts = self._worker.driver.attempts

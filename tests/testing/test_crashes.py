@@ -111,6 +111,17 @@ async def test_signals_are_sent_beside_each_run() -> None:
     assert {crash.result for crash in crashes} == {"boss"}
 
 
+async def test_the_clock_does_not_move_between_what_a_driver_asks_and_what_it_sends() -> None:
+    async def approve(app: TestApp, handle: Handle[Any]) -> None:
+        await app.settle()
+        for _ in range(100):
+            await asyncio.sleep(0)  # as reading the store takes
+        await handle.signal("approved", "boss", id="approval")
+
+    crashes = await crash_at_every_commit(approved_trip.bind(), prepare=clear, drive=approve, effects=effects)
+    assert {crash.result for crash in crashes} == {"boss"}
+
+
 async def test_children_are_killed_with_their_parents() -> None:
     crashes = await crash_at_every_commit(family.bind(), workflows=[family, trip], prepare=clear)
     assert {tuple(crash.result) for crash in crashes} == {(1, 2)}
