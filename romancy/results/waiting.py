@@ -132,10 +132,18 @@ class EndWaits:
             await _heard(news, silent)
             if news.done():
                 return
-            self._looked[row.workflow_name] = here().seconds()
-            await self._say_if_nobody_knows(store, row)
+            if self._look_is_due(row.workflow_name):
+                await self._say_if_nobody_knows(store, row)
             rest -= silent
         await _heard(news, rest)
+
+    def _look_is_due(self, name: str) -> bool:
+        """Whether no other of the callers, who often began together, has just looked."""
+        now = here().seconds()
+        if now - self._looked.get(name, -_SILENT_FOR) < _SILENT_FOR:
+            return False
+        self._looked[name] = now
+        return True
 
     async def _say_if_nobody_knows(self, store: Store, row: InstanceRow) -> None:
         name, worker = row.workflow_name, self._access.worker

@@ -88,6 +88,29 @@ async def test_nothing_is_said_if_a_worker_knows_it(
     assert not said(caplog)
 
 
+async def test_callers_that_began_together_look_together(
+    open_app: Open, looks: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, client = await open_app(workflows=[waits]), await open_app(worker=False, workflows=[waits])
+    handle = await client.start(waits)
+    await status_is(worker, handle.instance_id, Status.WAITING)
+    monkeypatch.setattr(waiting, "_SILENT_FOR", 1.0)
+    times: list[None] = []
+
+    def counted(*args: Any) -> Any:
+        times.append(None)
+        looks.set()
+        return alive(*args)
+
+    monkeypatch.setattr(waiting, "alive", counted)
+    callers = [asyncio.create_task(client.handle(handle.instance_id, waits).result()) for _ in range(200)]
+    assert await asyncio.to_thread(looks.wait, 60)
+    await handle.signal(Go, "went")
+
+    assert await asyncio.wait_for(asyncio.gather(*callers), 60) == ["went"] * 200
+    assert len(times) < 20
+
+
 async def test_code_without_await_is_told_too(
     backend: str, storage_url: str, open_app: Open, looks: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
