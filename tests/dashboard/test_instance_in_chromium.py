@@ -130,6 +130,7 @@ async def test_the_pages_work_with_the_keyboard_and_without_scripts(browser: Bro
     page = await visitor.go("/instances/lamp")
 
     await page.get_by_role("link", name="Timeline").focus()
+    await page.keyboard.press("Tab")  # to the conversation
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**view=graph**")
