@@ -22,6 +22,8 @@ __all__ = ["ChangedError", "lines_of_instance"]
 
 _ROOM: Final = 1024 * 1024
 """About the most bytes of one line, unless a page of the database has more."""
+_PAGE: Final = 1000
+"""Commits in one read."""
 _AT_ONCE: Final = 500
 """Log lines, or lines of streams, in one read."""
 
@@ -35,7 +37,7 @@ async def lines_of_instance(store: Store, row: InstanceRow) -> AsyncIterator[byt
     taking = _Taking(beneath_codecs(store), row)
     first, waiting = True, taking.nothing
     async for part in taking.pages():
-        if _size(waiting) + _size(part) <= _ROOM:
+        if not _size(waiting) or _size(waiting) + _size(part) <= _ROOM:
             waiting = _joined(waiting, part)
             continue
         waiting = replace(waiting, more=True)
@@ -81,7 +83,7 @@ class _Taking:
     async def _log(self) -> AsyncGenerator[Part]:
         after, more = 0, True
         while more:
-            page = await self._store.read(self.row.instance_id, after=after)
+            page = await self._store.read(self.row.instance_id, after=after, limit=_PAGE)
             self._check(None if page is None else page.instance)
             if page is None or not page.rows:
                 return
