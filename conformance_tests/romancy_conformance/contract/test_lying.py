@@ -74,7 +74,7 @@ async def test_a_page_ends_where_it_is_large(store: Store) -> None:
 
     page = await lookups_of(store).lying("a", after=("a", ""))
 
-    assert ["0", "1", "2"] == [row.delivery_id for _, row in page]
+    assert ["0", "1", "2"] == [row.delivery_id for _, row, *_ in page]
     assert 5 == len([one async for one in lying_in(store, "a", most=100)])
 
 
@@ -84,4 +84,4 @@ async def test_a_page_takes_what_begins_before_it_is_full(store: Store) -> None:
 
     page = await lookups_of(store).lying("a", after=("a", ""))
 
-    assert ["0", "1"] == [row.delivery_id for _, row in page]
+    assert ["0", "1"] == [row.delivery_id for _, row, *_ in page]
