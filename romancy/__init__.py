@@ -76,6 +76,8 @@ from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
 from romancy.messages.subscriptions import Subscription
+from romancy.moving.exporting import Exported
+from romancy.moving.importing import Imported
 from romancy.other_instance import OtherInstance
 from romancy.question import Question, QuestionPage
 from romancy.request import Request, RequestType
@@ -119,6 +121,7 @@ __all__ = [
     "EventTimeoutError",
     "EventType",
     "Expected",
+    "Exported",
     "Failure",
     "FailureGroup",
     "FailureGroups",
@@ -127,6 +130,7 @@ __all__ = [
     "Handle",
     "HeartbeatTimeoutError",
     "HmacCodec",
+    "Imported",
     "Instance",
     "InstanceConflictError",
     "InstanceEndedError",

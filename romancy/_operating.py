@@ -35,6 +35,7 @@ class Operator(Instances, Senders):
         Instances.__init__(self, access, mailer, Watches(access))
         Senders.__init__(self, access, mailer)
         self.store = store
+        self.registry = registry
         self.lists = access.lists()
 
     async def leave(self) -> None:

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
-    from romancy.storage.rebuilding import Index, Rebuilding, Stored
+    from romancy.storage.rebuilding import Index, Logs, Rebuilding, Stored
     from romancy.storage.records import InstanceRow, LogRow
     from romancy.workflow import Workflow
 
-__all__ = ["PARTS", "Findings", "Left", "Part", "Sample", "rebuild", "sample_of"]
+__all__ = ["PARTS", "Findings", "Left", "Part", "Sample", "made_from_log", "rebuild", "sample_of"]
 
 Part = Literal["rows", "index"]
 PARTS: Final[tuple[Part, ...]] = ("rows", "index")
@@ -176,15 +176,10 @@ class _Work:
         definition = self._definition(row)
         if definition is None:
             return None
-        interests = await interests_from_log(self._rebuilding, self._codecs, self._registry, row)
-        interests += () if lost.failure is None else (lost.failure,)
-        start = await self._rebuilding.log(row.instance_id, row.life, after=row.run_from - 1, limit=1)
-        projection, index = self._projected(row, row.input, definition, start[0])
+        made = await made_from_log(self._rebuilding, self._codecs, self._registry, lost, definition)
         self.found.rows += 1
         self.found.delayed += row.status == "pending"
-        row = replace(row, input=sealed_input(self._codecs, row))
-        interests = sealed_interests(self._codecs, row.instance_id, interests)
-        return Rebuilt(row=row, lost=True, projection=projection, index=index, interests=interests)
+        return made
 
     def _differing(self, stored: Stored, row: InstanceRow) -> Rebuilt | None:
         if "index" not in self._parts:
@@ -196,19 +191,11 @@ class _Work:
         if start is None:
             return None  # it was removed, or began a new run, in the meantime
         raw = opened_input(self._codecs, row)
-        projection, index = self._projected(row, raw, definition, start)
+        projection, index = _projected(self._codecs, row, raw, definition, start)
         if is_as(stored, projection, self._rebuilding.form(index)):
             return None
         self.found.index += 1
         return Rebuilt(row=row, projection=projection, index=index)
-
-    def _projected(
-        self, row: InstanceRow, raw: bytes, definition: Workflow[..., Any], start: LogRow
-    ) -> tuple[bytes | None, Index]:
-        begun = opened_row_of_log(self._codecs, row.instance_id, row.life, start)
-        headers = headers_in(begun.body, row.instance_id)
-        projection, index = project_with_index(raw, definition.index, definition.signature.bare, headers)
-        return searchable(self._codecs, projection, index), index
 
     def _definition(self, row: InstanceRow) -> Workflow[..., Any] | None:
         definition = self._registry.workflows.get(row.workflow_name)
@@ -218,6 +205,29 @@ class _Work:
 
     def _leave(self, instance_id: str, reason: str) -> None:
         self.found.left.append(Left(instance_id, reason))
+
+
+async def made_from_log(
+    logs: Logs, codecs: Codecs, registry: Registry, lost: LostRow, definition: Workflow[..., Any]
+) -> Rebuilt:
+    """All that a database holds of an instance beside its log, as the log and the workflow's declaration have it."""
+    row = lost.row()
+    interests = await interests_from_log(logs, codecs, registry, row)
+    interests += () if lost.failure is None else (lost.failure,)
+    start = await logs.log(row.instance_id, row.life, after=row.run_from - 1, limit=1)
+    projection, index = _projected(codecs, row, row.input, definition, start[0])
+    row = replace(row, input=sealed_input(codecs, row))
+    interests = sealed_interests(codecs, row.instance_id, interests)
+    return Rebuilt(row=row, lost=True, projection=projection, index=index, interests=interests)
+
+
+def _projected(
+    codecs: Codecs, row: InstanceRow, raw: bytes, definition: Workflow[..., Any], start: LogRow
+) -> tuple[bytes | None, Index]:
+    begun = opened_row_of_log(codecs, row.instance_id, row.life, start)
+    headers = headers_in(begun.body, row.instance_id)
+    projection, index = project_with_index(raw, definition.index, definition.signature.bare, headers)
+    return searchable(codecs, projection, index), index
 
 
 async def sample_of(store: Store, most: int = 300) -> Sample | None:

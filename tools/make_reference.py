@@ -71,11 +71,11 @@ INTERNAL = {
 }  # fmt: skip
 MADE_FOR_YOU = {
     "AboutInstances", "Activity", "ActivityChannel", "ActivityContext", "ActivityStream", "AppChannel", "Counts",
-    "EntityContext", "EntityHandle", "ForkPlan", "ForkStep", "Handle", "Ingress", "OtherInstance", "Purged", "Question",
-    "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session", "Subscription", "SyncChannel",
-    "SyncEntityHandle", "SyncHandle", "SyncScheduleHandle", "SyncSubscription", "SyncWindowHandle", "Window",
-    "WindowHandle", "WindowStart", "Undo",
-    "Webhook", "Workflow", "WorkflowChannel", "WorkflowContext", "WorkflowStream",
+    "EntityContext", "EntityHandle", "Exported", "ForkPlan", "ForkStep", "Handle", "Imported", "Ingress",
+    "OtherInstance", "Purged", "Question", "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session",
+    "Subscription", "SyncChannel", "SyncEntityHandle", "SyncHandle", "SyncScheduleHandle", "SyncSubscription",
+    "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo", "Webhook", "Workflow", "WorkflowChannel",
+    "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,
@@ -84,7 +84,7 @@ WHOLE = {
 }  # fmt: skip
 """Modules of which all public names are on one page, by its title."""
 UNSAID_BASES = re.compile(
-    r"\((?:_\w+|Acting|GoingBack|Caretaker|Windows, Schedules, Entities|Instances, Senders"
+    r"\((?:_\w+|Acting|GoingBack|Moving|Caretaker|Windows, Schedules, Entities|Instances, Senders"
     r"|Keeper, (?:Sync\w+, )*SyncSenders)\)"
     r"|(?<=\()(?:Caller|Faking), "
 )

@@ -134,8 +134,13 @@ TWINS: Final = (
         "Going back from outside, for code without `await`.", "from romancy.sync._acting import SyncActing\n",
     ),
     Twin(
-        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncGoingBack",
-        "Limits from outside, for code without `await`.", "from romancy.sync._going_back import SyncGoingBack\n",
+        "managing.moving", "Moving", "_moving", "SyncMoving", "SyncGoingBack",
+        "Moving instances between databases, for code without `await`.",
+        "from romancy.sync._going_back import SyncGoingBack\n",
+    ),
+    Twin(
+        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncMoving",
+        "Limits from outside, for code without `await`.", "from romancy.sync._moving import SyncMoving\n",
     ),
     Twin(
         "managing.activities", "PausedActivities", "_activities", "SyncPausedActivities", "SyncLimiting",

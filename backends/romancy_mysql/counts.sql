@@ -46,15 +46,15 @@ where i.instance_id = :instance_id and i.life = :life and i.run_from = :run_from
 for update
 
 -- name: restore_instance (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input,
--- ended, {given})
+-- ended, due, mail, {given})
 -- A row that was lost, if it has not come back and nothing was written to its log meanwhile.
 insert into romancy_instances
     (instance_id, life, {given}, status, created_at, updated_at, error, parent, run_from, last_seq, input,
      wake_at, touched_at, signals, seen)
 select :instance_id, :life, {given :}, :status, :created_at, :updated_at, :error, :parent, :run_from, :last_seq, :input,
-    if(:ended, null, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
-    timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)),
-    m.counted, if(:ended, m.counted, 0)
+    if(:ended or :due < 0, null, greatest(timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)), :due)),
+    if(:ended, :updated_at, timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))),
+    m.counted + :mail, if(:ended, m.counted + :mail, 0)
 from (
     select coalesce(max(x.number), 0) as counted from romancy_inbox x
     where x.instance_id = :instance_id and x.number < 9223372036854775807
@@ -66,6 +66,20 @@ where exists (
         select 1 from romancy_log l where l.instance_id = :instance_id and l.life = :life and l.seq > :last_seq
     )
 on duplicate key update life = romancy_instances.life
+
+-- name: log_add (lines(instance_id, life, seq, writer, body, at))
+-- Write rows of logs. One that is there stays.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select :instance_id, :life, :seq, :writer, :body, :at from :source (select 1) one where true
+on duplicate key update seq = romancy_log.seq
+
+-- name: mail_add (lines(instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at))
+-- Put messages into inboxes, as counted ones. One that is there stays.
+insert into romancy_inbox
+    (instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at)
+select :instance_id, :delivery_id, :body, :at, :number, :address, :interest, :spread, :projection, :posted_at
+from :source (select 1) one where true
+on duplicate key update delivery_id = romancy_inbox.delivery_id
 
 -- name: renew_projections (renewed(instance_id, projection, index_paths))
 -- What searches read of instances, which this transaction has locked.

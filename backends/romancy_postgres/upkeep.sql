@@ -188,14 +188,14 @@ order by i.instance_id
 for no key update;
 
 -- name: restore_instances (lost(instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq,
--- input, ended, {given})) -> instance_id
+-- input, ended, due, mail, {given})) -> instance_id
 -- Rows that were lost, if they have not come back and nothing was written to their logs meanwhile.
 with lost as materialized (
     select *
     from unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[], $7::text[],
-                $8::bigint[], $9::bigint[], $10::bytea[], $11::boolean[], {given $12})
-         as t (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input, ended,
-               {given})
+                $8::bigint[], $9::bigint[], $10::bytea[], $11::boolean[], $12::bigint[], $13::bigint[], {given $14})
+         as t (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input, ended, due,
+               mail, {given})
 ), clock as materialized (
     select romancy_now() as now
 )
@@ -203,8 +203,9 @@ insert into romancy_instances
     (instance_id, life, {given}, status, created_at, updated_at, error, parent, run_from, last_seq, input,
      index_paths, wake_at, signals, seen)
 select t.instance_id, t.life, {given}, t.status, t.created_at, t.updated_at, t.error, t.parent,
-       t.run_from, t.last_seq, t.input, '', case when not t.ended then clock.now end,
-       mail.counted, case when t.ended then mail.counted else 0 end
+       t.run_from, t.last_seq, t.input, '',
+       case when not t.ended and t.due >= 0 then greatest(clock.now, t.due) end,
+       mail.counted + t.mail, case when t.ended then mail.counted + t.mail else 0 end
 from lost t
 cross join clock
 cross join lateral (
@@ -218,3 +219,21 @@ where exists (select from romancy_log l where l.instance_id = t.instance_id and 
 order by t.instance_id collate "C"
 on conflict (instance_id) do nothing
 returning instance_id;
+
+-- name: log_add (lines(instance_id, life, seq, writer, body, at))
+-- Write rows of logs. One that is there stays.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select instance_id, life, seq, writer, body, at
+from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[])
+    as t (instance_id, life, seq, writer, body, at)
+on conflict do nothing;
+
+-- name: mail_add (lines(instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at))
+-- Put messages into inboxes, as counted ones. One that is there stays.
+insert into romancy_inbox
+    (instance_id, delivery_id, body, at, counted, number, address, interest, spread, projection, posted_at)
+select instance_id, delivery_id, body, at, true, number, address, interest, spread, projection, posted_at
+from unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[],
+            $9::bytea[], $10::bigint[])
+    as t (instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at)
+on conflict do nothing;

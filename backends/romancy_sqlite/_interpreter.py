@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _LISTS = "codes"
 """The column that holds a list."""
+_PROJECTION = 8
+"""The column of the projection in what is put into an inbox."""
 
 
 class SqliteInterpreter:
@@ -113,12 +115,28 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
-def _add_lines(values: Values) -> Operation[Answer]:
+def _one_by_one(script: str, *columns: str) -> Callable[[Values], Operation[Answer]]:
     """Bytes are no JSON, so each line is a statement."""
-    columns = "instance_id", "life", "number", "mark", "at", "body"
-    lines = values["lines"]
-    yield from ask_all(*(Ask("journal_line", dict(zip(columns, line, strict=True))) for line in lines))
-    return Answer((), len(lines))
+
+    def add(values: Values) -> Operation[Answer]:
+        lines = values["lines"]
+        yield from ask_all(*(Ask(script, dict(zip(columns, line, strict=True))) for line in lines))
+        return Answer((), len(lines))
+
+    return add
+
+
+_add_taken_or_not = _one_by_one(
+    "mail_line", "instance_id", "delivery_id", "body", "at", "number", "address", "interest", "spread", "projection",
+    "posted_at",
+)  # fmt: skip
+
+
+def _add_mail(values: Values) -> Operation[Answer]:
+    """A projection is text here."""
+    at = _PROJECTION
+    lines = [(*one[:at], None if one[at] is None else one[at].decode(), *one[at + 1 :]) for one in values["lines"]]
+    return _add_taken_or_not({"lines": lines})
 
 
 _OWN: Own = {
@@ -128,6 +146,8 @@ _OWN: Own = {
     **_routing.OWN,
     "beat": _beat,
     "free": _free,
-    "journal_add": _add_lines,
+    "journal_add": _one_by_one("journal_line", "instance_id", "life", "number", "mark", "at", "body"),
+    "log_add": _one_by_one("log_line", "instance_id", "life", "seq", "writer", "body", "at"),
+    "mail_add": _add_mail,
     "journal_hold": nothing,
 }

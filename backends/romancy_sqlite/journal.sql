@@ -1,9 +1,10 @@
 -- What user code has logged about instances, and what their streams hold.
 
 -- name: journal_line (instance_id, life, number, mark, at, body)
--- Write a line.
+-- Write a line. A number that is taken is left out.
 insert into romancy_journal (instance_id, life, number, mark, at, body)
-values (:instance_id, :life, :number, :mark, :at, :body);
+values (:instance_id, :life, :number, :mark, :at, :body)
+on conflict do nothing;
 
 -- name: journal_cut (cuts(instance_id, life, number))
 -- Remove the oldest lines, up to a number.

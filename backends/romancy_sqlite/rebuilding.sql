@@ -39,21 +39,35 @@ cross join romancy_instances as i on i.instance_id = json_extract(run.value, '$[
 where i.life = json_extract(run.value, '$[1]') and i.run_from = json_extract(run.value, '$[2]');
 
 -- name: restore_instance (instance_id, life, status, created_at, updated_at, error, parent, run_from, last_seq, input,
--- ended, {given})
+-- ended, due, mail, {given})
 -- A row that was lost, if it has not come back and nothing was written to its log meanwhile.
 insert into romancy_instances (
     instance_id, life, status, created_at, updated_at, wake_at, error, parent, run_from, last_seq, signals, seen, input,
     {given}
 )
 select
-    :instance_id, :life, :status, :created_at, :updated_at, case when not :ended then :now end, :error, :parent,
-    :run_from, :last_seq, mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
+    :instance_id, :life, :status, :created_at, :updated_at, case when not :ended and :due >= 0 then max(:now, :due) end, :error,
+    :parent, :run_from, :last_seq, mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
 from (
-    select coalesce(max(number), 0) as counted from romancy_inbox where instance_id = :instance_id
+    select coalesce(max(number), 0) + :mail as counted from romancy_inbox where instance_id = :instance_id
 ) as mail
 where
     exists (select 1 from romancy_log where instance_id = :instance_id and life = :life and seq = :last_seq)
     and not exists (select 1 from romancy_log where instance_id = :instance_id and life = :life and seq > :last_seq)
+on conflict do nothing;
+
+-- name: log_line (instance_id, life, seq, writer, body, at)
+-- Write a row of a log. One that is there stays.
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+values (:instance_id, :life, :seq, :writer, :body, :at)
+on conflict do nothing;
+
+-- name: mail_line (instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at)
+-- Put a message into an inbox. One that is there stays.
+insert into romancy_inbox (
+    instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at
+)
+values (:instance_id, :delivery_id, :body, :at, :number, :address, :interest, :spread, :projection, :posted_at)
 on conflict do nothing;
 
 -- name: renew_projections (renewed(instance_id, projection, index_paths))

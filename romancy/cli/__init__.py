@@ -27,6 +27,7 @@ from romancy.cli._going_back import fork
 from romancy.cli._limits import limits
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
+from romancy.cli._moving import MOVING
 from romancy.cli._printing import accept_every_character
 from romancy.cli._questions import ask
 from romancy.cli._rebuilding import rebuild
@@ -72,7 +73,8 @@ _WITHOUT_DATA = frozenset({"alerts", "dev", "relay", "run", "serve"})
 
 _ALL = (
     demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, alerts, schedules,
-    *WINDOWS, limits, request, ask, *ACTING, fork, *RELAYING, undelivered, *TENDING, rebuild, archive, conformance,
+    *WINDOWS, limits, request, ask, *ACTING, fork, *RELAYING, undelivered, *TENDING, rebuild,
+    *MOVING, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

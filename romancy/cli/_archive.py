@@ -1,4 +1,4 @@
-"""`archive show`: what an archive of removed instances has of an id."""
+"""`archive`: what an archive of removed instances has of an id, and how it is brought back."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ import click
 import msgspec
 
 from romancy._microseconds import moment_of
+from romancy.cli._database import database, operating, running
+from romancy.cli._moving import print_imported, registry_of
 from romancy.cli._printing import as_json, json_option, line
-from romancy.errors import InstanceNotFoundError
 from romancy.log import commit_of
 from romancy.retaining.archive import archived_as
+from romancy.retaining.restoring import NotArchivedError
+from romancy.retaining.restoring import restore as restored
 from romancy.serialization import is_sealed
 
 if TYPE_CHECKING:
-    from romancy.retaining.archive import ArchivedInstance
+    from romancy.moving.format import KeptInstance
 
 __all__ = ["archive"]
 
-
-class NotArchivedError(InstanceNotFoundError):
-    """The archive has nothing under this id. It is no database: the advice to list one does not fit."""
+_FOLDER = click.option(
+    "--from", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, metavar="FOLDER",
+    help="The folder of the archive.",
+)  # fmt: skip
 
 
 @click.group()
 def archive() -> None:
-    """Look into the folder that Retention(archive=…) writes."""
+    """Look into the folder that Retention(archive=…) writes, and bring instances back from it."""
 
 
 @archive.command()
 @click.argument("instance_id", metavar="ID")
-@click.option(
-    "--from", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, metavar="FOLDER",
-    help="The folder of the archive.",
-)  # fmt: skip
+@_FOLDER
 @json_option
 def show(instance_id: str, folder: Path, *, json_lines: bool) -> None:
     """Show what was removed under an id, each life of it with its log."""
@@ -49,7 +50,26 @@ def show(instance_id: str, folder: Path, *, json_lines: bool) -> None:
             _print(one)
 
 
-def _print(one: ArchivedInstance) -> None:
+@archive.command()
+@click.argument("instance_ids", metavar="ID...", nargs=-1, required=True)
+@_FOLDER
+@database
+@click.option("--dry-run", is_flag=True, help="Only look whether they can be brought back.")
+@json_option
+@running
+async def restore(
+    *, instance_ids: tuple[str, ...], folder: Path, url: str | None, app: str | None, dry_run: bool, json_lines: bool
+) -> None:
+    """Bring removed instances back, each as it was last. Needs --app.
+
+    They are kept for their whole time again. One that is there already is skipped.
+    """
+    async with operating(url, app, code=True) as operator:
+        found = await restored(operator.store, registry_of(operator), folder, instance_ids, dry_run=dry_run)
+    print_imported(found, dry_run=dry_run, json_lines=json_lines)
+
+
+def _print(one: KeptInstance) -> None:
     line(f"{one.instance_id}  {one.workflow}  {one.status}  {moment_of(one.created_at)} to {moment_of(one.updated_at)}")
     if one.error is not None:
         line(f"  {one.error}")

@@ -63,7 +63,7 @@ class KeptEvent:
 async def kept_by_instances(store: Store, name: str | None, key: str | None) -> AsyncIterator[KeptEvent]:
     """The events in inboxes, by instance, with this name and key if they are given."""
     last, is_open, waits = "", False, None
-    async for instance_id, row in lying_in(store, most=_MOST):
+    async for instance_id, row, *_ in lying_in(store, most=_MOST):
         event = untaken_of(row)
         if event is None or event.kind != "signal" or name not in {None, event.name} or key not in {None, event.key}:
             continue

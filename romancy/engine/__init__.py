@@ -5,6 +5,7 @@ from __future__ import annotations
 from romancy.engine.answers import Answers
 from romancy.engine.codecs import (
     beneath_codecs,
+    codecs_of,
     coded,
     hides,
     opened_input,
@@ -67,6 +68,7 @@ __all__ = [
     "Wanted",
     "Worker",
     "beneath_codecs",
+    "codecs_of",
     "coded",
     "decode_message",
     "decode_outgoing",

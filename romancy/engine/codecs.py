@@ -98,6 +98,11 @@ def uncoded(store: Store) -> Store:
     return changed_by(beneath_codecs(store), _ReadingStore)
 
 
+def codecs_of(store: Store) -> Codecs:
+    """The codecs through which this store is read and written."""
+    return store.codecs if isinstance(store, _ReadingStore) else NO_CODECS
+
+
 def beneath_codecs(store: Store) -> Store:
     """The same open store as the codecs see it: payloads come as they are stored, and sealed ones are not refused."""
     return store.beneath if isinstance(store, _ReadingStore) else store
@@ -200,6 +205,11 @@ class _ReadingStore(Passing[Store], Store):
 
     def _router(self, router: Router) -> Router:
         return changed_by(router, ReadingRouter, self._codecs)
+
+    @property
+    def codecs(self) -> Codecs:
+        """Those of this store."""
+        return self._codecs
 
     @property
     def beneath(self) -> Store:
@@ -501,7 +511,7 @@ class _OpenedLookups(Passing[Lookups], Lookups):
         self, instance_id: str | None = None, /, *, after: tuple[str, str] = ("", ""), limit: int = PAGE
     ) -> list[Lying]:
         page = await self._passed_to.lying(instance_id, after=after, limit=limit)
-        return [Lying(one, self._mail(one, row)) for one, row in page]
+        return [one._replace(row=self._mail(one.instance_id, one.row)) for one in page]
 
     async def questions(self, after: Place, below: str, limit: int, /) -> list[Asked]:
         return list(map(self._posed, await self._passed_to.questions(after, below, limit)))

@@ -1,106 +1,44 @@
-"""The archive of an app: a folder of JSON Lines, one for each instance that was removed, and how it is read.
+"""The archive of an app: a folder of JSON Lines of the instances that were removed, and how it is read.
 
-A line is `{"sum": …, "instance": {…}}`: the sum is over the text of the instance, whose bytes (the input, the commits
-of the log) are base64 as they were stored. So sealed ones stay sealed. Each worker appends to files of its own.
+The lines are those of an export (`romancy.moving.format`). Each worker appends to files of its own.
 
-Lines are on the disk before their instances are removed. After a crash in between, an instance is written twice, and a
-line at the end of a file may be torn: the reader drops both.
+Lines are on the disk before their instances are removed. After a crash in between, an instance is written twice, and
+what is at the end of a file may be torn: the reader drops both.
 """
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from romancy.engine import beneath_codecs
-from romancy.errors import HistoryCorruptError, HistoryVersionError
+from romancy.moving.reading import parcels_of
+from romancy.moving.taking import ChangedError, lines_of_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from romancy.moving.format import KeptInstance
+    from romancy.moving.reading import Parcel
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["ArchivedCommit", "ArchivedInstance", "archived_as", "lines_of", "write_lines"]
-
-_VERSION: Final = 1
-
-
-class ArchivedCommit(Struct, frozen=True, kw_only=True):
-    """A commit of a log, as it was stored."""
-
-    seq: int
-    at: int
-    writer: str
-    body: bytes
-
-
-class ArchivedInstance(Struct, frozen=True, kw_only=True):
-    """An instance as it was when it was removed. Times are in microseconds, by the clock of the database."""
-
-    version: int = _VERSION
-    instance_id: str
-    life: int
-    workflow: str
-    status: str
-    code: str
-    created_at: int
-    updated_at: int
-    parent: str | None
-    error: str | None
-    input: bytes
-    log: list[ArchivedCommit]
-
-
-class _Line(Struct):
-    sum: str
-    instance: Raw
-
-
-class _Versioned(Struct):
-    version: int
-
-
-_encoder: Final = msgspec.json.Encoder()
+__all__ = ["archived_as", "found_in", "lines_of", "write_lines"]
 
 
 async def lines_of(store: Store, rows: Sequence[InstanceRow]) -> dict[str, bytes]:
     """The lines for these ended instances, by id. One that has changed since, or has gone, is left out."""
     lines: dict[str, bytes] = {}
-    plain = beneath_codecs(store)
     for row in rows:
-        log: list[ArchivedCommit] = []
-        more, after = True, 0
-        while more:
-            page = await plain.read(row.instance_id, after=after)
-            if page is None or (page.instance.life, page.instance.updated_at) != (row.life, row.updated_at):
-                break
-            log += [ArchivedCommit(seq=one.seq, at=one.at, writer=one.writer, body=one.body) for one in page.rows]
-            more, after = page.more, page.rows[-1].seq if page.rows else after
-            if not more:
-                lines[row.instance_id] = _line(page.instance, log)
+        try:
+            lines[row.instance_id] = b"".join([line async for line in lines_of_instance(store, row)])
+        except ChangedError:
+            continue
     return lines
-
-
-def _line(row: InstanceRow, log: list[ArchivedCommit]) -> bytes:
-    instance = _encoder.encode(
-        ArchivedInstance(
-            instance_id=row.instance_id, life=row.life, workflow=row.workflow_name, status=row.status.value,
-            code=row.code, created_at=row.created_at, updated_at=row.updated_at, parent=row.parent, error=row.error,
-            input=row.input, log=log,
-        )
-    )  # fmt: skip
-    return _encoder.encode(_Line(_sum(instance), Raw(instance))) + b"\n"
-
-
-def _sum(instance: bytes) -> str:
-    return sha256(instance).hexdigest()[:32]
 
 
 def write_lines(folder: Path, writer: str, lines: Sequence[bytes]) -> None:
@@ -125,37 +63,32 @@ def write_lines(folder: Path, writer: str, lines: Sequence[bytes]) -> None:
             os.close(entries)
 
 
-def archived_as(folder: Path, instance_id: str) -> list[ArchivedInstance]:
-    """All that the archive has of an id, the oldest first, each once.
+def found_in(folder: Path, instance_id: str) -> list[Parcel]:
+    """All that the archive has of an id, the oldest first, each once: of one that was restored, what came last.
 
     Raises HistoryCorruptError for a line that is damaged, and HistoryVersionError for one of a newer Romancy.
     """
-    found: dict[tuple[int, int], ArchivedInstance] = {}
-    name = _encoder.encode(instance_id)
+    found: dict[tuple[int, int], Parcel] = {}
+    name = msgspec.json.encode(instance_id)
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in _whole_lines(path):
-            if name in line:
-                one = _read(line, f"{path.name}, line {number}")
-                if one.instance_id == instance_id:
-                    found[one.life, one.updated_at] = one
-    return sorted(found.values(), key=lambda one: one.updated_at)
+        for one in parcels_of(path, instance_id, name):
+            key = one.head.life, one.last[0]
+            if key not in found or found[key].head.updated_at <= one.head.updated_at:
+                found[key] = one
+    return sorted(found.values(), key=lambda one: one.head.updated_at)
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.endswith(b"\n"):  # a torn one is the last
-                yield number, line
+def archived_as(folder: Path, instance_id: str) -> list[KeptInstance]:
+    """The same, each with all that was kept of it."""
+    return [_whole(one) for one in found_in(folder, instance_id)]
 
 
-def _read(line: bytes, where: str) -> ArchivedInstance:
-    try:
-        read = msgspec.json.decode(line, type=_Line)
-        if _sum(bytes(read.instance)) != read.sum:
-            raise HistoryCorruptError(f"{where} of the archive is damaged: its sum does not fit")
-        version = msgspec.json.decode(read.instance, type=_Versioned).version
-        if version > _VERSION:
-            raise HistoryVersionError(f"{where} of the archive has version {version}; a newer Romancy reads it")
-        return msgspec.json.decode(read.instance, type=ArchivedInstance)
-    except msgspec.DecodeError as error:
-        raise HistoryCorruptError(f"{where} of the archive is damaged: {error}") from None
+def _whole(one: Parcel) -> KeptInstance:
+    parts = list(one.parts())
+    return replace(
+        one.head,
+        log=[commit for part in parts for commit in part.log],
+        logged=[line for part in parts for line in part.logged],
+        streamed=[line for part in parts for line in part.streamed],
+        more=False,
+    )

@@ -30,6 +30,10 @@ class Lying(NamedTuple):
 
     instance_id: str
     row: InboxRow
+    spread: str | None = None
+    """Of a taken message: how it was posted, so that it can go back."""
+    projection: bytes | None = None
+    """The same: its data, as conditions read it."""
 
 
 class Standing(NamedTuple):

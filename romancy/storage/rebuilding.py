@@ -1,7 +1,7 @@
 """The service for rebuilding: what a database holds beside its logs is read, and made again from them.
 
-This is the rows of instances, their projections and indexes. The engine does not use this service. A store that cannot
-lose one of these without the others needs none.
+This is the rows of instances, their projections and indexes. Logs that were written elsewhere are brought in by the
+same way: first the log, then what is made from it. The engine does not use this service.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.journal import KeptLine
+from romancy.storage.lookups import Lying
 from romancy.storage.query import index_text, member_at, members_of, project
 from romancy.storage.records import InstanceRow, LogRow
 from romancy.storage.routing import Interest
@@ -19,7 +21,18 @@ from romancy.storage.routing import Interest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Form", "Index", "Rebuilding", "Rebuilt", "Stored", "agrees_with_itself", "form_of", "is_as"]
+__all__ = [
+    "Brought",
+    "Form",
+    "Index",
+    "Logs",
+    "Rebuilding",
+    "Rebuilt",
+    "Stored",
+    "agrees_with_itself",
+    "form_of",
+    "is_as",
+]
 
 Index = tuple[tuple[str, str | None], ...]
 """Each declared path with its encoded value, as in `Start.index`."""
@@ -49,16 +62,37 @@ class Stored(Struct, frozen=True, kw_only=True):
     """The paths of its set, each as the index stores it and as a key. None: the set is stored as a hash."""
 
 
+class Brought(Struct, frozen=True, kw_only=True):
+    """A part of what another database holds of an instance: its log, and what is kept beside it."""
+
+    instance_id: str
+    life: int
+    log: tuple[LogRow, ...] = ()
+    logged: tuple[KeptLine, ...] = ()
+    """Log lines of its code."""
+    streamed: tuple[KeptLine, ...] = ()
+    """Lines of its streams, each with its number there."""
+
+
 class Rebuilt(Struct, frozen=True, kw_only=True):
     """The present state of an instance, as its log and its workflow's declaration have it."""
 
     row: InstanceRow
     lost: bool = False
-    """Insert the row, with the input as it is given here. Otherwise the row was read, and only the rest is written."""
+    """Insert the row, with the input as it is given here. Otherwise the row was read, and only the rest is written.
+
+    It is due at its `wake_at`, at the earliest now.
+    """
     projection: bytes | None
     index: Index
     interests: tuple[Interest, ...] = ()
     """Of a lost row: those of its open waits. A sweep removes the interests of instances without a row."""
+    brought: Brought | None = None
+    """Of a lost row: what is written with it of its log. What is there stays."""
+    mail: tuple[Lying, ...] = ()
+    """Of a lost row: what is put into its inbox with it, in this order."""
+    rests: bool = False
+    """Of a lost row: it is due only when something is delivered."""
 
     @property
     def ended(self) -> bool:
@@ -66,7 +100,15 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
         return self.row.status in TERMINAL_STATUSES
 
 
-class Rebuilding(Protocol):
+class Logs(Protocol):
+    """Where logs are read."""
+
+    async def log(self, instance_id: str, life: int, /, *, after: int, limit: int) -> list[LogRow]:
+        """The next rows of a log, also of an instance without a row."""
+        ...
+
+
+class Rebuilding(Logs, Protocol):
     """No call concerns more instances than it is given or asked for."""
 
     async def stored(self, *, after: str, limit: int) -> list[Stored]:
@@ -74,10 +116,6 @@ class Rebuilding(Protocol):
 
         Of an id without a row, it is the life whose log was written last.
         """
-        ...
-
-    async def log(self, instance_id: str, life: int, /, *, after: int, limit: int) -> list[LogRow]:
-        """The next rows of a log, also of an instance without a row."""
         ...
 
     def form(self, index: Index, /) -> Form:
@@ -88,8 +126,15 @@ class Rebuilding(Protocol):
         """Write these instances in one transaction, and return how many were written.
 
         An instance is left out if its row is of another life or run meanwhile, if a lost row has come back, or if its
-        log has grown since or is gone. A row that is inserted is due at once, unless the instance has ended, and counts
+        log has grown since or is gone. A row that is inserted is due, unless the instance has ended or rests. It counts
         the messages in its inbox as unread.
+        """
+        ...
+
+    async def bring(self, parts: Sequence[Brought], /) -> None:
+        """Write parts of logs and of what is kept beside them, in one transaction. What is there stays.
+
+        It is no instance before `rebuild` has made its row. So the ids must be free, or have rows of these lives.
         """
         ...
 

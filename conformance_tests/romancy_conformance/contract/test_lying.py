@@ -29,7 +29,7 @@ async def delivered(store: Store, *messages: tuple[str, str, bytes]) -> None:
 
 
 def names(page: list[Lying]) -> list[tuple[str, str, bytes]]:
-    return [(one, row.delivery_id, row.body) for one, row in page]
+    return [(one, row.delivery_id, row.body) for one, row, *_ in page]
 
 
 async def test_nothing_lies_where_nothing_was_delivered(store: Store) -> None:
@@ -59,7 +59,7 @@ async def test_the_inbox_of_an_instance_is_read_alone(store: Store) -> None:
         found = [each async for each in lying_in(store, one, most=100)]
         assert [(one, "1", b"x"), (one, "2", b"x")] == names(found)
         assert [(one, "1", b"x")] == names([each async for each in lying_in(store, one, most=1)])
-        assert all(row.at > 0 and row.address is None and row.interest is None for _, row in found)
+        assert all(row.at > 0 and row.address is None and row.interest is None for _, row, *_ in found)
 
 
 async def test_reading_takes_nothing(store: Store) -> None:
@@ -74,7 +74,7 @@ async def test_a_page_ends_where_it_is_large(store: Store) -> None:
 
     page = await lookups_of(store).lying("a", after=("a", ""))
 
-    assert ["0", "1", "2"] == [row.delivery_id for _, row in page]
+    assert ["0", "1", "2"] == [row.delivery_id for _, row, *_ in page]
     assert 5 == len([one async for one in lying_in(store, "a", most=100)])
 
 
@@ -84,4 +84,4 @@ async def test_a_page_takes_what_begins_before_it_is_full(store: Store) -> None:
 
     page = await lookups_of(store).lying("a", after=("a", ""))
 
-    assert ["0", "1"] == [row.delivery_id for _, row in page]
+    assert ["0", "1"] == [row.delivery_id for _, row, *_ in page]

@@ -8,17 +8,19 @@ import pytest
 from msgspec.structs import replace
 
 from romancy.status import Status
+from romancy.storage.journal import KeptLine
+from romancy.storage.lookups import Lying
 from romancy.storage.outbox import OutboxRow
 from romancy.storage.query import project_with_index
-from romancy.storage.rebuilding import Rebuilt
-from romancy.storage.records import Outcome
-from romancy_conformance.contract.building import append, change, delivery, start, step, unique
+from romancy.storage.rebuilding import Brought, Rebuilt
+from romancy.storage.records import InboxRow, InstanceRow, LogRow, Outcome
+from romancy_conformance.contract.building import append, change, delivery, lookups_of, start, step, unique
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from romancy.storage.protocol import Store
-    from romancy.storage.records import Append, InstanceRow
+    from romancy.storage.records import Append
     from romancy_conformance.contract.building import Actor
 
 pytestmark = pytest.mark.anyio
@@ -243,3 +245,110 @@ async def test_a_row_of_another_life_or_run_is_left_out(actor: Actor, store: Sto
     for wrong in (replace(row, life=begun.life + 1), replace(row, run_from=2), replace(row, instance_id="nobody")):
         assert await store.services.rebuilding.rebuild([Rebuilt(row=wrong, projection=None, index=())]) == 0
     assert await store.services.rebuilding.rebuild([Rebuilt(row=row, projection=b'{"a":"s:1"}', index=())]) == 1
+
+
+def from_elsewhere(workflow_name: str, status: Status = Status.WAITING) -> InstanceRow:
+    """The row of an instance whose log of three rows is brought in."""
+    return InstanceRow(
+        instance_id=unique("brought"), life=77, workflow_name=workflow_name, status=status, code="c1", created_at=5,
+        updated_at=9, input=b"{}", last_seq=3,
+    )  # fmt: skip
+
+
+def rows_of(*numbers: int) -> tuple[LogRow, ...]:
+    return tuple(LogRow(number, f"elsewhere.{number}", b"\xff%d" % number, 4 + number) for number in numbers)
+
+
+async def test_a_log_that_is_brought_in_is_no_instance_before_its_row(store: Store, workflow_name: str) -> None:
+    """It is brought in twice, and the row comes with what was missing."""
+    row = from_elsewhere(workflow_name)
+    rebuilding = store.services.rebuilding
+    part = Brought(instance_id=row.instance_id, life=row.life, log=rows_of(1, 3))
+
+    await rebuilding.bring([part])
+    await rebuilding.bring([part])
+    await rebuilding.bring([])
+
+    assert await store.read(row.instance_id) is None
+    assert await rebuilding.log(row.instance_id, row.life, after=0, limit=9) == list(rows_of(1, 3))
+    made = Rebuilt(row=row, lost=True, projection=None, index=(), brought=replace(part, log=rows_of(2, 3)))
+    assert await rebuilding.rebuild([made]) == 1
+    assert await rebuilding.rebuild([made]) == 0
+    found = await store.read(row.instance_id)
+    assert found is not None
+    assert found.rows == list(rows_of(1, 2, 3))
+    assert (found.instance.created_at, found.instance.updated_at) == (5, 9)
+
+
+@pytest.mark.parametrize("rests", [True, False])
+async def test_one_that_rests_is_due_when_something_is_delivered(
+    actor: Actor, store: Store, workflow_name: str, *, rests: bool
+) -> None:
+    row = from_elsewhere(workflow_name)
+    brought = Brought(instance_id=row.instance_id, life=row.life, log=rows_of(1, 2, 3))
+    made = Rebuilt(row=row, lost=True, projection=None, index=(), brought=brought, rests=rests)
+    assert await store.services.rebuilding.rebuild([made]) == 1
+
+    assert ((await row_of(store, row.instance_id)).wake_at is None) is rests
+    assert [one.instance_id for one in await actor.claim()] == [row.instance_id] * (not rests)
+
+
+async def test_it_is_due_at_its_time(store: Store, workflow_name: str) -> None:
+    row = replace(from_elsewhere(workflow_name), wake_at=2**52)
+    brought = Brought(instance_id=row.instance_id, life=row.life, log=rows_of(1, 2, 3))
+    assert await store.services.rebuilding.rebuild(
+        [Rebuilt(row=row, lost=True, projection=None, index=(), brought=brought)]
+    ) == 1  # fmt: skip
+
+    assert (await row_of(store, row.instance_id)).wake_at == 2**52
+
+
+async def test_mail_comes_with_the_row_and_is_unread(actor: Actor, store: Store, workflow_name: str) -> None:
+    """Also a message that was taken, with what it needs to go back."""
+    row = from_elsewhere(workflow_name)
+    name = row.instance_id
+    mail = (
+        Lying(name, InboxRow("b", b"\xfe", 6)),
+        Lying(name, InboxRow("c", b"taken", 7, "e/there", "wait:1", 3), "one", b'{"a":"n:1"}'),
+    )
+    brought = Brought(instance_id=name, life=row.life, log=rows_of(1, 2, 3))
+    made = Rebuilt(row=row, lost=True, projection=None, index=(), brought=brought, mail=mail)
+
+    assert await store.services.rebuilding.rebuild([made]) == 1
+
+    there = await row_of(store, name)
+    assert (there.signals, there.seen) == (2, 0)
+    assert await lookups_of(store).lying(name, after=(name, "")) == list(mail)
+    assert [one.instance_id for one in await actor.claim()] == [name]
+
+
+async def test_mail_is_not_put_into_the_inbox_of_another(actor: Actor, store: Store, workflow_name: str) -> None:
+    """The id has an instance of another life."""
+    begun = await actor.begin()
+    row = replace(from_elsewhere(workflow_name), instance_id=begun.instance_id)
+    brought = Brought(instance_id=row.instance_id, life=row.life, log=rows_of(1, 2, 3))
+    mail = (Lying(row.instance_id, InboxRow("b", b"x", 6)),)
+
+    assert await store.services.rebuilding.rebuild(
+        [Rebuilt(row=row, lost=True, projection=None, index=(), brought=brought, mail=mail)]
+    ) == 0  # fmt: skip
+
+    assert await lookups_of(store).lying(row.instance_id, after=(row.instance_id, "")) == []
+    assert (await row_of(store, row.instance_id)).life == begun.life
+
+
+async def test_lines_beside_the_log_keep_their_numbers(store: Store, workflow_name: str) -> None:
+    row = from_elsewhere(workflow_name)
+    logged = (KeptLine(row.life, 4, "a", 1, b"\xfd"), KeptLine(row.life, 6, "b", 2, b"y"))
+    streamed = (KeptLine(row.life, 1, "w-1", 1, b"one"), KeptLine(row.life, 4, "w-2", 2, b"two"))
+    brought = Brought(
+        instance_id=row.instance_id, life=row.life, log=rows_of(1, 2, 3), logged=logged, streamed=streamed
+    )
+
+    await store.services.rebuilding.bring([brought])
+    made = Rebuilt(row=row, lost=True, projection=None, index=(), brought=brought)
+    assert await store.services.rebuilding.rebuild([made]) == 1
+
+    journal = store.services.journal
+    assert await journal.lines(row.instance_id) == list(logged)
+    assert await journal.written(row.instance_id, row.life) == list(streamed)

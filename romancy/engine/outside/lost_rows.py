@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from romancy.registry import Registry
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
-    from romancy.storage.rebuilding import Rebuilding
+    from romancy.storage.rebuilding import Logs
     from romancy.storage.records import LogRow
     from romancy.storage.routing import Interest
 
@@ -65,14 +65,14 @@ class LostRow:
         """The group of its failure."""
 
     @classmethod
-    async def read(cls, rebuilding: Rebuilding, codecs: Codecs, instance_id: str, life: int) -> LostRow:
+    async def read(cls, logs: Logs, codecs: Codecs, instance_id: str, life: int) -> LostRow:
         """What the log of an instance says. Its row has the input unsealed.
 
         Raises HistoryCorruptError if a row of the log is missing or makes no sense, HistoryVersionError if one is newer
         than this library, and CodecError if one is sealed and cannot be opened.
         """
         lost = cls(instance_id, life)
-        async for row in rows_of_life(rebuilding, codecs, instance_id, life):
+        async for row in rows_of_life(logs, codecs, instance_id, life):
             lost.add(row, commit_of(instance_id, row.seq, row.body))
         return lost
 
@@ -147,11 +147,11 @@ class LostRow:
 
 
 async def rows_of_life(
-    rebuilding: Rebuilding, codecs: Codecs, instance_id: str, life: int, *, after: int = 0
+    logs: Logs, codecs: Codecs, instance_id: str, life: int, *, after: int = 0
 ) -> AsyncIterator[LogRow]:
     """The rows of a log, page by page, opened."""
     while True:
-        page = await rebuilding.log(instance_id, life, after=after, limit=_PAGE)
+        page = await logs.log(instance_id, life, after=after, limit=_PAGE)
         for row in page:
             yield opened_row_of_log(codecs, instance_id, life, row)
             after = row.seq
@@ -159,9 +159,7 @@ async def rows_of_life(
             return
 
 
-async def interests_from_log(
-    rebuilding: Rebuilding, codecs: Codecs, registry: Registry, row: InstanceRow
-) -> tuple[Interest, ...]:
+async def interests_from_log(logs: Logs, codecs: Codecs, registry: Registry, row: InstanceRow) -> tuple[Interest, ...]:
     """The interests that an open instance has registered, as its log has them. Runs no code of the workflow."""
     if row.status in TERMINAL_STATUSES:
         return ()
@@ -177,7 +175,7 @@ async def interests_from_log(
         seen=0,
         crashes=0,
     )
-    live, _ = await load_log(cast("Store", _LogAlone(rebuilding, codecs, row)), registry, claimed)
+    live, _ = await load_log(cast("Store", _LogAlone(logs, codecs, row)), registry, claimed)
     interests = interests_of(live.run.state)
     live.run.close()
     return () if interests is None else tuple(interests.registered.values())
@@ -186,14 +184,14 @@ async def interests_from_log(
 class _LogAlone:
     """The part of a store that a replay reads, for an instance without a row."""
 
-    def __init__(self, rebuilding: Rebuilding, codecs: Codecs, row: InstanceRow) -> None:
-        self._rebuilding = rebuilding
+    def __init__(self, logs: Logs, codecs: Codecs, row: InstanceRow) -> None:
+        self._logs = logs
         self._codecs = codecs
         self._row = row
 
     async def read(self, instance_id: str, /, *, after: int = 0, limit: int = 1000) -> History | None:
         """As `Store.read`."""
         life = self._row.life
-        page = await self._rebuilding.log(instance_id, life, after=after, limit=limit)
+        page = await self._logs.log(instance_id, life, after=after, limit=limit)
         rows = [opened_row_of_log(self._codecs, instance_id, life, row) for row in page]
         return History(instance=self._row, rows=rows, more=len(page) == limit)

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from romancy.storage.journal import NewLine
     from romancy.storage.sqlkit.statements import Interpreter, Operation
 
-__all__ = ["SqlJournal"]
+__all__ = ["STREAMS", "SqlJournal"]
 
-_STREAMS: Final = 2**60
+STREAMS: Final = 2**60
 """From here on, numbers are of streams: 1 is the first behind it."""
-_LOGGED: Final = {"low": 1, "high": _STREAMS}
-_STREAMED: Final = {"low": _STREAMS + 1, "high": 2**61}
+_LOGGED: Final = {"low": 1, "high": STREAMS}
+_STREAMED: Final = {"low": STREAMS + 1, "high": 2**61}
 
 _QUIET: Final = 0.2
 """Seconds in which the followers of an instance still look often."""
@@ -54,11 +54,11 @@ class SqlJournal:
         return await self._interpreter.together(partial(_put, lines, keep, again=again), weight=len(lines))
 
     async def lines(self, instance_id: str, /, *, after: tuple[int, int] = (0, 0), limit: int = 200) -> list[KeptLine]:
-        life, number = (min(max(one, 0), _STREAMS) for one in after)
-        return await self._read("journal_behind", instance_id, limit, life=life, after=number, high=_STREAMS)
+        life, number = (min(max(one, 0), STREAMS) for one in after)
+        return await self._read("journal_behind", instance_id, limit, life=life, after=number, high=STREAMS)
 
     async def newest(self, instance_id: str, /, *, limit: int = 200) -> list[KeptLine]:
-        return (await self._read("journal_newest", instance_id, limit, high=_STREAMS))[::-1]
+        return (await self._read("journal_newest", instance_id, limit, high=STREAMS))[::-1]
 
     async def write(self, lines: Sequence[NewLine], /) -> Written:
         if not lines:
@@ -78,9 +78,9 @@ class SqlJournal:
         return quiet
 
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
-        behind = _STREAMS + min(max(after, 0), _STREAMS)
+        behind = STREAMS + min(max(after, 0), STREAMS)
         found = await self._read("stream_behind", instance_id, limit, life=life, after=behind)
-        return [line._replace(number=line.number - _STREAMS) for line in found]
+        return [line._replace(number=line.number - STREAMS) for line in found]
 
     async def _read(self, script: str, instance_id: str, limit: int, **values: int) -> list[KeptLine]:
         if not can_be_id(instance_id):
@@ -146,7 +146,7 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
 
 def _write(lines: Sequence[NewLine]) -> Operation[Written]:
     ends = yield from _ends(lines, _STREAMED)
-    free = {place: end.last + end.size if end.last else _STREAMS + 1 for place, end in ends.items()}
+    free = {place: end.last + end.size if end.last else STREAMS + 1 for place, end in ends.items()}
     refused, rows = list["NewLine"](), list[tuple[object, ...]]()
     for line in lines:
         place = line.instance_id, line.life
@@ -158,7 +158,7 @@ def _write(lines: Sequence[NewLine]) -> Operation[Written]:
         rows.append(_row(line, free[place]))
         free[place] += len(line.body)
     yield from _add(rows)
-    return Written(refused, {name: number - _STREAMS - 1 for (name, _), number in free.items()})
+    return Written(refused, {name: number - STREAMS - 1 for (name, _), number in free.items()})
 
 
 def _row(line: NewLine, number: int) -> tuple[object, ...]:

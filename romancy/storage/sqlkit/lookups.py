@@ -25,6 +25,13 @@ __all__ = ["SqlLookups", "place"]
 _NEWEST: Final = 2**63 - 1
 
 
+def _lying(columns: Sequence[Any]) -> Lying:
+    instance_id, *row, spread, projection = columns
+    return Lying(
+        instance_id, InboxRow(*row), spread, projection.encode() if isinstance(projection, str) else projection
+    )
+
+
 class SqlLookups:
     """As `Lookups` promises. `search` carries out what may be slow, where that has connections of its own.
 
@@ -52,7 +59,7 @@ class SqlLookups:
             ask, "lying", instance_id=after[0], delivery_id=after[1], last=last_of(instance_id), limit=limit,
             bytes=MOST_BYTES,
         )  # fmt: skip
-        return [Lying(one, InboxRow(*row)) for one, *row in (await self._interpreter.read(page)).rows]
+        return [_lying(row) for row in (await self._interpreter.read(page)).rows]
 
     async def places_of(self, instance_ids: Sequence[str], /) -> list[tuple[Owner, Interest]]:
         answer = await self._interpreter.read(partial(ask, "places_of", ids=list(instance_ids)))

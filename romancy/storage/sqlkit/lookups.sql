@@ -12,13 +12,14 @@ limit 1 offset :behind;
 select instance_id from romancy_instances where instance_id {among :ids};
 
 -- name: lying (instance_id, delivery_id, last, limit, bytes) -> instance_id, delivery_id, body, at, address, interest,
--- posted_at
+-- posted_at, spread, projection
 -- Messages in inboxes behind a place, up to an instance; a page ends where it has too many bytes.
-select instance_id, delivery_id, body, at, address, interest, posted_at
+select instance_id, delivery_id, body, at, address, interest, posted_at, spread, projection
 from (
     select m.*, sum(length(body)) over (order by instance_id, delivery_id) - length(body) as size
     from (
-        select instance_id, delivery_id, body, at, address, interest, posted_at from romancy_inbox
+        select instance_id, delivery_id, body, at, address, interest, posted_at, spread, projection
+        from romancy_inbox
         where
             (instance_id, delivery_id) > (:instance_id, :delivery_id)
             and instance_id >= :instance_id and instance_id <= :last

@@ -13,13 +13,14 @@ from romancy.storage.admission import head_start
 from romancy.storage.columns import GIVEN, given
 from romancy.storage.rebuilding import Form, Stored, form_of
 from romancy.storage.records import InstanceRow, LogRow
+from romancy.storage.sqlkit.journal import STREAMS
 from romancy.storage.sqlkit.reading import instance_of
 from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all, ask_last, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from romancy.storage.rebuilding import Index, Rebuilt
+    from romancy.storage.rebuilding import Brought, Index, Rebuilt
     from romancy.storage.sqlkit.statements import Interpreter, Operation, Values
 
 __all__ = ["Spelling", "SqlRebuilding", "lives_in_parts", "restore_in_parts"]
@@ -27,11 +28,14 @@ __all__ = ["Spelling", "SqlRebuilding", "lives_in_parts", "restore_in_parts"]
 _COLUMNS: Final = len(InstanceRow.__struct_fields__)
 _LOST: Final = (
     "instance_id", "life", "status", "created_at", "updated_at", "error", "parent", "run_from", "last_seq", "input",
-    "ended", *GIVEN,
+    "ended", "due", "mail", *GIVEN,
 )  # fmt: skip
 _NO_ROW: Final = (None,) * (_COLUMNS + 3)
 _NO_ENTRIES: Final = ((), (), ())
 _PAGES_EACH: Final = 6
+_ROWS_AT_ONCE: Final = 500
+_BYTES_AT_ONCE: Final = 1024 * 1024
+"""One statement writes so much, or a single row."""
 
 
 def _unchanged(error: str | None) -> object:
@@ -75,7 +79,12 @@ class SqlRebuilding:
     async def rebuild(self, instances: Sequence[Rebuilt], /) -> int:
         ordered = sorted(instances, key=lambda one: one.row.instance_id)
         rebuild = partial(_rebuild, ordered, self._spelling)
-        return await self._interpreter.together(rebuild, weight=_PAGES_EACH * len(ordered))
+        weight = _PAGES_EACH * len(ordered) + sum(map(_weight, (one.brought for one in ordered)))
+        return await self._interpreter.together(rebuild, weight=weight)
+
+    async def bring(self, parts: Sequence[Brought], /) -> None:
+        bring = partial(_bring, sorted(parts, key=lambda one: (one.instance_id, one.life)))
+        await self._interpreter.together(bring, weight=sum(map(_weight, parts)) or 1)
 
 
 def _stored(line: Sequence[Any], spelling: Spelling) -> Stored:
@@ -102,11 +111,13 @@ def _stored(line: Sequence[Any], spelling: Spelling) -> Stored:
 def _rebuild(instances: Sequence[Rebuilt], spelling: Spelling) -> Operation[int]:
     runs = [(one.row.instance_id, one.row.life, one.row.run_from) for one in instances if not one.lost]
     lost = [_lost(one, spelling) for one in instances if one.lost]
+    yield from _write_parts([one.brought for one in instances if one.brought is not None])
     holds = (Ask("hold_runs", {"runs": runs}),) if runs else ()
     restores = (Ask("restore_instances", {"lost": lost}),) if lost else ()
     answers = yield from ask_all(*holds, *restores)
     written = {row[0] for answer in answers for row in answer.rows}
     kept = [one for one in instances if one.row.instance_id in written]
+    yield from _write("mail_add", [row for one in kept for row in _mail(one)])
     if kept:
         yield from tell(*(one.row.instance_id for one in kept if one.lost))
         yield from ask_last(Ask("renew", _renewal(kept, spelling)))
@@ -117,8 +128,57 @@ def _lost(one: Rebuilt, spelling: Spelling) -> tuple[Any, ...]:
     row = one.row
     return (
         row.instance_id, row.life, row.status.value, row.created_at, row.updated_at, spelling.error(row.error),
-        row.parent, row.run_from, row.last_seq, row.input, one.ended, *given(row),
+        row.parent, row.run_from, row.last_seq, row.input, one.ended, -1 if one.rests else row.wake_at or 0,
+        len(one.mail), *given(row),
     )  # fmt: skip
+
+
+def _mail(one: Rebuilt) -> Iterator[tuple[Any, ...]]:
+    for number, (instance_id, row, spread, projection) in enumerate(one.mail, 1):
+        yield (
+            instance_id, row.delivery_id, row.body, row.at, number, row.address, row.interest, spread, projection,
+            row.posted_at,
+        )  # fmt: skip
+
+
+# ── what another database has held ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _bring(parts: Sequence[Brought]) -> Operation[None]:
+    yield from _write_parts(parts)
+    yield from ask_last()
+
+
+def _write_parts(parts: Sequence[Brought]) -> Operation[None]:
+    """Write logs before what is kept beside them, as all transactions do."""
+    log = [(one.instance_id, one.life, row.seq, row.writer, row.body, row.at) for one in parts for row in one.log]
+    lines = [
+        (one.instance_id, one.life, start + line.number, line.mark, line.at, line.body)
+        for one in parts
+        for start, some in ((0, one.logged), (STREAMS, one.streamed))
+        for line in some
+    ]
+    yield from _write("log_add", log)
+    yield from _write("journal_add", lines)
+
+
+def _write(script: str, rows: Sequence[tuple[Any, ...]]) -> Operation[None]:
+    """Write rows of tables, a portion in each request."""
+    some: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        more = sum(len(value) for value in row if isinstance(value, bytes))
+        if some and (len(some) == _ROWS_AT_ONCE or size + more > _BYTES_AT_ONCE):
+            yield from ask_all(Ask(script, {"lines": some}))
+            some, size = [], 0
+        some.append(row)
+        size += more
+    if some:
+        yield from ask_all(Ask(script, {"lines": some}))
+
+
+def _weight(brought: Brought | None) -> int:
+    return 0 if brought is None else len(brought.log) + len(brought.logged) + len(brought.streamed)
 
 
 def _renewal(kept: Sequence[Rebuilt], spelling: Spelling) -> Values:

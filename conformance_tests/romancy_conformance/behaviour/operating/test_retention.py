@@ -160,7 +160,7 @@ async def test_each_is_in_the_archive_before_it_goes(open_app: Open, tmp_path: P
     assert archived_as(tmp_path / "archive", "don") == []
 
     file.write_bytes(file.read_bytes().replace(b"completed", b"cancelled"))
-    with pytest.raises(HistoryCorruptError, match="line 1 of the archive is damaged"):
+    with pytest.raises(HistoryCorruptError, match="line 1 is damaged"):
         archived_as(tmp_path / "archive", "done")
 
 
