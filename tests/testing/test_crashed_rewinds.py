@@ -41,7 +41,7 @@ async def rewound_flow(ctx: WorkflowContext) -> list[Any]:
     done = [await rewound_step("one"), await rewound_step(f"two {ctx.uuid4()} {ctx.now()}")]
     done += await asyncio.gather(rewound_child(), rewound_step("three"))
     done.append((await ctx.wait_event("rewound-go")).data)
-    done.append(await rewound_step(f"last {ctx.uuid4()}"))
+    done.append(await rewound_step("last"))
     await ctx.wait_event("rewound-over")
     return done
 
