@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from romancy import Handle, Romancy, UsageError, WorkflowContext, activity, activity_context, workflow
+from romancy import Handle, Romancy, WorkflowContext, activity, activity_context, workflow
+from romancy.core import WorkflowRewound
 from romancy.testing import crash_at_every_commit
 
 pytestmark = pytest.mark.anyio
@@ -56,10 +57,8 @@ async def test_a_rewind_does_each_step_as_often_as_it_says_wherever_the_worker_d
     async def drive(app: Romancy, handle: Handle[Any]) -> None:
         await handle.signal("rewound-go", 1, id="one")
         await reached[0].wait()
-        try:
+        if not any(isinstance(event, WorkflowRewound) for event in await handle.history()):
             await handle.rewind(before="rewound-go:1", undo="keep")
-        except UsageError as error:  # the drive of the worker before has done it
-            assert "no step 'rewound-go:1'" in str(error) or "just now" in str(error)  # noqa: PT017
         await handle.signal("rewound-go", 2, id="two")
         await handle.signal("rewound-over", id="over")
         ends.append(await handle.result())
