@@ -467,7 +467,7 @@ def _rewound(timeline: Timeline, event: ev.WorkflowRewound) -> None:
     timeline.run_ends(f"was rewound to {ev.place_of_point(event)}; what it did behind that {_UNDONE[event.undo]}")
 
 
-_UNDONE: Final = {"keep": "stands", "compensate": "is undone", "refuse": "left nothing"}
+_UNDONE: Final = {"keep": "stands", "refuse": "left nothing that stands"}
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:

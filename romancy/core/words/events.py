@@ -188,7 +188,7 @@ class WorkflowRewound(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
     seq: int
     step: str = ""
-    undo: Literal["keep", "compensate", "refuse"] = "refuse"
+    undo: Literal["keep", "refuse"] = "refuse"
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
