@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["ForkChildren", "ForkPlan", "ForkStep"]
+__all__ = ["ForkChildren", "ForkPlan", "ForkStep", "RewindUndo"]
 
 ForkChildren: TypeAlias = Literal["keep", "again"]
+RewindUndo: TypeAlias = Literal["refuse", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +25,19 @@ class ForkStep:
 
 @dataclass(frozen=True, slots=True)
 class ForkPlan:
-    """What a fork would copy of an instance, and what it would leave out. Nothing is written for it."""
+    """What a fork or a rewind of an instance would keep, and what it would cut off. Nothing is written for it."""
 
     instance_id: str
     workflow: str
     commit: int
-    """The number of the last commit that is copied, wholly or in part."""
+    """The number of the last commit that is kept, wholly or in part."""
     kept: tuple[ForkStep, ...]
-    """Ended before the point: the fork has their outcomes, and does not do them again."""
+    """Ended before the point: the new run has their outcomes, and does not do them again."""
     again: tuple[ForkStep, ...]
-    """Open at the point: the fork goes on with them. Its activities run again, under new keys."""
+    """Open at the point: the new run goes on with them. Its activities run again; those of a fork under new keys."""
     cut_off: tuple[ForkStep, ...]
-    """Begun behind the point: the fork knows nothing of them. What they did in the instance stands."""
+    """Begun behind the point: the new run knows nothing of them."""
     refused: str | None = None
-    """Why this instance cannot be forked at this point. None: it can be."""
+    """Why there can be none at this point. None: there can be."""
+    stands: tuple[ForkStep, ...] = ()
+    """Of a rewind: what was done behind the point and was not undone. With `undo="refuse"` there is no such thing."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from romancy._followed import Followed
     from romancy.core import LogEvent, RunEnd
     from romancy.event import EventType
-    from romancy.going_back import ForkChildren, ForkPlan
+    from romancy.going_back import ForkChildren, ForkPlan, RewindUndo
     from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
     from romancy.messages.requests import Asked
@@ -198,6 +198,28 @@ class Handle(Generic[R_co]):
     ) -> ForkPlan:
         """What `fork` would keep of the instance, do again and leave out: see `Romancy.plan_fork`."""
         return await self._app.plan_fork(self._instance_id, before=before, at=at, children=children)
+
+    async def rewind(
+        self,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> None:
+        """Take the instance back to a point of its log, from which it goes on: see `Romancy.rewind`."""
+        await self._app.rewind(self._instance_id, before=before, at=at, undo=undo, children=children)
+
+    async def plan_rewind(
+        self,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> ForkPlan:
+        """What `rewind` would keep of the instance, do again and cut off: see `Romancy.plan_rewind`."""
+        return await self._app.plan_rewind(self._instance_id, before=before, at=at, undo=undo, children=children)
 
     async def resume(self) -> None:
         """Let workers try the stuck instance again: see `Romancy.resume`."""

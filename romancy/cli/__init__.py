@@ -23,7 +23,7 @@ from romancy.cli._developing import dev
 from romancy.cli._endings import ended
 from romancy.cli._failures import failures
 from romancy.cli._first_argument import Commands
-from romancy.cli._going_back import fork
+from romancy.cli._going_back import fork, rewind
 from romancy.cli._limits import limits
 from romancy.cli._linting import lint
 from romancy.cli._looking import LOOKING
@@ -73,7 +73,7 @@ _WITHOUT_DATA = frozenset({"alerts", "dev", "relay", "run", "serve"})
 
 _ALL = (
     demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, alerts, schedules,
-    *WINDOWS, limits, request, ask, *ACTING, fork, *RELAYING, undelivered, *TENDING, rebuild,
+    *WINDOWS, limits, request, ask, *ACTING, fork, rewind, *RELAYING, undelivered, *TENDING, rebuild,
     *MOVING, archive, conformance,
 )  # fmt: skip
 for _command in _ALL:

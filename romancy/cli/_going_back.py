@@ -1,4 +1,4 @@
-"""`fork`: begins another instance from a point of the log of one."""
+"""`fork` and `rewind`: go on from a point of the log of an instance, as another one or as the same."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from romancy.cli._requesting import decoded
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from romancy.going_back import ForkChildren, ForkPlan, ForkStep
+    from romancy.going_back import ForkChildren, ForkPlan, ForkStep, RewindUndo
 
-__all__ = ["fork"]
+__all__ = ["fork", "rewind"]
 
 
 @click.command()
@@ -47,16 +47,59 @@ async def fork(
     json_lines: bool,
 ) -> None:
     """Begin another instance from a point of this one. Needs --app. This one stays as it is."""
-    if (before is None) == (at is None):
-        raise click.UsageError("name one point: --before STEP or --at COMMIT")
+    _check_point(before, at)
     input = None if given is None else _arguments(given)
     async with operating(url, app, code=True) as operator:
         if dry_run:
             plan = await operator.plan_fork(instance_id, before=before, at=at, children=children)
-            as_json(msgspec.to_builtins(plan)) if json_lines else _print(plan)
+            as_json(msgspec.to_builtins(plan)) if json_lines else _print(plan, "forked")
             return
         made = await operator.fork(instance_id, before=before, at=at, input=input, id=fork_id, children=children)
         as_json({"instance_id": made}) if json_lines else line(made)
+
+
+@click.command()
+@database
+@click.argument("instance_id", metavar="ID")
+@click.option("--before", metavar="STEP", help="The step before which it goes on, as in charge:2.")
+@click.option("--at", type=int, metavar="COMMIT", help="Instead: the last commit of the log that it keeps.")
+@click.option(
+    "--undo", type=click.Choice(["refuse", "keep"]), default="refuse", show_default=True,
+    help="If work stands that was done behind that: refuse, and name it, or keep it and go on.",
+)  # fmt: skip
+@click.option(
+    "--children", type=click.Choice(["keep", "again"]), default="keep", show_default=True,
+    help="Of children that were open there: keep their ends, or start new ones.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only show what it keeps, does again and cuts off.")
+@json_option
+@running
+async def rewind(
+    *,
+    url: str | None,
+    app: str | None,
+    instance_id: str,
+    before: str | None,
+    at: int | None,
+    undo: RewindUndo,
+    children: ForkChildren,
+    dry_run: bool,
+    json_lines: bool,
+) -> None:
+    """Take an instance back to a point of its log, from which it goes on. Needs --app. It may have ended."""
+    _check_point(before, at)
+    async with operating(url, app, code=True) as operator:
+        if dry_run:
+            plan = await operator.plan_rewind(instance_id, before=before, at=at, undo=undo, children=children)
+            as_json(msgspec.to_builtins(plan)) if json_lines else _print(plan, "rewound")
+            return
+        await operator.rewind(instance_id, before=before, at=at, undo=undo, children=children)
+        as_json({"instance_id": instance_id, "rewound": True}) if json_lines else line(f"{instance_id} rewound")
+
+
+def _check_point(before: str | None, at: int | None) -> None:
+    if (before is None) == (at is None):
+        raise click.UsageError("name one point: --before STEP or --at COMMIT")
 
 
 def _arguments(given: str) -> dict[str, Any]:
@@ -66,13 +109,14 @@ def _arguments(given: str) -> dict[str, Any]:
     return input  # pyright: ignore[reportUnknownVariableType] - of any values
 
 
-def _print(plan: ForkPlan) -> None:
+def _print(plan: ForkPlan, verb: str) -> None:
     line(f"{plan.instance_id}  {plan.workflow}  up to commit {plan.commit}")
     _several("kept", plan.kept)
     _several("done again", plan.again)
     _several("left out", plan.cut_off)
+    _several("stands", plan.stands)
     if plan.refused is not None:
-        say(f"it cannot be forked there: {plan.refused}")
+        say(f"it cannot be {verb} there: {plan.refused}")
 
 
 def _several(what: str, steps: Iterable[ForkStep]) -> None:

@@ -37,6 +37,7 @@ from romancy.core.fold.kinds import (
     Ends,
     Fails,
     Part,
+    place_of_point,
 )
 from romancy.core.fold.message_rules import (
     kept_id,
@@ -155,6 +156,7 @@ from romancy.core.words.events import (
     WorkflowParked,
     WorkflowResumed,
     WorkflowRetried,
+    WorkflowRewound,
     WorkflowStarted,
 )
 from romancy.core.words.family import run_of_child, wanted_by
@@ -308,6 +310,7 @@ __all__ = [
     "WorkflowParked",
     "WorkflowResumed",
     "WorkflowRetried",
+    "WorkflowRewound",
     "WorkflowStarted",
     "as_caught",
     "automatic_child",
@@ -334,6 +337,7 @@ __all__ = [
     "outcome_of",
     "own_classes",
     "place_of_body",
+    "place_of_point",
     "raised_again",
     "replay",
     "run_of_child",

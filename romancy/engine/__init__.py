@@ -32,6 +32,7 @@ from romancy.engine.outside.forking import Wanted, fork, plan_of_fork
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import ActingWorker, purge, resume, retry, row_of
 from romancy.engine.outside.pausing import PAUSABLE, pause, unpause
+from romancy.engine.outside.taking_back import Rewind, plan_of_rewind, rewind
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
@@ -63,6 +64,7 @@ __all__ = [
     "LogWriter",
     "LostRow",
     "Outgoing",
+    "Rewind",
     "Settings",
     "ToldToStop",
     "Wanted",
@@ -88,6 +90,7 @@ __all__ = [
     "outgoing",
     "pause",
     "plan_of_fork",
+    "plan_of_rewind",
     "purge",
     "read_with_start",
     "refuse_to_wait",
@@ -95,6 +98,7 @@ __all__ = [
     "resume",
     "retains_in",
     "retry",
+    "rewind",
     "row_of",
     "rows",
     "sealed_input",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from romancy.core import (
     ActivityScheduled,
@@ -11,6 +11,7 @@ from romancy.core import (
     WorkflowContinued,
     WorkflowResumed,
     WorkflowRetried,
+    WorkflowRewound,
     begin_of_retry,
     driving,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["history", "load", "load_log", "resumption", "rows"]
 
 _PAGE = 1000
+_BEGIN_ANEW: Final = (WorkflowContinued, WorkflowRewound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,9 @@ def _follow(
 
 
 def _continued(page: list[_Commit]) -> int:
-    """The seq of the last commit that continued the instance as new; 0 if none did."""
+    """The seq of the last commit that continued the instance as new, or rewound it; 0 if none did."""
     for seq, _, commit in reversed(page):
-        if any(type(event) is WorkflowContinued for event in commit):
+        if any(type(event) in _BEGIN_ANEW for event in commit):
             return seq
     return 0
 

@@ -454,8 +454,20 @@ def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
 
 def _forked(timeline: Timeline, event: ev.WorkflowForked) -> None:
     timeline.paused = None
-    where = f"before {event.step}" if event.step else f"behind commit {event.seq}"
-    timeline.note(f"was forked from {event.source} {where}: what stands above was copied")
+    where = ev.place_of_point(event)
+    if event.back:
+        timeline.asked = ("rewind", timeline.now)
+        timeline.note(f"goes on from {where}: what stands above, since it was rewound, was copied")
+    else:
+        timeline.note(f"was forked from {event.source} {where}: what stands above was copied")
+
+
+def _rewound(timeline: Timeline, event: ev.WorkflowRewound) -> None:
+    timeline.paused = None
+    timeline.run_ends(f"was rewound to {ev.place_of_point(event)}; what it did behind that {_UNDONE[event.undo]}")
+
+
+_UNDONE: Final = {"keep": "stands", "refuse": "left nothing that stands"}
 
 
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
@@ -481,6 +493,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.WorkflowStarted: Timeline.run_begins,
     ev.WorkflowRetried: _retried,
     ev.WorkflowForked: _forked,
+    ev.WorkflowRewound: _rewound,
     ev.OwnerChanged: _owner_changed,
     ev.ActivityScheduled: lambda timeline, event: timeline.begin(
         "activity", event.id, event.name, asks=asked_by(event)

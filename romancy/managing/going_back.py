@@ -1,13 +1,22 @@
-"""Goes back to an earlier point of an instance: as another instance, which goes on from there."""
+"""Goes back to an earlier point of an instance: as another instance, or as another run of the same one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from romancy.engine import Wanted, fork, new_life, plan_of_fork, row_of
+from romancy.engine import (
+    Rewind,
+    Wanted,
+    fork,
+    new_life,
+    plan_of_fork,
+    plan_of_rewind,
+    rewind,
+    row_of,
+)
 from romancy.engine.surroundings import here
 from romancy.errors import UsageError
-from romancy.going_back import ForkChildren
+from romancy.going_back import ForkChildren, RewindUndo
 from romancy.managing.acting import Acting
 from romancy.storage.limits import check_id
 
@@ -24,7 +33,7 @@ __all__ = ["GoingBack"]
 
 
 class GoingBack(Acting):
-    """Forks instances, wherever they run."""
+    """Forks and rewinds instances, wherever they run."""
 
     async def fork(
         self,
@@ -51,7 +60,7 @@ class GoingBack(Acting):
             check_id(id)
         store = self._access.to_write("fork", instance_id)
         with self._access.deadlines.call("fork", [instance_id]):
-            definition = await self._definition_of(instance_id)
+            definition = await self._definition_of(instance_id, "fork")
             fork_id = id if id is not None else f"{here().wall() // 1_000_000:012x}{here().octets(8).hex()}"
             wanted = Wanted(
                 source=instance_id,
@@ -62,7 +71,7 @@ class GoingBack(Acting):
                 input=None if input is None else _encoded(definition, input),
                 children=children,
             )
-            await fork(store, self._access.token or self._access.manager, self._registry_here(), wanted)
+            await fork(store, self._access.token or self._access.manager, self._registry_here("fork"), wanted)
         self._access.stir()
         return fork_id
 
@@ -76,35 +85,86 @@ class GoingBack(Acting):
     ) -> ForkPlan:
         """What `fork` would keep of the instance, do again and leave out. Nothing is written."""
         _check_point(before, at, children)
-        await self._definition_of(instance_id)
+        await self._definition_of(instance_id, "fork")
         return await plan_of_fork(
             self._access.opened("plan_fork"), instance_id, before=before, at=at, children=children
         )
 
-    def _registry_here(self) -> Registry:
+    async def rewind(
+        self,
+        instance_id: str,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> None:
+        """Take an instance back to a point of its log, from which it goes on under its id. It may have ended.
+
+        The point is `before` a step, by its id (`charge:2`), or behind the commit `at` of the log. The instance has the
+        outcomes of all that ended before the point. What was open there it does again, under the same keys; what it
+        does behind the point has new keys. Work behind the point that was completed and not undone is refused by name,
+        unless `undo="keep"` says that it may stand: see `plan_rewind`. `children`: as of `fork`. A worker that holds
+        the instance first lets what is at work end, for up to ten seconds. A paused instance stays paused. Raises
+        UsageError, with nothing written, for what cannot be rewound.
+        """
+        _check_point(before, at, children)
+        _check_undo(undo)
+        check_id(instance_id)
+        access = self._access
+        store = access.to_write("rewind", instance_id)
+        with access.deadlines.call("rewind", [instance_id]):
+            await self._definition_of(instance_id, "rewind")
+            wanted = Rewind(instance_id=instance_id, before=before, at=at, undo=undo, children=children)
+            registry = self._registry_here("rewind")
+            await rewind(store, access.token or access.manager, registry, wanted, stamp=access.stamp)
+        access.stir()
+
+    async def plan_rewind(
+        self,
+        instance_id: str,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> ForkPlan:
+        """What `rewind` would keep of the instance, do again and cut off, and what stands. Nothing is written."""
+        _check_point(before, at, children)
+        _check_undo(undo)
+        await self._definition_of(instance_id, "rewind")
+        wanted = Rewind(instance_id=instance_id, before=before, at=at, undo=undo, children=children)
+        return await plan_of_rewind(self._access.opened("plan_rewind"), wanted)
+
+    def _registry_here(self, verb: str) -> Registry:
         registry = self._access.registry
         if registry is None:
-            raise UsageError("a fork needs the code of the workflow, which this app does not have")
+            raise UsageError(f"a {verb} needs the code of the workflow, which this app does not have")
         return registry
 
-    async def _definition_of(self, instance_id: str) -> Workflow[..., Any]:
+    async def _definition_of(self, instance_id: str, verb: str) -> Workflow[..., Any]:
         row = await row_of(self._access.opened(), instance_id)
         name = row.workflow_name
-        known: Workflow[..., Any] | None = self._registry_here().workflows.get(name)
+        known: Workflow[..., Any] | None = self._registry_here(verb).workflows.get(name)
         if name.startswith("romancy."):
-            raise UsageError(f"instance {instance_id!r} is of {name}, a workflow of the library: none is forked")
+            raise UsageError(f"instance {instance_id!r} is of {name}, a workflow of the library: {verb} none of them")
         if known is None:
             raise UsageError(
-                f"instance {instance_id!r} is of the workflow {name!r}, which this app does not know: fork it from one "
-                "that does"
+                f"instance {instance_id!r} is of the workflow {name!r}, which this app does not know: {verb} it from "
+                "one that does"
             )
         if known.beside:
-            raise UsageError(f"instance {instance_id!r} is the entity {name!r}, whose calls are runs: none is forked")
+            raise UsageError(f"instance {instance_id!r} is the entity {name!r}, whose calls are runs: {verb} none")
         return known
 
 
 def _encoded(definition: Workflow[..., Any], input: Mapping[str, Any]) -> Raw:
     return definition.encode((), dict(input))
+
+
+def _check_undo(undo: str) -> None:
+    if undo not in get_args(RewindUndo):
+        raise UsageError(f"undo={undo!r}: say 'refuse' or 'keep'")
 
 
 def _check_point(before: str | None, at: int | None, children: str) -> None:

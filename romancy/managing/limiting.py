@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from romancy.core import PlaceAsked, PlaceFreed, PlaceGranted, WorkflowContinued, WorkflowStarted
+from romancy.core import PlaceAsked, PlaceFreed, PlaceGranted, WorkflowContinued, WorkflowForked, WorkflowStarted
 from romancy.engine.places import Asks, lane_changed, marks
 from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError, InstanceNotFoundError
 from romancy.limit import Limit
@@ -141,7 +141,7 @@ async def _lanes_in_its_log(store: Store, instance_id: str) -> list[str]:
                 has.add(id)
             case PlaceFreed(id=id):
                 has.discard(id)
-            case WorkflowContinued() | WorkflowStarted():
+            case WorkflowContinued() | WorkflowStarted() | WorkflowForked():
                 has.clear()
             case _:
                 pass

@@ -12,14 +12,14 @@ from romancy.sync._acting import SyncActing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from romancy.going_back import ForkChildren, ForkPlan
+    from romancy.going_back import ForkChildren, ForkPlan, RewindUndo
 
 
 __all__ = ["SyncGoingBack"]
 
 
 class SyncGoingBack(SyncActing):
-    """Forks instances, wherever they run."""
+    """Forks and rewinds instances, wherever they run."""
 
     def fork(
         self,
@@ -48,4 +48,37 @@ class SyncGoingBack(SyncActing):
     ) -> ForkPlan:
         """What `fork` would keep of the instance, do again and leave out. Nothing is written."""
         result: ForkPlan = self._call("plan_fork", instance_id, before=before, at=at, children=children)
+        return result
+
+    def rewind(
+        self,
+        instance_id: str,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> None:
+        """Take an instance back to a point of its log, from which it goes on under its id. It may have ended.
+
+        The point is `before` a step, by its id (`charge:2`), or behind the commit `at` of the log. The instance has the
+        outcomes of all that ended before the point. What was open there it does again, under the same keys; what it
+        does behind the point has new keys. Work behind the point that was completed and not undone is refused by name,
+        unless `undo="keep"` says that it may stand: see `plan_rewind`. `children`: as of `fork`. A worker that holds
+        the instance first lets what is at work end, for up to ten seconds. A paused instance stays paused. Raises
+        UsageError, with nothing written, for what cannot be rewound.
+        """
+        self._call("rewind", instance_id, before=before, at=at, undo=undo, children=children)
+
+    def plan_rewind(
+        self,
+        instance_id: str,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> ForkPlan:
+        """What `rewind` would keep of the instance, do again and cut off, and what stands. Nothing is written."""
+        result: ForkPlan = self._call("plan_rewind", instance_id, before=before, at=at, undo=undo, children=children)
         return result

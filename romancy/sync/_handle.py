@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from romancy.core import LogEvent
     from romancy.event import EventType
-    from romancy.going_back import ForkChildren, ForkPlan
+    from romancy.going_back import ForkChildren, ForkPlan, RewindUndo
     from romancy.handle import Handle
     from romancy.kept_logs import LogLine
     from romancy.log import LogEntry
@@ -187,6 +187,29 @@ class SyncHandle(Caller, Generic[R_co]):
     ) -> ForkPlan:
         """What `fork` would keep of the instance, do again and leave out: see `Romancy.plan_fork`."""
         result: ForkPlan = self._call("plan_fork", before=before, at=at, children=children)
+        return result
+
+    def rewind(
+        self,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> None:
+        """Take the instance back to a point of its log, from which it goes on: see `Romancy.rewind`."""
+        self._call("rewind", before=before, at=at, undo=undo, children=children)
+
+    def plan_rewind(
+        self,
+        *,
+        before: str | None = None,
+        at: int | None = None,
+        undo: RewindUndo = "refuse",
+        children: ForkChildren = "keep",
+    ) -> ForkPlan:
+        """What `rewind` would keep of the instance, do again and cut off: see `Romancy.plan_rewind`."""
+        result: ForkPlan = self._call("plan_rewind", before=before, at=at, undo=undo, children=children)
         return result
 
     def resume(self) -> None:

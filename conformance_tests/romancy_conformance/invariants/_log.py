@@ -13,6 +13,7 @@ from romancy.core import (
     Recall,
     State,
     WorkflowRetried,
+    WorkflowRewound,
     WorkflowStarted,
     current_run,
     decode_commit,
@@ -88,7 +89,7 @@ def _ends(rows: Sequence[LogRow], commits: Sequence[Sequence[LogEvent]]) -> Iter
     for row, commit in zip(rows, commits, strict=True):
         for event in commit:
             name = type(event).__name__
-            if isinstance(event, WorkflowStarted):
+            if isinstance(event, (WorkflowStarted, WorkflowRewound)):
                 ended = None
             elif ended is not None:
                 yield f"its log ends with {ended[1]} in row {ended[0]}, and {name} stands behind it in row {row.seq}"

@@ -144,7 +144,10 @@ class FormerRuns:
         self.drew = self.instance_id, seed_of(self.run)
         self.instance_id = event.identity or self.own
         self.started = as_forked(self.run, event)
-        self.memory.of_another()
+        if event.back:
+            self.memory.forget()
+        else:
+            self.memory.of_another()
 
     def note(
         self, kind: Kind, event: Any, former: Remembered | None, *, name: str = "", what: bytes = b"", key: str = ""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AWAITED", "COMMANDS", "FOLDS", "INPUTS", "KINDS", "RECALLS", "STATUS_OF", "Begins", "Ends", "EndsRun", "Fails",
-    "Kind", "Part",
+    "Kind", "Part", "place_of_point",
 ]  # fmt: skip
 
 Part: TypeAlias = Literal["activities", "timers", "waits", "joining", "listing", "places", "children", "compensations"]
@@ -116,6 +116,11 @@ class CommandKind(Kind):
     """Whether the engine has something to do once it is durable."""
 
 
+def place_of_point(event: ev.WorkflowForked | ev.WorkflowRewound) -> str:
+    """The point of a fork or a rewind, in words."""
+    return f"before {event.step}" if event.step else f"behind commit {event.seq}"
+
+
 def _about(topic: Topic) -> str:
     return f"{topic.kind} {topic.name}"
 
@@ -176,6 +181,9 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
     ev.WorkflowRetried: Kind(folds=run.retried, recalls=past.retried, role=None, note=None, words=_named),
     ev.WorkflowForked: Kind(
         folds=run.forked, recalls=past.forked, role=None, note=None, words=lambda e: f"fork of {e.source}"
+    ),
+    ev.WorkflowRewound: Kind(
+        folds=Entries.heard, recalls=None, role=None, note=None, words=lambda e: f"rewind to {place_of_point(e)}"
     ),
     ev.OwnerChanged: Kind(folds=run.owner_changed, recalls=past.owner_changed, role=None, note=None, words=_named),
     ev.WorkflowResumed: Kind(folds=Entries.heard, recalls=None, role=None, note=lambda _: "resumed", words=_named),
@@ -331,7 +339,7 @@ COMMANDS: Final[Mapping[type[ev.Command], CommandKind]] = {
         role=None,
         note=None,
         words=lambda e: f"item of stream {e.name}",
-        fits=None,
+        fits=lambda a, b: (a.id, a.name) == (b.id, b.name) and _same_json(a.data, b.data),
         harmless=True,
         acts=False,
     ),

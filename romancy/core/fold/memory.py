@@ -219,6 +219,13 @@ class Memory:
             if item.kind in ("activities", "children") and item.answer is None and not item.declared:
                 item.undone = True
 
+    def forget(self) -> set[str]:
+        """The instance was rewound: what the run had not asked for by then is not remembered any more. Their ids."""
+        forgotten = list(self.left())
+        for item in forgotten:
+            item.given = True
+        return {item.id for item in forgotten}
+
     def was_undone(self, activity_id: str) -> None:
         """Record that an activity of a former run was undone."""
         owed = self.by_id("activities", activity_id)

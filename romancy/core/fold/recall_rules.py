@@ -40,11 +40,11 @@ def retried(recall: FormerRuns, event: ev.WorkflowRetried) -> None:
 
 
 def forked(recall: FormerRuns, event: ev.WorkflowForked) -> None:
-    """Behind it, keys are derived anew: also those of calls that were open."""
+    """Behind it, keys are derived anew: also those of calls that were open, unless they were given one."""
     recall.fork(event)
     for (kind, id), item in recall.open.items():
         if kind == "activities":
-            item.key = idempotency_key(recall.instance_id, recall.run.nonce, id)
+            item.key = item.asked.key or idempotency_key(recall.instance_id, recall.run.nonce, id)
 
 
 def draws_counted(recall: FormerRuns, event: ev.DrawsCounted) -> None:

@@ -51,7 +51,10 @@ def forked(state: Entries, event: ev.WorkflowForked) -> None:
         raise HistoryCorruptError("the log holds WorkflowForked, and not the run that was copied")
     for activity in state.activities.values():
         activity.lost = activity.idle = False
-    if state.memory is not None:
+    if state.memory is not None and event.back:
+        forgotten = state.memory.forget()
+        state.to_compensate = [one for one in state.to_compensate if one.scheduled.id not in forgotten]
+    elif state.memory is not None:
         state.memory.of_another()
     deadline = event.at + started.limit if started.limit else 0
     if state.limits:

@@ -21,7 +21,7 @@ from romancy.core.run.divergence import DivergedError, describe, divergence
 from romancy.core.run.ending import Ending
 from romancy.core.run.match import Matcher
 from romancy.core.run.outstanding import effects_of, outstanding
-from romancy.core.run.segments import Segment, begin_of_retry, from_last_start, segments_of
+from romancy.core.run.segments import Segment, before_retry, begin_of_retry, from_last_start, segments_of
 from romancy.core.words import events as ev
 from romancy.core.words.effects import Activation
 from romancy.core.words.ids import derive
@@ -238,9 +238,11 @@ class Run:
         """
         if isinstance(commits, list):
             begins = begin_of_retry(commits)
-            if begins:
-                self.recall(commits[:begins])
-                commits = commits[begins:]
+            if begins is not None:
+                former, retry = before_retry(commits[begins])
+                if begins or former:
+                    self.recall([*commits[:begins], former])
+                    commits = [retry, *commits[begins + 1 :]]
         page: list[Segment] = []
         for commit in commits:
             segments = segments_of(commit)

@@ -11,7 +11,7 @@ from romancy.errors import HistoryCorruptError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Segment", "begin_of_retry", "from_last_start", "segments_of"]
+__all__ = ["Segment", "before_retry", "begin_of_retry", "from_last_start", "segments_of"]
 
 Segment: TypeAlias = tuple[ev.Input, list[ev.Command]]
 
@@ -35,6 +35,12 @@ def begin_of_retry(commits: Sequence[Sequence[ev.LogEvent]]) -> int | None:
         if any(isinstance(event, ev.WorkflowRetried) for event in commits[index]):
             return index
     return None
+
+
+def before_retry(commit: Sequence[ev.LogEvent]) -> tuple[Sequence[ev.LogEvent], Sequence[ev.LogEvent]]:
+    """What stands before the last retry that begins in the commit, and the rest. A rewind copies both into one."""
+    index = max(at for at, event in enumerate(commit) if isinstance(event, ev.WorkflowRetried))
+    return commit[:index], commit[index:]
 
 
 def from_last_start(segments: list[Segment]) -> list[Segment]:

@@ -22,7 +22,7 @@ __all__ = [
     "InputDeferred", "LogEvent", "MessagePublished", "OwnerChanged", "Parent", "PatchMarked", "ProgressReported",
     "StreamWritten", "TimerCancelled", "TimerFired", "TimerStarted", "WorkflowAbandoned", "WorkflowCancelled",
     "WorkflowCaughtUp", "WorkflowCompleted", "WorkflowContinued", "WorkflowFailed", "WorkflowForked",
-    "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowStarted",
+    "WorkflowParked", "WorkflowResumed", "WorkflowRetried", "WorkflowRewound", "WorkflowStarted",
 ]  # fmt: skip
 
 
@@ -164,6 +164,9 @@ class WorkflowForked(Input, frozen=True, tag=True, omit_defaults=True, gc=False)
     From here on, keys and seeds derive from this instance and `nonce`. `step` is the request before which the copy
     ends: its commit is copied only up to the input that led to it. `children`: what becomes of those that were open.
     `identity` is set by a fork of this fork, as in `WorkflowStarted`.
+
+    `back`: this instance itself was rewound, and `source` is its own id. What a retry remembered and had not asked for
+    by then is forgotten.
     """
 
     source: str
@@ -173,6 +176,19 @@ class WorkflowForked(Input, frozen=True, tag=True, omit_defaults=True, gc=False)
     step: str = ""
     children: Literal["keep", "again"] = "keep"
     identity: str = ""
+    back: bool = False
+
+
+class WorkflowRewound(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The run so far ends here, ended or not: its instance is rewound. The rest of the commit is the new run.
+
+    That begins with a copy of this one up to the point, which `WorkflowForked` closes. `undo`: what becomes of what was
+    done behind the point.
+    """
+
+    seq: int
+    step: str = ""
+    undo: Literal["keep", "refuse"] = "refuse"
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

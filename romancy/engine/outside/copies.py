@@ -37,7 +37,7 @@ from romancy.errors import UsageError
 from romancy.going_back import ForkPlan, ForkStep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from msgspec import Raw
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     Commit = tuple[int, list[LogEvent]]
 
-__all__ = ["COPYING", "Copy", "copy_of"]
+__all__ = ["COPYING", "Copy", "copy_of", "of_last_run", "open_requests", "several"]
 
 COPYING: Final = "it is being copied by a fork"
 """Why an instance is paused whose copy is not complete."""
@@ -103,42 +103,34 @@ class Copy:
 
     def refusal(self, state: State, children: ForkChildren) -> str | None:
         """Why there can be no fork at this point; None if there can."""
+        return self.refusal_of_point(state) or (self._children(state) if children == "keep" else None)
+
+    def refusal_of_point(self, state: State) -> str | None:
+        """Why no run can begin at this point; None if one can."""
         if state.terminal is not None:
             return "its run has ended there: choose an earlier point"
         if state.cancel is not None or state.compensations or state.abandoned:
             return "it was being cancelled or undone there: choose an earlier point"
-        return (
-            self._undone()
-            or _of_people(state)
-            or _of_places(state)
-            or self._requests()
-            or (self._children(state) if children == "keep" else None)
-        )
+        return self._undone() or _of_people(state) or _of_places(state) or self._requests()
 
     def _undone(self) -> str | None:
-        known = {id for kind, id in self.steps if kind == "activities"}
+        known = {id for (kind, id), step in self.steps.items() if kind == "activities" and step.outcome != "open"}
         known |= {one.id for commit in self.commits for one in commit if isinstance(one, UndoRegistered)}
         undone = [one.activity_id for one in self.rest if isinstance(one, CompensationScheduled)]
         found = [one for one in undone if one in known]
         if not found:
             return None
         return (
-            f"what {_several(found)} did before the point was undone later, and the fork would take it for done: "
+            f"what {several(found)} did before the point was undone later, and it would be taken for done: "
             f"choose a point before {found[-1]}, or retry the instance, which does it again"
         )
 
     def _requests(self) -> str | None:
-        opened = dict[tuple[str, str], None]()
-        for commit in self.commits:
-            for one in commit:
-                if isinstance(one, MessageReceived) and one.message.topic.kind == "request":
-                    opened[one.message.topic.name, one.message.id] = None
-                elif isinstance(one, RequestAnswered):
-                    opened.pop((one.name, one.id), None)
+        opened = open_requests(one for commit in self.commits for one in commit)
         if not opened:
             return None
         return (
-            f"the request {next(iter(opened))[0]!r} was being answered there, and its sender gets one answer: choose a "
+            f"the request {opened[0]!r} was being answered there, and its sender gets one answer: choose a "
             "point before or after that"
         )
 
@@ -148,7 +140,7 @@ class Copy:
         if not found:
             return None
         return (
-            f"its children {_several(found)} were open there and have not ended, and tell only their parent: wait for "
+            f"its children {several(found)} were open there and have not ended, and tell only their parent: wait for "
             'their ends, or fork with children="again", which starts new ones'
         )
 
@@ -186,7 +178,7 @@ class Copy:
 
 def copy_of(source: str, life: int, commits: Sequence[Commit], *, before: str | None, at: int | None) -> Copy:
     """The part of this log before a step, or up to a commit. Raises UsageError if it has no such point."""
-    run = _of_last_run(commits)
+    run = of_last_run(commits)
     if before is not None:
         place, index = _place_of(source, run, before)
     else:
@@ -213,7 +205,18 @@ def _may_change(event: LogEvent, changes: set[str]) -> bool:
     return isinstance(event, _IDENTIFYING) or (isinstance(event, _OPENING) and event.id in changes)
 
 
-def _of_last_run(commits: Sequence[Commit]) -> list[Commit]:
+def open_requests(events: Iterable[LogEvent]) -> list[str]:
+    """The names of the requests that were received and not answered in these events."""
+    opened = dict[tuple[str, str], None]()
+    for one in events:
+        if isinstance(one, MessageReceived) and one.message.topic.kind == "request":
+            opened[one.message.topic.name, one.message.id] = None
+        elif isinstance(one, RequestAnswered):
+            opened.pop((one.name, one.id), None)
+    return [name for name, _ in opened]
+
+
+def of_last_run(commits: Sequence[Commit]) -> list[Commit]:
     """The commits of the last run, with those of failed runs that it retries, from its very start."""
     found: list[Commit] = []
     for seq, events in commits:
@@ -236,10 +239,14 @@ def _place_of(source: str, run: list[Commit], before: str) -> tuple[int, int]:
                 if event.id == before:
                     return place, max(one for one in range(index) if isinstance(events[one], Input))
                 known.append(event.id)
-        if any(isinstance(event, WorkflowRetried) for event in events):
-            break
-    raise UsageError(
-        f"instance {source!r} has no step {before!r} in its last run. Its steps: {_several(known[::-1]) or 'none'}"
+            if isinstance(event, WorkflowRetried):
+                raise _no_step(source, before, known)
+    raise _no_step(source, before, known)
+
+
+def _no_step(source: str, before: str, known: list[str]) -> UsageError:
+    return UsageError(
+        f"instance {source!r} has no step {before!r} in its last run. Its steps: {several(known[::-1]) or 'none'}"
     )
 
 
@@ -284,7 +291,8 @@ def _of_places(state: State) -> str | None:
     return None
 
 
-def _several(names: Sequence[str]) -> str:
+def several(names: Sequence[str]) -> str:
+    """These names, or the first of them."""
     told = ", ".join(names[:_NAMED])
     return f"{told} and {len(names) - _NAMED} more" if len(names) > _NAMED else told
 

@@ -129,9 +129,12 @@ async def _what_is_there(store: Store, wanted: Wanted) -> _There | None:
     async for one, commit in rows(store, wanted.instance_id, after=0, life=row.life):
         writer = one.writer
         commits.append(commit)
-    first = commits[0][0] if commits else None
-    forked = [one for commit in commits for one in commit if isinstance(one, WorkflowForked) and not one.identity]
-    copied = isinstance(first, WorkflowStarted) and bool(first.identity)
+    first = next((one for one in commits[0] if isinstance(one, WorkflowStarted)), None) if commits else None
+    forked = [
+        one for commit in commits for one in commit
+        if isinstance(one, WorkflowForked) and not (one.identity or one.back)
+    ]  # fmt: skip
+    copied = first is not None and bool(first.identity)
     if not copied or (not forked and row.status is not Status.PAUSED):
         raise _taken(wanted)
     return _There(row.life, row.signals, writer, commits, forked[-1] if forked else None)

@@ -12,6 +12,7 @@ from romancy.core import (
     WorkflowFailed,
     WorkflowForked,
     WorkflowResumed,
+    WorkflowRewound,
     WorkflowStarted,
 )
 from romancy.engine.codecs import opened_row_of_log
@@ -94,7 +95,7 @@ class LostRow:
                 self._code = event.code or self._code
             case WorkflowForked():
                 self._paused = None
-            case WorkflowContinued():
+            case WorkflowContinued() | WorkflowRewound():
                 self._run_from = row.seq
             case OwnerChanged() | WorkflowResumed():
                 self._code = event.code or self._code

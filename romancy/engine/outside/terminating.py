@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
     from romancy.storage.routing import Posting
 
-__all__ = ["terminate", "terminate_with_children"]
+__all__ = ["give_on", "places_of", "terminate", "terminate_with_children"]
 
 logger = get_logger("romancy.engine")
 
@@ -70,7 +70,7 @@ async def terminate(store: Store, worker: str | ActingWorker | None, instance_id
                 continue
             item = await _end(store, row, now, reason or "terminated", asked)
             if await written(store, item, token) is Outcome.ACCEPTED:
-                await _give_on(store, item)
+                await give_on(store, item)
                 return True
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
 
@@ -145,7 +145,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
     if row.parent is not None and (waits := await _who_waits(store, row, row.parent)):
         end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life, wanted_by=waits.run)
         deliveries = (_message(row.parent, end),)
-    gone, changes = await _places(store, row)
+    gone, changes = await places_of(store, row)
     return Append(
         instance_id=row.instance_id,
         life=row.life,
@@ -161,7 +161,7 @@ async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Del
     )
 
 
-async def _give_on(store: Store, ended: Append) -> None:
+async def give_on(store: Store, ended: Append) -> None:
     """Give the places of the instance to others at once. If the database is away, a worker's sweep does it."""
     lanes = {place.address for one in ended.postings for place in one.places}
     if lanes:
@@ -169,7 +169,7 @@ async def _give_on(store: Store, ended: Append) -> None:
             await store.services.router.dispatch(lanes)
 
 
-async def _places(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tuple[Posting, ...]]:
+async def places_of(store: Store, row: InstanceRow) -> tuple[tuple[str, ...], tuple[Posting, ...]]:
     """The places under limits that the instance gives back, and the marks for their lanes."""
     if not {Service.ROUTER, Service.LOOKUPS} <= store.services.offered:
         return (), ()

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     Unsure = Literal["", "done", "undone"]
 
-__all__ = ["RETRIED", "Revivals", "opening_of_retry", "runs_so_far"]
+__all__ = ["RETRIED", "Revivals", "groups_of", "opening_of_retry", "requests_to_stop", "runs_so_far"]
 
 logger = get_logger("romancy.engine")
 
@@ -101,20 +101,20 @@ async def opening_of_retry(
         body=encode_commit([retried]),
         after=last.writer,
         change=Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, reopens=True, forgive=True),
-        consumed=await _requests_to_stop(store, row.instance_id),
+        consumed=await requests_to_stop(store, row.instance_id),
         interests=registered_at_once(retried.subscriptions),
-        uninterested=await _groups(store, row),
+        uninterested=await groups_of(store, row),
     )
 
 
-async def _groups(store: Store, row: InstanceRow) -> tuple[str, ...]:
+async def groups_of(store: Store, row: InstanceRow) -> tuple[str, ...]:
     """The groups of failures that the instance is in."""
     if row.status is not Status.FAILED or Service.LOOKUPS not in store.services.offered:
         return ()
     return tuple(group for _, group in await store.services.lookups.groups_of([row.instance_id]))
 
 
-async def _requests_to_stop(store: Store, instance_id: str) -> tuple[str, ...]:
+async def requests_to_stop(store: Store, instance_id: str) -> tuple[str, ...]:
     """The requests to cancel or terminate an ended instance that lie in its inbox. They were for the runs so far.
 
     What an ended instance has in its inbox, it had before its end. A parent's request names the run that it is for.

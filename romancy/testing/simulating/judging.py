@@ -16,6 +16,7 @@ from romancy.core import (
     ActivityCancelRequested,
     ActivityScheduled,
     CompensationScheduled,
+    WorkflowForked,
     WorkflowStarted,
     idempotency_key,
 )
@@ -81,7 +82,7 @@ class _Calls:
         self._given_up: set[str] = set()
         for event in events:
             match event:
-                case WorkflowStarted():
+                case WorkflowStarted() | WorkflowForked():
                     self._nonces.append(event.nonce)
                 case ActivityScheduled() | CompensationScheduled():
                     self._there.add(event.id)

@@ -1,0 +1,238 @@
+"""Rewinds an instance: under its id, another run begins with a copy of its log up to a point, and goes on from there.
+
+The rewind is one append, which is fenced like any other. Nothing of the instance is at work when it is written: a
+worker that holds the instance is asked to pause it first. One that cannot be rewound then goes on as before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from romancy.core import OwnerChanged, derive, encode_commit
+from romancy.engine.decide import short
+from romancy.engine.interests import interests_of
+from romancy.engine.messages import PauseMessage, encode_message, is_about_pausing
+from romancy.engine.outside.cut_logs import cut_log
+from romancy.engine.outside.management import acting, row_of, written
+from romancy.engine.outside.pausing import unpause
+from romancy.engine.outside.terminating import give_on, places_of
+from romancy.engine.pausing import is_cancelled_in, wish_in
+from romancy.engine.replay import rows
+from romancy.engine.surroundings import here
+from romancy.engine.worker.retrying import groups_of, requests_to_stop
+from romancy.errors import StorageUnavailableError, UsageError
+from romancy.going_back import ForkChildren, RewindUndo
+from romancy.status import TERMINAL_STATUSES, Status
+from romancy.storage.any_store import lying_in
+from romancy.storage.limits import MAX_BODY_BYTES
+from romancy.storage.query import project_with_index
+from romancy.storage.records import Append, Change, Delivery, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from romancy.core import LogEvent, State
+    from romancy.engine.outside.cut_logs import CutLog
+    from romancy.engine.outside.management import ActingWorker
+    from romancy.going_back import ForkPlan
+    from romancy.registry import Registry
+    from romancy.storage.protocol import Store
+    from romancy.storage.records import InboxRow, InstanceRow, LogRow
+    from romancy.storage.routing import Interest
+
+__all__ = ["REWINDING", "Rewind", "plan_of_rewind", "rewind"]
+
+REWINDING: Final = "it is being rewound"
+"""Why an instance is paused that a worker held when it was to be rewound."""
+_PATIENCE: Final = 10.0
+"""Seconds in which what is at work of the instance has to end."""
+_FIRST_LOOK, _LONGEST_PAUSE = 0.005, 0.1
+_TRIES: Final = 10
+_ALL: Final = 1 << 31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewind:
+    """The rewind that a caller wants."""
+
+    instance_id: str
+    before: str | None
+    at: int | None
+    undo: RewindUndo
+    children: ForkChildren
+
+
+async def plan_of_rewind(store: Store, wanted: Rewind) -> ForkPlan:
+    """What a rewind keeps and cuts off. Raises UsageError if there is no such point."""
+    row = await row_of(store, wanted.instance_id)
+    log, _ = await _read(store, row, wanted)
+    return log.plan(await log.refusal(store, row, wanted.children, wanted.undo))
+
+
+async def rewind(
+    store: Store,
+    worker: str | ActingWorker | None,
+    registry: Registry,
+    wanted: Rewind,
+    *,
+    stamp: Callable[[], str],
+) -> None:
+    """Rewind the instance, which is due at once, or stays paused. `stamp`: as of `pause`.
+
+    Raises UsageError if it cannot be rewound there. Nothing is written then.
+    """
+    first = await row_of(store, wanted.instance_id)
+    await _refuse(store, first, wanted)
+    async with acting(store, worker) as (token, now):
+        asked = False
+        try:
+            for _ in range(_TRIES):
+                row = await row_of(store, wanted.instance_id)
+                if (row.life, row.run_from) != (first.life, first.run_from):
+                    raise UsageError(
+                        f"instance {row.instance_id!r} was rewound or began another run meanwhile: look at it again"
+                    )
+                if row.owner is not None:
+                    asked |= await _ask_to_pause(store, row, stamp)
+                    continue
+                item = await _append(store, row, registry, wanted, now)
+                if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
+                    asked = False
+                    await give_on(store, item)
+                    return
+        finally:
+            if asked:
+                with suppress(UsageError):
+                    await unpause(store, token, wanted.instance_id, stamp=stamp)
+    raise StorageUnavailableError(f"instance {wanted.instance_id!r} is too busy to be rewound now; try again")
+
+
+async def _read(store: Store, row: InstanceRow, wanted: Rewind) -> tuple[CutLog, LogRow | None]:
+    """Its log, cut at the point, and the last row of it."""
+    commits: list[tuple[int, list[LogEvent]]] = []
+    last = None
+    async for one, commit in rows(store, row.instance_id, after=row.run_from - 1, life=row.life):
+        commits.append((one.seq, commit))
+        last = one
+    return cut_log(row, commits, before=wanted.before, at=wanted.at), last
+
+
+async def _refuse(store: Store, row: InstanceRow, wanted: Rewind) -> tuple[CutLog, LogRow]:
+    """Its log, which can be cut there. Raises UsageError if it cannot."""
+    log, last = await _read(store, row, wanted)
+    refused = await log.refusal(store, row, wanted.children, wanted.undo)
+    if refused is None and row.status not in TERMINAL_STATUSES and is_cancelled_in(await _inbox(store, row)):
+        refused = "it was asked to stop, and has not done so yet: rewind it when it has ended"
+    if refused is not None:
+        raise UsageError(f"instance {row.instance_id!r} cannot be rewound to this point: {refused}")
+    assert last is not None  # noqa: S101 - it has a point
+    return log, last
+
+
+async def _inbox(store: Store, row: InstanceRow) -> list[InboxRow]:
+    return [one.row async for one in lying_in(store, row.instance_id, most=_ALL)]
+
+
+async def _ask_to_pause(store: Store, row: InstanceRow, stamp: Callable[[], str]) -> bool:
+    """Have its worker let go of the instance. False: it lets go of it anyway. Raises UsageError if it does not."""
+    wish = wish_in(await _inbox(store, row), row.life)
+    asks = row.status is not Status.PAUSED and (wish is None or not wish.pause)
+    if asks:
+        body = encode_message(PauseMessage(reason=REWINDING, life=row.life))
+        await store.deliver([Delivery(instance_id=row.instance_id, delivery_id=stamp(), body=body)])
+    now = asyncio.get_running_loop().time
+    pause, until = _FIRST_LOOK, now() + _PATIENCE
+    while now() < until:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        if (await row_of(store, row.instance_id)).owner is None:
+            return asks
+    if asks:
+        with suppress(UsageError):
+            await unpause(store, None, row.instance_id, stamp=stamp)
+    raise UsageError(
+        f"instance {row.instance_id!r} cannot be rewound now: its worker has not let go of it within {_PATIENCE:g} s. "
+        "What it has at work must end first: pause it, and rewind it once it is paused, or terminate it"
+    )
+
+
+async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Rewind, now: int) -> Append | None:
+    """The row of its log that begins the new run. None: its log has grown since its row was read."""
+    log, last = await _refuse(store, row, wanted)
+    if last.seq < row.last_seq:
+        return None
+    state, at = log.state, max(now, row.updated_at, log.time)
+    nonce = derive(row.instance_id, log.copy.started.nonce, "rewind", last.seq).hex()[:32]
+    open_now = row.status not in TERMINAL_STATUSES
+    mail = await _inbox(store, row)
+    paused = _stays_paused(row, mail)
+    events = log.made(nonce, at=at, children=wanted.children, undo=wanted.undo)
+    if paused is not None:
+        events.append(OwnerChanged(at=max(at, state.time), pause="begins", reason=paused))
+    body = encode_commit(events)
+    if len(body) > MAX_BODY_BYTES:
+        raise UsageError(
+            f"instance {row.instance_id!r} cannot be rewound to this point: its log up to there has {len(body):,} bytes"
+            f", and one commit holds {MAX_BODY_BYTES:,}. Fork it, which copies in parts, and cancel it"
+        )
+    definition, started = registry.workflows[log.copy.started.workflow], log.copy.started
+    raw = bytes(started.input)
+    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
+    change = Change(
+        status=Status.RUNNING if paused is None else Status.PAUSED,
+        seen=row.signals,
+        release=True,
+        wake_at=1 if paused is None else None,
+        error=short(paused or None),
+        run_from=last.seq + 1,
+        input=raw,
+        projection=projection,
+        index=index,
+        forgive=True,
+        reopens=not open_now,
+        unowned=open_now,
+    )
+    new = _interests(log.state)
+    old = _interests(log.whole()) if open_now else {}
+    gone, postings = await places_of(store, row) if open_now else (await groups_of(store, row), ())
+    dropped = dict.fromkeys((*gone, *(one for one, each in old.items() if new.get(one) != each)))
+    return Append(
+        instance_id=row.instance_id,
+        life=row.life,
+        seq=last.seq + 1,
+        writer=f"{here().token()}.rewind",
+        body=body,
+        after=last.writer,
+        change=change,
+        consumed=await _consumed(store, row, mail),
+        interests=tuple(each for one, each in new.items() if old.get(one) != each),
+        uninterested=tuple(dropped),
+        postings=postings,
+    )
+
+
+def _stays_paused(row: InstanceRow, mail: list[InboxRow]) -> str | None:
+    """Why the instance is paused, or is to be, if not for its rewind. None: it goes on."""
+    wish = wish_in(mail, row.life)
+    if wish is not None:
+        return wish.reason if wish.pause and wish.reason != REWINDING else None
+    paused = row.status is Status.PAUSED and row.error != REWINDING
+    return (row.error or "") if paused else None
+
+
+async def _consumed(store: Store, row: InstanceRow, mail: list[InboxRow]) -> tuple[str, ...]:
+    """Its mail that was for the run so far: requests to pause it and, if that has ended, to stop it."""
+    about_pauses = [one.delivery_id for one in mail if is_about_pausing(bytes(one.body))]
+    if row.status not in TERMINAL_STATUSES:
+        return tuple(about_pauses)
+    return tuple(dict.fromkeys((*about_pauses, *await requests_to_stop(store, row.instance_id))))
+
+
+def _interests(state: State) -> dict[str, Interest]:
+    """What a run waits for, as the database has to know it. Places under limits it asks for itself."""
+    state.held, state.places = {}, {}
+    found = interests_of(state)
+    return {} if found is None else dict(found.registered)
