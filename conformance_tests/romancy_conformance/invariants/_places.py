@@ -10,6 +10,7 @@ from romancy.storage.routing import lane_of as lane_of_places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from collections.abc import Set as AbstractSet
 
     from romancy.storage.records import InstanceRow
     from romancy.storage.routing import Interest
@@ -27,7 +28,8 @@ async def of_places(row: InstanceRow, log: Told, tables: Tables) -> AsyncIterato
     if log.state is None:
         return
     ended = row.status in TERMINAL_STATUSES
-    waits, held = (frozenset[str](), frozenset[str]()) if ended else (log.state.places.keys(), log.state.held.keys())
+    waits: AbstractSet[str] = frozenset() if ended else log.state.places.keys()
+    held: AbstractSet[str] = frozenset() if ended else log.state.held.keys()
     why = "it has ended with" if ended else "its log does not know"
     standing = await tables.places(row.instance_id)
     for owner, one in standing:
