@@ -35,7 +35,7 @@ def chosen_to_act(
     chosen = InstanceFilter.of(where, keywords)
     if everything and not chosen.is_empty:
         raise UsageError(f"{call}: everything=True and a condition exclude each other; leave one of them out")
-    if chosen.is_empty and not everything:
+    if chosen.is_empty and not everything and chosen.instance_id is None:  # parts of ids are refused by the search
         raise UsageError(
             f"{call}: no condition is given, so it would act on all instances; give one, such as workflow_name= or "
             "ids=, or say everything=True"
