@@ -152,9 +152,8 @@ class InstanceFilter:
         cls,
         where: Mapping[str, FilterValue] | InstanceFilter | None,
         keywords: Filters | FiltersToAct,
-        status: Statuses | None = None,
     ) -> InstanceFilter:
-        """The filter of a call: its first argument with its keywords, and with `status` if neither names one.
+        """The filter of a call: its first argument with its keywords.
 
         QueryError: it is malformed, or a keyword is given beside a filter that has it already.
         """
@@ -162,9 +161,6 @@ class InstanceFilter:
         if unknown := given.keys() - Filters.__optional_keys__:
             known = ", ".join(sorted(Filters.__optional_keys__))
             raise TypeError(f"unexpected keyword argument {min(unknown)!r}; the filters are {known}")
-        has_status = isinstance(where, InstanceFilter) and where.status is not None
-        if status is not None and not has_status and "status" not in given:
-            given["status"] = status
         if not isinstance(where, InstanceFilter):
             return cls({} if where is None else where, **given)
         further: dict[str, Any] = {name: value for name, value in given.items() if value not in (None, False)}
@@ -182,6 +178,10 @@ class InstanceFilter:
     def statuses(self) -> tuple[Status, ...]:
         """Any of these; empty for all."""
         return self._query.statuses
+
+    def or_status(self, status: Statuses) -> InstanceFilter:
+        """The same, with this status if it has none."""
+        return self if self.statuses else replace(self, status=status)
 
     def among(self, allowed: Collection[Status], what: str, further: str = "") -> InstanceFilter:
         """The same, without a status for all that are allowed. UsageError: it has another, and `what` says why."""

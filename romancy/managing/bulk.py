@@ -7,17 +7,40 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.errors import InstanceNotFoundError, UsageError
 from romancy.instance import Instance
+from romancy.query import InstanceFilter
 from romancy.storage.query import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from romancy.query import InstanceFilter
+    from romancy.query import FiltersToAct, FilterValue
     from romancy.storage.protocol import Store
 
-__all__ = ["each", "each_of", "found_to_act_on", "if_still", "if_there"]
+__all__ = ["chosen_to_act", "each", "each_of", "found_to_act_on", "if_still", "if_there"]
 
 _AT_ONCE: Final = 20
+
+
+def chosen_to_act(
+    call: str,
+    where: Mapping[str, FilterValue] | InstanceFilter | None,
+    keywords: FiltersToAct,
+    *,
+    everything: bool,
+) -> InstanceFilter:
+    """The filter of a call that acts on many. UsageError: it restricts nothing, and the call does not say so.
+
+    A condition that was forgotten, or whose value is None by mistake, does not act on the whole database.
+    """
+    chosen = InstanceFilter.of(where, keywords)
+    if everything and not chosen.is_empty:
+        raise UsageError(f"{call}: everything=True and a condition exclude each other; leave one of them out")
+    if chosen.is_empty and not everything and chosen.instance_id is None:  # parts of ids are refused by the search
+        raise UsageError(
+            f"{call}: no condition is given, so it would act on all instances; give one, such as workflow_name= or "
+            "ids=, or say everything=True"
+        )
+    return chosen
 
 
 async def found_to_act_on(store: Store, chosen: InstanceFilter) -> AsyncIterator[Instance]:

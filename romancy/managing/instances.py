@@ -11,7 +11,7 @@ from romancy.engine import PAUSABLE, RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage, changed_at
 from romancy.log import LogCursor, follow_log, read_log
-from romancy.managing.bulk import each, each_of, found_to_act_on, if_still, if_there
+from romancy.managing.bulk import chosen_to_act, each, each_of, found_to_act_on, if_still, if_there
 from romancy.managing.failures import FailedInstances
 from romancy.managing.kept_lines import lines_of, page_of
 from romancy.managing.lists import instances_of
@@ -311,16 +311,19 @@ class Instances(FailedInstances):
         /,
         *,
         reason: str = "",
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
 
         `workflow_name` is the whole name here, other than in a list, and there is no `instance_id`, but `ids`. So it is
-        in the other calls that act on many. With `status`, only open instances with that status are asked.
+        in the other calls that act on many. With `status`, only open instances with that status are asked. A call
+        without any condition raises UsageError, unless it says `everything=True`.
         """
         check_text(reason, "reason")
-        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters, OPEN))
+        chosen = chosen_to_act("cancel_many", where, filters, everything=everything)
+        found = found_to_act_on(self._access.opened(), chosen.or_status(OPEN))
         return await each(found, lambda one: if_there(self.cancel(one, reason=reason)), dry_run=dry_run)
 
     async def terminate_many(
@@ -329,6 +332,7 @@ class Instances(FailedInstances):
         /,
         *,
         reason: str = "",
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -337,7 +341,8 @@ class Instances(FailedInstances):
         `workflow_name` is the whole name here, other than in a list.
         """
         check_text(reason, "reason")
-        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters, OPEN))
+        chosen = chosen_to_act("terminate_many", where, filters, everything=everything)
+        found = found_to_act_on(self._access.opened(), chosen.or_status(OPEN))
         return await each(found, lambda one: if_there(self.terminate(one, reason=reason)), dry_run=dry_run)
 
     async def retry_many(
@@ -346,6 +351,7 @@ class Instances(FailedInstances):
         /,
         *,
         unsure: Literal["done", "undone"] | None = None,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -355,7 +361,8 @@ class Instances(FailedInstances):
         list.
         """
         what = "retry_many retries instances that have failed or were cancelled"
-        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters, "failed").among(RETRIED, what))
+        chosen = chosen_to_act("retry_many", where, filters, everything=everything).or_status("failed")
+        found = found_to_act_on(self._access.opened(), chosen.among(RETRIED, what))
 
         def again(instance_id: str) -> Awaitable[bool]:
             return if_still(self.retry(instance_id, unsure=unsure))
@@ -367,6 +374,7 @@ class Instances(FailedInstances):
         where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -374,7 +382,8 @@ class Instances(FailedInstances):
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        chosen = InstanceFilter.of(where, filters).among({Status.STUCK}, "resume_many resumes stuck instances")
+        chosen = chosen_to_act("resume_many", where, filters, everything=everything)
+        chosen = chosen.among({Status.STUCK}, "resume_many resumes stuck instances")
         found = found_to_act_on(self._access.opened(), chosen)
         return await each(found, lambda instance_id: if_still(self.resume(instance_id)), dry_run=dry_run)
 
@@ -384,6 +393,7 @@ class Instances(FailedInstances):
         /,
         *,
         reason: str = "",
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -394,7 +404,8 @@ class Instances(FailedInstances):
         """
         check_text(reason, "reason")
         what = "pause_many pauses open instances that can go on"
-        found = found_to_act_on(self._access.opened(), InstanceFilter.of(where, filters).among(PAUSABLE, what))
+        chosen = chosen_to_act("pause_many", where, filters, everything=everything)
+        found = found_to_act_on(self._access.opened(), chosen.among(PAUSABLE, what))
 
         async def stop(instance_id: str) -> None:
             await self.pause(instance_id, reason=reason)
@@ -406,6 +417,7 @@ class Instances(FailedInstances):
         where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -414,7 +426,8 @@ class Instances(FailedInstances):
         An instance that was asked to pause and is not paused yet is not found: `unpause` it by its id.
         `workflow_name` is the whole name here, other than in a list.
         """
-        chosen = InstanceFilter.of(where, filters).among({Status.PAUSED}, "unpause_many unpauses paused instances")
+        chosen = chosen_to_act("unpause_many", where, filters, everything=everything)
+        chosen = chosen.among({Status.PAUSED}, "unpause_many unpauses paused instances")
         found = found_to_act_on(self._access.opened(), chosen)
         return await each(found, lambda instance_id: if_still(self.unpause(instance_id)), dry_run=dry_run)
 
@@ -424,6 +437,7 @@ class Instances(FailedInstances):
         /,
         *,
         children: bool = False,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -436,7 +450,8 @@ class Instances(FailedInstances):
         """
         what = "purge_many removes instances that have ended"
         further = "end them first, with cancel_many or terminate_many"
-        chosen = InstanceFilter.of(where, filters).among(TERMINAL_STATUSES, what, further)
+        chosen = chosen_to_act("purge_many", where, filters, everything=everything)
+        chosen = chosen.among(TERMINAL_STATUSES, what, further)
         store = self._access.opened()
         asked_at = (await store.services.reading.census()).now
         seen = {one.instance_id: one async for one in found_to_act_on(store, chosen)}

@@ -278,15 +278,19 @@ class SyncInstances(SyncFailedInstances):
         /,
         *,
         reason: str = "",
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
         """Ask every matching open instance to stop, and return the ids of those that were asked.
 
         `workflow_name` is the whole name here, other than in a list, and there is no `instance_id`, but `ids`. So it is
-        in the other calls that act on many. With `status`, only open instances with that status are asked.
+        in the other calls that act on many. With `status`, only open instances with that status are asked. A call
+        without any condition raises UsageError, unless it says `everything=True`.
         """
-        result: list[str] = self._call("cancel_many", where, reason=reason, dry_run=dry_run, **filters)
+        result: list[str] = self._call(
+            "cancel_many", where, reason=reason, everything=everything, dry_run=dry_run, **filters
+        )
         return result
 
     def terminate_many(
@@ -295,6 +299,7 @@ class SyncInstances(SyncFailedInstances):
         /,
         *,
         reason: str = "",
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -302,7 +307,9 @@ class SyncInstances(SyncFailedInstances):
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call("terminate_many", where, reason=reason, dry_run=dry_run, **filters)
+        result: list[str] = self._call(
+            "terminate_many", where, reason=reason, everything=everything, dry_run=dry_run, **filters
+        )
         return result
 
     def retry_many(
@@ -311,6 +318,7 @@ class SyncInstances(SyncFailedInstances):
         /,
         *,
         unsure: Literal["done", "undone"] | None = None,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -319,7 +327,9 @@ class SyncInstances(SyncFailedInstances):
         With `status="cancelled"` it retries cancelled ones. `workflow_name` is the whole name here, other than in a
         list.
         """
-        result: list[str] = self._call("retry_many", where, unsure=unsure, dry_run=dry_run, **filters)
+        result: list[str] = self._call(
+            "retry_many", where, unsure=unsure, everything=everything, dry_run=dry_run, **filters
+        )
         return result
 
     def resume_many(
@@ -327,6 +337,7 @@ class SyncInstances(SyncFailedInstances):
         where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -334,7 +345,7 @@ class SyncInstances(SyncFailedInstances):
 
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call("resume_many", where, dry_run=dry_run, **filters)
+        result: list[str] = self._call("resume_many", where, everything=everything, dry_run=dry_run, **filters)
         return result
 
     def pause_many(
@@ -343,6 +354,7 @@ class SyncInstances(SyncFailedInstances):
         /,
         *,
         reason: str = "",
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -351,7 +363,9 @@ class SyncInstances(SyncFailedInstances):
         Those that are paused already or stuck are left alone. `workflow_name` is the whole name here, other than in a
         list.
         """
-        result: list[str] = self._call("pause_many", where, reason=reason, dry_run=dry_run, **filters)
+        result: list[str] = self._call(
+            "pause_many", where, reason=reason, everything=everything, dry_run=dry_run, **filters
+        )
         return result
 
     def unpause_many(
@@ -359,6 +373,7 @@ class SyncInstances(SyncFailedInstances):
         where: Mapping[str, FilterValue] | InstanceFilter | None = None,
         /,
         *,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -367,7 +382,7 @@ class SyncInstances(SyncFailedInstances):
         An instance that was asked to pause and is not paused yet is not found: `unpause` it by its id.
         `workflow_name` is the whole name here, other than in a list.
         """
-        result: list[str] = self._call("unpause_many", where, dry_run=dry_run, **filters)
+        result: list[str] = self._call("unpause_many", where, everything=everything, dry_run=dry_run, **filters)
         return result
 
     def purge_many(
@@ -376,6 +391,7 @@ class SyncInstances(SyncFailedInstances):
         /,
         *,
         children: bool = False,
+        everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
     ) -> list[str]:
@@ -386,5 +402,7 @@ class SyncInstances(SyncFailedInstances):
         One transaction removes up to 500 of them; with `children=True`, each goes by itself. `workflow_name` is the
         whole name here, other than in a list.
         """
-        result: list[str] = self._call("purge_many", where, children=children, dry_run=dry_run, **filters)
+        result: list[str] = self._call(
+            "purge_many", where, children=children, everything=everything, dry_run=dry_run, **filters
+        )
         return result

@@ -78,7 +78,7 @@ def _of_sleep(row: InstanceRow, state: State) -> Iterator[str]:
             yield f"nobody owns it and nothing wakes it, and {begun[0]} is under way"
         elif due is not None:
             yield f"nobody owns it and nothing wakes it, and something is due at {due}"
-        elif not state.waits and not state.children:
+        elif not state.waits and not state.children and not state.places:
             yield "nobody owns it, nothing wakes it, and it waits for nothing"
     elif row.wake_at is not None:
         if due is not None and row.wake_at - due > _LONG:

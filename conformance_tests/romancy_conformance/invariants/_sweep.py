@@ -9,6 +9,7 @@ from romancy.serialization import NO_CODECS
 from romancy.storage.backends import create_store
 from romancy_conformance.invariants._instance import Code, of_children, of_replay, of_row
 from romancy_conformance.invariants._log import told
+from romancy_conformance.invariants._places import of_places
 from romancy_conformance.invariants._tables import Tables
 
 if TYPE_CHECKING:
@@ -93,4 +94,6 @@ async def _of_instance(tables: Tables, instance_id: str, code: Code) -> AsyncIte
     for what in (*log.wrong, *of_row(row, log), *of_replay(row, log, code)):
         yield what
     async for what in of_children(row, log, tables):
+        yield what
+    async for what in of_places(row, log, tables):
         yield what

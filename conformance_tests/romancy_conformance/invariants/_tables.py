@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
     from romancy.storage.records import History, InstanceRow, LogRow
+    from romancy.storage.routing import Interest, Owner
 
 __all__ = ["Tables"]
 
@@ -80,6 +81,10 @@ class Tables:
         """Return the bodies in one inbox, as they are stored."""
         sql = f"select body from romancy_inbox where instance_id = {self._bare.capabilities.placeholder}"  # noqa: S608
         return [bytes(row["body"]) for row in await self._select(sql, instance_id)]
+
+    async def places(self, instance_id: str) -> list[tuple[Owner, Interest]]:
+        """The demands and places under limits that are registered for an instance, of all its lives."""
+        return await self._bare.services.lookups.places_of([instance_id])
 
     async def strays(self) -> list[tuple[str, str]]:
         """Yield rows that belong to no instance: the instance id they name, and what is wrong."""

@@ -239,5 +239,5 @@ async def test_many_purges_with_their_children(app: Romancy, store: Store) -> No
     assert set(await app.purge_many(workflow_name="parent", children=True)) == {"p", "q"}
     assert await ids(app) == {"o", "o-c"}
     assert await app.run(parent.options(instance_id="p"), 1) == 1
-    assert set(await app.purge_many(children=True)) == {"p", "p-c", "p-c-g", "o"}
+    assert set(await app.purge_many(everything=True, children=True)) == {"p", "p-c", "p-c-g", "o"}
     assert await ids(app) == {"o-c"}

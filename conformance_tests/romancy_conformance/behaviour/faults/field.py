@@ -104,9 +104,9 @@ class Field:
         await self.app.__aexit__(None, None, None)
         await self.store.close()
 
-    async def worker(self, *options: str, url: str = "") -> Process:
+    async def worker(self, *options: str, url: str = "", program: tuple[str, ...] = (PROGRAM,)) -> Process:
         """Start one more worker process."""
-        process = Process(url or self.url, self._ledger_file, *options)
+        process = Process(url or self.url, self._ledger_file, *options, program=program)
         self._processes.append(process)
         return await process.ready()
 

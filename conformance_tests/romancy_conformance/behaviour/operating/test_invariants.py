@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import Raw
 
-from romancy import Romancy, Status, TerminalError, WorkflowContext, activity, compensation, workflow
+from romancy import Limit, Romancy, Status, TerminalError, WorkflowContext, activity, compensation, workflow
 from romancy.core import (
     ActivityCompleted,
     MessageAwaited,
@@ -21,7 +21,9 @@ from romancy.core import (
     WorkflowCompleted,
     encode_commit,
 )
+from romancy.engine.places import place_of
 from romancy.storage.backends import create_store
+from romancy.storage.routing import Owner
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
 from romancy_conformance.behaviour.planting import Planting
@@ -86,15 +88,24 @@ async def swept_again(ctx: WorkflowContext, turn: int = 0) -> int:
     return turn
 
 
-SWEPT: list[Workflow[..., Any]] = [calls_swept_step, swept_failed, swept_waits, swept_sleeps, swept_parent, swept_again]
+@workflow(limits=[Limit("swept", concurrency=1)])
+async def swept_placed(ctx: WorkflowContext) -> None:
+    await ctx.wait_event("go")
+
+
+SWEPT: list[Workflow[..., Any]] = [
+    *(calls_swept_step, swept_failed, swept_waits, swept_sleeps, swept_parent, swept_again, swept_placed)
+]
 swept_app = Romancy("memory://", workflows=SWEPT)
-DONE = ("done", "behind", "twice", "reopened", "elsewhere", "woken")
+DONE = ("done", "behind", "twice", "reopened", "elsewhere", "woken", "leaks")
 WAITING = (
     *("gap", "lost tail", "logless", "same append", "garbled", "empty", "senseless", "open", "owned", "unread"),
     *("under way", "for nothing", "other code", "no clock", "orphan"),
 )
 SLEEPING = ("sleeping", "stranded", "oversleeps")
 PARENTS = ("parent", "childless", "another", "unanswered")
+PLACED = ("placed", "in line", "out of line", "unheard")
+"""The first has the place, and the others wait for it."""
 
 
 @pytest.fixture
@@ -113,6 +124,9 @@ async def filled(storage_url: str) -> AsyncIterator[dict[str, Any]]:
             await app.start(swept_sleeps.options(instance_id=name))
         for name in PARENTS:
             await app.start(swept_parent.options(instance_id=name), f"child of {name}")
+        for name in PLACED:
+            await app.start(swept_placed.options(instance_id=name))
+            await status_is(app, name, Status.WAITING)
         for name in (*WAITING, *SLEEPING, *PARENTS, *(f"child of {one}" for one in PARENTS)):
             await status_is(app, name, Status.WAITING)
     yield {each.name: each for each in SWEPT}
@@ -166,6 +180,22 @@ async def damage(plant: Planting) -> None:
     await plant.row("child of another", parent="done")
     await plant.gone("log", "child of unanswered")
     await plant.row("child of unanswered", status="cancelled")
+    await damage_places(plant)
+
+
+async def damage_places(plant: Planting) -> None:
+    """Give an ended instance a place, and a waiting one that hears nothing of it; take another one out of its line."""
+    router = plant.store.services.router
+    standing = {owner.name: (owner, one) for owner, one in await plant.store.services.lookups.places_of(PLACED)}
+    owner, demand = standing["out of line"]
+    await router.unregister(owner, [demand.interest_id])
+    owner, demand = standing["unheard"]
+    await router.register(owner, place_of(demand))
+    ended = await plant.store.read("leaks", limit=0)
+    assert ended is not None
+    await plant.row("leaks", status="running")
+    await router.register(Owner("leaks", ended.instance.life), place_of(demand))
+    await plant.row("leaks", status="completed")
 
 
 DAMAGES = {
@@ -206,6 +236,9 @@ DAMAGES = {
         "it waits for its child child of unanswered (swept_waits:1), which has ended (cancelled) and has not told it"
     ],
     "child of unanswered": ["rows … are missing from its log, which goes to …"],
+    "leaks": ["it takes a place of limit swept (swept:1~…), which it has ended with"],
+    "out of line": ["it waits for the place swept:1~…, and does not stand in line for it"],
+    "unheard": ["it waits for the place swept:1~…, which was given to it, and no message says so"],
 }
 
 
@@ -223,6 +256,7 @@ def by_instance(complaints: list[Complaint]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for one in complaints:
         words = re.sub(r"\d{9,}|(?<=goes to )\d+|(?<=row )\d+|(?<=rows )\d+(, \d+)*", "…", one.what)
+        words = re.sub("(?<=swept:1~)[0-9a-f]+", "…", words)
         words = re.sub("^(its log does not replay|row … of its log cannot be read): .*", r"\1", words, flags=re.DOTALL)
         found.setdefault(one.instance_id, []).append(words)
     return dict(sorted(found.items(), key=lambda said: list(DAMAGES).index(said[0])))

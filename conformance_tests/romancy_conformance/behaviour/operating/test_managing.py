@@ -339,7 +339,7 @@ async def test_resuming_all_that_are_stuck(app: Romancy) -> None:
     other = await app.start(waits_for_ever)
     dead_ends.clear()
 
-    assert sorted(ids) == sorted(await app.resume_many(dry_run=True))
+    assert sorted(ids) == sorted(await app.resume_many(everything=True, dry_run=True))
     assert [Status.STUCK] * 2 == [await app.handle(one).status() for one in ids]
     assert sorted(ids) == sorted(await app.resume_many(workflow_name="breaks_by_itself"))
 
@@ -452,7 +452,7 @@ async def test_those_that_are_purged_at_once_are_not_in_each_others_way(
     handles = await app.start_many([does.bind(["a", "b", "c"]) for _ in range(10)])
     await asyncio.gather(*(handle.result(timeout=60) for handle in handles))
 
-    assert {handle.instance_id for handle in handles} == set(await app.purge_many())
+    assert {handle.instance_id for handle in handles} == set(await app.purge_many(everything=True))
     assert (await app.list_instances()).instances == []
 
 
@@ -464,7 +464,7 @@ async def test_open_instances_are_not_purged_by_a_search(app: Romancy) -> None:
         for dry_run in (True, False):
             with pytest.raises(UsageError, match=r"purge_many removes instances that have ended, not waiting ones"):
                 await app.purge_many(status=status, dry_run=dry_run)
-    assert await app.purge_many(status=None) == []
+    assert await app.purge_many(status=None, everything=True) == []
     await handle.cancel()
 
 

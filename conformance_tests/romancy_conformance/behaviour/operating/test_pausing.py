@@ -504,7 +504,7 @@ async def test_many_are_paused_and_unpaused_and_a_start_can_be_paused(app: Roman
     await app.start(works.options(instance_id="beside"), "beside")
     await app.handle("beside").result(timeout=30)
     assert record.names() == ["beside"]
-    assert sorted(await app.unpause_many()) == ["held", "m-0", "m-1", "m-2"]
+    assert sorted(await app.unpause_many(everything=True)) == ["held", "m-0", "m-1", "m-2"]
     assert await held.result(timeout=30) == "held"
     await app.signal("m-0", "go", 1)
     assert await app.handle("m-0").result(timeout=30) == 1

@@ -163,10 +163,10 @@ async def test_what_could_not_be_undone_is_named_and_asked_about(app: Romancy) -
         await app.retry(instance_id)
     with pytest.raises(UsageError, match="unsure='maybe'"):
         await app.retry(instance_id, unsure="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - users do
-    assert await app.retry_many() == []
+    assert await app.retry_many(everything=True) == []
     assert await app.handle(instance_id).status() is Status.FAILED
 
-    assert await app.retry_many(unsure="done") == [instance_id]
+    assert await app.retry_many(everything=True, unsure="done") == [instance_id]
     await app.handle(instance_id).result(timeout=60)
     assert record.names().count("charge") == 1
 

@@ -362,7 +362,7 @@ async def test_managing_what_a_codec_wrote(open_app: Open, storage_url: str) -> 
     waiting = await app.start(coded_words, 1)
     assert await app.terminate(waiting.instance_id, reason="enough")
     await status_is(app, waiting.instance_id, Status.CANCELLED)
-    assert len(await app.purge_many()) == 4
+    assert len(await app.purge_many(everything=True)) == 4
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ async def test_a_second_cancel_is_answered_and_changes_nothing(app: Romancy, ope
     await until(lambda: "refund charge" in record.names())
     assert await handle.cancel("second")
     assert await client.cancel(handle.instance_id, reason="third")
-    assert await app.cancel_many() == [handle.instance_id]
+    assert await app.cancel_many(everything=True) == [handle.instance_id]
     record.gates["refund charge"].set()
 
     with pytest.raises(WorkflowCancelledError, match="first"):
@@ -48,7 +48,7 @@ async def test_a_second_cancel_is_answered_and_changes_nothing(app: Romancy, ope
     assert ["first"] == [event.reason for event in await handle.history() if isinstance(event, CancelRequested)]
     before = await handle.history()
     assert [False, False] == [await handle.cancel("late"), await client.cancel(handle.instance_id)]
-    assert [] == await app.cancel_many()
+    assert [] == await app.cancel_many(everything=True)
     assert before == await handle.history()
 
 
