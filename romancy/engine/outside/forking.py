@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.routing import Interest
 
-__all__ = ["Wanted", "fork", "plan_of_fork"]
+__all__ = ["Wanted", "children_again", "fork", "plan_of_fork"]
 
 _ROOM: Final = 1024 * 1024
 """Bytes in one commit of a copy, unless one commit of the source has more."""
@@ -193,7 +193,10 @@ async def _write(
             change = Change(status=Status.RUNNING, seen=signals, release=True, wake_at=1)
             item = replace(item, change=change, interests=_interests(state))
             if wanted.children == "again":
-                item = replace(item, starts=tuple(_children(registry, wanted.instance_id, life, state, made, now)))
+                item = replace(
+                    item,
+                    starts=tuple(children_again(registry, wanted.instance_id, life, f"{life:x}", state, made, now)),
+                )
         outcome = await written(store, item, token)
         if outcome is not Outcome.ACCEPTED:
             return outcome
@@ -221,10 +224,10 @@ def _in_rows(made: list[list[LogEvent]], reason: str) -> list[list[LogEvent]]:
     return bodies
 
 
-def _children(
-    registry: Registry, instance_id: str, life: int, state: State, made: list[list[LogEvent]], now: int
+def children_again(  # noqa: PLR0917
+    registry: Registry, instance_id: str, life: int, nonce: str, state: State, made: list[list[LogEvent]], now: int
 ) -> Iterator[Append]:
-    """The first appends of children that the fork starts anew."""
+    """The first appends of children that a fork or a rewind starts anew."""
     for commit in made:
         for event in commit:
             if isinstance(event, ChildStarted) and event.id in state.children:
@@ -235,7 +238,7 @@ def _children(
                     life=new_life(event.instance_id),
                     writer=f"{here().token()}.fork",
                     now=now,
-                    parent=Parent(instance_id, event.id, life, f"{life:x}"),
+                    parent=Parent(instance_id, event.id, life, nonce),
                     given=StartOptions(delay=event.delay, at=event.due, **kept(event)),
                 )
 

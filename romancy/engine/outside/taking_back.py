@@ -16,6 +16,7 @@ from romancy.engine.decide import short
 from romancy.engine.interests import interests_of
 from romancy.engine.messages import PauseMessage, encode_message, is_about_pausing
 from romancy.engine.outside.cut_logs import cut_log
+from romancy.engine.outside.forking import children_again
 from romancy.engine.outside.management import acting, row_of, written
 from romancy.engine.outside.pausing import unpause
 from romancy.engine.outside.terminating import give_on, places_of
@@ -195,6 +196,8 @@ async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Re
         reopens=not open_now,
         unowned=open_now,
     )
+    again = children_again(registry, row.instance_id, row.life, nonce, state, [events], max(now, at))
+    starts = tuple(again) if wanted.children == "again" else ()
     new = _interests(log.state)
     old = _interests(log.whole()) if open_now else {}
     gone, postings = await places_of(store, row) if open_now else (await groups_of(store, row), ())
@@ -211,6 +214,7 @@ async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Re
         interests=tuple(each for one, each in new.items() if old.get(one) != each),
         uninterested=tuple(dropped),
         postings=postings,
+        starts=starts,
     )
 
 
