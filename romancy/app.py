@@ -137,11 +137,10 @@ class Romancy(Windows, Schedules, Entities):
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
         self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
-        self._release = label(release, "release")
+        self._release, self._migrates = label(release, "release"), yes_or_no(migrate, "migrate")
         self._retention = retention_of(retention, "retention=")
-        self._migrates = yes_or_no(migrate, "migrate")
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
-        self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
+        self._keep_undelivered = some_time_or_ever(keep_undelivered, "keep_undelivered")
         self._drain_timeout = seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
             worker_id=label(worker_id, "worker_id"),
@@ -159,8 +158,8 @@ class Romancy(Windows, Schedules, Entities):
             codecs=self._codecs,
         )
         access = Access(some_time(answer_within, "answer_within"))
-        mailer, watches = Mailer(access, Announcer.of(self._settings.hooks)), Watches(access)
-        Instances.__init__(self, access, mailer, watches)
+        mailer = Mailer(access, Announcer.of(self._settings.hooks))
+        Instances.__init__(self, access, mailer, Watches(access))
         Senders.__init__(self, access, mailer)
         self._tasks: list[asyncio.Task[None]] = []
         self._registry, self.dependencies = Registry(), Dependencies()

@@ -413,11 +413,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/windows/{window_id}": {"get": _of_window("A window, with its last starts", {200: "Window"})},
         "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
         "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
-        "/failures": {"get": _failures()},
-        "/failures/{group}/silence": {
-            "post": _of_group("Leave a group out of lists", {"application/json": {"schema": _REASON}})
-        },
-        "/failures/{group}/unsilence": {"post": _of_group("List a group again")},
+        **_failure_paths(),
         "/questions": {"get": _questions()},
         "/questions/{token}/answer": {"post": _answering("Answer a question; the body is the answer", _ANY_BODY)},
         "/questions/{token}/refuse": {
@@ -440,6 +436,16 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"bearer": []}, {}],
+    }
+
+
+def _failure_paths() -> dict[str, Any]:
+    return {
+        "/failures": {"get": _failures()},
+        "/failures/{group}/silence": {
+            "post": _of_group("Leave a group out of lists", {"application/json": {"schema": _REASON}})
+        },
+        "/failures/{group}/unsilence": {"post": _of_group("List a group again")},
     }
 
 

@@ -61,6 +61,7 @@ class Moving(GoingBack):
 
 
 def _path(given: str | Path) -> Path:
-    if not isinstance(given, str | Path) or not str(given):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped code calls this too
+    path: object = given
+    if not isinstance(path, str | Path) or not str(path):
         raise UsageError(f"an export is the path of a file, not {given!r}")
     return Path(given)

@@ -71,9 +71,6 @@ def test_keywords_restrict_a_filter_further() -> None:
     assert InstanceFilter.of(chosen, {}) is chosen
     further = InstanceFilter.of(chosen, {"status": "failed", "parent": None})
     assert InstanceFilter({"a": 1}, workflow_name="order", status="failed") == further
-    assert (Status.STUCK,) == InstanceFilter.of(chosen, {}, "stuck").statuses
-    assert (Status.FAILED,) == InstanceFilter.of(further, {}, "stuck").statuses
-    assert () == InstanceFilter.of(chosen, {"status": None}, "stuck").statuses
     assert further is InstanceFilter.of(further, {"status": None, "workflow_name": None, "top_level": False})
     assert () == InstanceFilter.of(chosen, {"ids": []}).ids
 

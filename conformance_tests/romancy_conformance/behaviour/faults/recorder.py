@@ -22,7 +22,7 @@ from msgspec import Struct
 from romancy import activity_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 __all__ = ["Record", "Recorder", "recorded"]
 
@@ -64,7 +64,7 @@ class Recorder:
 
 
 @asynccontextmanager
-async def recorded(port: int) -> AsyncIterator[None]:
+async def recorded(port: int) -> AsyncGenerator[None]:
     """Record the running attempt from its beginning to its end."""
     context = activity_context()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

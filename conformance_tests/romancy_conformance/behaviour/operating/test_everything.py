@@ -58,10 +58,12 @@ async def test_a_call_without_a_condition_does_nothing_and_says_why(app: Romancy
         for dry_run in (True, False):
             with pytest.raises(UsageError, match=rf"^{verb}_many: no condition is given, .*everything=True"):
                 await act(**given, dry_run=dry_run)
-    for where in ({}, InstanceFilter()):
+    nothing: tuple[Any, ...] = ({}, InstanceFilter())
+    for where in nothing:
         with pytest.raises(UsageError, match=f"^{verb}_many: no condition"):
             await act(where)
-    for given in ({"workflow_name": "spared"}, {"ids": []}, {"status": "waiting"}):
+    something: tuple[dict[str, Any], ...] = ({"workflow_name": "spared"}, {"ids": []}, {"status": "waiting"})
+    for given in something:
         with pytest.raises(UsageError, match=f"^{verb}_many: everything=True and a condition exclude each other"):
             await act(everything=True, **given)
 

@@ -42,7 +42,7 @@ async def moved(ctx: WorkflowContext, number: int) -> int:
     doubled = await moved_double(number)
     if number < 10:
         return doubled
-    went = await ctx.wait_event("go")
+    went = await ctx.wait_event("go", model=int)
     return doubled + went.data
 
 
@@ -68,7 +68,7 @@ async def moved_speaker(ctx: WorkflowContext, words: list[str]) -> int:
 async def moved_steps(ctx: WorkflowContext, count: int) -> int:
     for number in range(count):
         await moved_double(number)
-    return (await ctx.wait_event("go")).data
+    return (await ctx.wait_event("go", model=int)).data
 
 
 ALL: list[Any] = [moved, moved_parent, moved_sleeper, moved_steps]
