@@ -94,6 +94,7 @@ class Romancy(Windows, Schedules, Entities):
     workers of the code that it follows.
     """
 
+    _tasks: list[asyncio.Task[None]]
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _rules: Sequence[Rule] = ()
     """By which rules its worker removes what is over."""
@@ -135,13 +136,12 @@ class Romancy(Windows, Schedules, Entities):
     ) -> None:
         """`codecs` encode payloads before they are stored, in this order. `Codecs(…)` names codecs that only read."""
         self._url, self._read_url, self._password = url, read_url, password_source(password)
-        self._workflows, self.relay, self._codecs = workflows, relay, Codecs.of(codecs)
-        self._works, self._checks, self._relaying = worker, check_at_start, Beside(relay)
-        self._release, self._migrates = label(release, "release"), yes_or_no(migrate, "migrate")
-        self._retention = retention_of(retention, "retention=")
+        self._workflows, self.relay, self._relaying = workflows, relay, Beside(relay)
+        self._works, self._checks, self._migrates = worker, check_at_start, yes_or_no(migrate, "migrate")
+        self._release, self._retention = label(release, "release"), retention_of(retention, "retention=")
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
         self._keep_undelivered = some_time_or_ever(keep_undelivered, "keep_undelivered")
-        self._drain_timeout = seconds(drain_timeout, "drain_timeout")
+        self._codecs, self._drain_timeout = Codecs.of(codecs), seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
             worker_id=label(worker_id, "worker_id"),
             lease=some_time(lease, "lease"),
@@ -161,8 +161,7 @@ class Romancy(Windows, Schedules, Entities):
         mailer = Mailer(access, Announcer.of(self._settings.hooks))
         Instances.__init__(self, access, mailer, Watches(access))
         Senders.__init__(self, access, mailer)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._registry, self.dependencies = Registry(), Dependencies()
+        self._tasks, self._registry, self.dependencies = [], Registry(), Dependencies()
         self.dependencies.provide(errands_here, AppErrands(self, access, mailer, self._ask_entity))
 
     @property
