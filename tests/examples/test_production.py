@@ -241,7 +241,7 @@ def program(name: str, package: str) -> Generator[str]:
 def test_systemd_accepts_the_units(path: Path, tmp_path: Path) -> None:
     """In a copy whose programs are those of this environment: systemd looks whether they are there."""
     for each in UNITS:
-        text = each.read_text("utf-8").replace("/opt/shop/venv/bin", str(Path(sys.executable).parent))
+        text = each.read_text("utf-8").replace("/usr/local/lib/shop/venv/bin", str(Path(sys.executable).parent))
         (tmp_path / each.name).write_text(text.replace("User=shop\n", ""), "utf-8")
     with program("systemd-analyze", "systemd") as analyze:
         verified = subprocess.run(

@@ -25,7 +25,7 @@ texts = st.text(max_size=250)
         ("card 17 declined", "card … declined"),
         ("card '4111' of \"Ann\" declined", "card … of … declined"),
         ("order o-1, o-2, o-3 not found", "order … not found"),
-        ("no route to 10.0.0.7:443", "no route to …"),
+        ("no route to 192.0.2.7:443", "no route to …"),
         ("<Card object at 0x7f3a10c0>", "<Card object at …>"),
         ("0f8fad5b-d9cb-469f-a165-70867728950e is gone", "… is gone"),
         ("mail to ann@example.org bounced!", "mail to … bounced!"),
