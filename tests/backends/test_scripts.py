@@ -79,6 +79,8 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "prune_journal": ({"sqlite", "mysql"}, _NO_CTE),
     "prune_inbox": ({"sqlite", "mysql"}, _NO_CTE),
     "journal_line": ({"sqlite"}, "bytes are no JSON, so each line is a statement"),
+    "log_line": ({"sqlite"}, "bytes are no JSON, so each line is a statement"),
+    "mail_line": ({"sqlite"}, "bytes are no JSON, so each line is a statement"),
     "prune_uncounted": ({"mysql"}, _NO_CTE),
     "forget_instances": ({"sqlite", "mysql"}, _NO_CTE),
     "drop_index": ({"sqlite", "mysql"}, _NO_CTE),

@@ -77,7 +77,7 @@ CHANGE: Values = {
 }  # fmt: skip
 SETTLED: Values = {"claim": "c", "delay": 9, "counted": 0}
 CLAIMED: Rows = {"outbox": {"claim": "c"}}
-RESTORED: Values = {"ended": False}
+RESTORED: Values = {"ended": False, "due": 0, "mail": 0}
 WRITTEN = (
     Written("change_instances", "instances.touched_at", ["time"], {"instances": {}}, CHANGE),
     Written("change_instances", "instances.touched_at", [None], {"instances": {}}, CHANGE | {"releases": False}),

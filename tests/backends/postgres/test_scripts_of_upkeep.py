@@ -183,7 +183,7 @@ async def test_a_row_that_is_restored_counts_the_mail_that_was_counted(scripts: 
     mail = (("1", 3), ("2", 2**63 - 1))
     await scripts.put("inbox", *({"instance_id": "a", "delivery_id": one, "number": number} for one, number in mail))
     given_columns = ["f" if kind == "text" else 7 for kind in GIVEN.values()]
-    lost = ("a", 1, "waiting", 1, 1, None, None, 1, 1, b"1", False, *given_columns)
+    lost = ("a", 1, "waiting", 1, 1, None, None, 1, 1, b"1", False, 0, 0, *given_columns)
 
     assert await ids(scripts, "restore_instances", *([one] for one in lost)) == ["a"]
     assert await scripts.rows("instances", "signals, seen") == [(3, 0)]
