@@ -85,7 +85,7 @@ PLANTED: Final = (
     Planted(
         name="retry: requests that stayed behind an end stop the next run",
         file=f"{_WORKER}/retrying.py",
-        text="consumed=await _requests_to_stop(store, row.instance_id),",
+        text="consumed=await requests_to_stop(store, row.instance_id),",
         replacement="consumed=(),",
         mend=True,
         case="request-behind-an-end",

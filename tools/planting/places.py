@@ -35,7 +35,7 @@ PLANTED: Final = (
     Planted(
         name="place: an instance that is terminated from outside gives none back",
         file=f"{_ENGINE}/outside/terminating.py",
-        text="    gone, changes = await _places(store, row)\n",
+        text="    gone, changes = await places_of(store, row)\n",
         replacement="    gone, changes = (), ()\n",
         shapes="limited",
         unseen="others of its lane end soon, and their marks have the lane dispatched",
