@@ -5,10 +5,10 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
 - The contract is in the short tier on memory, on SQLite, and by turns on one of the servers: PostgreSQL, MySQL and
   MariaDB. On the other servers it is in the long tier. The rule for other tests applies to its tests marked `dealt`.
-- Any other test that runs on several databases is in the short tier on one of them, and in the long tier on the
-  others, except one of MySQL and MariaDB, which share an adapter and its turns. Only the contract runs on both in these
-  tiers. A digest of the test's name chooses the database of the short tier, so a test always has the same one. The mark
-  `dealt("postgres", …)` names the databases to choose from.
+- Any other test that runs on several databases is in the short tier on one of them, and in the long tier on one of
+  another adapter, by turns: a commit of another day has it on the third one. MySQL and MariaDB share an adapter and its
+  turns. Only the contract runs on both in these tiers. A digest of the test's name chooses the database of the short
+  tier, so a test always has the same one. The mark `dealt("postgres", …)` names the databases to choose from.
 - The store in memory is SQLite's, over a database in memory. A quarter of the tests that run on SQLite has it in the
   long tier, by turns: in four days of commits each has. The contract has it in the short tier.
 - What is long in itself is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on
@@ -61,6 +61,7 @@ FRONTS: Final = ("tests/dashboard/", "tests/http/", "tests/sync/", "tests/ext/ot
 ABOUT_DATABASES: Final = ("tests/http/test_databases.py", "tests/http/test_ids.py")
 """Files of fronts that ask whether each database keeps what is long or strange."""
 _DAYS_OF_MEMORY: Final = 4
+_OTHER_ADAPTERS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
         else:
             siblings.update(_sibling(name, stores, turn))
             siblings.update(_in_memory(name, stores, day))
+            siblings.update(_adapter_of_another_day(name, stores, turn, day))
     for name, stores in long_ones.items():
         siblings.update(_of_other_days(name, stores, day))
     engines = {case.nodeid for case in cases if case.engine}
@@ -202,6 +204,20 @@ def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
         return []
     left = [case for case in pair if case is not turn]
     return [left[_number(name) % len(left)].nodeid]
+
+
+def _adapter_of_another_day(name: str, cases: list[Case], turn: Case, day: int) -> list[str]:
+    """Return the cases on the one of the two other adapters that the long tier leaves out today."""
+    own = _adapter(turn)
+    others = sorted({adapter for case in cases if (adapter := _adapter(case)) not in (own, "memory")})
+    if len(others) < _OTHER_ADAPTERS:
+        return []
+    today = others[(_number(name) + day) % len(others)]
+    return [case.nodeid for case in cases if _adapter(case) in others and _adapter(case) != today]
+
+
+def _adapter(case: Case) -> str:
+    return "mysql" if case.backend in _OF_ONE_ADAPTER else str(case.backend)
 
 
 def _in_memory(name: str, cases: list[Case], day: int) -> list[str]:

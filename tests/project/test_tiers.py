@@ -69,16 +69,21 @@ def test_the_contract_is_short_on_the_only_server_of_a_run() -> None:
 
 
 @pytest.mark.parametrize("file", [FILE, CONTRACT + "test_opening.py"])
-def test_what_is_dealt_is_short_on_one_database(file: str) -> None:
-    cases = on_every_store(f"{file}::test_some[{{}}-a-b]", dealt=file.startswith(CONTRACT))
+def test_what_is_dealt_is_short_on_one_database_and_long_on_the_other_adapters_by_turns(file: str) -> None:
+    tests = [
+        on_every_store(f"{file}::test_some[{{}}-a-{number}]", dealt=file.startswith(CONTRACT)) for number in range(50)
+    ]
+    adapters = {"sqlite": "sqlite", "postgres": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 
-    dealt = deal(cases)
+    for cases in tests:
+        adapter = {case.nodeid: adapters.get(str(case.backend), "") for case in cases}
+        days = [deal(cases, day) for day in (20_783, 20_784)]
 
-    (nodeid,) = dealt.short
-    (sibling,) = dealt.siblings - {f"{file}::test_some[memory-a-b]"}
-    assert nodeid in {f"{file}::test_some[{store}-a-b]" for store in STORES}
-    assert sibling in {f"{file}::test_some[{store}-a-b]" for store in ("mysql", "mariadb")}
-    assert dealt.long == {case.nodeid for case in cases} - {nodeid} - dealt.siblings
+        (nodeid,) = days[0].short
+        assert days[0].short == days[1].short
+        longs = [{adapter[one] for one in dealt.long} - {""} for dealt in days]
+        assert [1, 1] == [len(each) for each in longs]
+        assert {"sqlite", "postgres", "mysql"} == {adapter[nodeid], *longs[0], *longs[1]}
 
 
 def test_memory_has_a_quarter_of_the_tests_a_day_and_all_in_four() -> None:

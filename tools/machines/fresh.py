@@ -44,7 +44,9 @@ COMMANDS: Final = ("make demo", "make test || make test-again")
 _SOME: Final = "tests/project/test_environment.py conformance_tests/romancy_conformance/contract/test_values.py"
 IN_SHORT: Final = ("make demo", f"make test ARGS='{_SOME}'")
 """The same on a machine whose turn for more tests it is not."""
-_SIXTHS: Final = tuple(("make demo", f"make test ARGS='--part {part}/6' || make test-again") for part in range(1, 7))
+_TWELFTHS: Final = tuple(
+    ("make demo", f"make test ARGS='--part {part}/12' || make test-again") for part in range(1, 13)
+)
 _SUITES: Final = {12: "bookworm", 13: "trixie"}
 _NAMESPACES: Final = ("unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child")
 _USER_NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--map-auto")
@@ -91,7 +93,7 @@ ALL: Final = tuple(
     Pairing(release, root, odd) for release in _SUITES for root in (True, False) for odd in (False, True)
 )
 QUICK: Final = (Pairing(12, root=True, odd=False), Pairing(13, root=False, odd=True))
-"""On one of them a sixth of all tests runs: by turns, a day each."""
+"""On one of them a twelfth of all tests runs: by turns, a day each."""
 BESIDE: Final = (Pairing(13, root=True, odd=False), Pairing(12, root=False, odd=True))
 """On the one beside it a few tests run: the other system, the same account and place."""
 
@@ -137,10 +139,10 @@ def _clear_leftovers(folder: Path) -> None:
 def quick_plan(day: int) -> dict[Pairing, tuple[str, ...]]:
     """What continuous integration runs on two machines, for a commit of this day.
 
-    In twelve days each of `QUICK` has all tests. In two days each system is tried with both accounts and places.
+    In twenty-four days each of `QUICK` has all tests. In two days each system is tried with both accounts and places.
     """
     turns, place_of_day = divmod(day, len(QUICK))
-    return {QUICK[place_of_day]: _SIXTHS[turns % len(_SIXTHS)], BESIDE[place_of_day]: IN_SHORT}
+    return {QUICK[place_of_day]: _TWELFTHS[turns % len(_TWELFTHS)], BESIDE[place_of_day]: IN_SHORT}
 
 
 def _prepare(pairing: Pairing, folder: Path, cache: Path, commands: Sequence[str], source: Path) -> Plan:

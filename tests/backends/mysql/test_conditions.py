@@ -145,7 +145,8 @@ COMMITS = (
     Case("hold_runs", "instances", "instance_id life run_from"),
     Case("renew_projections", "instances", "instance_id", {"projection": None, "index_paths": "p"}),
     Case("restore_instance", "log", "life last_seq", {"others": "instances", "ended": False, "due": 0, "mail": 0}),
-    Case("restore_instance", "log log:next", given={"others": "instances", "ended": False, "due": 0, "mail": 0, "log:next.seq": 2},
+    Case("restore_instance", "log log:next",
+         given={"others": "instances", "ended": False, "due": 0, "mail": 0, "log:next.seq": 2},
          misses=({"log:next.life": 6}, {"log:next.instance_id": "j"})),
 )  # fmt: skip
 
