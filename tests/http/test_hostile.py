@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import sqlite3
 import subprocess
@@ -186,5 +187,7 @@ def test_what_is_made_of_the_description_is_answered_as_it_says(tmp_path: Path) 
         told = [line for line in server.said if "Traceback" in line or "ERROR" in line]
 
     assert 0 == ended.returncode, ended.stdout
-    assert "42 selected / 42 total" in ended.stdout
+    selected = re.search(r"(\d+) selected / \1 total", ended.stdout)
+    assert selected is not None, ended.stdout
+    assert int(selected[1]) > 40
     assert [] == told
