@@ -72,28 +72,35 @@ class ByCommand:
         self._link = link
 
     async def tell(self, notices: Sequence[Notice], /) -> None:
-        process = await asyncio.create_subprocess_shell(
+        beginning = asyncio.ensure_future(self._begin())
+        try:
+            process = await asyncio.shield(beginning)
+            _, told = await process.communicate(msgspec.json.encode(records(notices, self._link)))
+        except asyncio.CancelledError:
+            await _end(await beginning)
+            raise
+        if process.returncode:
+            raise OSError(f"the command ended with {process.returncode}: {told.decode(errors='replace')[-_MOST_SAID:]}")
+
+    async def _begin(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_shell(
             self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        try:
-            _, told = await process.communicate(msgspec.json.encode(records(notices, self._link)))
-        finally:
-            if process.returncode is None:
-                _kill(process)
-        if process.returncode:
-            raise OSError(f"the command ended with {process.returncode}: {told.decode(errors='replace')[-_MOST_SAID:]}")
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
     """End the shell and what it has begun."""
+    if process.returncode is not None:
+        return
     if sys.platform == "win32":
         process.kill()
     else:
         os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def said(notice: Notice, link: str | None) -> str:

@@ -31,7 +31,7 @@ _FOLDER = click.option(
 
 @click.group()
 def archive() -> None:
-    """Look into the folder that Retention(archive=…) writes, and bring instances back from it."""
+    """Look into an archive of retention, and bring instances back."""
 
 
 @archive.command()

@@ -86,7 +86,10 @@ async def rewind(
     dry_run: bool,
     json_lines: bool,
 ) -> None:
-    """Take an instance back to a point of its log, from which it goes on. Needs --app. It may have ended."""
+    """Take an instance back to a point of its log.
+
+    It goes on from there, and may have ended before. Needs --app.
+    """
     _check_point(before, at)
     async with operating(url, app, code=True) as operator:
         if dry_run:

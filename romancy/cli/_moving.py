@@ -33,7 +33,7 @@ __all__ = ["MOVING", "print_imported", "registry_of"]
 async def export_instances(
     *, path: Path, chosen: InstanceFilter, url: str | None, app: str | None, dry_run: bool, json_lines: bool
 ) -> None:
-    """Write all instances, or those that the options choose, to a new FILE.
+    """Write instances to a new FILE: all, or those that are chosen.
 
     Stop the workers first, or pause what is open: an instance that a worker runs, or could begin to run, is refused.
     The database is only read.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy import (
-    ActivityError,
     InstanceNotFoundError,
     Romancy,
     Status,
+    TerminalError,
     UsageError,
     WorkflowCancelledError,
     WorkflowContext,
@@ -50,7 +50,7 @@ async def catches(ctx: WorkflowContext) -> list[str]:
     done: list[str] = []
     try:
         done.append(await act("broken"))
-    except ActivityError as error:
+    except TerminalError as error:
         done.append(type(error).__name__)
     try:
         async with asyncio.timeout(0.02):
