@@ -35,7 +35,8 @@ def chosen_to_act(
     chosen = InstanceFilter.of(where, keywords)
     if everything and not chosen.is_empty:
         raise UsageError(f"{call}: everything=True and a condition exclude each other; leave one of them out")
-    if chosen.is_empty and not everything and chosen.instance_id is None:  # parts of ids are refused by the search
+    refused = chosen.instance_id is not None or chosen.workflow_name is not None  # by the search: a part, or empty
+    if chosen.is_empty and not everything and not refused:
         raise UsageError(
             f"{call}: no condition is given, so it would act on all instances; give one, such as workflow_name= or "
             "ids=, or say everything=True"

@@ -72,7 +72,7 @@ async def test_what_acts_takes_the_whole_name(app: Romancy, act: str) -> None:
     assert ["order"] == await calls[act](workflow_name="order", dry_run=True)
     assert ["order"] == await calls[act](workflow_name="order")
     await status_is(app, "order", Status.CANCELLED)
-    assert ["order_archive", "reorder_stock"] == await calls[act](dry_run=True)
+    assert ["order_archive", "reorder_stock"] == await calls[act](everything=True, dry_run=True)
 
 
 async def test_what_is_retried_and_purged_is_named_by_the_whole_name(app: Romancy) -> None:

@@ -92,7 +92,7 @@ async def test_what_was_removed_meanwhile_is_passed_over(
 
     monkeypatch.setattr(instances, "found_to_act_on", and_then_remove)
 
-    assert await getattr(app, action)() == ["two"]
+    assert await getattr(app, action)(everything=True) == ["two"]
 
 
 class Counting(WrappedStore):
