@@ -60,8 +60,7 @@ class Moving(GoingBack):
         return imported
 
 
-def _path(given: str | Path) -> Path:
-    path: object = given
-    if not isinstance(path, str | Path) or not str(path):
+def _path(given: object) -> Path:
+    if not isinstance(given, str | Path) or not str(given):
         raise UsageError(f"an export is the path of a file, not {given!r}")
     return Path(given)
