@@ -139,7 +139,7 @@ async def _retried(app: Romancy, tree: str) -> list[str]:
     handle = await app.start(grows.options(instance_id=tree), tree, node)
     for turn in range(_TURNS):
         try:
-            total = await handle.result(timeout=60)
+            total = await handle.result(timeout=180)
         except RomancyError as error:
             if not causes:
                 return [f"{tree}: failed although nothing is broken: {error}"]

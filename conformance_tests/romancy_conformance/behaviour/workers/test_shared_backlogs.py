@@ -211,7 +211,8 @@ async def test_quick_work_takes_few_claims(
     began = time.monotonic()
     handles = await front.start_many([share_line.bind() for _ in range(1600)])
     await ended(handles)
-    seconds = math.ceil(time.monotonic() - began) if backend in ("tidb", "vitess") else 0
+    took = time.monotonic() - began
+    seconds = math.ceil(took) if backend in ("tidb", "vitess") else 0
     claims, empty = (
         sum(store.claims for store in stores) - before[0],
         sum(store.empty for store in stores) - before[1],
@@ -220,7 +221,8 @@ async def test_quick_work_takes_few_claims(
 
     assert claims <= most + LOOKS * seconds * workers
     assert claims - empty <= 1600 / (10 if backend == "tidb" else 50) + workers
-    assert sum(store.looks for store in stores) <= workers + workers * (workers - 1)
+    of_callers = math.ceil(took / 5)  # who waits for long looks whether a worker knows the workflow
+    assert sum(store.looks for store in stores) <= workers + workers * (workers - 1) + of_callers
 
 
 async def test_a_worker_alone_looks_at_no_others(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
