@@ -140,7 +140,7 @@ class Romancy(Windows, Schedules, Entities):
         self._works, self._checks, self._migrates = worker, check_at_start, yes_or_no(migrate, "migrate")
         self._release, self._retention = label(release, "release"), retention_of(retention, "retention=")
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
-        self._keep_undelivered = some_time_or_ever(keep_undelivered, "keep_undelivered")
+        self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._codecs, self._drain_timeout = Codecs.of(codecs), seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
             worker_id=label(worker_id, "worker_id"),

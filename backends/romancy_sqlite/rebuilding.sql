@@ -46,8 +46,9 @@ insert into romancy_instances (
     {given}
 )
 select
-    :instance_id, :life, :status, :created_at, :updated_at, case when not :ended and :due >= 0 then max(:now, :due) end, :error,
-    :parent, :run_from, :last_seq, mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
+    :instance_id, :life, :status, :created_at, :updated_at,
+    case when not :ended and :due >= 0 then max(:now, :due) end, :error, :parent, :run_from, :last_seq,
+    mail.counted, case when :ended then mail.counted else 0 end, :input, {given :}
 from (
     select coalesce(max(number), 0) + :mail as counted from romancy_inbox where instance_id = :instance_id
 ) as mail

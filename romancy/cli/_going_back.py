@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["fork", "rewind"]
 
+_children = click.option(
+    "--children", type=click.Choice(["keep", "again"]), default="keep", show_default=True,
+    help="Of children that were open there: keep their ends, or start new ones.",
+)  # fmt: skip
+
 
 @click.command()
 @database
@@ -26,10 +31,7 @@ __all__ = ["fork", "rewind"]
 @click.option("--at", type=int, metavar="COMMIT", help="Instead: the last commit of the log that is copied.")
 @click.option("--input", "given", metavar="JSON", help="New arguments: an object of all of them by their names.")
 @click.option("--id", "fork_id", metavar="ID", help="The id of the fork. The same call again is the same fork.")
-@click.option(
-    "--children", type=click.Choice(["keep", "again"]), default="keep", show_default=True,
-    help="Of children that were open there: keep their ends, or start new ones.",
-)  # fmt: skip
+@_children
 @click.option("--dry-run", is_flag=True, help="Only show what it keeps, does again and leaves out.")
 @json_option
 @running
@@ -67,10 +69,7 @@ async def fork(
     "--undo", type=click.Choice(["refuse", "keep"]), default="refuse", show_default=True,
     help="If work stands that was done behind that: refuse, and name it, or keep it and go on.",
 )  # fmt: skip
-@click.option(
-    "--children", type=click.Choice(["keep", "again"]), default="keep", show_default=True,
-    help="Of children that were open there: keep their ends, or start new ones.",
-)  # fmt: skip
+@_children
 @click.option("--dry-run", is_flag=True, help="Only show what it keeps, does again and cuts off.")
 @json_option
 @running

@@ -182,7 +182,8 @@ def head_of(row: InstanceRow, part: Part) -> KeptInstance:
     return KeptInstance(
         version=VERSION, instance_id=row.instance_id, life=row.life, workflow=row.workflow_name,
         status=row.status.value, code=row.code, created_at=row.created_at, updated_at=row.updated_at,
-        parent=row.parent, error=row.error, input=row.input, wake_at=row.wake_at, fair_line=row.fair_line,
+        parent=row.parent, error=row.error, input=row.input, fair_line=row.fair_line,
+        wake_at=row.wake_at if row.owner is None else 1,  # a worker that is gone had it: it is due
         log=part.log, logged=part.logged, streamed=part.streamed, mail=part.mail, more=part.more,
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Which instances rest, so that nobody runs them while they are taken out or brought in.
 
-Ended and paused ones always do. Other open ones rest if no worker owns them, and none that knows their workflow lives:
-it may wake them at any time.
+Ended and paused ones always do. Other open ones rest if no live worker owns them, and none that knows their workflow
+lives: it may wake them at any time. A worker lives until its lease is over, by the clock of the database. So all rest
+in a snapshot, and after all workers were killed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from romancy.engine import names_in
+from romancy.insight import alive
 from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
@@ -33,17 +35,16 @@ class Living:
     @classmethod
     async def of(cls, store: Store) -> Living:
         """Those of this database now."""
-        census = await store.services.reading.census()
-        alive = [one for one in census.workers if one.works and not one.dead]
+        living = alive(await store.services.reading.census())
         return cls(
-            {name: one.worker_id for one in alive for name in names_in(one.codes)},
-            {one.token: one.worker_id for one in census.workers},
+            {name: one.worker_id for one in living for name in names_in(one.codes)},
+            {one.token: one.worker_id for one in living},
         )
 
     def in_the_way(self, workflow: str, status: str, owner: str | None = None) -> str | None:
         """Why an instance does not rest. None: it does."""
-        if owner is not None:
-            return f"the worker {self._owners.get(owner, owner)!r} runs it"
+        if owner in self._owners:
+            return f"the worker {self._owners[owner]!r} runs it"
         if status in STILL or workflow not in self._workers:
             return None
         return f"it is open, and the worker {self._workers[workflow]!r}, which knows its workflow, may run it"

@@ -95,7 +95,7 @@ class _Taking:
         journal, instance_id, life = self._store.services.journal, self.row.instance_id, self.row.life
         behind = (0, 0)
         while page := await journal.lines(instance_id, after=behind, limit=_AT_ONCE):
-            yield replace(self.nothing, logged=kept_lines(page))
+            yield replace(self.nothing, logged=kept_lines(one for one in page if one.life == life))
             if len(page) < _AT_ONCE:
                 break
             behind = (page[-1].life, page[-1].number)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from romancy.cli import _tending
 from romancy_conformance.behaviour.commands.crowd import COMMANDS, MODULE, RARE, fill, one_of, run, write_module
 from romancy_conformance.contract.plans import watch_for
 from romancy_conformance.process_control import resources
@@ -57,7 +58,8 @@ def test_each_command_reads_a_bounded_number_of_rows(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, MODULE, raising=False)  # that of the case before, on another database
-    monkeypatch.setattr("romancy.cli._tending._COUNTED", COUNTED)
+    assert _tending._COUNTED == 10_000  # pyright: ignore[reportPrivateUsage] - of each kind, whatever there is
+    monkeypatch.setattr(_tending, "_COUNTED", COUNTED)
     too_many: dict[str, str] = {}
 
     with watch.on():

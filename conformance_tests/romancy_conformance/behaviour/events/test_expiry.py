@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,6 @@ async def test_a_worker_removes_what_nobody_has_asked_for_in_time(open_app: Open
 
 
 def test_a_time_that_is_none_is_refused() -> None:
-    for wrong in (0, -1, "7d"):
+    for wrong in (0, -1, math.inf, "7d"):
         with pytest.raises(UsageError):
             Romancy("memory://", keep_undelivered=wrong)  # type: ignore[arg-type]

@@ -47,15 +47,14 @@ class Recorder:
     def __init__(self, file: Path, environment: dict[str, str]) -> None:
         self._file = file
         command = [sys.executable, "-m", MODULE, str(file)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        pipe = subprocess.PIPE  # it ends when its input does, also if this process is killed
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.communicate()
 
     def read(self) -> list[Record]:
         """All records, in their order."""
@@ -108,7 +107,8 @@ async def main(file: Path) -> None:
 
         server = await asyncio.start_server(attend, "127.0.0.1", 0)
         print(server.sockets[0].getsockname()[1], flush=True)
-        await server.serve_forever()
+        async with server:
+            await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from romancy import (
-    Handle,
     InstanceConflictError,
     InstanceNotFoundError,
     Limit,
@@ -38,6 +37,8 @@ from romancy_conformance.behaviour.cast import (
 )
 from romancy_conformance.behaviour.coded import CHAINS
 from romancy_conformance.behaviour.failing import fail, failed
+from romancy_conformance.behaviour.going_back.journeys import abreast, gated, parts
+from romancy_conformance.behaviour.going_back.logs import has_events, last_commit
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import joined, reason_is, status_is, until
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
-_CAST = (adds_up_abreast, does, hears, receives, waits, waits_for_its_child, works)
+_CAST = (abreast, gated, parts, adds_up_abreast, does, hears, receives, waits, waits_for_its_child, works)
 
 STEPS = ["note", "charge 1", "wait go", "ship"]
 
@@ -60,30 +61,6 @@ async def draws(ctx: WorkflowContext) -> str:
     await act(f"third {ctx.uuid4()}")
     await act("ship")
     return ctx.instance_id
-
-
-@workflow
-async def at_work(ctx: WorkflowContext) -> list[str]:
-    return list(await asyncio.gather(waits_at_a_gate("slow"), does_both()))
-
-
-async def does_both() -> str:
-    await act("one")
-    return await act("two")
-
-
-@workflow
-async def parts(ctx: WorkflowContext) -> list[str]:
-    """Calls a child that stands at its gate, and does a step beside it."""
-    child = await ctx.start(gated)
-    await act("one")
-    await act("two")
-    return [child.instance_id, await child.result()]
-
-
-@workflow
-async def gated(ctx: WorkflowContext) -> str:
-    return await waits_at_a_gate("child")
 
 
 @workflow
@@ -152,7 +129,7 @@ async def test_what_came_behind_the_point_is_not_the_forks(app: Romancy) -> None
 async def test_a_fork_of_one_that_waits_hears_of_its_own(app: Romancy) -> None:
     handle = await app.start(hears, "go", 2)
     await handle.signal("go", 1)
-    await until(lambda: _events(handle, 4))
+    await until(lambda: has_events(handle, 4))
 
     fork = await handle.fork(at=2)
     await status_is(app, fork.instance_id, Status.WAITING)
@@ -162,27 +139,13 @@ async def test_a_fork_of_one_that_waits_hears_of_its_own(app: Romancy) -> None:
     assert await handle.result(timeout=60) == [1, 2]
 
 
-async def _last(app: Romancy, handle: Handle[Any]) -> int:
-    """The number of the last commit in its log."""
-    seq, more = 0, True
-    while more:
-        page = await app._access.opened().read(handle.instance_id, after=seq)  # pyright: ignore[reportPrivateUsage] - as it is stored
-        assert page is not None
-        seq, more = (page.rows[-1].seq if page.rows else seq), page.more
-    return seq
-
-
-async def _events(handle: Handle[Any], count: int) -> bool:
-    return len(await handle.history()) >= count
-
-
 async def test_a_fork_has_the_subscriptions(app: Romancy) -> None:
     handle = await app.start(receives, count=2)
     await joined(app, 1)
     await app.channel("orders").publish(1)
-    await until(lambda: _events(handle, 6))
+    await until(lambda: has_events(handle, 6))
 
-    fork = await handle.fork(at=await _last(app, handle))
+    fork = await handle.fork(at=await last_commit(app, handle))
     await status_is(app, fork.instance_id, Status.WAITING)
     await joined(app, 2)
     await app.channel("orders").publish(2)
@@ -222,7 +185,7 @@ async def test_a_cancelled_instance_is_forked_and_its_end_is_no_point(app: Roman
         await handle.result(timeout=60)
 
     with pytest.raises(UsageError, match="has ended there"):
-        await handle.fork(at=await _last(app, handle))
+        await handle.fork(at=await last_commit(app, handle))
     fork = await handle.fork(before="go:1")
     await fork.signal("go", 1)
 
@@ -241,8 +204,8 @@ async def test_if_the_fork_fails_it_undoes_what_it_has(app: Romancy) -> None:
 
 
 async def test_what_was_at_work_is_done_again_with_a_new_key(app: Romancy) -> None:
-    handle = await app.start(at_work)
-    await until(lambda: _events(handle, 5))
+    handle = await app.start(abreast)
+    await until(lambda: has_events(handle, 5))
 
     plan = await handle.plan_fork(before="act:2")
     fork = await handle.fork(before="act:2")
@@ -526,7 +489,7 @@ async def test_ten_thousand_steps(app: Romancy) -> None:
     handle = await app.start(adds_up_abreast, 10_000)
     await handle.result(timeout=300)
 
-    fork = await handle.fork(at=await _last(app, handle) - 1)
+    fork = await handle.fork(at=await last_commit(app, handle) - 1)
 
     assert await fork.result(timeout=300) == await handle.result()
     ends = [event for event in await fork.history() if isinstance(event, ActivityCompleted)]
@@ -594,4 +557,4 @@ async def test_a_question_is_for_one_instance(app: Romancy) -> None:
     await status_is(app, handle.instance_id, Status.WAITING)
 
     with pytest.raises(UsageError, match="question 'fork-decision' was open"):
-        await handle.fork(at=await _last(app, handle))
+        await handle.fork(at=await last_commit(app, handle))

@@ -26,12 +26,12 @@ from romancy_conformance.behaviour.cast import (
     receives,
     record,
     waits,
-    waits_at_a_gate,
     waits_for_its_child,
     works,
 )
 from romancy_conformance.behaviour.coded import CHAINS
 from romancy_conformance.behaviour.failing import fail
+from romancy_conformance.behaviour.going_back.journeys import abreast, gated, parts
 from romancy_conformance.behaviour.going_back.logs import has_events, has_received, last_commit, rewinds
 from romancy_conformance.behaviour.waiting import joined, reason_is, status_is, until
 
@@ -39,31 +39,7 @@ if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
-_CAST = (adds_up_abreast, does, hears, receives, waits, waits_for_its_child, works)
-
-
-@workflow
-async def abreast(ctx: WorkflowContext) -> list[str]:
-    return list(await asyncio.gather(waits_at_a_gate("slow"), both()))
-
-
-async def both() -> str:
-    await act("one")
-    return await act("two")
-
-
-@workflow
-async def parts(ctx: WorkflowContext) -> list[str]:
-    """Calls a child that stands at its gate, and does a step beside it."""
-    child = await ctx.start(gated)
-    await act("one")
-    await act("two")
-    return [child.instance_id, await child.result()]
-
-
-@workflow
-async def gated(ctx: WorkflowContext) -> str:
-    return await waits_at_a_gate("child")
+_CAST = (abreast, gated, parts, adds_up_abreast, does, hears, receives, waits, waits_for_its_child, works)
 
 
 @workflow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from romancy.moving.format import line_of, read_line
 from romancy.retaining.keeping import Retaining, rules_of
 from romancy.retaining.restoring import restore
 from romancy.storage.services import Service
+from romancy_conformance.behaviour.cast import record, waits_at_a_gate
 from romancy_conformance.behaviour.coded import Masking
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
@@ -69,6 +71,11 @@ async def moved_steps(ctx: WorkflowContext, count: int) -> int:
     for number in range(count):
         await moved_double(number)
     return (await ctx.wait_event("go", model=int)).data
+
+
+@workflow
+async def moved_worker(ctx: WorkflowContext) -> str:
+    return await waits_at_a_gate("moved")
 
 
 ALL: list[Any] = [moved, moved_parent, moved_sleeper, moved_steps]
@@ -255,6 +262,39 @@ async def test_what_a_worker_may_run_is_refused_on_both_sides(storage_url: str, 
             await app.import_instances(path)
         assert await app.count() == 0
         assert (await app.import_instances(tmp_path / "ended")).instances == 1
+
+
+async def test_a_snapshot_of_a_database_with_workers_is_taken_out(storage_url: str, tmp_path: Path) -> None:
+    """Nobody runs what is in it, once the leases of the workers in it are over."""
+    everything = [*ALL, moved_worker]
+    async with Romancy(elsewhere(tmp_path), workflows=everything, lease=0.5, drain_timeout=0) as app:
+        await app.start(moved_worker.options(instance_id="works"))
+        await app.start(moved.options(instance_id="wait"), 11)
+        await status_is(app, "wait", Status.WAITING)
+        await until(lambda: "moved" in record.names())
+        database = sqlite3.connect(tmp_path / "other.db")
+        snapshot = sqlite3.connect(tmp_path / "snapshot.db")
+        database.backup(snapshot)
+        database.close()
+        snapshot.close()
+
+    async def is_exported() -> bool:
+        try:
+            await exported(elsewhere(tmp_path, "snapshot"), tmp_path / "file")
+        except UsageError as error:
+            assert "the worker" in str(error)  # noqa: PT017 - it is refused until then
+            return False
+        return True
+
+    await until(is_exported)
+    async with Romancy(storage_url, workflows=everything, worker=False) as app:
+        await app.import_instances(tmp_path / "file")
+    record.gates["moved"].set()
+    async with Romancy(storage_url, workflows=everything) as app:
+        assert await app.handle("works").result(timeout=60) == "moved"
+        await app.signal("wait", "go", 1)
+        assert await app.handle("wait").result(timeout=60) == 23
+    assert record.names() == ["moved", "moved"]
 
 
 async def test_another_instance_under_the_id_is_refused_by_name(storage_url: str, tmp_path: Path) -> None:
