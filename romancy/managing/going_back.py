@@ -113,11 +113,12 @@ class GoingBack(Acting):
         check_id(instance_id)
         access = self._access
         store = access.to_write("rewind", instance_id)
-        with access.deadlines.call("rewind", [instance_id]):
+        with access.deadlines.call("rewind", [instance_id]) as call:
             await self._definition_of(instance_id, "rewind")
             wanted = Rewind(instance_id=instance_id, before=before, at=at, undo=undo, children=children)
             registry = self._registry_here("rewind")
-            await rewind(store, access.token or access.manager, registry, wanted, stamp=access.stamp)
+            worker = access.token or access.manager
+            await rewind(store, worker, registry, wanted, stamp=access.stamp, answered=call.renew)
         access.stir()
 
     async def plan_rewind(

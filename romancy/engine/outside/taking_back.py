@@ -80,8 +80,11 @@ async def rewind(
     wanted: Rewind,
     *,
     stamp: Callable[[], str],
+    answered: Callable[[], None],
 ) -> None:
     """Rewind the instance, which is due at once, or stays paused. `stamp`: as of `pause`.
+
+    `answered` is called whenever the database has answered while a worker is waited for.
 
     Raises UsageError if it cannot be rewound there. Nothing is written then.
     """
@@ -97,7 +100,11 @@ async def rewind(
                         f"instance {row.instance_id!r} was rewound or began another run meanwhile: look at it again"
                     )
                 if row.owner is not None:
-                    asked |= await _ask_to_pause(store, row, stamp)
+                    wish = None if row.status is Status.PAUSED else await _request_to_pause(store, row, stamp)
+                    if wish is not None:
+                        asked = True
+                        await store.deliver([wish])
+                    await _let_go_of(store, row, answered)
                     continue
                 item = await _append(store, row, registry, wanted, now)
                 if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
@@ -137,23 +144,25 @@ async def _inbox(store: Store, row: InstanceRow) -> list[InboxRow]:
     return [one.row async for one in lying_in(store, row.instance_id, most=_ALL)]
 
 
-async def _ask_to_pause(store: Store, row: InstanceRow, stamp: Callable[[], str]) -> bool:
-    """Have its worker let go of the instance. False: it lets go of it anyway. Raises UsageError if it does not."""
+async def _request_to_pause(store: Store, row: InstanceRow, stamp: Callable[[], str]) -> Delivery | None:
+    """What asks its worker to let go of the instance. None: somebody has asked it."""
     wish = wish_in(await _inbox(store, row), row.life)
-    asks = row.status is not Status.PAUSED and (wish is None or not wish.pause)
-    if asks:
-        body = encode_message(PauseMessage(reason=REWINDING, life=row.life))
-        await store.deliver([Delivery(instance_id=row.instance_id, delivery_id=stamp(), body=body)])
+    if wish is not None and wish.pause:
+        return None
+    body = encode_message(PauseMessage(reason=REWINDING, life=row.life))
+    return Delivery(instance_id=row.instance_id, delivery_id=stamp(), body=body)
+
+
+async def _let_go_of(store: Store, row: InstanceRow, answered: Callable[[], None]) -> None:
+    """Wait until its worker has let go of the instance. Raises UsageError if it does not."""
     now = asyncio.get_running_loop().time
     pause, until = _FIRST_LOOK, now() + _PATIENCE
     while now() < until:
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
         if (await row_of(store, row.instance_id)).owner is None:
-            return asks
-    if asks:
-        with suppress(UsageError):
-            await unpause(store, None, row.instance_id, stamp=stamp)
+            return
+        answered()
     raise UsageError(
         f"instance {row.instance_id!r} cannot be rewound now: its worker has not let go of it within {_PATIENCE:g} s. "
         "What it has at work must end first: pause it, and rewind it once it is paused, or terminate it"

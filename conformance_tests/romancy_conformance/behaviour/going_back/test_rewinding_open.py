@@ -139,6 +139,37 @@ async def test_what_ends_only_after_its_patience_goes_on_as_before(
     assert await rewinds(handle) == 0
 
 
+async def test_the_wait_for_a_worker_is_no_wait_for_the_database(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may last longer than the database may take to answer."""
+    monkeypatch.setattr("romancy.engine.outside.taking_back._PATIENCE", 1.5)
+    app = await open_app(answer_within=0.5)
+    handle = await app.start(does, ["note", "gate slow", "ship"])
+    await until(lambda: "gate slow" in record.names())
+
+    with pytest.raises(UsageError, match="must end first"):
+        await handle.rewind(before="waits_at_a_gate:1", undo="keep")
+    record.gates["gate slow"].set()
+
+    assert await handle.result(timeout=60) == ["note", "gate slow", "ship"]
+
+
+async def test_one_whose_caller_gives_up_goes_on_as_before(app: Romancy) -> None:
+    handle = await app.start(does, ["note", "gate slow", "ship"])
+    await until(lambda: "gate slow" in record.names())
+
+    rewinding = asyncio.create_task(handle.rewind(before="waits_at_a_gate:1", undo="keep"))
+    await until(lambda: _is_told_to_pause(app, handle))
+    rewinding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await rewinding
+    record.gates["gate slow"].set()
+
+    assert await handle.result(timeout=60) == ["note", "gate slow", "ship"]
+    assert await rewinds(handle) == 0
+
+
 async def test_what_completed_while_it_was_asked_is_refused_by_name_and_goes_on(app: Romancy) -> None:
     handle = await app.start(does, ["note", "gate slow", "ship"])
     await until(lambda: "gate slow" in record.names())
