@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from romancy.engine import beneath_codecs
@@ -181,7 +182,8 @@ async def _write(store: Store, path: Path, chosen: InstanceFilter) -> None:
 
 
 def _created(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    """A file that only its owner reads."""
+    return open(path, "wb", opener=partial(os.open, mode=0o600))
 
 
 async def _write_to(file: BinaryIO, store: Store, chosen: InstanceFilter) -> None:
