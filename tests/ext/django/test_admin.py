@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,5 +176,6 @@ def test_manage_py_runs_the_commands_of_romancy(
         with pytest.raises(SystemExit) as ended:
             call_command("romancy", "why", "nobody")
         assert ended.value.code == 3
+        assert "ROMANCY_URL" not in os.environ, "it may hold a password, and is for these commands alone"
     with override_settings(ROMANCY={"URL": "nonsense"}), pytest.raises(CommandError, match="no scheme"):
         call_command("romancy_sql")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import REMAINDER
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -12,7 +13,7 @@ from romancy.cli import main
 from romancy.ext.django._settings import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 __all__ = ["Command", "run"]
 
@@ -36,5 +37,19 @@ class Command(BaseCommand):
 
 def run(words: Sequence[str]) -> None:
     """Run a command of `romancy`, and end with its exit code."""
-    os.environ["ROMANCY_URL"] = chosen().url  # not as an option: other users can see arguments
-    main(words, name="manage.py romancy", app="romancy.ext.django.worker:app")
+    with _in_environment("ROMANCY_URL", chosen().url):  # not as an option: other users can see arguments
+        main(words, name="manage.py romancy", app="romancy.ext.django.worker:app")
+
+
+@contextmanager
+def _in_environment(name: str, value: str) -> Generator[None]:
+    """A variable of this process and of those that it starts in this block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
