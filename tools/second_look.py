@@ -23,7 +23,7 @@ ALL: Final = "all"
 SIBLINGS: Final = "siblings"
 ENGINES: Final = "engines"
 TIERS: Final = (SHORT, LONG, SIBLINGS, ENGINES, ALL)
-MOST: Final = 5
+MOST: Final = 10
 NOTES: Final = Path(".pytest_cache") / "v" / "romancy"
 """A note for each run: how it ended, and which tests failed in it. `tools.tiers` writes them."""
 CUT_SHORT: Final = -1

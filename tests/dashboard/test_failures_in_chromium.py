@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 CAUSES = (
     "card {} of 'Ann {}' was declined by the bank, which says: insufficient funds, try again in {} days",
-    "no route to 10.0.0.{}:443",
+    "no route to 192.0.2.{}:443",
     "{}",
 )
 

@@ -18,9 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-__all__ = ["OwnCalls"]
+    import pytest
+
+__all__ = ["OwnCalls", "assume_a_fast_machine"]
 
 _PACKAGES = ("romancy", "romancy_sqlite", "romancy_postgres", "romancy_mysql")
+
+
+def assume_a_fast_machine(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the pace of the disk and of the machine from deciding how many calls there are."""
+    if backend == "sqlite":  # a slow disk gives the commits to the writer's thread
+        monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", float("inf"))
+    elif backend in ("mysql", "mariadb"):  # the slower a road, the more polls fall into it; stores of one process
+        monkeypatch.setattr("romancy_mysql._wakeups._QUICKEST", 60.0)  # notify each other without a poll
 
 
 class OwnCalls:

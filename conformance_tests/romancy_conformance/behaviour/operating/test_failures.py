@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 BROKEN: set[str] = set()
-CAUSES = ("card {number} of 'Ann {number}' was declined", "no route to 10.0.0.{number}:443")
+CAUSES = ("card {number} of 'Ann {number}' was declined", "no route to 192.0.2.{number}:443")
 
 
 class DeclinedError(Exception):

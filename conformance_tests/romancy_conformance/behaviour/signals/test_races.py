@@ -194,24 +194,49 @@ async def test_signals_race_the_wait(open_app: Open, chance: random.Random) -> N
 
 async def test_signals_race_the_time_out(open_app: Open, chance: random.Random, spread: float) -> None:
     """The database's clock decides which comes first; a signal too late for one wait is kept for the next."""
-    trials = [Trial(number, chance.uniform(0.001, spread), again=True, spread=spread) for number in range(TRIALS)]
+    lengths: set[int] = set()
+    for first, wider in rounds(spread):
+        trials = [
+            Trial(number, chance.uniform(0.001, wider), again=True, spread=wider)
+            for number in range(first, first + TRIALS)
+        ]
 
-    received = await race_all(open_app, trials, chance)
+        received = await race_all(open_app, trials, chance)
 
-    assert all(trial.heard in ([trial.number], ["timeout", trial.number]) for trial in trials)
-    assert {len(trial.heard or []) for trial in trials} == {1, 2}, "nothing raced"
-    assert set(received.values()) == {1}
+        assert all(trial.heard in ([trial.number], ["timeout", trial.number]) for trial in trials)
+        assert set(received.values()) == {1}
+        lengths |= {len(trial.heard or []) for trial in trials}
+        if lengths == {1, 2}:
+            return
+    pytest.fail(f"nothing raced: {lengths}")
 
 
 @pytest.mark.parametrize("cancelling", [False, True], ids=["the end", "the end and a cancellation"])
 async def test_signals_race(
     storage_url: str, open_app: Open, chance: random.Random, spread: float, *, cancelling: bool
 ) -> None:
-    trials = [Trial(number, chance.uniform(0.001, spread), again=False, spread=spread) for number in range(TRIALS)]
+    ends: set[str] = set()
+    for first, wider in rounds(spread):
+        trials = [
+            Trial(number, chance.uniform(0.001, wider), again=False, spread=wider)
+            for number in range(first, first + TRIALS)
+        ]
 
-    received = await race_all(open_app, trials, chance, cancelling=cancelling)
+        received = await race_all(open_app, trials, chance, cancelling=cancelling)
 
-    left = await unread(storage_url)
+        check(trials, received, await unread(storage_url))
+        ends |= {"cancelled" if trial.heard is None else type(trial.heard[0]).__name__ for trial in trials}
+        if ends == {"int", "str"} | ({"cancelled"} if cancelling else set()):
+            return
+    pytest.fail(f"nothing raced: {ends}")
+
+
+def rounds(spread: float) -> list[tuple[int, float]]:
+    """The first trial's number and the spread of each round: on a slow machine, a wider spread lets each one win."""
+    return [(number * TRIALS, spread * 4**number) for number in range(3)]
+
+
+def check(trials: list[Trial], received: Counter[str], left: Counter[str] | None) -> None:
     for trial in trials:
         count = received[trial.instance_id]
         if trial.heard is not None:
@@ -221,5 +246,3 @@ async def test_signals_race(
         assert count <= trial.accepted
         if left is not None and trial.cancelled is None:
             assert count + left[trial.instance_id] == trial.accepted
-    ends = Counter("cancelled" if trial.heard is None else type(trial.heard[0]).__name__ for trial in trials)
-    assert ends.keys() == {"int", "str"} | ({"cancelled"} if cancelling else set()), "nothing raced"

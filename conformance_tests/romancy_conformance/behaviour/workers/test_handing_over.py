@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,13 +18,10 @@ from romancy.storage.backends import create_store
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.sharing import (
     acquainted,
-    calls_share_blocks,
     calls_share_sleeps,
     ended,
     ids,
-    share_twice,
     shares,
-    so_many_ended,
 )
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
 from romancy_conformance.behaviour.waiting import until
@@ -41,6 +39,8 @@ Goes = EventType("goes", int)
 gates: list[asyncio.Event] = []
 thread_gates: list[threading.Event] = []
 begun: list[str] = []
+EARLY = 8
+"""So many attempts pass a late gate before it is opened."""
 
 
 @activity
@@ -57,8 +57,34 @@ def over_thread_gate(number: int) -> int:
     return number
 
 
+@activity
+async def over_late_gate(seconds: float) -> int:
+    begun.append(activity_context().instance_id)
+    if len(begun) > EARLY:
+        await gates[-1].wait()
+    await asyncio.sleep(seconds)
+    return 0
+
+
+@activity
+def over_late_thread_gate(seconds: float) -> int:
+    begun.append(activity_context().instance_id)
+    if len(begun) > EARLY:
+        thread_gates[-1].wait(60)
+    time.sleep(seconds)
+    return 0
+
+
 calls_over_gate = calling(over_gate)
 calls_over_thread_gate = calling(over_thread_gate)
+calls_over_late_gate = calling(over_late_gate)
+calls_over_late_thread_gate = calling(over_late_thread_gate)
+
+
+@workflow
+async def over_late_gate_twice(ctx: WorkflowContext, seconds: float) -> int:
+    await over_late_gate(seconds)
+    return await over_late_gate(seconds)
 
 
 @workflow
@@ -75,7 +101,7 @@ async def over_hears(ctx: WorkflowContext) -> int:
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
     return [
-        calls_share_sleeps, calls_share_blocks, share_twice,
+        calls_share_sleeps, calls_over_late_gate, calls_over_late_thread_gate, over_late_gate_twice,
         calls_over_gate, calls_over_thread_gate, over_fan_out, over_hears,
     ]  # fmt: skip
 
@@ -103,20 +129,21 @@ def token(app: Romancy) -> str:
 @pytest.mark.parametrize(
     ("wf", "options"),
     [
-        pytest.param(calls_share_sleeps, {"max_activities": 2}, id="coroutines"),
-        pytest.param(share_twice, {"max_activities": 2}, id="two steps", marks=pytest.mark.long),
-        pytest.param(calls_share_blocks, {"max_threads": 2}, id="threads", marks=pytest.mark.long),
+        pytest.param(calls_over_late_gate, {"max_activities": 2}, id="coroutines"),
+        pytest.param(over_late_gate_twice, {"max_activities": 2}, id="two steps", marks=pytest.mark.long),
+        pytest.param(calls_over_late_thread_gate, {"max_threads": 2}, id="threads", marks=pytest.mark.long),
     ],
 )
 async def test_what_a_worker_began_alone_is_shared_with_who_comes(
-    open_app: Open, storage_url: str, wf: Workflow[..., int], options: dict[str, int]
+    open_app: Open, storage_url: str, gate: asyncio.Event, wf: Workflow[..., int], options: dict[str, int]
 ) -> None:
+    """Only some of it is done before the others have come, however long they take."""
     first = await open_app(**options)
     handles = await first.start_many([wf.bind(0.1) for _ in range(120)])
-    await so_many_ended(handles, 4)
-    assert len(loaded(first)) > 80
-    await open_app(**options)
-    await open_app(**options)
+    await until(lambda: len(begun) > EARLY and len(loaded(first)) > 80)
+    await acquainted(first, await open_app(**options), await open_app(**options))
+    gate.set()
+    thread_gates[-1].set()
     await ended(handles)
 
     found = await shares(storage_url, ids(handles))
