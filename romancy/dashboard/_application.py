@@ -26,6 +26,7 @@ from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
 from romancy.dashboard._rollups import Rollups
 from romancy.dashboard._sealing import Sealing
+from romancy.dashboard._search_box import search_page
 from romancy.dashboard._starting import start_page
 from romancy.dashboard._static import static_file
 from romancy.dashboard._visit import Visit, visit_of
@@ -142,6 +143,7 @@ class Dashboard:
         return [
             self._page("/", self._overview),
             self._page("/instances", self._instances),
+            self._page("/search", self._searches),
             self._page("/changes/instances", self._changes_of_list),
             self._page("/changes/overview", self._changes_of_overview),
             self._page("/changes/instance", self._changes_of_instance),
@@ -313,6 +315,9 @@ class Dashboard:
 
     async def _confirms(self, request: Request, reader: Reader) -> Response:
         return await confirm_page(request, reader, self._jobs, _instance_id(request))
+
+    async def _searches(self, request: Request, reader: Reader) -> Response:
+        return await search_page(request, reader, self._sealing)
 
     async def _paths(self, request: Request, reader: Reader) -> Response:
         return await paths_page(request, reader)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._reader import Reader
     from romancy.storage.records import History, InstanceRow
 
-__all__ = ["instance_page", "instance_question"]
+__all__ = ["instance_page", "instance_question", "version_of"]
 
 _LIVE: Final = frozenset({"timeline", "conversation", "graph", "family", "streams"})
 """The views that show the present."""
@@ -76,6 +76,7 @@ def _head(request: Request, found: History, view: str) -> dict[str, Any]:
         "follows": view in _LIVE and row.status not in TERMINAL_STATUSES and not request.query_params.get("row"),
         "part": page.partition("?")[0] + (f"?{query}" if query else ""),
         "row": row,
+        "version_of_page": version_of(row),
         "links": Links(page),
         "views": VIEWS,
         "view": view,
@@ -83,6 +84,15 @@ def _head(request: Request, found: History, view: str) -> dict[str, Any]:
         "window": None,
         "headers": headers_of_instance(instance)["headers"] or {},
     }
+
+
+def version_of(row: InstanceRow) -> str:
+    """What `instance_question` answers of this row, unless its log or a stream has gone on since."""
+    return _version(row, row.last_seq, 0)
+
+
+def _version(row: InstanceRow, end: int, lines: int) -> str:
+    return f"{row.life}.{end}.{row.status}.{row.updated_at}.{row.signals}.{lines}"
 
 
 async def _download(request: Request, reader: Reader, row: InstanceRow) -> Response:
@@ -120,6 +130,6 @@ def instance_question(reader: Reader, instance_id: str, *, streams: bool = False
         if streams and Service.JOURNAL in reader.store.services.offered:
             async for line, _ in written_in(reader.store, instance_id, life, number):
                 number = line.number
-        return f"{row.life}.{max(seq, row.last_seq)}.{row.status}.{row.updated_at}.{row.signals}.{number}"
+        return _version(row, max(seq, row.last_seq), number)
 
     return f"instance?{instance_id}{'&streams' if streams else ''}", question

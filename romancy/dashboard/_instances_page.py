@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.dashboard._acting import ACTIONS
 from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._pages import render
 from romancy.dashboard._search import WITHIN, Search
@@ -58,6 +59,7 @@ async def instances_page(request: Request, reader: Reader) -> Response:
         status=200 if fault is None else 400,
         search=search,
         bulk=[] if fault else [one for one in bulk_actions(search) if visit_of(request).may(one.verb)],
+        choose=[one for one in ACTIONS.values() if visit_of(request).may(one.verb)],
         found=found,
         lines=lines_of(found.rows),
         older=found.next_token,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from romancy.dashboard._reader import Reader
 
-__all__ = ["paths_in", "paths_page"]
+__all__ = ["declared_paths", "paths_in", "paths_page", "sampled_paths"]
 
 _SAMPLE: Final = 200
 _LARGEST: Final = 64 * 1024
@@ -44,15 +44,22 @@ _KINDS: Final[dict[type, str]] = {
 async def paths_page(request: Request, reader: Reader) -> Response:
     """The options of the list: declared paths first, then those of the sample. Sealed inputs are skipped."""
     search = Search.of(request.query_params.multi_items())._replace(where=(), header=(), page="")
-    found: dict[str, str] = {}
-    for name, workflow in () if reader.app is None else reader.app.workflows.items():
-        if search.workflow in name:
-            found |= dict.fromkeys(workflow.index, "indexed")
+    declared = dict.fromkeys(declared_paths(reader, search), "indexed")
+    sampled = await sampled_paths(reader, search)
+    return render(request, "_paths.html", paths={**declared, **sampled, **declared})
+
+
+def declared_paths(reader: Reader, search: Search) -> list[str]:
+    """The paths that the app's workflows of this search have declared."""
+    workflows = {} if reader.app is None else reader.app.workflows
+    paths = [path for name, one in workflows.items() if search.workflow in name for path in one.index]
+    return list(dict.fromkeys(paths))
+
+
+async def sampled_paths(reader: Reader, search: Search) -> dict[str, str]:
+    """The paths in the inputs of the newest instances of this search, each with the kind of a value there."""
     page = await reader.lists.store.services.reading.find(search.query(_SAMPLE))
-    sample = [row.input for row in page.rows if len(row.input) <= _LARGEST and not is_sealed(row.input, "input")]
-    for path, kind in paths_in(sample).items():
-        found.setdefault(path, kind)
-    return render(request, "_paths.html", paths=found)
+    return paths_in(row.input for row in page.rows if len(row.input) <= _LARGEST and not is_sealed(row.input, "input"))
 
 
 def paths_in(inputs: Iterable[bytes]) -> dict[str, str]:

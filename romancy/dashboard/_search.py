@@ -1,4 +1,7 @@
-"""The search of a list of instances, as in its URL: by id, parent, workflow, status, start, input and headers."""
+"""The search of a list of instances, as in its URL: by id, parent, workflow, status, start, input and headers.
+
+Or it names each instance: those that somebody has chosen in a list.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ WITHIN: Final = {
     "30d": ("last 30 days", 2_592_000),
 }
 """Ranges of time that end now, by their names in the URL, in seconds."""
-_SEVERAL: Final = ("status", "where", "header")
+_SEVERAL: Final = ("status", "where", "header", "chosen")
 _SINGLE: Final = ("id", "parent", "workflow", "error", "within", "since", "until", "page")
 _MOST_CONDITIONS: Final = 20
 _FIELDS: Final = {
@@ -39,6 +42,7 @@ _FIELDS: Final = {
     "headers": "header",
     "workflow_name": "workflow",
     "instance_id": "id",
+    "ids": "chosen",
     "page_token": "page",
     "started_after": "since",
     "started_before": "until",
@@ -63,6 +67,8 @@ class Search(NamedTuple):
     until: str = ""
     where: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
+    """Whole ids: only these. Empty: any."""
     page: str = ""
 
     @classmethod
@@ -70,7 +76,7 @@ class Search(NamedTuple):
         """The search of these parameters. Unknown ones are ignored; of a repeated single one, the last counts."""
         given: dict[str, Any] = {name: [] for name in _SEVERAL}
         for name, value in pairs:
-            text = value.strip()
+            text = value if name == "chosen" else value.strip()
             if name in _SINGLE:
                 given[name] = text
             elif name in _SEVERAL and text and text not in given[name]:
@@ -128,6 +134,7 @@ class Search(NamedTuple):
             started_after=self._since(),
             started_before=moment_given(self.until, "until"),
             headers=read_headers(self.header),
+            ids=self.chosen or None,
         )
 
     def _since(self) -> datetime | None:

@@ -140,6 +140,7 @@ def look_at_the_list(page: Page, base: str, look: Look) -> None:
     page.get_by_role("link", name="Newest").wait_for()
     page.goto(f"{base}/instances")
     page.get_by_label("failed").check()
+    page.get_by_text("By input, error, parent").click()
     page.locator("input[name=where]").first.fill("customer.city=Oslo")
     page.get_by_role("button", name="Search").click()
     page.wait_for_url("**/instances?status=failed&where=customer.city%3DOslo")

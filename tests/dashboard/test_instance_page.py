@@ -332,7 +332,7 @@ async def test_an_open_page_hears_of_changes_and_fetches_its_part(app: Romancy, 
     await app.start(shop.options(instance_id="o 6"), "lamp", wait="yes")
 
     html = await page(browser, "/instances/o%206")
-    assert 'data-live="/changes/instance?id=o%206" data-part="/instances/o%206"' in html
+    assert re.search(r'data-live="/changes/instance\?id=o%206" data-version="[^"]+" data-part="/instances/o%206"', html)
     answer = await browser.get("/instance?id=o%206", hx_request="true")
     assert b"<html" not in answer.body
     assert b'id="instance"' in answer.body

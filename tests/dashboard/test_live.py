@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,12 @@ import pytest
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.dashboard import asgi
 from romancy.dashboard._live import OpenPages
+from romancy.dashboard.bulk._job import BULK
+from romancy.dashboard.bulk._records import Job
 from romancy_conformance.behaviour.waiting import until
 from tests.dashboard.browsing import Browser
 from tests.dashboard.listening import Page
+from tests.event_waits import awaits_an_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -52,6 +56,31 @@ async def test_a_page_hears_of_a_change(app: Romancy) -> None:
     await page.leave()
     await other.leave()
     assert 0 == dashboard._live.pages
+
+
+@pytest.mark.parametrize("page", ["/instances/w-1", "/job?id=bulk-1"])
+async def test_what_ended_between_a_page_and_its_stream_is_heard_of(app: Romancy, page: str) -> None:
+    dashboard = asgi(app, auth="local")
+    browser = Browser(dashboard)
+    instance_id = page.rpartition("/")[2].rpartition("=")[2]
+    if instance_id == "bulk-1":
+        jobs = await dashboard._jobs.app()
+        await jobs.start(BULK.options(instance_id="bulk-1"), Job("signal", "id=w", {}, "ann", 2**53, expected=7))
+        await awaits_an_event(app, "bulk-1")
+    else:
+        await awaits_an_event(app, "w-1")
+    (version,) = re.findall(r'data-version="([^"]+)"', (await browser.get(page)).body.decode())
+    same = Page(dashboard, f"/changes/instance?id={instance_id}&seen={version}")
+    await same.answer.say(b"event: beat")
+    assert b"event: changed" not in same.answer.body
+    await same.leave()
+
+    await app.terminate(instance_id)
+
+    late = Page(dashboard, f"/changes/instance?id={instance_id}&seen={version}")
+    await late.answer.say(b"event: changed")
+    await late.leave()
+    await dashboard.close()
 
 
 async def test_what_changed_before_it_listened_is_heard_of(app: Romancy) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse
 
 from romancy.core import ProgressReported
 from romancy.dashboard._acting import audit, field_of, permit
+from romancy.dashboard._instance_page import version_of
 from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, forbidden, not_found
@@ -49,6 +50,8 @@ class Shown(NamedTuple):
     search: Search | None
     progress: Progress | None
     ended: bool
+    version: str
+    """The state that the page shows, as the stream of changes tells it."""
 
 
 async def jobs_page(request: Request, reader: Reader) -> Response:
@@ -103,7 +106,7 @@ async def _shown(store: Store, row: InstanceRow) -> Shown:
         progress = await _progress_of(store, row)
     except CodecError:
         progress = None
-    return Shown(Instance.of(row), job, search, progress, row.status in TERMINAL_STATUSES)
+    return Shown(Instance.of(row), job, search, progress, row.status in TERMINAL_STATUSES, version_of(row))
 
 
 async def _progress_of(store: Store, row: InstanceRow) -> Progress | None:

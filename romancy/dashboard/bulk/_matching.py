@@ -33,7 +33,10 @@ class Counted(NamedTuple):
 def statuses_for(action: Action, search: Search) -> tuple[Status, ...]:
     """The statuses of the instances to act on. RefusedError: the action does not apply to any status of the search."""
     search.query(1)  # refuses an invalid search with its reason
-    asked = [Status(one) for one in search.status] if search.status else list(action.by_itself or action.statuses)
+    if search.status:
+        asked = [Status(one) for one in search.status]
+    else:
+        asked = list(action.statuses if search.chosen else action.by_itself or action.statuses)
     fitting = tuple(sorted(set(asked) & action.statuses))
     if not fitting:
         raise bad_request(

@@ -21,6 +21,13 @@
     addEventListener("pageshow", () => [...form.elements].forEach((field) => { field.disabled = false; }));
   }
 
+  // A box of the head of a list chooses all of the page.
+  document.addEventListener("change", (event) => {
+    const name = event.target.dataset?.all;
+    if (!name) return;
+    for (const box of event.target.form.querySelectorAll(`input[name="${name}"]`)) box.checked = event.target.checked;
+  });
+
   // A part of a page with data-live is fetched again from data-part when its stream tells of a change.
   const say = (live, since) => {
     const shown = document.getElementById("live"); // a part that was fetched again has another one

@@ -1,11 +1,12 @@
 // A part of a page that is fetched again stays as its reader left it: what is open, where it is scrolled to, what is
-// typed, what has the focus. Elements are recognised by the nearest named ancestor and their place below it.
+// typed or chosen, what has the focus. Elements are recognised by the nearest named ancestor and their place below it.
 (() => {
   "use strict";
 
   const NAMED = "[id], [data-name]";
   const SCROLLED = ".scroll, .tl, .graph, .given, pre";
-  const TYPED = "input:not([type=hidden]), textarea, select";
+  const TYPED = "input:not([type=hidden]):not([type=checkbox]), textarea, select";
+  const TICKED = "input[type=checkbox]";
   const FOCUSED = "a, button, summary, input, select, textarea, [tabindex]";
 
   const nameOf = (element) => element.id || element.dataset.name || "";
@@ -26,12 +27,13 @@
 
   const noted = (part) => {
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
-    const notes = { open: new Map(), scrolled: new Map(), typed: new Map(), focused: null };
+    const notes = { open: new Map(), scrolled: new Map(), typed: new Map(), ticked: new Map(), focused: null };
     for (const [name, one] of all(part, "details")) notes.open.set(name, one.open);
     for (const [name, one] of all(part, SCROLLED)) {
       if (one.scrollTop || one.scrollLeft) notes.scrolled.set(name, [one.scrollLeft, one.scrollTop]);
     }
     for (const [name, one] of all(part, TYPED)) if (one.value !== one.defaultValue) notes.typed.set(name, one.value);
+    for (const [name, one] of all(part, TICKED)) if (one.checked !== one.defaultChecked) notes.ticked.set(name, one.checked);
     for (const [name, one] of all(part, FOCUSED)) if (one === focused) notes.focused = name;
     return notes;
   };
@@ -42,6 +44,7 @@
       if (notes.scrolled.has(name)) [one.scrollLeft, one.scrollTop] = notes.scrolled.get(name);
     }
     for (const [name, one] of all(part, TYPED)) if (notes.typed.has(name)) one.value = notes.typed.get(name);
+    for (const [name, one] of all(part, TICKED)) if (notes.ticked.has(name)) one.checked = notes.ticked.get(name);
     const focused = notes.focused && all(part, FOCUSED).get(notes.focused);
     if (focused && !part.contains(document.activeElement)) focused.focus({ preventScroll: true });
   };
