@@ -51,9 +51,10 @@ async def paths_page(request: Request, reader: Reader) -> Response:
 
 def declared_paths(reader: Reader, search: Search) -> list[str]:
     """The paths that the app's workflows of this search have declared."""
-    workflows = {} if reader.app is None else reader.app.workflows
-    paths = [path for name, one in workflows.items() if search.workflow in name for path in one.index]
-    return list(dict.fromkeys(paths))
+    if reader.app is None:
+        return []
+    workflows = reader.app.workflows.items()
+    return list(dict.fromkeys(path for name, one in workflows if search.workflow in name for path in one.index))
 
 
 async def sampled_paths(reader: Reader, search: Search) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from romancy import Romancy, TerminalError, WorkflowContext, activity, workflow
 from romancy.dashboard import Visitor, asgi
 from romancy.errors import WorkflowFailedError
+from romancy.storage.slices import find_in_slices
 from romancy_conformance.behaviour.coded import Masking
 from tests.dashboard.browsing import Browser
 
@@ -131,15 +132,12 @@ async def test_strange_texts_are_answered(dashboard: Dashboard, text: str) -> No
 async def test_many_paths_are_bounded(app: Romancy, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
     await ordered(app, "wide", "ann", 5, {f"field {number:03}": "x" for number in range(300)})
     asked: list[str] = []
-    from romancy.dashboard import _search_box  # noqa: PLC0415 - to count its searches
-
-    find = _search_box.find_in_slices
 
     async def counted(store: Any, query: Any, **options: Any) -> Any:
         asked.append(str(query))
-        return await find(store, query, **options)
+        return await find_in_slices(store, query, **options)
 
-    monkeypatch.setattr(_search_box, "find_in_slices", counted)
+    monkeypatch.setattr("romancy.dashboard._search_box.find_in_slices", counted)
     await found(Browser(dashboard), "x")
 
     assert len(asked) == 18
