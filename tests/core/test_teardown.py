@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from romancy.workflow import Workflow, workflow
 from romancy_conformance.workflows import FAMILY, Scenario
 from romancy_conformance.workflows.activities import book, echo, slow
 from tests.core.driver import START, World, started
+from tools.tree import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
 seen: list[str] = []
 
@@ -133,6 +135,52 @@ def test_code_that_catches_everything_is_still_put_down(capsys: pytest.CaptureFi
     gc.collect()
     assert len(seen) <= 2 * teardown.PATIENCE
     assert capsys.readouterr() == ("", "")
+
+
+@contextlib.contextmanager
+def held() -> Generator[None]:
+    yield
+
+
+async def refuses_to_end() -> AsyncGenerator[int, None]:
+    with held():
+        while True:
+            try:
+                yield 1
+            except BaseException:  # noqa: BLE001 - the worst a workflow can do
+                seen.append("refuses")
+
+
+@workflow
+async def left_with_a_generator(ctx: WorkflowContext) -> None:
+    async for _ in refuses_to_end():
+        await slow(1)
+
+
+def test_what_a_kept_generator_holds_is_not_reported_when_python_ends() -> None:
+    """Python ends each by itself, at a time when the names of its module may be gone."""
+    kept = len(teardown.undying)
+    begin(left_with_a_generator).close()
+    new = teardown.undying[kept:]
+    assert new
+
+    found = teardown._suspended_in(new)  # pyright: ignore[reportPrivateUsage]
+
+    names = sorted(one.__name__ for one in gc.get_objects() if id(one) in found)
+    assert {"held", "refuses_to_end"} <= set(names)
+
+
+IN_A_PROCESS = """
+import atexit
+atexit.register(lambda: print("seen:", seen))
+from tests.core.test_teardown import begin, seen, tidies_slowly
+run = begin(tidies_slowly)
+"""
+
+
+def test_runs_are_torn_down_before_python_takes_modules_apart() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_PROCESS], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "seen: ['outer']\n", "")
 
 
 @workflow

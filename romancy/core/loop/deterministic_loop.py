@@ -7,6 +7,7 @@ knows asyncio, but no events, activities or logs.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import math
 import sys
@@ -541,6 +542,15 @@ alive: set[DeterministicLoop] = set()
 If one were collected as garbage, its coroutines would be closed at an arbitrary place, perhaps in the middle of another
 run, and what their clean-up asks for would reach that run.
 """
+
+
+def _end_with_python() -> None:
+    """Tear down what is left while the modules that its clean-up needs are still there."""
+    for loop in [*alive]:
+        loop.teardown()
+
+
+atexit.register(_end_with_python)
 
 orphans: list[DeterministicLoop] = []
 """Loops whose run was collected as garbage.

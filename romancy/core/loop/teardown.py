@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import sys
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from romancy.core.loop.stable import error_of
@@ -19,6 +21,8 @@ __all__ = ["PATIENCE", "close_all", "close_generator", "close_task", "has_failed
 
 PATIENCE: Final = 10
 """How often the teardown closes each task of a run before it leaves the task waiting forever."""
+_MOST_HELD: Final = 200_000
+"""Upper bound on the objects that are looked at when Python ends."""
 
 
 class Closed(Protocol):
@@ -42,21 +46,36 @@ They are kept, because collecting them would wake them again.
 """
 
 
-def _keep(thing: Any) -> None:
-    if not undying:
-        atexit.register(_hush)
-    undying.append(thing)
-
-
 def _hush() -> None:
     """Have Python report none of them at its end. By then the names of modules may be gone; those of a closure stay."""
-    kept, others, same = {id(thing) for thing in undying}, sys.unraisablehook, id
+    if not undying:
+        return
+    kept, others, same = _suspended_in(undying), sys.unraisablehook, id
 
     def report(unraisable: Any) -> None:
         if same(unraisable.object) not in kept:
             others(unraisable)
 
     sys.unraisablehook = report
+
+
+atexit.register(_hush)
+
+
+def _suspended_in(things: list[Any]) -> set[int]:
+    """Return the ids of the coroutines and generators among these and in what they hold: they end with them."""
+    found: set[int] = set()
+    seen: set[int] = set()
+    todo = [*things]
+    while todo and len(seen) < _MOST_HELD:
+        one = todo.pop()
+        if id(one) in seen or isinstance(one, ModuleType | FunctionType | type):
+            continue
+        seen.add(id(one))
+        if isinstance(one, CoroutineType | GeneratorType | AsyncGeneratorType):
+            found.add(id(one))
+        todo += gc.get_referents(one)
+    return found
 
 
 def close_all(loop: Closed, tasks: list[StableTask[Any]]) -> None:
@@ -89,7 +108,7 @@ def close_task(task: StableTask[Any]) -> None:
             pass
         if getattr(coro, "cr_frame", None) is None:
             return
-    _keep(coro)
+    undying.append(coro)
     undying.append(task)  # it may hold another coroutine, which would close this one
 
 
@@ -110,7 +129,7 @@ def close_generator(generator: Generator, context: Context) -> None:
             pass
         if getattr(generator, "ag_frame", None) is None:
             return
-    _keep(generator)
+    undying.append(generator)
 
 
 def _close(generator: Generator) -> None:
