@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from romancy import WorkflowContext, activity, workflow
 from romancy.status import Status
+from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.sharing import (
     acquainted,
     calls_share_blocks,
@@ -29,6 +31,7 @@ from romancy_conformance.behaviour.sharing import (
     so_many_ended,
 )
 from romancy_conformance.behaviour.stores import WrappedStore, wrap_stores
+from romancy_conformance.behaviour.waiting import until
 from romancy_conformance.changing import changed
 
 if TYPE_CHECKING:
@@ -45,7 +48,22 @@ LOOKS = 4
 
 @pytest.fixture
 def workflows() -> list[Workflow[..., Any]]:
-    return [calls_share_sleeps, calls_share_blocks, share_twice, share_family, share_line]
+    return [calls_share_sleeps, calls_share_blocks, share_twice, share_family, share_line, calls_share_late]
+
+
+others_are_there = threading.Event()
+FULL = 32
+"""A worker has so many instances and more, before the second one comes."""
+
+
+@activity
+def share_late(seconds: float) -> None:
+    """However long the second worker takes to come, it finds something left."""
+    others_are_there.wait(60)
+    time.sleep(seconds)
+
+
+calls_share_late = calling(share_late)
 
 
 @activity
@@ -112,11 +130,13 @@ async def test_who_comes_late_gets_a_share(
 @pytest.mark.long
 async def test_a_backlog_of_plain_functions_is_shared_too(open_app: Open, storage_url: str) -> None:
     """With the settings of a new app."""
+    others_are_there.clear()
     front = await open_app(worker=False)
     first = await open_app()
-    handles = await front.start_many([calls_share_blocks.bind(0.5) for _ in range(320)])
-    await so_many_ended(handles, 1)
-    await open_app()
+    handles = await front.start_many([calls_share_late.bind(0.5) for _ in range(320)])
+    await until(lambda: in_hand(first) >= FULL)
+    await acquainted(first, await open_app())
+    others_are_there.set()
     await ended(handles)
 
     found = await shares(storage_url, ids(handles))
