@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from romancy._job_name import NAME
 from romancy.core import replay
 from romancy.engine import RUNTIME, history, stored_size
 from romancy.errors import (
@@ -75,11 +76,14 @@ async def check_open(
 ) -> Check:
     """Replay the chosen open instances with these workflows. The filter's name of a workflow is a whole one.
 
-    Instances that end or vanish meanwhile are left out. UsageError: the filter has the status of ended ones.
+    Instances that end or vanish meanwhile are left out. So are jobs of the dashboard, which runs their code.
+    UsageError: the filter has the status of ended ones.
     """
     check = Check()
     registry = Registry.collect(workflows.values())
     async for row in _rows(store, chosen.among(_OPEN, "only open instances are checked")):
+        if row.workflow_name == NAME:
+            continue
         try:
             misfit = await misfit_of(store, registry, row)
         except InstanceNotFoundError:

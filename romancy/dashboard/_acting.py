@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import msgspec
 from starlette.responses import RedirectResponse
 
+from romancy._job_name import NAME
 from romancy._outgoing import signal_message
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
-from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, forbidden, not_found
 from romancy.dashboard._visit import visit_of

@@ -191,6 +191,18 @@ async def test_a_form_that_is_sent_twice_begins_one_job(app: Romancy, dashboard:
     assert 1 == len((await app.list_instances(workflow_name="romancy.dashboard")).instances)
 
 
+@pytest.mark.dealt("sqlite", "postgres")
+async def test_an_open_job_keeps_no_release_from_being_checked(app: Romancy, dashboard: Dashboard) -> None:
+    """No app of a user has its workflow."""
+    browser = Browser(dashboard)
+    await waiting(app, "w-1")
+    await awaits_an_event(app, await begun(browser, "/bulk/cancel?workflow=wait", {"expected": "7"}))
+
+    check = await app.check()
+
+    assert (1, True) == (check.checked, check.fits)
+
+
 @pytest.mark.dealt("sqlite", "mariadb")
 async def test_a_job_never_touches_jobs(app: Romancy, dashboard: Dashboard) -> None:
     browser = Browser(dashboard)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import RedirectResponse
 
+from romancy._job_name import NAME
 from romancy.dashboard._acting import ACTIONS, audit, field_of, permit
 from romancy.dashboard._event_types import plain_form, signalling, typed_events
 from romancy.dashboard._guard import COOKIE
-from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, bad_request, not_found
 from romancy.dashboard._search import Search

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from romancy._job_name import NAME
 from romancy.dashboard._acting import ACTIONS
-from romancy.dashboard._job_name import NAME
 from romancy.dashboard._refused import RefusedError
 from romancy.dashboard.bulk._matching import statuses_for
 from romancy.dashboard.bulk._records import search_of

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, cast
 
+from romancy._job_name import NAME
 from romancy._operating import Operator  # noqa: TC001 - signatures of activities are read when the app opens
 from romancy.activity import Activity
 from romancy.attempt_context import ActivityContext  # noqa: TC001 - the same
 from romancy.context import WorkflowContext  # noqa: TC001 - the same
 from romancy.dashboard._acting import ACTIONS
-from romancy.dashboard._job_name import NAME
 from romancy.dashboard.bulk._doing import act_on_each
 from romancy.dashboard.bulk._matching import matching
 from romancy.dashboard.bulk._records import Job, Progress, search_of

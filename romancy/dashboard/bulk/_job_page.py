@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from starlette.responses import RedirectResponse
 
+from romancy._job_name import NAME
 from romancy.core import ProgressReported
 from romancy.dashboard._acting import audit, field_of, permit
 from romancy.dashboard._instance_page import version_of
-from romancy.dashboard._job_name import NAME
 from romancy.dashboard._pages import render
 from romancy.dashboard._refused import RefusedError, forbidden, not_found
 from romancy.dashboard._visit import visit_of

@@ -11,9 +11,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from romancy._job_name import NAME
 from romancy._operating import Operator
 from romancy.app import Romancy
-from romancy.dashboard._job_name import NAME
 from romancy.dashboard._refused import RefusedError
 from romancy.dashboard.bulk._job import BULK, operator_of_the_dashboard
 from romancy.errors import RomancyError

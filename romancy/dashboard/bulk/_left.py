@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from romancy.dashboard._job_name import NAME
+from romancy._job_name import NAME
 from romancy.engine import names_in
 from romancy.insight import ago, alive, many
 from romancy.instance import at_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from romancy.dashboard._job_name import NAME
+from romancy._job_name import NAME
 from romancy.dashboard._refused import bad_request
 from romancy.serialization import is_sealed
 from romancy.status import Status
