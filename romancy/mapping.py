@@ -277,7 +277,8 @@ async def first_done(calls: Sequence[Awaitable[T]], undo: Undo) -> T:
             await undo(_of(branches))
         raise
     await undo(_of([branch for branch in branches if branch is not branches[winner.index]]))
-    return winner.result
+    result: T = winner.result
+    return result
 
 
 class _Branch:

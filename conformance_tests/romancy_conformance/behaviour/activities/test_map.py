@@ -209,6 +209,7 @@ async def received_and_awaited(calls: Many[int]) -> None:
 
 @workflow
 async def mistaken(ctx: WorkflowContext, how: str) -> str:
+    untyped: Any = ctx
     wrong: dict[str, Callable[[], Any]] = {
         "enough": lambda: ctx.map(tenfold, [1], enough=2),
         "at_once": lambda: ctx.map(tenfold, [1], at_once=0),
@@ -217,8 +218,8 @@ async def mistaken(ctx: WorkflowContext, how: str) -> str:
         "negative": lambda: ctx.map(tenfold, [1], may_fail=-1),
         "function": lambda: ctx.map([1], tenfold),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         "nothing": ctx.first,
-        "list": lambda: ctx.first([tenfold(1)]),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
-        "functions": lambda: ctx.first(tenfold, tenfold),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        "list": lambda: untyped.first([1]),
+        "functions": lambda: untyped.first(tenfold, tenfold),
         "twice": lambda: awaited_twice(ctx.map(tenfold, [1])),
         "received": lambda: received_and_awaited(ctx.map(tenfold, [1])),
     }

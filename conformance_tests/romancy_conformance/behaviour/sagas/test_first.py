@@ -264,12 +264,17 @@ async def test_of_each_run_what_the_losers_have_done_is_undone_before_the_next_o
 
 @workflow
 async def nested(ctx: WorkflowContext) -> str:
+    has_sofa = False
+
     async def inner() -> str:
+        nonlocal has_sofa
         await ctx.first(slow(ctx, "lamp"), _after(ctx, 1))
-        return await slow(ctx, "sofa")
+        await take("sofa")
+        has_sofa = True
+        return await slow(ctx)
 
     async def outer() -> str:
-        await ctx.sleep(0.3)
+        await ctx.until(lambda: has_sofa)
         return "outer"
 
     return await ctx.first(inner(), outer())
