@@ -7,6 +7,7 @@ number of the draw, so that a replay draws the same.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack, overload
 from uuid import UUID
@@ -20,7 +21,7 @@ from romancy._outgoing import event_message, name_of_event
 from romancy._sizes import written, written_by_class
 from romancy.channel import Channel, WorkflowChannel, declared
 from romancy.child import ChildHandle
-from romancy.core import Topic, begun, current_commands, kept, mode_of_wait, words_of
+from romancy.core import Topic, begun, current_commands, kept, mode_of_wait, undone_early, words_of
 from romancy.declaring.condition import checked_condition
 from romancy.declaring.expected_names import OF_CONTEXTS, answer_names
 from romancy.declaring.limit_keys import check_queues, limit_of_name, units_of_section
@@ -279,11 +280,12 @@ class WorkflowContext:
 
     @kept("ctx")
     async def first(self, *calls: Awaitable[T]) -> T:
-        """The result of the first of these calls, waits or timers that succeeds. The others are stopped.
+        """The result of the first of these calls, waits or timers that succeeds. The others are stopped and undone.
 
-        They have ended when this returns. If all fail, TooManyFailedError says so.
+        They have ended when this returns, and what they had completed is undone. If all fail, TooManyFailedError says
+        so, behind the undos. RetryExhaustedError tells of an undo that has failed for good.
         """
-        return await first_done(calls)
+        return await first_done(calls, partial(undone_early, self._commands))
 
     @kept("ctx")
     async def all_handled(self) -> None:

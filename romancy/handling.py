@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Handling", "all_handled"]
 
 _HAS_FAILED: Final = "a handler of messages has failed"
+_ASYNC_WITH: Final = (
+    "ctx.handling(…) is a block: write `async with ctx.handling(Add.by(add)):`, and what is done meanwhile in it"
+)
 
 
 class Handling:
@@ -60,6 +63,16 @@ class Handling:
         self._others.append(self)
         for topic in self._handlers:
             self._wait(topic)
+
+    if not TYPE_CHECKING:  # what people write instead of `async with`
+
+        def __enter__(self) -> None:
+            raise UsageError(_ASYNC_WITH)
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def __await__(self) -> Any:
+            raise UsageError(_ASYNC_WITH)
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import re
 from collections import deque
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
         Iterable,
         Sequence,
     )
+    from contextvars import Context
+    from typing import TypeAlias
 
+    Undo: TypeAlias = Callable[[Callable[[Context], bool]], Awaitable[None]]
+    """Undoes what the calls have done whose context variables are these."""
 
 __all__ = ["Many", "MapOutcome", "Mapped", "all_ended", "first_done", "many"]
 
@@ -34,6 +40,8 @@ T = TypeVar("T")
 _SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 _MISTAKES: Final = (UsageError, NonDeterminismError)
 """Errors in the code, which are no outcome of an input: they end the map at once."""
+_BRANCHES: Final[ContextVar[tuple[_Branch, ...]]] = ContextVar("romancy_branches", default=())
+"""The calls of `ctx.first` that this code works for, the outermost first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +259,49 @@ def _number(may_fail: int | str, inputs: int) -> int:
     return math.floor(inputs * float(share[1]) / 100)
 
 
-async def first_done(calls: Sequence[Awaitable[T]]) -> T:
-    """The result of the first call that succeeds. The others are stopped, and have ended when this returns."""
+async def first_done(calls: Sequence[Awaitable[T]], undo: Undo) -> T:
+    """The result of the first call that succeeds. The others are stopped, and what they have done is undone."""
     if not calls:
         raise UsageError("ctx.first() has nothing to wait for: give it some calls, as in ctx.first(ask(a), ask(b))")
-    async with aclosing(many(_awaited, calls, None, 1, None).ends()) as ends:
+    for call in calls:
+        if not inspect.isawaitable(call):
+            raise UsageError(
+                "ctx.first takes calls one by one, as in ctx.first(ask(a), ask(b)) or ctx.first(*calls), not "
+                f"an object of type {type(call).__name__}"
+            )
+    branches = [_Branch(call) for call in calls]
+    try:
+        winner = await _winner(branches)
+    except Exception as error:
+        if not isinstance(error, _MISTAKES):
+            await undo(_of(branches))
+        raise
+    await undo(_of([branch for branch in branches if branch is not branches[winner.index]]))
+    result: T = winner.result
+    return result
+
+
+class _Branch:
+    """One of the calls of `ctx.first`. Whatever it calls knows by a context variable that it belongs to it."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Awaitable[Any]) -> None:
+        self._call = call
+
+    async def result(self) -> Any:
+        _BRANCHES.set((*_BRANCHES.get(), self))  # of this task, and of those that it makes
+        return await self._call
+
+
+def _of(branches: Sequence[_Branch]) -> Callable[[Context], bool]:
+    """Whether a call with these context variables belongs to one of the branches."""
+    return lambda context: any(branch in branches for branch in context.get(_BRANCHES, ()))
+
+
+async def _winner(branches: Sequence[_Branch]) -> MapOutcome[Any]:
+    async with aclosing(many(_Branch.result, branches, None, 1, None).ends()) as ends:
         async for outcome in ends:
             if outcome.error is None:
-                result: T = outcome.result
-                return result
+                return outcome
     raise InternalError("none of the calls of ctx.first has succeeded, and too few have failed")
-
-
-async def _awaited(call: Awaitable[T]) -> T:
-    return await call

@@ -94,6 +94,7 @@ from romancy.core.run.run import (
 from romancy.core.run.segments import (
     begin_of_retry,
 )
+from romancy.core.run.undoing import undone_early
 from romancy.core.run.workflow_definition import WorkflowDefinition
 from romancy.core.words.complaints import Complaint
 from romancy.core.words.definitions import (
@@ -344,6 +345,7 @@ __all__ = [
     "running_loop",
     "said_in",
     "threads",
+    "undone_early",
     "wanted_by",
     "without_values",
     "words_of",

@@ -74,6 +74,7 @@ OF_CONTEXTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("workflow_id", "run_id", "id"), "ctx.instance_id is the id, and ctx.run the number of the run"),
     "upsert_search_attributes": "searches find the input; `await ctx.report(state)` makes a state visible",
     "set_state": "`await ctx.report(state)` makes it visible outside",
+    **dict.fromkeys(("patch", "get_version"), "`if ctx.patched(name):` is true for what began after it was written"),
 }
 OF_WORKFLOWS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
@@ -142,6 +143,7 @@ NAMES_OF_APPS: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("connect", "open", "initialize", "init"), "the app is opened with `async with app:`"),
     **dict.fromkeys(("task", "step", "activity", "function"), "declare it with @activity or @workflow, without an app"),
+    "types": "romancy.register_type(cls, encode=…, decode=…), beside the class, makes its values storable",
 }
 OF_ACTIVITIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(

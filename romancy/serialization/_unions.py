@@ -8,7 +8,6 @@ A document without a name is one of a person, or was written before there were n
 from __future__ import annotations
 
 import types
-import typing
 from collections import Counter
 from dataclasses import MISSING, Field, fields
 from functools import reduce
@@ -32,6 +31,7 @@ import msgspec
 from msgspec import inspect
 
 from romancy.serialization._anatomy import Kind, is_model, kind_of, kind_of_type
+from romancy.serialization._generic import hints_of, is_alias
 from romancy.serialization._hooks import MisfitError, Placeholder, decode_hook, encode
 from romancy.serialization._order import with_sets_in_order
 from romancy.serialization._own import own_type, own_type_of
@@ -63,7 +63,7 @@ class Preparation:
     """Prepares a type in which dataclasses have unions that msgspec refuses."""
 
     def __init__(self) -> None:
-        self._stand_ins: dict[type, type[StandIn]] = {}
+        self._stand_ins: dict[Any, type[StandIn]] = {}
         self._aliases: list[object] = []
         self.in_record = False
 
@@ -81,22 +81,20 @@ class Preparation:
         finally:
             self._aliases.remove(alias)
 
-    def of_record(self, cls: Any) -> Any:
-        """The class itself, or what stands for it."""
-        if not isinstance(cls, type) or not hasattr(cls, "__dataclass_fields__") or own_type(cls) is not None:
-            return cls
-        try:
-            msgspec.json.Decoder(cls)
-        except TypeError as error:
-            if not is_about_unions(error):
-                raise
-            return self._stand_ins.get(cls) or self._stand_in(cls)
-        return cls
+    def of_record(self, tp: Any) -> Any:
+        """The class itself, or what stands for it. It may have arguments, as `Box[int]` has."""
+        cls: Any = get_origin(tp) or tp
+        if not isinstance(cls, type) or own_type(cls) is not None or not _has_fields(cls) or not _has_unions(tp):
+            return tp
+        if not hasattr(cls, "__dataclass_fields__"):
+            _refuse_field(cls, hints_of(tp, cls, extras=False))
+            return tp
+        return self._stand_ins.get(tp) or self._stand_in(tp, cls)
 
-    def _stand_in(self, cls: type) -> type[StandIn]:
-        hints = typing.get_type_hints(cls, include_extras=True)
+    def _stand_in(self, tp: Any, cls: type) -> type[StandIn]:
+        hints = hints_of(tp, cls)
         stand_in = cast("type[StandIn]", type("StandIn", (StandIn,), {"record": cls, "hints": hints}))
-        self._stand_ins[cls] = stand_in  # before its fields, which may name it
+        self._stand_ins[tp] = stand_in  # before its fields, which may name it
         before, self.in_record = self.in_record, True
         aliases, self._aliases = self._aliases, []
         try:
@@ -107,6 +105,33 @@ class Preparation:
         return stand_in
 
 
+def _has_fields(cls: type) -> bool:
+    """Whether it is a class of ours to look into: not a model of pydantic, which reads its fields itself."""
+    return is_typeddict(cls) or hasattr(cls, "_fields") or (kind_of_type(cls).is_record and not is_model(cls))
+
+
+def _has_unions(tp: Any) -> bool:
+    """Whether msgspec refuses the type because of a union somewhere in it."""
+    try:
+        msgspec.json.Decoder(tp)
+    except TypeError as error:
+        if not is_about_unions(error):
+            raise
+        return True
+    return False
+
+
+def _refuse_field(cls: type, hints: Mapping[str, Any]) -> None:
+    """Raise UnsupportedTypeError for the field of a class that is no dataclass, and has a union in it."""
+    for name, hint in hints.items():
+        if _has_unions(hint):
+            raise UnsupportedTypeError(
+                f"The field {name!r} of {type_name(cls)} is or holds a union of classes, which only a dataclass may "
+                f"have in a field: make {cls.__name__} a dataclass, or the members of the union msgspec.Structs with "
+                "`tag=True`"
+            )
+
+
 def _prepared(tp: Any, preparation: Preparation | None) -> Any:
     if tp is LiteralString:
         return str
@@ -114,9 +139,11 @@ def _prepared(tp: Any, preparation: Preparation | None) -> Any:
         return type(None)
     if tp is object:
         return Any
-    if preparation is not None and type(tp).__name__ == "TypeAliasType":
-        return preparation.of_alias(tp)
     args, origin = get_args(tp), get_origin(tp)
+    if preparation is not None and is_alias(tp):
+        return preparation.of_alias(tp)
+    if preparation is not None and is_alias(origin):
+        return _prepared(origin.__value__[args], preparation)
     if origin is Union or origin is types.UnionType:
         members = tuple(_prepared(member, preparation) for member in args)
         return _prepared_union(members, in_record=preparation is not None and preparation.in_record)

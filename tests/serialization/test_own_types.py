@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Generic, NamedTuple, Required, TypedDict, TypeVar
 
+import attrs
+import msgspec
 import pytest
 
 from romancy import register_type
@@ -192,3 +195,85 @@ def test_what_cannot_be_registered_is_named(cls: Any, functions: dict[str, Any],
 
 def test_the_same_registration_may_be_made_again() -> None:
     register_type(Money, encode=_write_money, decode=_read_money)
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Box(Generic[T]):
+    item: T
+    others: list[T] = field(default_factory=list[T])
+
+
+@dataclass
+class Shelf:
+    box: Box[Circle | Sphere]
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "text"),
+    [
+        (Box(Sphere(1)), Box[Circle | Sphere], '{"item":{"$type":"Sphere","radius":1},"others":[]}'),
+        (Box(1, [2]), Box[int], '{"item":1,"others":[2]}'),
+        (
+            Shelf(Box(Circle(1), [Sphere(2)])),
+            Shelf,
+            '{"box":{"item":{"$type":"Circle","radius":1},"others":[{"$type":"Sphere","radius":2}]}}',
+        ),
+        ([Box(Fraction(1, 3))], list[Box[Fraction]], '[{"item":"1/3","others":[]}]'),
+    ],
+)
+def test_a_dataclass_with_arguments_comes_back_equal(value: Any, declared: Any, text: str) -> None:
+    raw = dumps(value, "value", declared)
+
+    assert text == raw.decode()
+    assert value == loads(raw, declared, "value")
+
+
+@attrs.define
+class ByAttrs:
+    shape: Circle | Sphere
+
+
+class ByDict(TypedDict):
+    shape: Required[list[Circle | Sphere]]
+
+
+class ByTuple(NamedTuple):
+    shape: Circle | Sphere | None
+
+
+class ByStruct(msgspec.Struct):
+    shape: Circle | Sphere
+
+
+@dataclass
+class Holder:
+    held: ByStruct
+
+
+@pytest.mark.parametrize("declared", [ByAttrs, ByDict, ByTuple, ByStruct, list[ByAttrs], dict[str, ByDict], Holder])
+def test_a_union_in_another_class_is_refused_by_its_field(declared: Any) -> None:
+    with pytest.raises(RegistrationError, match=r"The field 'shape' of .*By\w+ is or holds a union of classes, which"):
+        dumps(None, "value", declared)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is new in Python 3.12")
+def test_what_a_type_statement_names_comes_back_equal() -> None:
+    names: dict[str, Any] = {"Circle": Circle, "Sphere": Sphere, "dataclass": dataclass, "__name__": __name__}
+    exec(  # noqa: S102 - syntax that Python 3.11 cannot read
+        "type Round = Circle | Sphere\ntype Many[T] = list[T]\ntype Tree = Circle | Node\n"
+        "@dataclass\nclass Node:\n    kids: list[Tree]\n",
+        names,
+    )
+    node = names["Node"]
+    values: list[tuple[Any, Any]] = [
+        (Sphere(1), names["Round"]),
+        ([Sphere(1)], names["Many"][Circle | Sphere]),
+        ([1], names["Many"][int]),
+        (node([Circle(1), node([])]), names["Tree"]),
+        (Box(Sphere(1)), Box[names["Round"]]),
+    ]
+    for value, declared in values:
+        assert value == loads(dumps(value, "value", declared), declared, "value")

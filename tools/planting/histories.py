@@ -185,6 +185,12 @@ PLANTED: Final = (
         replacement="if row.parent is None:",
     ),
     Planted(
+        name="polls: a failure takes the place of a row that says something else",
+        file=f"{_ENGINE}/amending.py",
+        text="if former is None or former.writer != live.writer:",
+        replacement="if former is None:",
+    ),
+    Planted(
         name="until: a task that is woken does not ask again",
         file="romancy/core/loop/conditions.py",
         text="        while not (value := self._asked(condition)) or self._loop.spent > self._loop.budget:\n",

@@ -30,6 +30,8 @@ class Attempted(Struct, gc=False):
     """Whether an attempt may have begun at a former owner, which has not recorded how it ended."""
     idle: bool = False
     """Whether it was asked to stop while no attempt ran: it waited for its next attempt."""
+    failed: ev.CompensationFailed | None = None
+    """The failure with which it has ended."""
 
 
 class Child(Struct, gc=False):

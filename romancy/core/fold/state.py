@@ -74,13 +74,13 @@ class State(Entries):
             return STATUS_OF[type(self.terminal)]
         if self.parked is not None:
             return Status.STUCK
-        if self.compensations:
+        if self.compensations and not all(one.scheduled.early for one in self.compensations.values()):
             return Status.COMPENSATING
         if self.cancel is not None:
             return Status.CANCELLING
         if self.started is None:
             return Status.PENDING
-        at_work = self.activities or self.remembered or self.joining or self.listing
+        at_work = self.activities or self.remembered or self.joining or self.listing or self.compensations
         return _RUNNING if at_work else _WAITING
 
     def outcome(self) -> RunEnd | None:

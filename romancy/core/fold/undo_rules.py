@@ -29,6 +29,8 @@ def compensation_scheduled(state: Entries, event: ev.CompensationScheduled) -> N
     waiting = state.to_compensate
     if waiting and waiting[-1].scheduled.id == event.activity_id:
         waiting.pop()
+    elif event.early and any(one.scheduled.id == event.activity_id for one in waiting):
+        state.to_compensate = [one for one in waiting if one.scheduled.id != event.activity_id]
     elif state.memory is None or state.memory.by_id("activities", event.activity_id) is None:
         first = waiting[-1].scheduled.id if waiting else "anything was done"
         raise HistoryCorruptError(f"the log compensates {event.activity_id} before {first}")
@@ -51,5 +53,5 @@ def compensation_completed(state: Entries, event: ev.CompensationCompleted) -> N
 
 def compensation_failed(state: Entries, event: ev.CompensationFailed) -> None:
     state.heard(event)
-    del state.compensations[event.id]
+    state.compensations.pop(event.id).failed = event
     state.uncompensated += (event.id,)

@@ -12,11 +12,10 @@ import msgspec
 
 from romancy.core.loop.stable import error_of, result_of
 from romancy.core.run.asking import SECOND
-from romancy.core.run.outstanding import not_to_be_undone
 from romancy.core.run.place_commands import Skipped
+from romancy.core.run.undoing import undo_of
 from romancy.core.run.unfinished_tasks import left_behind, without_waits
 from romancy.core.words import events as ev
-from romancy.core.words.undo_events import UndoRegistered
 from romancy.errors import (
     NonDeterminismError,
     PayloadTooLargeError,
@@ -218,6 +217,8 @@ class Ending:
         if verdict is None or state.terminal is not None:
             return
         if type(verdict) is ev.WorkflowCompleted:
+            if state.compensations:
+                return  # they were begun early, by a task that the body has left behind
             self._commands.ask(verdict if state.memory is None else self._with_unclaimed(verdict))
         elif type(verdict) is ev.WorkflowContinued:
             self._advance_to_the_next_run(verdict)
@@ -235,7 +236,7 @@ class Ending:
         Wait for subscriptions as well, which the next run keeps, and for lists of members, whose ids it uses again.
         """
         state = self._commands.state
-        if state.activities or state.joining or state.listing:
+        if state.activities or state.joining or state.listing or state.compensations:
             return
         if state.cancel is None:
             self._commands.ask(verdict)
@@ -257,32 +258,5 @@ class Ending:
         self._commands.ask(self._with_unclaimed(left))
 
     def _compensate(self) -> None:
-        commands = self._commands
-        done = commands.state.to_compensate[-1]
-        if isinstance(done.scheduled, UndoRegistered):
-            self._carry_out(done.scheduled)
-            return
-        activity = commands.state.undoes(done.scheduled.name)
-        if activity is None:
-            raise not_to_be_undone(done.scheduled.name)
-        compensation = activity.undo
-        assert compensation is not None  # noqa: S101 - `undoes` returns only activities that have one
-        commands.ask(
-            ev.CompensationScheduled(
-                id=f"compensate:{done.scheduled.id}",
-                activity_id=done.scheduled.id,
-                activity_name=done.scheduled.name,
-                name=compensation.name,
-                args=done.scheduled.args,
-                result=done.result if compensation.takes_result else ev.NULL,
-                key=done.key,
-            )
-        )
-
-    def _carry_out(self, undo: UndoRegistered) -> None:
-        """Ask for an undo that the body has registered."""
-        self._commands.ask(
-            ev.CompensationScheduled(
-                id=f"compensate:{undo.id}", activity_id=undo.id, activity_name="", name=undo.name, args=undo.args
-            )
-        )
+        state = self._commands.state
+        self._commands.ask(undo_of(state, state.to_compensate[-1]))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from romancy.core.words.definitions import ActivityDefinition, CalledWorkflow
     from romancy.serialization import ErrorInfo
 
-__all__ = ["activity_error", "as_caught", "child_error", "failure_of"]
+__all__ = ["activity_error", "as_caught", "child_error", "failure_of", "undo_error"]
 
 
 def child_error(event: ev.ChildFailed, instance_id: str, definition: CalledWorkflow) -> WorkflowFailedError:
@@ -125,6 +125,21 @@ def activity_error(event: ev.ActivityFailed, definition: ActivityDefinition, fai
         _give(error, what | {"__notes__": [told]})
     object.__setattr__(error, "__cause__", cause)
     return error
+
+
+def undo_error(event: ev.CompensationFailed) -> RetryExhaustedError:
+    """The error for an undo that has failed for good, while the body goes on."""
+    error = event.error
+    failed = RetryExhaustedError(
+        f"the undo {event.id} failed after {event.attempts} attempt(s): {error.type}: {error.message}",
+        activity_id=event.id,
+        error_type=error.type,
+        trace=error.trace,
+        attempts=event.attempts,
+        chain=failures_in(error),
+    )
+    failed.__cause__ = rebuild_exception(error, _ALWAYS, activity_id=event.id, attempts=event.attempts)
+    return failed
 
 
 def _unknown(event: ev.ActivityFailed, rebuilt: BaseException) -> ActivityUnknownError:

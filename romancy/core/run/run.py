@@ -511,6 +511,7 @@ class Run:
             or state.listing
             or state.places
             or state.remembered
+            or state.compensations
             or (self._loop.idle and self._loop.waits_for_ever)
             or state.started is None
         )

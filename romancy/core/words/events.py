@@ -436,6 +436,7 @@ class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, 
     """The effect of the completed activity `activity_id` is to be undone. Without `activity_name`: the undo of that id.
 
     `result` is set only if the compensation asks for it. `key` is its idempotency key if a former run tried it.
+    `early`: the body goes on, and only this call is undone. Otherwise the run is ending, and undoes what was done last.
     """
 
     id: str
@@ -445,6 +446,7 @@ class CompensationScheduled(Command, frozen=True, tag=True, omit_defaults=True, 
     args: Raw
     result: Raw = NULL
     key: str = ""
+    early: bool = False
 
 
 class WorkflowAbandoned(Command, frozen=True, tag=True, omit_defaults=True, gc=False):

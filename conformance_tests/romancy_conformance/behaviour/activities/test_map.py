@@ -209,6 +209,7 @@ async def received_and_awaited(calls: Many[int]) -> None:
 
 @workflow
 async def mistaken(ctx: WorkflowContext, how: str) -> str:
+    untyped: Any = ctx
     wrong: dict[str, Callable[[], Any]] = {
         "enough": lambda: ctx.map(tenfold, [1], enough=2),
         "at_once": lambda: ctx.map(tenfold, [1], at_once=0),
@@ -217,6 +218,8 @@ async def mistaken(ctx: WorkflowContext, how: str) -> str:
         "negative": lambda: ctx.map(tenfold, [1], may_fail=-1),
         "function": lambda: ctx.map([1], tenfold),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         "nothing": ctx.first,
+        "list": lambda: untyped.first([1]),
+        "functions": lambda: untyped.first(tenfold, tenfold),
         "twice": lambda: awaited_twice(ctx.map(tenfold, [1])),
         "received": lambda: received_and_awaited(ctx.map(tenfold, [1])),
     }
@@ -234,6 +237,8 @@ async def mistaken(ctx: WorkflowContext, how: str) -> str:
         ("share", "may_fail takes a number of calls"), ("percent", "not '120%'"),
         ("negative", "may_fail must be a whole number, at least 0"),
         ("function", "takes a function to call and the inputs"), ("nothing", "has nothing to wait for"),
+        ("list", "takes calls one by one, as in ctx.first(ask(a), ask(b)) or ctx.first(*calls), not an object of"),
+        ("functions", "not an object of type Activity"),
         ("twice", "can be awaited, or iterated over, once"), ("received", "can be awaited, or iterated over, once"),
     ],
 )  # fmt: skip
