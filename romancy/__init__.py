@@ -91,6 +91,7 @@ from romancy.starting.entities import EntityHandle
 from romancy.status import Status
 from romancy.stream import ActivityStream, Stream, StreamItem, WorkflowStream, kept
 from romancy.windows.handle import WindowHandle
+from romancy.windows.listing import WindowPage
 from romancy.windows.looking import Window
 from romancy.windows.records import WindowStart
 from romancy.workflow import Workflow, workflow
@@ -200,6 +201,7 @@ __all__ = [
     "Wait",
     "Window",
     "WindowHandle",
+    "WindowPage",
     "WindowStart",
     "Workflow",
     "WorkflowCancelledError",

@@ -74,8 +74,8 @@ MADE_FOR_YOU = {
     "EntityContext", "EntityHandle", "Exported", "ForkPlan", "ForkStep", "Handle", "Imported", "Ingress",
     "OtherInstance", "Purged", "Question", "QuestionPage", "Schedule", "ScheduleHandle", "ScheduleRun", "Session",
     "Subscription", "SyncChannel", "SyncEntityHandle", "SyncHandle", "SyncScheduleHandle", "SyncSubscription",
-    "SyncWindowHandle", "Window", "WindowHandle", "WindowStart", "Undo", "Webhook", "Workflow", "WorkflowChannel",
-    "WorkflowContext", "WorkflowStream",
+    "SyncWindowHandle", "Window", "WindowHandle", "WindowPage", "WindowStart", "Undo", "Webhook", "Workflow",
+    "WorkflowChannel", "WorkflowContext", "WorkflowStream",
 }  # fmt: skip
 WHOLE = {
     "Hooks": hooks, "Outbox": outbox, "Comparisons": query, "Dashboard": dashboard, "Django": django,

@@ -14,7 +14,9 @@ from romancy.cli._printing import as_json, json_option, line, say, table
 from romancy.cli._private import refuse_private
 from romancy.errors import InstanceNotFoundError
 from romancy.insight import many
-from romancy.windows.handle import all_windows, tell_window
+from romancy.storage.query import MAX_LIMIT
+from romancy.windows.handle import tell_window
+from romancy.windows.listing import page_of_windows
 from romancy.windows.looking import window_of
 from romancy.windows.records import WINDOW, Drop, Flush
 
@@ -133,7 +135,7 @@ async def windows(
         raise click.UsageError("which window? Give its id")
     async with operating(url, app) as operator:
         if window_id is None:
-            _list(await all_windows(operator), json_lines=json_lines)
+            await _list(operator, json_lines=json_lines)
             return
         if told is not None:
             await _tell(operator, window_id, told)
@@ -157,11 +159,22 @@ def _unknown(window_id: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(f"there is no window {window_id!r}; `romancy windows` lists those that have calls")
 
 
-def _list(found: list[Window], *, json_lines: bool) -> None:
+async def _list(operator: Operator, *, json_lines: bool) -> None:
+    """Page by page: with JSON, each as soon as it was read."""
+    found: list[Window] = []
+    token: str | None = None
+    more = True
+    while more:
+        page = await page_of_windows(operator, MAX_LIMIT, token)
+        token, more = page.next_page_token, page.has_more
+        if json_lines:
+            for one in page.windows:
+                as_json(_fields(one))
+        else:
+            found += page.windows
     if json_lines:
-        for one in found:
-            as_json(_fields(one))
-    elif found:
+        return
+    if found:
         rows = ((_utc(one.due), _utc(one.since), str(one.calls), one.instance_id) for one in found)
         table(("DUE (UTC)", "SINCE (UTC)", "CALLS", "WINDOW"), rows)
     else:

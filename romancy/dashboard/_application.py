@@ -45,6 +45,7 @@ from romancy.dashboard.limits._pages import (
 )
 from romancy.dashboard.schedules._acting import schedule_act_page
 from romancy.dashboard.schedules._pages import schedule_page, schedule_question, schedules_page, schedules_question
+from romancy.dashboard.windows._pages import windows_page, windows_question
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageError, UsageError
 from romancy.web.path_ids import AnyTextRoute
 
@@ -164,6 +165,8 @@ class Dashboard:
             self._page("/schedules/{schedule_id:path}", self._schedule),
             self._act("/schedule/{verb}", self._acts_on_schedule),
             self._act("/schedule/{verb}/{schedule_id:path}", self._acts_on_schedule),
+            self._page("/windows", self._windows),
+            self._page("/changes/windows", self._changes_of_windows),
             self._act("/questions", self._questions),
             self._act("/question/{token}", self._question),
             self._page("/failures", self._failures),
@@ -351,6 +354,12 @@ class Dashboard:
 
     async def _changes_of_schedule(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *schedule_question(request, reader, _schedule_id(request)))
+
+    async def _windows(self, request: Request, reader: Reader) -> Response:
+        return await windows_page(request, reader)
+
+    async def _changes_of_windows(self, request: Request, reader: Reader) -> Response:
+        return self._live.stream(request, *windows_question(request, reader))
 
     async def _failures(self, request: Request, reader: Reader) -> Response:
         return await failures_page(request, reader)

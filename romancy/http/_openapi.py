@@ -239,8 +239,11 @@ _SCHEMAS: Final[dict[str, Any]] = {
     },
     "Windows": {
         "type": "object",
-        "required": ["windows"],
-        "properties": {"windows": {"type": "array", "items": {"$ref": "#/components/schemas/Window"}}},
+        "required": ["windows", "next_page"],
+        "properties": {
+            "windows": {"type": "array", "items": {"$ref": "#/components/schemas/Window"}},
+            "next_page": {"type": ["string", "null"]},
+        },
     },
     "Called": {
         "type": "object",
@@ -409,7 +412,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/schedules/{schedule_id}/backfill": {"post": _backfill()},
         "/workflows/{name}/debounce": {"post": _debounce(sorted(workflows))},
         "/workflows/{name}/batch": {"post": _batch(sorted(workflows))},
-        "/windows": {"get": _operation("The windows that have calls", {200: "Windows"})},
+        "/windows": {"get": _windows()},
         "/windows/{window_id}": {"get": _of_window("A window, with its last starts", {200: "Window"})},
         "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
         "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
@@ -575,6 +578,14 @@ def _questions() -> dict[str, Any]:
         _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
     ]
     return _operation("The open questions to people", {200: "Questions"}, parameters)
+
+
+def _windows() -> dict[str, Any]:
+    parameters = [
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "of so many, those with calls"),
+        _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
+    ]
+    return _operation("A page of the windows that have calls", {200: "Windows"}, parameters)
 
 
 def _answering(summary: str, content: dict[str, Any]) -> dict[str, Any]:

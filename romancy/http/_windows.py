@@ -12,6 +12,7 @@ from romancy.http._bodies import data_of
 from romancy.http._decisions import call_of
 from romancy.http._refusal import Refused, not_an_event
 from romancy.http._routes import ManagementRoute
+from romancy.query import told_as
 from romancy.serialization import WRITTEN_BEFORE
 from romancy.windows.declared import read_item
 from romancy.windows.handle import tell_window
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from romancy.http._accepting import Accepting
     from romancy.http._bodies import Bodies
     from romancy.windows.handle import WindowHandle
+    from romancy.windows.listing import WindowPage
     from romancy.windows.looking import Window
     from romancy.workflow import Workflow
 
 __all__ = ["Gathering"]
 
 T = TypeVar("T")
+_PAGE, _MOST = 50, 200
 _OF_START = ("timeout", "priority", "fair_key", "weight")
 
 
@@ -99,10 +102,16 @@ class Gathering:
         return answer({"status": "accepted", "window_id": handle.instance_id}, HTTPStatus.ACCEPTED)
 
     async def list(self, request: Request) -> Response:
-        """`GET /windows`: those that have calls."""
-        Asked(request, ())
-        found = await self._accepting.in_time(self._app.windows())
-        return answer({"windows": [_shown(one) for one in found]})
+        """`GET /windows?limit=&page=`: a page of those that have calls."""
+        asked = Asked(request, ("limit", "page"))
+        limit, token = asked.number("limit", _PAGE, _MOST), asked.text("page")
+
+        async def read() -> WindowPage:
+            with told_as({"page_token": "page"}):
+                return await self._app.windows(limit=limit, page_token=token)
+
+        page = await self._accepting.in_time(read())
+        return answer({"windows": [_shown(one) for one in page.windows], "next_page": page.next_page_token})
 
     async def one(self, request: Request) -> Response:
         """`GET /windows/{id}`: one, with its last ten starts."""

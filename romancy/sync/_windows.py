@@ -12,7 +12,7 @@ from romancy.sync._window import SyncWindowHandle
 
 if TYPE_CHECKING:
     from romancy.retry import Duration
-    from romancy.windows.looking import Window
+    from romancy.windows.listing import WindowPage
     from romancy.windows.records import Kind
     from romancy.workflow import Call, Workflow
 
@@ -75,10 +75,13 @@ class SyncWindows(SyncStarts):
         """A handle of the window of "debounce" or "batch" calls for this workflow, by its name, and this key."""
         return SyncWindowHandle(self._keeper, self._call("window_handle", kind, wf, key))
 
-    def windows(self) -> list[Window]:
-        """The windows that have calls, by kind, workflow and key.
+    def windows(self, *, limit: int = 50, page_token: str | None = None) -> WindowPage:
+        """A page of the windows that have calls, those that have begun last first.
+
+        Of up to `limit` open windows, the log and the inbox are read, and those without calls are left out. So a page
+        may have fewer, or none, although `next_page_token` says that another one follows.
 
         Raises CodecError if one was written with a codec that this app does not have.
         """
-        result: list[Window] = self._call("windows")
+        result: WindowPage = self._call("windows", limit=limit, page_token=page_token)
         return result

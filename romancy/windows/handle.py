@@ -9,22 +9,20 @@ from romancy.core import ChildStarted, MessageReceived
 from romancy.errors import InstanceEndedError, InstanceNotFoundError, StorageUnavailableError, UsageError
 from romancy.handle import Handle
 from romancy.log import LogCursor
-from romancy.managing.instances import OPEN
 from romancy.messages.lying import lies_there
 from romancy.retry import seconds
 from romancy.windows.looking import told_by, window_of
-from romancy.windows.records import TOLD, WINDOW, Ask, Drop, Flush, Told
+from romancy.windows.records import TOLD, Ask, Drop, Flush, Told
 
 if TYPE_CHECKING:
     from romancy._followed import Followed
-    from romancy.managing.instances import Instances
     from romancy.messages.senders import Senders
     from romancy.retry import Duration
     from romancy.windows.looking import Window
     from romancy.windows.records import Of
     from romancy.workflow import Workflow
 
-__all__ = ["WindowHandle", "all_windows", "tell_window"]
+__all__ = ["WindowHandle", "tell_window"]
 
 T = TypeVar("T")
 _PAUSE: Final = 1.0
@@ -89,14 +87,6 @@ class WindowHandle(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<window {self.instance_id}>"
-
-
-async def all_windows(instances: Instances) -> list[Window]:
-    """The windows that have calls, by their ids. Raises CodecError if one was written with another codec."""
-    found = [one.instance_id async for one in instances.iter_instances(workflow_name=WINDOW, status=OPEN)]
-    store = instances._access.opened()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as the app itself reads
-    looked = [await window_of(store, instance_id) for instance_id in sorted(found)]
-    return [window for window in looked if window is not None and window.calls]
 
 
 async def tell_window(senders: Senders, instance_id: str, told: Flush | Drop) -> bool:

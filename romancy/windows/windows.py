@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from romancy.starting.starts import Starts
 from romancy.windows.declared import ask_to_batch, ask_to_debounce, batch_terms, debounce_terms, of_window
-from romancy.windows.handle import WindowHandle, all_windows
+from romancy.windows.handle import WindowHandle
+from romancy.windows.listing import page_of_windows
 
 if TYPE_CHECKING:
     from romancy.retry import Duration
     from romancy.windows.asking import Asking
-    from romancy.windows.looking import Window
+    from romancy.windows.listing import WindowPage
     from romancy.windows.records import Ask, Kind, Of
     from romancy.workflow import Call, Workflow
 
@@ -77,12 +78,15 @@ class Windows(Starts):
         self._access.opened()
         return WindowHandle(self, of_window(kind, wf, key))
 
-    async def windows(self) -> list[Window]:
-        """The windows that have calls, by kind, workflow and key.
+    async def windows(self, *, limit: int = 50, page_token: str | None = None) -> WindowPage:
+        """A page of the windows that have calls, those that have begun last first.
+
+        Of up to `limit` open windows, the log and the inbox are read, and those without calls are left out. So a page
+        may have fewer, or none, although `next_page_token` says that another one follows.
 
         Raises CodecError if one was written with a codec that this app does not have.
         """
-        return await all_windows(self)
+        return await page_of_windows(self, limit, page_token)
 
     async def _ask(self, of: Of, ask: Ask, wf: Workflow[..., T], session: object, *, once: bool) -> WindowHandle[T]:
         relay = None

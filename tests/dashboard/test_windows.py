@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ import pytest
 
 from romancy import Codecs, Romancy, WorkflowContext, workflow
 from romancy.dashboard import Visitor, asgi
+from romancy.dashboard.windows import _pages
 from romancy_conformance.behaviour.coded import Masking
 from tests.dashboard.browsing import Browser
 
@@ -71,6 +73,30 @@ async def test_a_window_without_calls_and_one_that_is_over(app: Romancy) -> None
     assert "Calls none Started 1" in " ".join(browser.text(await browser.get(page)).split())
 
 
+async def test_the_list_has_all_open_windows(app: Romancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(asgi(app, auth="local"))
+    assert "There is no window." in browser.text(await browser.get("/windows"))
+    for key in ("a", MARKUP):
+        handle = await app.debounce(reindex.bind("d"), key, wait=3600)
+        await app.report(handle.instance_id, wait=lambda told: told.get("since"), timeout=LIMIT)
+    await app.batch(store, "row", "", size=2, within=3600)
+
+    page = await browser.get("/windows")
+    text = " ".join(browser.text(page).split())
+
+    assert "<script>alert" not in page.body.decode()
+    assert "batch:store: a batch store the empty text 1 calls since" in text
+    assert "debounce:reindex:a debounced calls reindex a 1 calls since" in text
+    assert 'href="/instances/debounce:reindex:a"' in page.body.decode()
+    part = (await browser.get("/windows", hx_request="true")).body.decode()
+    assert ("<html" in part, 'id="list"' in part) == (False, True)
+    monkeypatch.setattr(_pages, "_EACH", 2)
+    first = (await browser.get("/windows")).body.decode()
+    (older,) = re.findall(r'href="/windows\?page=([^"]+)"', first)
+    second = browser.text(await browser.get(f"/windows?page={older}"))
+    assert ("debounce:reindex:a" in first, "debounce:reindex:a" in second) == (False, True)
+
+
 async def test_another_instance_is_no_window(app: Romancy) -> None:
     await app.run(reindex.options(instance_id="debounce:reindex:a"), "d")
     browser = Browser(asgi(app, auth="local"))
@@ -84,6 +110,8 @@ async def test_a_sealed_window_stays_sealed(storage_url: str) -> None:
     async with Romancy(storage_url, workflows=[reindex], codecs=Codecs(Masking())) as app:
         handle = await app.debounce(reindex.bind("secret"), "k", wait=3600)
         await app.report(handle.instance_id, wait=lambda told: told.get("since"), timeout=LIMIT)
+        listed = Browser(asgi(app, auth=blind))
+        assert "debounce:reindex:k sealed" in " ".join(listed.text(await listed.get("/windows")).split())
         sealed = await Browser(asgi(app, auth=blind)).get("/instances/debounce:reindex:k")
         assert sealed.status == 200
         assert "secret" not in sealed.body.decode()

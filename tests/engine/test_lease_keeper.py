@@ -69,7 +69,7 @@ class Holder:
         self.told: list[str] = []
         self.again = asyncio.Event()
         self.renewed = asyncio.Event()
-        self.lapses = 0
+        self.lapses = self.sweeps = 0
         self._store, self._named = cast("Store", verdict), named
         self._lease = lease
         self._incarnation = Incarnation()
@@ -86,6 +86,9 @@ class Holder:
     def lease_renewed(self) -> None:
         """What waits for it may begin."""
         self.renewed.set()
+
+    def took_over(self) -> None:
+        self.sweeps += 1
 
     def lease_lapsed(self) -> None:
         """The machine may be slow."""
@@ -152,6 +155,7 @@ async def test_who_begins_takes_over_from_the_dead_until_nothing_is_left() -> No
 
     assert ["dead", "dead", "dead", "refused"] == verdict.taken
     assert ["freed", "freed"] == holder.told, "after each, what it had is looked for"
+    assert holder.sweeps == 1, "what the dead one has not dispatched is looked for, once"
 
 
 async def test_who_begins_beside_a_rival_leaves() -> None:

@@ -57,7 +57,19 @@ async def test_calls_come_to_a_start(app: Romancy) -> None:
     (start,) = shown["starts"]
     assert (shown["calls"], shown["due"], shown["started"], start["calls"]) == (0, None, 1, 2)
     assert await app.handle(start["instance_id"]).result(LIMIT) == "d 1"
-    assert (await client.get("/windows")).json == {"windows": []}
+    assert (await client.get("/windows")).json == {"windows": [], "next_page": None}
+
+
+async def test_windows_are_listed_page_by_page(app: Romancy) -> None:
+    client = Client(asgi(app, auth=anyone))
+    for key in "abc":
+        await client.post(f"/workflows/reindex/debounce?key={key}&wait=3600", b'"d"')
+    first = (await client.get("/windows?limit=2")).json
+    second = (await client.get(f"/windows?limit=2&page={first['next_page']}")).json
+    assert [[one["key"] for one in page["windows"]] for page in (first, second)] == [["c", "b"], ["a"]]
+    assert second["next_page"] is None
+    assert (await client.get("/windows?page=nonsense")).status == 400
+    assert (await client.get("/windows?limit=1000")).status == 400
 
 
 async def test_items_come_to_a_batch(app: Romancy) -> None:
@@ -103,7 +115,7 @@ async def test_what_makes_no_sense_is_refused(app: Romancy, route: str, body: by
     refused = await Client(asgi(app, auth=anyone)).post(route, body)
     assert refused.status == status, refused.json
     assert said in str(refused.json)
-    assert await app.windows() == []
+    assert (await app.windows()).windows == []
 
 
 async def test_a_window_that_is_over_is_told_nothing(app: Romancy) -> None:

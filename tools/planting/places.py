@@ -12,6 +12,21 @@ _ENGINE: Final = "romancy/engine"
 
 PLANTED: Final = (
     Planted(
+        name="place: only a sweep has lanes dispatched",
+        file=f"{_ENGINE}/dispatcher.py",
+        text="[one for one in addresses if one not in self._aside]",
+        replacement='[one for one in addresses if one not in self._aside and not one.startswith("l/")]',
+        case="full-lanes",
+    ),
+    Planted(
+        name="place: the dispatches of a dead worker wait for the next sweep",
+        file=f"{_ENGINE}/worker/worker.py",
+        text='has not done after its last commits."""\n        self.driver.dispatcher.sweep()\n',
+        replacement='has not done after its last commits."""\n',
+        case="death-before-a-dispatch",
+        mend=True,
+    ),
+    Planted(
         name="place: a dispatch does not count those that are taken",
         file="romancy/storage/sqlkit/lanes.py",
         text="        ((self.taken, self.heavy),) = taken.rows\n",

@@ -409,14 +409,31 @@ async def test_what_an_open_window_holds_is_counted(open_app: Open, *, received:
     if received:
         await app.report(handle.instance_id, wait=lambda told: told.get("started") == 2, timeout=SOON)
         await until_told(handle, 2)
-    (window,) = await app.windows()
+    (window,) = (await app.windows()).windows
     assert window == await handle.get()
     assert (window.kind, window.workflow, window.key, window.calls) == ("batch", "indexed", "all", 2)
     assert window.since is not None
     assert window.due == window.since + timedelta(seconds=SOON)
     await handle.drop()
     await until_told(handle, 0)
-    assert await app.windows() == []
+    assert (await app.windows()).windows == []
+
+
+async def test_windows_are_listed_page_by_page(open_app: Open) -> None:
+    """No worker is needed. A page counts windows before those without calls are left out."""
+    app = await open_app(worker=False)
+    for number in range(5):
+        await app.debounce(reindexed.bind("a"), number, wait=LONG)
+    dropped = app.window_handle("debounce", "reindexed", 3)
+    await dropped.drop()
+
+    first = await app.windows(limit=3)
+    second = await app.windows(limit=3, page_token=first.next_page_token)
+
+    assert [[one.key for one in page.windows] for page in (first, second)] == [["4", "2"], ["1", "0"]]
+    assert (first.has_more, second.has_more) == (True, False)
+    with pytest.raises(UsageError, match="limit"):
+        await app.windows(limit=0)
 
 
 async def until_told(handle: WindowHandle[Any], calls: int) -> None:
@@ -504,7 +521,7 @@ async def test_a_window_that_is_over_holds_nothing(app: Romancy, act: str) -> No
         window = await handle.get()
         assert window is not None
         assert (window.calls, window.since, window.due) == (0, None, None)
-    assert await app.windows() == []
+    assert (await app.windows()).windows == []
 
 
 async def test_a_window_whose_codec_is_not_here_says_so(open_app: Open) -> None:

@@ -37,6 +37,10 @@ class LeaseHolder(Protocol):
         """A heartbeat was answered."""
         ...
 
+    def took_over(self) -> None:
+        """A worker was declared dead. It may have left dispatches undone, whether it had instances or not."""
+        ...
+
     def lease_lapsed(self) -> None:
         """No heartbeat was answered for a whole lease. Others may continue the instances of this worker."""
         ...
@@ -211,4 +215,6 @@ class LeaseKeeper:
                     logger.info("took over %d instances of worker %s", len(answer.moved), peer.worker_id)
                 if answer.refused or not answer.left or not answer.moved:
                     break
+            if not answer.refused:
+                self._holder.took_over()
             self._next_claim.look()

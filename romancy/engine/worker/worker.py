@@ -310,6 +310,10 @@ class Worker:
         self.driver.attempts.resume()
         self._handing_over.look()
 
+    def took_over(self) -> None:
+        """`LeaseHolder`: do the dispatches that the dead worker has not done after its last commits."""
+        self.driver.dispatcher.sweep()
+
     def lease_lapsed(self) -> None:
         """`LeaseHolder`: drop everything."""
         logger.error(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from romancy_conformance.simulation.named import dbos, ends, leases, mends, timers
+from romancy_conformance.simulation.named import dbos, ends, lanes, leases, mends, timers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ CASES: Final = {
     "dbos-742": Case(dbos.stale_list, dbos.WORKFLOWS),
     "dbos-804": Case(dbos.old_and_new_have_one_name, dbos.WORKFLOWS),
     "dbos-805": Case(dbos.stuck_in_front, dbos.WORKFLOWS),
+    "death-before-a-dispatch": Case(lanes.death_before_a_dispatch, lanes.WORKFLOWS),
+    "full-lanes": Case(lanes.full_lanes, lanes.WORKFLOWS),
     "late-answer": Case(leases.late_answer, leases.WORKFLOWS),
     "late-heartbeat": Case(leases.late_heartbeat, leases.WORKFLOWS),
     "late-question": Case(leases.late_question, leases.WORKFLOWS),

@@ -1,0 +1,1 @@
+"""The page of windows: which calls wait to come to one start."""
