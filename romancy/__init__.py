@@ -72,6 +72,7 @@ from romancy.limit import Limit
 from romancy.log import LogEntry
 from romancy.managing.activities import PausedActivity
 from romancy.managing.lanes import Lane
+from romancy.managing.workflows import PausedWorkflow
 from romancy.mapping import MapOutcome, Mapped
 from romancy.messages.channels import AppChannel
 from romancy.messages.requests import Asked
@@ -151,6 +152,7 @@ __all__ = [
     "OtherInstance",
     "OutcomeUnknownError",
     "PausedActivity",
+    "PausedWorkflow",
     "PayloadCodec",
     "PayloadContext",
     "PayloadTooLargeError",

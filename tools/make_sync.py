@@ -147,9 +147,14 @@ TWINS: Final = (
         "Activities that are paused, for code without `await`.", "from romancy.sync._limiting import SyncLimiting\n",
     ),
     Twin(
-        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncPausedActivities",
-        "Failures by their causes, for code without `await`.",
+        "managing.workflows", "PausedWorkflows", "_workflows", "SyncPausedWorkflows", "SyncPausedActivities",
+        "Workflows that are paused, for code without `await`.",
         "from romancy.sync._activities import SyncPausedActivities\n",
+    ),
+    Twin(
+        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncPausedWorkflows",
+        "Failures by their causes, for code without `await`.",
+        "from romancy.sync._workflows import SyncPausedWorkflows\n",
     ),
     Twin(
         "managing.instances", "Instances", "_instances", "SyncInstances", "SyncFailedInstances",

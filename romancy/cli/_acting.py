@@ -31,12 +31,13 @@ _ENDED: Final = tuple(TERMINAL_STATUSES)
 _instance = click.argument("instance_id", metavar="[ID]", required=False)
 _reason = click.option("--reason", default="", help="Kept in the history.")
 _activity = click.option("--activity", metavar="NAME", help="An activity, on all workers, and no workflow.")
+_starts = click.option("--starts", metavar="WORKFLOW", help="The starts of a workflow, and none that has begun.")
 
 
-def _on_activity(request: Request) -> AbstractAsyncContextManager[Operator]:
-    """The database for a command on an activity, which chooses no workflows."""
-    if request.instance_id is not None or not request.chosen.is_empty:
-        raise click.UsageError("--activity goes neither with an ID nor with a filter")
+def _by_name(request: Request, *given: str | None) -> AbstractAsyncContextManager[Operator]:
+    """The database for a command on an activity or on starts, which chooses no workflows."""
+    if request.instance_id is not None or not request.chosen.is_empty or None not in given:
+        raise click.UsageError("--activity and --starts go neither together, nor with an ID or a filter")
     return operating(request.url, request.app)
 
 
@@ -95,16 +96,23 @@ async def resume(request: Request) -> None:
 @_instance
 @_reason
 @_activity
+@_starts
 @running
-async def pause(request: Request, reason: str, activity: str | None) -> None:
+async def pause(request: Request, reason: str, activity: str | None, starts: str | None) -> None:
     """Let nothing new of a workflow begin, until it is unpaused. What is at work ends and is recorded.
 
-    With --activity: let no attempt at this activity begin on any worker. `romancy workers` lists what is paused so.
+    With --activity: let no attempt at this activity begin on any worker. With --starts: let no instance of this
+    workflow begin; starts are accepted and wait. `romancy workers` lists what is paused so.
     """
     if activity is not None:
-        async with _on_activity(request) as operator:
+        async with _by_name(request, activity, starts) as operator:
             await operator.pause_activity(activity, reason=reason)
         say(f"{activity}: no attempt begins until `romancy unpause --activity {activity}`")
+        return
+    if starts is not None:
+        async with _by_name(request, activity, starts) as operator:
+            await operator.pause_workflow(starts, reason=reason)
+        say(f"{starts}: starts wait until `romancy unpause --starts {starts}`; what has begun goes on")
         return
 
     async def stop(operator: Operator, one: str, _: object) -> None:
@@ -117,13 +125,22 @@ async def pause(request: Request, reason: str, activity: str | None) -> None:
 @bulk
 @_instance
 @_activity
+@_starts
 @running
-async def unpause(request: Request, activity: str | None) -> None:
-    """Let a paused workflow go on, with what has come meanwhile. With --activity: let its attempts begin again."""
+async def unpause(request: Request, activity: str | None, starts: str | None) -> None:
+    """Let a paused workflow go on, with what has come meanwhile. With --activity: let its attempts begin again.
+
+    With --starts: let instances of this workflow begin again, those that wait too.
+    """
     if activity is not None:
-        async with _on_activity(request) as operator:
+        async with _by_name(request, activity, starts) as operator:
             await operator.unpause_activity(activity)
         say(f"{activity}: attempts begin again")
+        return
+    if starts is not None:
+        async with _by_name(request, activity, starts) as operator:
+            await operator.unpause_workflow(starts)
+        say(f"{starts}: starts begin again, and workers let those that wait go on")
         return
     await act_on(Action("unpause", (Status.PAUSED,), lambda operator, one, _: operator.unpause(one)), request)
 

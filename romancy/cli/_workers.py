@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["state_of", "workers"]
 
 _MOST_NAMES: Final = 10
+_PAUSED: Final = {"activity": "activity", "workflow": "workflow"}
 
 
 @click.command()
@@ -58,9 +59,14 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
             for peer in registered
         )
         table(("STATE", "LAST BEAT", "STARTED (UTC)", "RELEASE", "WORKER", "WORKFLOWS"), rows)
-    for one in () if json_lines else notices_in(census.workers):
-        because = f" because: {one.reason}" if one.reason else ""
-        say(f"activity {one.activity} is paused since {moment(one.since)} UTC{because}")
+    for one in notices_in(census.workers):
+        if one.kind not in _PAUSED:
+            continue
+        if json_lines:
+            as_json({"paused": one.kind, "name": one.name, "reason": one.reason, "since": time_of(one.since)})
+        else:
+            because = f" because: {one.reason}" if one.reason else ""
+            say(f"{_PAUSED[one.kind]} {one.name} is paused since {moment(one.since)} UTC{because}")
     if (suspects := suspects_of(census)).number:
         say(suspects.sentence)
     if not registered:

@@ -21,6 +21,7 @@ from romancy.dashboard._live import OpenPages
 from romancy.dashboard._overview_page import EVERY, overview_page, overview_question
 from romancy.dashboard._pages import render
 from romancy.dashboard._paths_page import paths_page
+from romancy.dashboard._pausing import pause_by_name_page
 from romancy.dashboard._questions import question_page, questions_page
 from romancy.dashboard._reader import Source
 from romancy.dashboard._refused import InsteadError, RefusedError, forbidden, not_found
@@ -152,6 +153,7 @@ class Dashboard:
             self._page("/instances/{instance_id:path}", self._instance),
             self._act("/act/{verb}", self._acts),
             self._act("/act/{verb}/{instance_id:path}", self._acts),
+            self._act("/by-name/{verb}/{kind}", self._pauses_by_name),
             self._act("/bulk/{verb}", self._bulk),
             self._act("/confirm", self._confirms),
             self._page("/paths", self._paths),
@@ -369,6 +371,9 @@ class Dashboard:
 
     async def _changes_of_failures(self, request: Request, reader: Reader) -> Response:
         return self._live.stream(request, *failures_question(request, reader))
+
+    async def _pauses_by_name(self, request: Request, reader: Reader) -> Response:
+        return await pause_by_name_page(request, reader, request.path_params["verb"], request.path_params["kind"])
 
     async def _limits(self, request: Request, reader: Reader) -> Response:
         return await limits_page(request, reader)

@@ -10,6 +10,7 @@ from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._instances_page import lines_of
 from romancy.dashboard._over_time import OverTime, over_time
 from romancy.dashboard._pages import render
+from romancy.dashboard._pausing import PAUSES
 from romancy.dashboard._ranges import RANGES, USUAL
 from romancy.engine import names_in
 from romancy.errors import QueryError
@@ -17,6 +18,7 @@ from romancy.insight import Suspects, suspects_of
 from romancy.managing.failures import failures_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Count, Tally
+from romancy.storage.notices import notices_in
 from romancy.storage.query import build_query
 from romancy.storage.routing import Spread
 from romancy.storage.services import Service
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._rollups import Rollup, Rollups
     from romancy.failure import FailureGroups
     from romancy.storage.figures import OpenWorkflow
+    from romancy.storage.notices import Notice
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow, Peer
@@ -101,6 +104,8 @@ class Overview(NamedTuple):
     """Instances that need attention: stuck ones, then failed ones."""
     workers: list[Peer]
     suspects: Suspects
+    paused: list[Notice]
+    """What is paused by its name."""
     outbox: OutboxCounts
     kept: Kept
     loads: dict[str, int]
@@ -125,6 +130,7 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
         most=MOST,
         oldest=OLDEST,
         ranges=RANGES,
+        pauses=PAUSES,
     )
 
 
@@ -176,6 +182,7 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         needy=needy,
         workers=workers,
         suspects=suspects_of(census),
+        paused=[one for one in notices_in(census.workers) if one.kind in PAUSES],
         outbox=await store.services.outbox.counts(most=MOST + 1),
         kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
         loads={} if figures is None else await figures.loads([peer.token for peer in workers], most=MOST + 1),
@@ -235,6 +242,7 @@ def _version(seen: Overview) -> str:
         seen.kept,
         seen.over,
         seen.suspects,
+        seen.paused,
         seen.failures,
     )
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

@@ -88,6 +88,10 @@ class Visit:
         """The confirmation page of an action on a limit."""
         return self._about(f"/limit/{verb}", f"/limit/{verb}", name)
 
+    def by_name_url(self, verb: str, kind: str, name: str = "") -> str:
+        """The page that asks whether what has this name is paused, or unpaused; without a name, it asks for one."""
+        return self.url(f"/by-name/{verb}/{kind}" + (f"?name={quote(name, safe='')}" if name else ""))
+
     def free_url(self, instance_id: str) -> str:
         """The page that asks whether the places of an instance are given back."""
         return self._about("/free", "/free", instance_id)

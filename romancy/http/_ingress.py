@@ -29,6 +29,7 @@ from romancy.http._incoming import events_of
 from romancy.http._limits import Turnstiles
 from romancy.http._management import Management
 from romancy.http._openapi import document
+from romancy.http._pauses import Pauses
 from romancy.http._permits import check_topic, let_in
 from romancy.http._questions import Inbox
 from romancy.http._refusal import refusal_of_status, unavailable
@@ -129,6 +130,7 @@ class Ingress:
         self._prefix = _prefix(path)
         management = Management(app, types, accepting, bodies, waits, max_wait=max_wait, beat=_BEAT)
         managed = [
+            *Pauses(app, accepting, bodies).routes(),
             *management.routes(),
             *Requesting(app, accepting, bodies, waits, max_wait=max_wait).routes(),
             *Timetable(app, accepting, bodies).routes(),

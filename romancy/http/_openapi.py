@@ -37,6 +37,18 @@ _EVENT: Final = {
         "data_base64": {"type": "string", "contentEncoding": "base64"},
     },
 }
+_PAUSED: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["name", "reason", "since"],
+        "properties": {
+            "name": {"type": "string"},
+            "reason": {"type": "string"},
+            "since": {"type": "string", "format": "date-time"},
+        },
+    },
+}
 _SCHEMAS: Final[dict[str, Any]] = {
     "CloudEvent": _EVENT,
     "Accepted": {
@@ -355,6 +367,16 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["status", "limit"],
         "properties": {"status": {"const": "done"}, "limit": {"type": "string"}},
     },
+    "Pauses": {
+        "type": "object",
+        "required": ["activities", "workflows"],
+        "properties": {"activities": _PAUSED, "workflows": _PAUSED},
+    },
+    "PauseDone": {
+        "type": "object",
+        "required": ["status", "name"],
+        "properties": {"status": {"const": "done"}, "name": {"type": "string"}},
+    },
     "Freed": {
         "type": "object",
         "required": ["instance_id", "freed"],
@@ -417,6 +439,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
         "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
         **_failure_paths(),
+        **_pause_paths(),
         "/questions": {"get": _questions()},
         "/questions/{token}/answer": {"post": _answering("Answer a question; the body is the answer", _ANY_BODY)},
         "/questions/{token}/refuse": {
@@ -440,6 +463,24 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         },
         "security": [{"bearer": []}, {}],
     }
+
+
+def _pause_paths() -> dict[str, Any]:
+    return {
+        "/pauses": {"get": _operation("What is paused by its name", {200: "Pauses"})},
+        "/activities/{name}/pause": {"post": _pause_by_name("Let no attempt at an activity begin")},
+        "/activities/{name}/unpause": {"post": _named("Let attempts at an activity begin again")},
+        "/workflows/{name}/pause": {"post": _pause_by_name("Let starts of a workflow wait")},
+        "/workflows/{name}/unpause": {"post": _named("Let starts of a workflow begin again, those that wait too")},
+    }
+
+
+def _named(summary: str) -> dict[str, Any]:
+    return _operation(summary, {200: "PauseDone"}, [_parameter("name", "path", _ID)])
+
+
+def _pause_by_name(summary: str) -> dict[str, Any]:
+    return {**_named(summary), "requestBody": {"content": {"application/json": {"schema": _REASON}}}}
 
 
 def _failure_paths() -> dict[str, Any]:

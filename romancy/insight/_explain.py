@@ -13,7 +13,7 @@ from romancy.insight._suspicion import Suspicion, suspicion_of
 from romancy.insight._time_texts import ago, moment, span
 from romancy.serialization import cause_first
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.notices import notices_in
+from romancy.storage.notices import is_held_start, notices_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from romancy.insight._known import Known
     from romancy.insight._timeline import Step, Timeline
     from romancy.instance import Untaken
+    from romancy.storage.notices import Notice
     from romancy.storage.records import Census, InstanceRow, Peer
 
 __all__ = ["explain"]
@@ -53,7 +54,8 @@ def explain(
         return [*_stuck(row, timeline), *asked, *kept, *_who_could(row, census)]
     suspicion = suspicion_of(row, timeline, census)
     if row.status is Status.PAUSED:
-        return [*_paused(row, timeline, census.now), *untaken_sentences(row, timeline, census, untaken), *kept]
+        paused = _held_start(row, census) if is_held_start(row.error) else _paused(row, timeline, census.now)
+        return [*paused, *untaken_sentences(row, timeline, census, untaken), *kept]
     return [
         *_cancelling(timeline),
         *_limited(timeline),
@@ -64,6 +66,7 @@ def explain(
         *untaken_sentences(row, timeline, census, untaken),
         *(_open(step, row, census.now, suspicion, lines, others) for step in _told_once(timeline.open)),
         *_paused_activities(timeline, census),
+        *_paused_workflow(row, census),
         *_conditions(known),
         *kept,
         *_put_aside(timeline),
@@ -216,10 +219,36 @@ def _of_people(step: Step, now: int) -> str:
 def _paused_activities(timeline: Timeline, census: Census) -> Iterator[str]:
     open_ones = {step.name for step in timeline.open if step.kind in ("activity", "compensation")}
     for one in notices_in(census.workers):
-        if one.activity in open_ones:
-            because = f" because: {one.reason}" if one.reason else ""
-            since = _when(one.since, census.now)
-            yield _sentence(f"No attempt at {one.activity} begins: it is paused since {since}{because}")
+        if one.kind == "activity" and one.name in open_ones:
+            yield _sentence(f"No attempt at {one.name} begins: it is paused {_since_because(one, census)}")
+
+
+def _paused_workflow(row: InstanceRow, census: Census) -> Iterator[str]:
+    if row.status is Status.PENDING:
+        for one in _pauses_of(row, census):
+            yield _sentence(f"No start of {one.name} begins: it is paused {_since_because(one, census)}")
+
+
+def _held_start(row: InstanceRow, census: Census) -> Iterator[str]:
+    """That an instance waits because its workflow is paused."""
+    if not (pauses := _pauses_of(row, census)):
+        yield f"It has not begun, because workflow {row.workflow_name} was paused. A worker lets it go on in a moment."
+        yield from _nobody(row, census)
+        return
+    for one in pauses[:1]:
+        yield _sentence(f"It has not begun: workflow {one.name} is paused {_since_because(one, census)}")
+        yield (
+            f"`romancy unpause --starts {one.name}` lets all of its starts begin, and `romancy unpause "
+            f"{row.instance_id}` this one."
+        )
+
+
+def _pauses_of(row: InstanceRow, census: Census) -> list[Notice]:
+    return [one for one in notices_in(census.workers) if one.kind == "workflow" and one.name == row.workflow_name]
+
+
+def _since_because(one: Notice, census: Census) -> str:
+    return f"since {_when(one.since, census.now)}" + (f" because: {one.reason}" if one.reason else "")
 
 
 def _conditions(known: Known | None) -> Iterator[str]:

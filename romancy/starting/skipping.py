@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from romancy.core import (
     Input,
     InputDeferred,
+    OwnerChanged,
     PlaceAsked,
     PlaceGranted,
     PlaceNotWanted,
@@ -42,7 +43,8 @@ _NAMED: Final = 10
 async def refuse_if_skipped(store: Store, workflow: Workflow[..., Any], instance_id: str) -> None:
     """Wait until the instance has its places or was refused one, if its start may be skipped.
 
-    Raises StartSkippedError. What becomes of a start that is due later or paused, nobody waits for.
+    Raises StartSkippedError. What becomes of a start that is due later or paused, also as its workflow is, nobody waits
+    for.
     """
     given = workflow.given
     if not workflow.skips or given.delay or given.at is not None or given.paused:
@@ -60,7 +62,7 @@ async def refuse_if_skipped(store: Store, workflow: Workflow[..., Any], instance
                 return
             elif isinstance(event, PlaceGranted) and (granted := asked.get(event.id)) is not None:
                 left.discard(granted.limit)
-            if not left or _is_of_a_body(event, asked):
+            if not left or _is_of_a_body(event, asked) or (isinstance(event, OwnerChanged) and event.pause):
                 return
 
 

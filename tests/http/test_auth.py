@@ -37,6 +37,8 @@ ROUTES = [
     ("GET", "/limits"), ("GET", "/limits/x"), ("POST", "/limits/x/change"), ("POST", "/limits/x/pause"),
     ("POST", "/limits/x/resume"), ("POST", "/limits/x/reset"), ("POST", "/free/x"),
     ("GET", "/questions"), ("POST", "/questions/x/answer"), ("POST", "/questions/x/refuse"),
+    ("GET", "/pauses"), ("POST", "/workflows/x/pause"), ("POST", "/workflows/x/unpause"),
+    ("POST", "/activities/x/pause"), ("POST", "/activities/x/unpause"),
     ("GET", "/failures"), ("POST", "/failures/x/silence"), ("POST", "/failures/x/unsilence"),
 ]  # fmt: skip
 

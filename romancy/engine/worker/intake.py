@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
+    from romancy.engine.worker.held_starts import HeldStarts
     from romancy.engine.worker.lease_keeper import Term
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.quarantine import Quarantine
@@ -51,6 +52,7 @@ class Intake:
         starting: AbstractSet[str],
         appending: Callable[[], Mapping[str, Item]],
         bereft: dict[str, int],
+        held: HeldStarts,
     ) -> None:
         """`starting` holds the instances whose start is in flight, `appending` tells the appends in flight.
 
@@ -70,6 +72,7 @@ class Intake:
         self.starting = starting
         self._appending = appending
         self._bereft = bereft
+        self._held = held
 
     @property
     def waits_for_mail(self) -> bool:
@@ -225,6 +228,8 @@ class Intake:
             self._bereft[claimed.instance_id] = claimed.head
         try:
             if (box is not None or claimed.status is Status.PAUSED) and await self._recovery.pauses(claimed, box):
+                return
+            if self._held.workflows and self._held.holds(claimed, box):
                 return
             if claimed.crashes and is_given_up(box):
                 self._quarantine.give_up(claimed.instance_id)

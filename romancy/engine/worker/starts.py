@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from romancy.engine.driver import Driver
     from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
+    from romancy.engine.worker.held_starts import HeldStarts
     from romancy.engine.worker.lease_keeper import LeaseKeeper
     from romancy.engine.worker.stock import Stock
     from romancy.storage.records import Item
@@ -70,6 +71,7 @@ class Starts:
         stock: Stock,
         *,
         gives_places: bool,
+        held: HeldStarts,
     ) -> None:
         self._driver = driver
         self._clock = driver.clock
@@ -77,6 +79,7 @@ class Starts:
         self._settings = settings
         self._keeper = keeper
         self._stock = stock
+        self._held = held
         self._places = FreePlaces(gives_places=gives_places)
         self.under_way: set[str] = set()
         """Instances whose start is in flight: a claim's answer may contain them before the start is acknowledged."""
@@ -93,7 +96,8 @@ class Starts:
                     workflow = asked.workflow
                     given = workflow.given
                     later = given.delay or given.at is not None or given.priority or given.fair_key or given.paused
-                    left = room <= 0 or later or (shared and not self._stock.take(workflow.name))
+                    left = room <= 0 or later or workflow.name in self._held.workflows
+                    left = left or (shared and not self._stock.take(workflow.name))
                     prepared = None if left else self._driven(asked, now, leases.token)
                     if prepared is None:
                         self._leave(asked, now)

@@ -24,6 +24,7 @@ from romancy.engine.unwritten import Unwritten
 from romancy.engine.worker.backlog import Backlog
 from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.handing_over import HandingOver, is_untouched
+from romancy.engine.worker.held_starts import HeldStarts
 from romancy.engine.worker.intake import Intake
 from romancy.engine.worker.known_workflows import names_told, release_told, retains_told, room_told
 from romancy.engine.worker.lease import Leases
@@ -119,8 +120,14 @@ class Worker:
             store, self.driver, self._recovery, self.beating, self._next_claim, patience=settings.lease / 1_000_000
         )
         self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
+        self.held = HeldStarts(store, self.driver, lambda: self.beating, self._next_claim, self.tasks)
         self.starts = Starts(
-            self.driver, settings, self.beating, self.stock, gives_places=store.capabilities.gives_places
+            self.driver,
+            settings,
+            self.beating,
+            self.stock,
+            gives_places=store.capabilities.gives_places,
+            held=self.held,
         )
         bereft: dict[str, int] = {}
         self._intake = Intake(
@@ -131,6 +138,7 @@ class Worker:
             starting=self.starts.under_way,
             appending=self._appending,
             bereft=bereft,
+            held=self.held,
         )
         self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, bereft)
         self.claiming = self._new_claiming()
@@ -379,9 +387,11 @@ class Worker:
         self._incarnation.begins_anew(leases.token)
         return leases
 
-    def _heed(self, notices: list[Peer]) -> None:
-        """Begin no attempt at what these notices name."""
-        self.driver.attempts.pause(one.activity for one in notices_in(notices))
+    def _heed(self, rows: list[Peer]) -> None:
+        """Begin nothing that these notices name."""
+        notices = notices_in(rows)
+        self.driver.attempts.pause(one.name for one in notices if one.kind == "activity")
+        self.held.heed(notices)
 
     def _room_to_tell(self) -> str:
         """What the next heartbeat tells peers of this worker's room."""

@@ -1,8 +1,9 @@
-"""`romancy pause --activity`: an activity of which nothing new begins, in the list of workers until it is unpaused."""
+"""`romancy pause --activity` and `--starts`: names that are paused, in the list of workers until they are unpaused."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,9 +48,23 @@ def test_an_activity_is_paused_listed_and_unpaused(romancy: Callable[..., Answer
     assert "paused" not in romancy("workers").err
 
 
-@pytest.mark.parametrize("more", [["an-id"], ["--workflow", "order"]])
-def test_an_activity_goes_without_workflows(romancy: Callable[..., Answer], more: list[str]) -> None:
+def test_the_starts_of_a_workflow_are_paused_listed_and_unpaused(romancy: Callable[..., Answer]) -> None:
+    assert "order: starts wait until" in romancy("pause", "--starts", "order", "--reason", "the shop is closed").err
+    assert "workflow order is paused since" in romancy("workers").err
+    listed = json.loads(romancy("workers", "--json").out)
+    assert listed.pop("since").endswith("Z")
+    assert listed == {"paused": "workflow", "name": "order", "reason": "the shop is closed"}
+    again = romancy("pause", "--starts", "order")
+    assert again.code
+    assert "workflow 'order' is paused already because the shop is closed" in again.err
+    assert "starts begin again" in romancy("unpause", "--starts", "order").err
+    assert "paused" not in romancy("workers").err
+    assert "workflow 'order' is not paused" in romancy("unpause", "--starts", "order").err
+
+
+@pytest.mark.parametrize("more", [["an-id"], ["--workflow", "order"], ["--starts", "order"]])
+def test_a_name_goes_without_instances(romancy: Callable[..., Answer], more: list[str]) -> None:
     for command in ("pause", "unpause"):
         answer = romancy(command, "--activity", "charge", *more)
         assert answer.code
-        assert "--activity goes neither with an ID nor with a filter" in answer.err
+        assert "--activity and --starts go neither together, nor with an ID or a filter" in answer.err
