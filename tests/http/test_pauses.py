@@ -8,7 +8,7 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.http import Visitor, anyone, asgi
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 from tests.http.client import Client
 
 if TYPE_CHECKING:
@@ -74,3 +74,15 @@ async def test_each_route_asks_whether_the_visitor_may(app: Romancy) -> None:
         assert 200 == (await chief.post(f"{target}/pause")).status
         assert 403 == (await chief.post(f"{target}/unpause")).status
     assert 200 == (await clerk.get("/pauses")).status
+
+
+async def test_a_worker_is_asked_to_drain(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[order], worker_id="w/1") as app:
+        client = Client(asgi(app, auth=lambda _: Visitor("ann", actions={"workers"})))
+        other = Client(asgi(app, auth=lambda _: Visitor("bob", actions={"pause"})))
+
+        assert 403 == (await other.post("/workers/w/1/drain")).status
+        assert 409 == (await client.post("/workers/another/drain")).status
+        done = await client.post("/workers/w/1/drain")
+        assert (200, {"status": "done", "name": "w/1"}) == (done.status, done.json)
+        await until(lambda: app.is_draining)
