@@ -50,6 +50,9 @@ async def test_names_are_paused_shown_and_unpaused(app: Romancy, caplog: pytest.
     again = await browser.submit("/by-name/pause/workflow", {"name": "order", "reason": ""})
     assert (409, True) == (again.status, "paused already because the shop is closed" in browser.text(again))
 
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
+    assert worker is not None
+    await until(lambda: "order" in worker.held.workflows)
     instance = await app.start(order.options(instance_id="waits"))
     await status_is(app, "waits", Status.PAUSED)
     assert "its workflow is paused: the shop is closed" in browser.text(await browser.get("/instances/waits"))

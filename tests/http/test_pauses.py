@@ -40,6 +40,9 @@ async def test_names_are_paused_listed_and_unpaused(app: Romancy) -> None:
         assert one | {"since": ""} == {"name": name, "reason": "closed", "since": ""}
         again = await client.post(f"/{kind}/{name}/pause")
         assert (409, True) == (again.status, "paused already because closed" in again.json["error"])
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
+    assert worker is not None
+    await until(lambda: "order" in worker.held.workflows)
     instance = await app.start(order)
     await status_is(app, instance.instance_id, Status.PAUSED)
     for target in ("/workflows/order", "/activities/the bank/charge"):
