@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextlib import contextmanager
 from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -55,7 +56,7 @@ from romancy.windows.asking import Asking
 from romancy.windows.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -95,6 +96,8 @@ class Romancy(Windows, Schedules, Entities):
     """
 
     _tasks: list[asyncio.Task[None]]
+    _told: ToldToStop | None = None
+    """What waits until the process is told to stop."""
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them
     _rules: Sequence[Rule] = ()
     """By which rules its worker removes what is over."""
@@ -298,6 +301,7 @@ class Romancy(Windows, Schedules, Entities):
                 answered=access.answers.tell,
                 another=other,
             )
+            worker.told_to_drain.begins = self._drain_as_asked
             await worker.open()
             access.worker, writer = worker, worker.writer
             self._relaying.begin(outbox)
@@ -365,10 +369,27 @@ class Romancy(Windows, Schedules, Entities):
                 "serve() needs a worker, and this app was made with worker=False: leave that out, open the app with "
                 "`async with app.with_worker():`, or let `romancy run MODULE:APP` run it"
             )
-        with ToldToStop() as told:
+        with self._until_told() as told:
             await told.wait()
             logger.info("told to stop: activities have %.0f s to end", grace)
         await self.drain(grace)
+
+    @contextmanager
+    def _until_told(self) -> Iterator[ToldToStop]:
+        """While the block lasts, a signal and an order from another process (`romancy drain`) tell it to stop."""
+        with ToldToStop() as told:
+            self._told = told
+            try:
+                yield told
+            finally:
+                self._told = None
+
+    def _drain_as_asked(self) -> None:
+        """Another process has asked this worker to drain: do what a signal would do, or drain beside what else runs."""
+        if self._told is not None:
+            self._told.tell()
+        else:
+            self._tasks.append(asyncio.create_task(self.drain(self._drain_timeout)))
 
     def _ended(self, instance_id: str, life: int, activation: Activation | None) -> None:
         """Record that this life of the instance ended here, or got stuck. `activation` may be None if it is stuck."""

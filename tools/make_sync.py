@@ -152,9 +152,14 @@ TWINS: Final = (
         "from romancy.sync._activities import SyncPausedActivities\n",
     ),
     Twin(
-        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncPausedWorkflows",
-        "Failures by their causes, for code without `await`.",
+        "managing.draining", "Draining", "_draining", "SyncDraining", "SyncPausedWorkflows",
+        "Workers that are asked to drain, for code without `await`.",
         "from romancy.sync._workflows import SyncPausedWorkflows\n",
+    ),
+    Twin(
+        "managing.failures", "FailedInstances", "_failures", "SyncFailedInstances", "SyncDraining",
+        "Failures by their causes, for code without `await`.",
+        "from romancy.sync._draining import SyncDraining\n",
     ),
     Twin(
         "managing.instances", "Instances", "_instances", "SyncInstances", "SyncFailedInstances",

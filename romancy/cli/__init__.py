@@ -20,6 +20,7 @@ from romancy.cli._conforming import conformance
 from romancy.cli._dashboard import ui
 from romancy.cli._demo import demo
 from romancy.cli._developing import dev
+from romancy.cli._draining import drain
 from romancy.cli._endings import ended
 from romancy.cli._failures import failures
 from romancy.cli._first_argument import Commands
@@ -72,7 +73,8 @@ _WITHOUT_DATA = frozenset({"alerts", "dev", "relay", "run", "serve"})
 
 
 _ALL = (
-    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, alerts, schedules,
+    demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, drain, alerts,
+    schedules,
     *WINDOWS, limits, request, ask, *ACTING, fork, rewind, *RELAYING, undelivered, *TENDING, rebuild,
     *MOVING, archive, conformance,
 )  # fmt: skip

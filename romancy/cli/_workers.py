@@ -8,7 +8,7 @@ import click
 
 from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
-from romancy.engine import names_in, release_in, suspects_in, tried_in, versions_in
+from romancy.engine import draining_in, names_in, release_in, suspects_in, tried_in, versions_in
 from romancy.insight import ago, moment, suspects_of
 from romancy.storage.notices import notices_in
 
@@ -44,12 +44,13 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
                 "release": release_in(peer.codes) or None,
                 "suspects": suspects_in(peer.codes),
                 "tried": tried_in(peer.codes) or None,
+                "draining": _draining(peer),
             }
         )
     if not json_lines and registered:
         rows = (
             (
-                state_of(peer, census.now),
+                _state(peer, census.now),
                 ago(peer.beat_at, census.now),
                 moment(peer.started_at),
                 release_in(peer.codes) or "-",
@@ -71,6 +72,21 @@ async def workers(url: str | None, app: str | None, json_lines: bool) -> None:  
         say(suspects.sentence)
     if not registered:
         say("no worker is registered; start one with `romancy run MODULE:APP`")
+
+
+def _draining(peer: Peer) -> dict[str, int] | None:
+    """How far a worker is that drains."""
+    if (told := draining_in(peer.codes)) is None:
+        return None
+    return {"attempts": told[0], "instances": told[1]}
+
+
+def _state(peer: Peer, now: int) -> str:
+    """The state, and of a living worker that drains how far it is."""
+    state, told = state_of(peer, now), draining_in(peer.codes)
+    if told is None or state != "alive":
+        return state
+    return f"drains: {told[0]} at work, {told[1]} open" if any(told) else "drained"
 
 
 def _known(peer: Peer) -> str:

@@ -22,7 +22,6 @@ from romancy.cli._inputs import arguments_of, workflow_of
 from romancy.cli._printing import as_json, json_option, line, say
 from romancy.cli._private import PRIVATE, is_private, refuse_private
 from romancy.cli._reloading import run_and_reload
-from romancy.engine import ToldToStop
 from romancy.insight import many
 from romancy.starting.checks import IfExists
 from romancy.starting.skipping import refuse_if_skipped
@@ -80,7 +79,7 @@ def run(
 
 async def _work(target: str, grace: float, only: list[str] | None, activities: int | None) -> None:
     async with load_app(target).with_worker(only=only, max_activities=activities) as app:
-        with ToldToStop() as told:
+        with app._until_told() as told:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as serve() does
             say(at_work(target, sorted(app.workflows)))
             if is_private(app.url):
                 say(f"{PRIVATE}: no other command and no other app can reach this worker; `romancy dev` shows it")

@@ -12,7 +12,7 @@ from romancy.dashboard._over_time import OverTime, over_time
 from romancy.dashboard._pages import render
 from romancy.dashboard._pausing import PAUSES
 from romancy.dashboard._ranges import RANGES, USUAL
-from romancy.engine import names_in
+from romancy.engine import draining_in, names_in
 from romancy.errors import QueryError
 from romancy.insight import Suspects, suspects_of
 from romancy.managing.failures import failures_of
@@ -126,6 +126,7 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
         lag=await reader.lists.lag(),
         needy=lines_of(seen.needy),
         workflows_of=_workflows_of,
+        draining=draining_in,
         version_of_overview=_version(seen),
         most=MOST,
         oldest=OLDEST,
@@ -227,7 +228,13 @@ def _flows(counts: Mapping[tuple[str, Status], int]) -> list[Flow]:
 def _version(seen: Overview) -> str:
     """A text that changes with the content of the page, but not with the ages, which change all the time."""
     workers = [
-        (peer.token, peer.dead, peer.beat_at + peer.lease < seen.now, seen.loads.get(peer.token))
+        (
+            peer.token,
+            peer.dead,
+            peer.beat_at + peer.lease < seen.now,
+            seen.loads.get(peer.token),
+            draining_in(peer.codes),
+        )
         for peer in seen.workers
     ]
     needy = [(row.instance_id, row.updated_at) for row in seen.needy]

@@ -37,6 +37,7 @@ _DONE: Final = {
     "pause-activity": "No attempt at the activity begins until it is unpaused.",
     "unpause-activity": "Attempts at the activity begin again.",
     "pause-workflow": "Starts of the workflow wait until it is unpaused.",
+    "drain-worker": "The worker was asked to drain; the overview shows how far it is.",
     "unpause-workflow": "Starts of the workflow begin again; a worker lets those that wait go on.",
     "schedule-pause": "A worker pauses the schedule.",
     "schedule-resume": "A worker lets the schedule go on.",

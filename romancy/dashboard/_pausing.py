@@ -1,4 +1,4 @@
-"""Pauses of activities and of the starts of workflows by their names, each asked for on a page of its own."""
+"""Pauses of activities and of the starts of workflows by their names, and drains of workers: each asks on a page."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ async def _unpause_workflow(instances: Actor, name: str, _: str) -> None:
     await instances.unpause_workflow(name)
 
 
+async def _drain_worker(instances: Actor, name: str, _: str) -> None:
+    await instances.drain_worker(name)
+
+
 _WAYS: Final = {
     ("pause", "activity"): _Way(
         "pause", "Lets no attempt at this activity begin on any worker, until it is unpaused. Attempts at work go on.",
@@ -69,6 +73,10 @@ _WAYS: Final = {
         "unpause", "Lets instances of this workflow begin again, the oldest of those that wait first.",
         "Unpause the starts of this workflow?", _unpause_workflow,
     ),
+    ("drain", "worker"): _Way(
+        "drain", "Lets it take nothing more, end its attempts and release its instances to others, as SIGTERM does. "
+        "A process that only works then ends; a supervisor may start another one.", "Drain this worker?", _drain_worker,
+    ),
 }  # fmt: skip
 PAUSES: Final[Mapping[str, str]] = {"workflow": "Starts of workflow", "activity": "Activity"}
 """What can be paused by name, with words for it."""
@@ -82,7 +90,7 @@ async def pause_by_name_page(request: Request, reader: Reader, verb: str, kind: 
     form: Form | None = request.state.form if request.method == "POST" else None
     asked = request.query_params.get("name", "")
     name = asked if form is None or asked else field_of(form, "name")
-    permit(request, verb, name)
+    permit(request, "workers" if kind == "worker" else verb, name)
     if form is None:
         return await _ask(request, reader, way, kind, name, {}, None)
     if not name:

@@ -38,6 +38,7 @@ from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
 from romancy.engine.worker.evidence import Evidence, evidence_in
 from romancy.engine.worker.known_workflows import (
+    draining_in,
     known_in,
     names_in,
     release_in,
@@ -75,6 +76,7 @@ __all__ = [
     "decode_message",
     "decode_outgoing",
     "descent_of",
+    "draining_in",
     "evidence_in",
     "fork",
     "hides",

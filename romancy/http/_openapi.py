@@ -471,6 +471,7 @@ def _pause_paths() -> dict[str, Any]:
         "/activities/{name}/pause": {"post": _pause_by_name("Let no attempt at an activity begin")},
         "/activities/{name}/unpause": {"post": _named("Let attempts at an activity begin again")},
         "/workflows/{name}/pause": {"post": _pause_by_name("Let starts of a workflow wait")},
+        "/workers/{name}/drain": {"post": _named("Ask a worker to drain, and answer at once")},
         "/workflows/{name}/unpause": {"post": _named("Let starts of a workflow begin again, those that wait too")},
     }
 

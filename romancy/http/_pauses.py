@@ -1,4 +1,4 @@
-"""Pauses by name for scripts of operators: activities of which nothing new begins, and workflows whose starts wait."""
+"""Pauses by name for scripts of operators, of activities and of workflows, and workers that are asked to drain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Pauses"]
 
 
 class Pauses:
-    """The routes of pauses by name."""
+    """The routes of pauses by name, and of workers."""
 
     def __init__(self, app: Romancy, accepting: Accepting, bodies: Bodies) -> None:
         self._app = app
@@ -41,6 +41,7 @@ class Pauses:
             ManagementRoute("POST", "/activities/{name:path}/unpause", self.unpause_activity, "unpause"),
             ManagementRoute("POST", "/workflows/{name:path}/pause", self.pause_workflow, "pause"),
             ManagementRoute("POST", "/workflows/{name:path}/unpause", self.unpause_workflow, "unpause"),
+            ManagementRoute("POST", "/workers/{name:path}/drain", self.drain, "workers"),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -80,6 +81,12 @@ class Pauses:
         Asked(request, ())
         async with self._bodies.read(request):
             return await self._done(request, self._app.unpause_workflow(request.path_params["name"]))
+
+    async def drain(self, request: Request) -> Response:
+        """`POST /workers/{id}/drain`, without a body. 409 if no live worker has this id."""
+        Asked(request, ())
+        async with self._bodies.read(request):
+            return await self._done(request, self._app.drain_worker(request.path_params["name"]))
 
     async def _done(self, request: Request, call: Awaitable[None]) -> Response:
         async def conflicts() -> None:

@@ -9,7 +9,7 @@ import msgspec
 from romancy._microseconds import moment_of
 from romancy.errors import QueryError, UsageError
 from romancy.failure import FailureGroup, FailureGroups
-from romancy.managing.workflows import PausedWorkflows
+from romancy.managing.draining import Draining
 from romancy.retry import whole_number
 from romancy.storage.failures import SILENCED, SILENCED_AT, decode_about, is_group
 from romancy.storage.limits import check_id, check_text
@@ -29,7 +29,7 @@ _MOST_SILENCED: Final = 1_000
 _LONGEST_REASON: Final = 1_000
 
 
-class FailedInstances(PausedWorkflows):
+class FailedInstances(Draining):
     """Lists failures by their causes."""
 
     async def failures(

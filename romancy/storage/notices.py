@@ -21,17 +21,18 @@ __all__ = ["HELD", "Notice", "NoticeKind", "held_reason", "is_held_start", "noti
 HELD: Final = "its workflow is paused"
 """How the reason of an instance begins that a worker has paused because of its workflow."""
 
-NoticeKind: TypeAlias = Literal["activity", "workflow", "over"]
+NoticeKind: TypeAlias = Literal["activity", "workflow", "over", "drain"]
 """What a notice says of a name.
 
 `activity`: no attempt of this activity begins. `workflow`: no start of this workflow begins. `over`: those that were
-held go on.
+held go on. `drain`: the worker with this token drains.
 """
 
 _MARKS: Final[Mapping[NoticeKind, str]] = {
     "activity": "paused ",
     "workflow": "paused-workflow ",
     "over": "unpaused-workflow ",
+    "drain": "drain ",
 }
 _FOR_EVER: Final = 100 * 365 * 86_400_000_000
 _A_MOMENT: Final = 1_000_000

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.sync._workflows import SyncPausedWorkflows
+from romancy.sync._draining import SyncDraining
 
 if TYPE_CHECKING:
     from romancy.failure import FailureGroups
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncFailedInstances"]
 
 
-class SyncFailedInstances(SyncPausedWorkflows):
+class SyncFailedInstances(SyncDraining):
     """Lists failures by their causes."""
 
     def failures(self, workflow_name: str | None = None, *, silenced: bool = False, limit: int = 50) -> FailureGroups:

@@ -24,13 +24,14 @@ Action: TypeAlias = Literal[
     "schedules",
     "limits",
     "failures",
+    "workers",
     "answer",
 ]
 """What can be done to workflows.
 
 `send` is an event over HTTP that names no instance, or one in its attributes. `schedules` and `limits` are whatever is
-done to those. `failures` is to silence a group of failures. `answer` is to see what workflows ask people, with the
-tokens, and to answer or refuse it.
+done to those. `failures` is to silence a group of failures, and `workers` to let workers drain. `answer` is to see what
+workflows ask people, with the tokens, and to answer or refuse it.
 """
 
 UNNAMED: Final = "somebody"

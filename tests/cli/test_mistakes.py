@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "alerts", "archive", "ask", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev",
-    "doctor", "export", "failures", "find", "fork", "history", "import", "limits", "lint", "list", "logs", "migrate",
-    "outbox", "pause", "purge", "rebuild", "relay", "request", "resume", "retry", "rewind", "run", "schedules", "serve",
-    "show", "signal", "start", "tail", "terminate", "top", "ui", "undelivered", "unpause", "watch", "why", "windows",
-    "workers",
+    "doctor", "drain", "export", "failures", "find", "fork", "history", "import", "limits", "lint", "list", "logs",
+    "migrate", "outbox", "pause", "purge", "rebuild", "relay", "request", "resume", "retry", "rewind", "run",
+    "schedules", "serve", "show", "signal", "start", "tail", "terminate", "top", "ui", "undelivered", "unpause",
+    "watch", "why", "windows", "workers",
 )  # fmt: skip
 
 CLICK_CORRECTS: Final = Version(version("click")) >= Version("8.4")

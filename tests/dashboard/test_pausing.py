@@ -9,7 +9,7 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.dashboard import Visitor, asgi
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 from tests.dashboard.browsing import Browser
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ async def test_names_are_paused_shown_and_unpaused(app: Romancy, caplog: pytest.
     again = await browser.submit("/by-name/pause/workflow", {"name": "order", "reason": ""})
     assert (409, True) == (again.status, "paused already because the shop is closed" in browser.text(again))
 
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
+    assert worker is not None
+    await until(lambda: "order" in worker.held.workflows)
     instance = await app.start(order.options(instance_id="waits"))
     await status_is(app, "waits", Status.PAUSED)
     assert "its workflow is paused: the shop is closed" in browser.text(await browser.get("/instances/waits"))
@@ -78,3 +81,23 @@ async def test_only_those_who_may_are_offered_it(app: Romancy) -> None:
     nobody = Browser(asgi(app, auth="local"))
     assert 400 == (await nobody.submit("/by-name/pause/activity", {"name": ""})).status
     assert 409 == (await nobody.submit("/by-name/unpause/activity?name=x", {})).status
+
+
+async def test_a_worker_is_asked_to_drain(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[order], worker_id="w 1") as app:
+        chief = Browser(asgi(app, auth=lambda _: Visitor("ann", actions={"workers"})))
+        clerk = Browser(asgi(app, auth=lambda _: Visitor("bob", actions={"pause"})))
+
+        assert "/by-name/drain/worker?name=w%201" in (await chief.get("/")).body.decode()
+        assert "/by-name/drain/" not in (await clerk.get("/")).body.decode()
+        assert 403 == (await clerk.get("/by-name/drain/worker?name=w%201")).status
+        missing = await chief.submit("/by-name/drain/worker?name=x", {})
+        assert (409, True) == (missing.status, "no worker 'x' is registered" in chief.text(missing))
+        done = await chief.submit("/by-name/drain/worker?name=w%201", {})
+        assert (303, "/?done=drain-worker") == (done.status, done.headers["location"])
+        await until(lambda: app.is_draining)
+
+        async def is_shown() -> bool:
+            return "drained" in chief.text(await chief.get("/"))
+
+        await until(is_shown)

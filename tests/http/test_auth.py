@@ -38,7 +38,7 @@ ROUTES = [
     ("POST", "/limits/x/resume"), ("POST", "/limits/x/reset"), ("POST", "/free/x"),
     ("GET", "/questions"), ("POST", "/questions/x/answer"), ("POST", "/questions/x/refuse"),
     ("GET", "/pauses"), ("POST", "/workflows/x/pause"), ("POST", "/workflows/x/unpause"),
-    ("POST", "/activities/x/pause"), ("POST", "/activities/x/unpause"),
+    ("POST", "/activities/x/pause"), ("POST", "/activities/x/unpause"), ("POST", "/workers/x/drain"),
     ("GET", "/failures"), ("POST", "/failures/x/silence"), ("POST", "/failures/x/unsilence"),
 ]  # fmt: skip
 

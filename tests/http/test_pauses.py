@@ -8,7 +8,7 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, workflow
 from romancy.http import Visitor, anyone, asgi
-from romancy_conformance.behaviour.waiting import status_is
+from romancy_conformance.behaviour.waiting import status_is, until
 from tests.http.client import Client
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ async def test_names_are_paused_listed_and_unpaused(app: Romancy) -> None:
         assert one | {"since": ""} == {"name": name, "reason": "closed", "since": ""}
         again = await client.post(f"/{kind}/{name}/pause")
         assert (409, True) == (again.status, "paused already because closed" in again.json["error"])
+    worker = app._access.worker  # pyright: ignore[reportPrivateUsage] - nothing outside tells it
+    assert worker is not None
+    await until(lambda: "order" in worker.held.workflows)
     instance = await app.start(order)
     await status_is(app, instance.instance_id, Status.PAUSED)
     for target in ("/workflows/order", "/activities/the bank/charge"):
@@ -74,3 +77,15 @@ async def test_each_route_asks_whether_the_visitor_may(app: Romancy) -> None:
         assert 200 == (await chief.post(f"{target}/pause")).status
         assert 403 == (await chief.post(f"{target}/unpause")).status
     assert 200 == (await clerk.get("/pauses")).status
+
+
+async def test_a_worker_is_asked_to_drain(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[order], worker_id="w/1") as app:
+        client = Client(asgi(app, auth=lambda _: Visitor("ann", actions={"workers"})))
+        other = Client(asgi(app, auth=lambda _: Visitor("bob", actions={"pause"})))
+
+        assert 403 == (await other.post("/workers/w/1/drain")).status
+        assert 409 == (await client.post("/workers/another/drain")).status
+        done = await client.post("/workers/w/1/drain")
+        assert (200, {"status": "done", "name": "w/1"}) == (done.status, done.json)
+        await until(lambda: app.is_draining)

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "draining_in",
+    "draining_told",
     "known_in",
     "names_in",
     "names_told",
@@ -29,7 +31,8 @@ _SUSPECTS: Final = "suspects="
 _TRIED: Final = "tried="
 _RETAINS: Final = "retains="
 _RELEASE: Final = "release="
-_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED, _RETAINS, _RELEASE)
+_DRAINING: Final = "draining="
+_PASSING: Final = (_ROOM, _SUSPECTS, _TRIED, _RETAINS, _RELEASE, _DRAINING)
 """Entries that change while the worker lives, or say nothing of its code."""
 
 
@@ -78,6 +81,17 @@ def suspects_in(codes: Iterable[str]) -> int:
 def tried_in(codes: Iterable[str]) -> str:
     """The id of the suspect that a worker with such a row tried at its last heartbeat; "" if it tried none."""
     return _told(_TRIED, codes)
+
+
+def draining_told(attempts: int, instances: int) -> list[str]:
+    """The entry of a worker that drains: how many attempts are at work, and how many instances it has."""
+    return [f"{_DRAINING}{attempts},{instances}"]
+
+
+def draining_in(codes: Iterable[str]) -> tuple[int, int] | None:
+    """The attempts at work and the instances of a worker at its last heartbeat. None: it does not drain."""
+    told = _told(_DRAINING, codes).split(",")
+    return (int(told[0]), int(told[1])) if len(told) == 2 and all(map(str.isdigit, told)) else None  # noqa: PLR2004
 
 
 def retains_told(mark: str) -> list[str]:

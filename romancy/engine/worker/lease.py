@@ -34,7 +34,7 @@ _LONGEST_INTERVAL: Final = 10.0
 A heartbeat also discovers peers: a peer on this machine is taken over at once, but only by a worker that knows of it.
 """
 
-
+_HURRIED: Final = 1.0
 _LOOK_AT_SESSION: Final = 1.0
 _LATE_LOOKS: Final = 1
 """At how many looks late heartbeats of a dead worker may have moved its beat."""
@@ -89,6 +89,8 @@ class Leases:
         self.notices: list[Peer] = []
         """Rows that are no workers, and say what all workers have to heed."""
         self._heeds = heeds
+        self.hurries = False
+        """Whether others watch what the heartbeats tell."""
         self._has_looked = False
         self._room = room
         self._suspects = suspects
@@ -110,7 +112,7 @@ class Leases:
         A process of this machine is checked without the database, so it does not shorten the interval. Among many, the
         first of them to look sees a silence about as soon as one that looks often.
         """
-        longest = min(self.worker.lease / 3_000_000, _LONGEST_INTERVAL)
+        longest = min(self.worker.lease / 3_000_000, _HURRIED if self.hurries else _LONGEST_INTERVAL)
         if any(not same_machine(peer.host, self._own) for peer in self.peers):
             return min(longest, max(_BEAT_AMONG_OTHERS, _PER_PEER * len(self.peers)))
         return longest

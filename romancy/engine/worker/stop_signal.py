@@ -53,6 +53,10 @@ class ToldToStop:
         self._listening.end()
         self._told.set()
 
+    def tell(self) -> None:
+        """Let `wait` return as after a signal."""
+        self._hear()
+
     async def wait(self) -> None:
         """Return once a signal has arrived."""
         await self._told.wait()

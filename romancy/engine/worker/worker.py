@@ -26,7 +26,7 @@ from romancy.engine.worker.claims import Claiming
 from romancy.engine.worker.handing_over import HandingOver, is_untouched
 from romancy.engine.worker.held_starts import HeldStarts
 from romancy.engine.worker.intake import Intake
-from romancy.engine.worker.known_workflows import names_told, release_told, retains_told, room_told
+from romancy.engine.worker.known_workflows import draining_told, names_told, release_told, retains_told, room_told
 from romancy.engine.worker.lease import Leases
 from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.next_claim import NextClaim
@@ -39,6 +39,7 @@ from romancy.engine.worker.rewinding import Rewinding
 from romancy.engine.worker.starts import Starts
 from romancy.engine.worker.stock import Stock
 from romancy.engine.worker.tasks import Tasks
+from romancy.engine.worker.told_to_drain import ToldToDrain
 from romancy.engine.worker.watchdog import Watchdog, watching
 from romancy.errors import DatabaseReplacedError, StorageUnavailableError
 from romancy.storage.notices import notices_in
@@ -121,6 +122,7 @@ class Worker:
         )
         self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
         self.held = HeldStarts(store, self.driver, lambda: self.beating, self._next_claim, self.tasks)
+        self.told_to_drain = ToldToDrain(store, self.driver, lambda: self.beating, self.tasks)
         self.starts = Starts(
             self.driver,
             settings,
@@ -317,6 +319,8 @@ class Worker:
         """`LeaseHolder`: begin the attempts that waited for it."""
         self.driver.attempts.resume()
         self._handing_over.look()
+        if self.draining and not self.driver.live:
+            self.leases.hurries = False
 
     def took_over(self) -> None:
         """`LeaseHolder`: do the dispatches that the dead worker has not done after its last commits."""
@@ -392,14 +396,18 @@ class Worker:
         notices = notices_in(rows)
         self.driver.attempts.pause(one.name for one in notices if one.kind == "activity")
         self.held.heed(notices)
+        self.told_to_drain.heed(notices)
 
     def _room_to_tell(self) -> str:
         """What the next heartbeat tells peers of this worker's room."""
         return room_told([] if self.draining else self.stock.told())
 
     def _suspects_to_tell(self) -> list[str]:
-        """What the next heartbeat tells of the suspects of this worker."""
-        return self._quarantine.tells()
+        """What the next heartbeat tells of the suspects of this worker, and how far it has drained."""
+        tells = self._quarantine.tells()
+        if self.draining:
+            tells += draining_told(self.driver.attempts.running, len(self.driver.live))
+        return tells
 
     # ── what the driver reports ─────────────────────────────────────────────────────────────────────────────────
 
