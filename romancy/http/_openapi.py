@@ -469,19 +469,19 @@ def _pause_paths() -> dict[str, Any]:
     return {
         "/pauses": {"get": _operation("What is paused by its name", {200: "Pauses"})},
         "/activities/{name}/pause": {"post": _pause_by_name("Let no attempt at an activity begin")},
-        "/activities/{name}/unpause": {"post": _named("Let attempts at an activity begin again")},
+        "/activities/{name}/unpause": {"post": _by_name("Let attempts at an activity begin again")},
         "/workflows/{name}/pause": {"post": _pause_by_name("Let starts of a workflow wait")},
-        "/workers/{name}/drain": {"post": _named("Ask a worker to drain, and answer at once")},
-        "/workflows/{name}/unpause": {"post": _named("Let starts of a workflow begin again, those that wait too")},
+        "/workers/{name}/drain": {"post": _by_name("Ask a worker to drain, and answer at once")},
+        "/workflows/{name}/unpause": {"post": _by_name("Let starts of a workflow begin again, those that wait too")},
     }
 
 
-def _named(summary: str) -> dict[str, Any]:
+def _by_name(summary: str) -> dict[str, Any]:
     return _operation(summary, {200: "PauseDone"}, [_parameter("name", "path", _ID)])
 
 
 def _pause_by_name(summary: str) -> dict[str, Any]:
-    return {**_named(summary), "requestBody": {"content": {"application/json": {"schema": _REASON}}}}
+    return {**_by_name(summary), "requestBody": {"content": {"application/json": {"schema": _REASON}}}}
 
 
 def _failure_paths() -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from romancy.core import NULL, OwnerChanged, PlaceAsked, PlaceFreed, PlaceGranted, WorkflowCompleted, WorkflowStarted
 from romancy_conformance.lane_use import Demand, Use, demands_in, use_of
+
+if TYPE_CHECKING:
+    from romancy.core import LogEvent
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def test_demands_are_read_from_a_log() -> None:
     def asked(id: str) -> PlaceAsked:
         return PlaceAsked(id=id, limit="l", concurrency=1)
 
-    rows = [
+    rows: list[tuple[int, list[LogEvent]]] = [
         (10, [WorkflowStarted(at=10, nonce="n", workflow="w", input=NULL)]),
         (20, [asked("a")]),
         (30, [OwnerChanged(at=30, owner="other")]),

@@ -39,10 +39,12 @@ class World:
         self.looked = 0
         """How often everything owned was asked for."""
         self.begun: set[str] = set()
+        self.workflows: dict[str, str] = {}
+        """Those that are paused by their names."""
         self.beginning: set[str] = set()
         """What the quarantine is taking up."""
         world = cast("Any", self)
-        self.intake = Intake(world, world, world, world, starting=frozenset(), appending=dict, bereft={})
+        self.intake = Intake(world, world, world, world, starting=frozenset(), appending=dict, bereft={}, held=world)
 
     def run(self, kept: int = MUCH, *, passed_over: bool = False) -> Any:
         """Begin another run of the instance, which keeps so many messages."""

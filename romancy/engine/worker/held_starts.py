@@ -132,7 +132,7 @@ class HeldStarts:
         if gone:
             logger.info("workflow %s is paused no longer: %d starts go on", name, gone)
             return
-        longest = max(one.lease for one in (self._keeper().leases.worker, *self._peers()))
+        longest = max([self._keeper().leases.worker.lease, *(one.lease for one in self._peers())])
         for notice in self._over.get(name, []):
             if self._age(notice) > max(_SPARE, 2 * longest):
                 await self._store.leave(row_to_leave(notice.token))

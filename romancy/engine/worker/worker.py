@@ -123,25 +123,10 @@ class Worker:
         self.stock = Stock(self.driver, registry, self.beating, lambda: self._intake.beside)
         self.held = HeldStarts(store, self.driver, lambda: self.beating, self._next_claim, self.tasks)
         self.told_to_drain = ToldToDrain(store, self.driver, lambda: self.beating, self.tasks)
-        self.starts = Starts(
-            self.driver,
-            settings,
-            self.beating,
-            self.stock,
-            gives_places=store.capabilities.gives_places,
-            held=self.held,
-        )
+        gives_places = store.capabilities.gives_places
+        self.starts = Starts(self.driver, settings, self.beating, self.stock, gives_places=gives_places, held=self.held)
         bereft: dict[str, int] = {}
-        self._intake = Intake(
-            self.driver,
-            self._recovery,
-            self._quarantine,
-            self._next_claim,
-            starting=self.starts.under_way,
-            appending=self._appending,
-            bereft=bereft,
-            held=self.held,
-        )
+        self._intake = self._new_intake(bereft)
         self._handing_over = HandingOver(store, self.driver, self.stock, self.beating, bereft)
         self.claiming = self._new_claiming()
         self._another, self.draining = another, False
@@ -182,6 +167,18 @@ class Worker:
             revivals=Revivals(self.store, self.beating, self.tasks, self._next_claim),
             observer=self._observer,
             reports=self,
+        )
+
+    def _new_intake(self, bereft: dict[str, int]) -> Intake:
+        return Intake(
+            self.driver,
+            self._recovery,
+            self._quarantine,
+            self._next_claim,
+            starting=self.starts.under_way,
+            appending=self._appending,
+            bereft=bereft,
+            held=self.held,
         )
 
     def _new_claiming(self) -> Claiming:

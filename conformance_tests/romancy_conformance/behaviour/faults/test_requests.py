@@ -19,7 +19,6 @@ from romancy_conformance.behaviour.faults.account import begun_in_vain
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
 from romancy_conformance.behaviour.faults.listening import (
     LISTENER,
-    RUN,
     Answer,
     Book,
     Told,
@@ -40,6 +39,7 @@ SOAK = bool(os.environ.get("ROMANCY_SOAK"))
 ASKED = 300
 KILLS = 50 if SOAK else 12
 WORKERS = 2
+SOME_RUNS = 4
 MODULE = "romancy_conformance.behaviour.faults.listening"
 
 
@@ -173,7 +173,7 @@ async def _check_recorded(field: Field, heard: dict[int, Answer | str], wanted: 
             assert event.id not in recorded
             recorded[event.id] = f"RequestRefusedError: {event.error.message}"
     assert recorded == {f"r{number}": answer for number, answer in heard.items()}
-    assert sum(isinstance(event, WorkflowContinued) for event in log) >= (wanted - 1) // (RUN * 2)
+    assert sum(isinstance(event, WorkflowContinued) for event in log) > SOME_RUNS
     acted = {number for number in heard if not is_refused(number) and not fails(number)}
     assert sum(isinstance(event, ActivityCompleted) for event in log) == len(acted)
     async with field.store.services.sessions.begin() as session:

@@ -60,7 +60,8 @@ def _calls(allowed: int) -> Workflow[[str, int], int]:
 
     @activity(name=f"lanes_call_{allowed}", limits=[limit])
     async def call(key: str, seconds: float) -> int:
-        return await worked.fn(key, seconds)
+        done: int = await worked.fn(key, seconds)
+        return done
 
     @workflow(name=f"lanes_calls_{allowed}")
     async def body(ctx: WorkflowContext, key: str, steps: int) -> int:
