@@ -56,7 +56,7 @@ from romancy.windows.asking import Asking
 from romancy.windows.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -375,7 +375,7 @@ class Romancy(Windows, Schedules, Entities):
         await self.drain(grace)
 
     @contextmanager
-    def _until_told(self) -> Iterator[ToldToStop]:
+    def _until_told(self) -> Generator[ToldToStop]:
         """While the block lasts, a signal and an order from another process (`romancy drain`) tell it to stop."""
         with ToldToStop() as told:
             self._told = told

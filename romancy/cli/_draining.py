@@ -33,10 +33,10 @@ _EACH: Final = 0.25
 async def drain(
     worker: str | None, *, everyone: bool, no_wait: bool, url: str | None, app: str | None, json_lines: bool
 ) -> int:
-    """Ask a worker of any machine to drain, as SIGTERM does, and show how far it is until it has ended.
+    """Ask a worker of any machine to drain, and show how far it is.
 
-    It takes nothing more, lets activities end, and releases its instances to others. Ctrl-C ends this command, and not
-    the drain. Exit code 1 if one does not drain.
+    As after SIGTERM, it takes nothing more, lets activities end, and releases its instances to others. The command
+    shows that until it has ended. Ctrl-C ends this command, and not the drain. Exit code 1 if one does not drain.
     """
     if everyone == (worker is not None):
         raise click.UsageError("name a WORKER, as `romancy workers` lists it, or --all")

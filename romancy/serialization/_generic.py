@@ -27,4 +27,5 @@ def _with_arguments(hint: Any, given: Mapping[Any, Any]) -> Any:
     if isinstance(hint, typing.TypeVar):
         return given.get(hint, hint)
     names = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
-    return hint[tuple(given.get(name, name) for name in names)] if names else hint
+    declared: Any = hint
+    return declared[tuple(given.get(name, name) for name in names)] if names else declared

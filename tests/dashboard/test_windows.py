@@ -87,7 +87,7 @@ async def test_the_list_has_all_open_windows(app: Romancy, monkeypatch: pytest.M
     assert "<script>alert" not in page.body.decode()
     assert "batch:store: a batch store the empty text 1 calls since" in text
     assert "debounce:reindex:a debounced calls reindex a 1 calls since" in text
-    assert 'href="/instances/debounce:reindex:a"' in page.body.decode()
+    assert 'href="/instances/debounce%3Areindex%3Aa"' in page.body.decode()
     part = (await browser.get("/windows", hx_request="true")).body.decode()
     assert ("<html" in part, 'id="list"' in part) == (False, True)
     monkeypatch.setattr(_pages, "_EACH", 2)

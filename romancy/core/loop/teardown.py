@@ -69,11 +69,12 @@ def _suspended_in(things: list[Any]) -> set[int]:
     todo = [*things]
     while todo and len(seen) < _MOST_HELD:
         one = todo.pop()
-        if id(one) in seen or isinstance(one, ModuleType | FunctionType | type):
+        name = id(one)
+        if name in seen or isinstance(one, ModuleType | FunctionType | type):
             continue
-        seen.add(id(one))
+        seen.add(name)
         if isinstance(one, CoroutineType | GeneratorType | AsyncGeneratorType):
-            found.add(id(one))
+            found.add(name)
         todo += gc.get_referents(one)
     return found
 

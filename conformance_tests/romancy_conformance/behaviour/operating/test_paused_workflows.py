@@ -97,6 +97,7 @@ async def test_starts_of_every_way_in_wait_and_begin_when_it_is_unpaused(
         await caller.begin()
         await client.start(order, "session", session=caller.connection)
         await caller.commit()
+        await caller.close()
         expected.append("session")
     await held(client, NAME, len(expected))
     await asyncio.sleep(A_MOMENT)
