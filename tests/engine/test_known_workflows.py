@@ -69,6 +69,9 @@ class Witness:
         self.written.append(event)
         return Takeover(moved=(), left=False)
 
+    def took_over(self) -> None:
+        """As the holder of the lease: nothing is dispatched here."""
+
 
 def leases_of(witness: Witness, suspects: list[str]) -> Leases:
     store, clock = cast("Store", witness), Incarnation().clock
