@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -16,18 +15,17 @@ from romancy.dashboard.bulk._job import CONFIRMED
 from romancy.errors import WorkflowCancelledError, WorkflowFailedError
 from romancy.status import Status
 from tests.dashboard.browsing import Browser
+from tests.dashboard.jobs import HIDDEN, begun, form_of, job_of, statuses
 from tests.event_waits import awaits_an_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from romancy.dashboard import Dashboard
-    from tests.http.client import Answer
 
 pytestmark = pytest.mark.anyio
 
 LOG = "romancy.dashboard.audit"
-HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 tries = {"left": 0}
 
 
@@ -60,29 +58,6 @@ async def dashboard(app: Romancy) -> AsyncGenerator[Dashboard]:
     dashboard = asgi(app, auth=lambda _request: "ann")
     yield dashboard
     await dashboard.close()
-
-
-async def form_of(browser: Browser, page: str) -> dict[str, str]:
-    """The hidden fields of the form on a page."""
-    shown = await browser.get(page)
-    assert 200 == shown.status, browser.text(shown)
-    return dict(HIDDEN.findall(shown.body.decode()))
-
-
-async def begun(browser: Browser, page: str, fields: dict[str, str] | None = None) -> str:
-    """Confirm what a page asks, and return the id of the job."""
-    answer = await browser.post(page, {**await form_of(browser, page), **(fields or {})})
-    return job_of(answer)
-
-
-def job_of(answer: Answer) -> str:
-    assert 303 == answer.status, Browser.text(answer)
-    return answer.headers["location"].partition("?id=")[2]
-
-
-async def statuses(app: Romancy, *ids: str) -> list[Status | None]:
-    found = [await app.get_instance(one) for one in ids]
-    return [None if one is None else one.status for one in found]
 
 
 async def waiting(app: Romancy, *ids: str, city: str = "Paris") -> None:

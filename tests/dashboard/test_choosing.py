@@ -13,7 +13,7 @@ from romancy.dashboard import Visitor, asgi
 from romancy.errors import WorkflowCancelledError
 from romancy.status import Status
 from tests.dashboard.browsing import Browser
-from tests.dashboard.test_bulk import begun, statuses
+from tests.dashboard.jobs import begun, statuses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
