@@ -15,7 +15,7 @@ from romancy import Romancy
 from romancy.storage.backends import create_store
 from romancy.storage.records import Worker
 from tests.cli.in_process import runner
-from tests.cli.test_stopping import BUSY, ROMANCY, at_work, said
+from tests.cli.working import BUSY, ROMANCY, at_work, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
