@@ -170,7 +170,7 @@ async def test_threads_are_slots(open_app: Open, storage_url: str, *, know: bool
 
     found = await shares(storage_url, ids(handles))
     assert len(found.done) == 3
-    assert max(found.done.values()) <= 24
+    assert max(found.done.values()) <= 32
 
 
 @pytest.mark.long
