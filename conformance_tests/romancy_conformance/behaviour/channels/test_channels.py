@@ -180,7 +180,7 @@ SLOWEST = 0.5
 
 @workflow
 async def impatient(ctx: WorkflowContext, limit: float) -> list[int]:
-    """Receive with a short limit, again and again, until there were three messages. A slow machine needs a longer one."""
+    """Receive with a short limit until there were three messages. It grows, since a machine may be slow."""
     orders, got = ctx.channel(Orders), list[int]()
     await orders.subscribe("competing")
     while len(got) < 3:
