@@ -18,7 +18,7 @@ from romancy import (
     workflow,
 )
 from romancy_conformance.behaviour.cast import act, record
-from romancy_conformance.behaviour.waiting import until
+from romancy_conformance.behaviour.waiting import status_is, until
 
 if TYPE_CHECKING:
     from romancy_conformance.behaviour.opening import Open
@@ -119,6 +119,7 @@ async def test_what_waits_so_can_be_cancelled_and_paused(app: Romancy) -> None:
     with pytest.raises(WorkflowCancelledError):
         await stopped.result(timeout=60)
     await held.pause("by itself")
+    await status_is(app, "held", Status.PAUSED)
     record.gates["b"].set()
     await app.unpause_activity("of_the_bank")
     await heard(app)
