@@ -296,7 +296,13 @@ class _Branch:
 
 def _of(branches: Sequence[_Branch]) -> Callable[[Context], bool]:
     """Whether a call with these context variables belongs to one of the branches."""
-    return lambda context: any(branch in branches for branch in context.get(_BRANCHES, ()))
+    meant = frozenset(branches)
+
+    def belongs(context: Context) -> bool:
+        calls: tuple[_Branch, ...] = context.get(_BRANCHES, ())
+        return not meant.isdisjoint(calls)
+
+    return belongs
 
 
 async def _winner(branches: Sequence[_Branch]) -> MapOutcome[Any]:

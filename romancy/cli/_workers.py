@@ -9,7 +9,7 @@ import click
 from romancy.cli._database import database, operating, running
 from romancy.cli._printing import as_json, json_option, say, table, time_of
 from romancy.engine import draining_in, names_in, release_in, suspects_in, tried_in, versions_in
-from romancy.insight import ago, moment, suspects_of
+from romancy.insight import ago, moment, silent, suspects_of
 from romancy.storage.notices import notices_in
 
 if TYPE_CHECKING:
@@ -100,4 +100,4 @@ def state_of(peer: Peer, now: int) -> str:
     """Whether a worker is alive, by the database's time."""
     if peer.dead:
         return "dead"
-    return "silent" if peer.beat_at + peer.lease < now else "alive"
+    return "silent" if silent(peer, now) else "alive"

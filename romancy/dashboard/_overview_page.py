@@ -14,7 +14,7 @@ from romancy.dashboard._pausing import PAUSES
 from romancy.dashboard._ranges import RANGES, USUAL
 from romancy.engine import draining_in, names_in
 from romancy.errors import QueryError
-from romancy.insight import Suspects, suspects_of
+from romancy.insight import Suspects, silent, suspects_of
 from romancy.managing.failures import failures_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Count, Tally
@@ -231,7 +231,7 @@ def _version(seen: Overview) -> str:
         (
             peer.token,
             peer.dead,
-            peer.beat_at + peer.lease < seen.now,
+            silent(peer, seen.now),
             seen.loads.get(peer.token),
             draining_in(peer.codes),
         )

@@ -74,13 +74,13 @@ class Search(NamedTuple):
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Search:
         """The search of these parameters. Unknown ones are ignored; of a repeated single one, the last counts."""
-        given: dict[str, Any] = {name: [] for name in _SEVERAL}
+        given: dict[str, Any] = {name: dict[str, None]() for name in _SEVERAL}
         for name, value in pairs:
             text = value if name == "chosen" else value.strip()
             if name in _SINGLE:
                 given[name] = text
-            elif name in _SEVERAL and text and text not in given[name]:
-                given[name].append(text)
+            elif name in _SEVERAL and text:
+                given[name][text] = None
         given |= {name: tuple(given[name]) for name in _SEVERAL}
         return cls(**given)
 

@@ -12,7 +12,7 @@ from romancy.insight._explain import explain
 from romancy.insight._known import Known, StillRuns, Whereabouts
 from romancy.insight._numbers import many
 from romancy.insight._rates import Rates, growing, one_holds_all
-from romancy.insight._requests import alive, fits
+from romancy.insight._requests import alive, fits, silent
 from romancy.insight._suspicion import Suspects, suspects_of
 from romancy.insight._time_texts import ago, moment, span
 from romancy.insight._timeline import Attempt, Note, Place, Step, Timeline
@@ -41,6 +41,7 @@ __all__ = [
     "many",
     "moment",
     "one_holds_all",
+    "silent",
     "span",
     "suspects_of",
 ]

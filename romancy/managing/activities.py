@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from romancy._microseconds import moment_of
-from romancy.errors import UsageError
 from romancy.managing.limiting import Limiting
-from romancy.managing.noticing import check_pause, notices_of, post, take_down, tell_workers
+from romancy.managing.noticing import check_pause, notices_of, pause_by_name, paused_by_name, take_down, tell_workers
 
 __all__ = ["PausedActivities", "PausedActivity"]
 
@@ -41,16 +40,11 @@ class PausedActivities(Limiting):
         """
         check_pause("activity", name, reason)
         store = self._access.to_write("pause_activity")
-        for one in await notices_of(store, "activity", name):
-            because = f" because {one.reason}" if one.reason else ""
-            raise UsageError(f"activity {name!r} is paused already{because}; unpause it to give another reason")
-        await post(store, "activity", name, reason)
+        await pause_by_name(store, "activity", name, reason)
 
     async def unpause_activity(self, name: str) -> None:
         """Let attempts at the activity begin again. Raises UsageError if it is not paused."""
-        check_pause("activity", name, "")
+        check_pause("activity", name)
         store = self._access.to_write("unpause_activity")
-        if not (found := await notices_of(store, "activity", name)):
-            raise UsageError(f"activity {name!r} is not paused")
-        await take_down(store, found)
+        await take_down(store, await paused_by_name(store, "activity", name))
         await tell_workers(store)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from romancy.engine import draining_in
 from romancy.errors import UsageError
+from romancy.insight import alive, silent
 from romancy.managing.noticing import notices_of, post, take_down
 from romancy.managing.workflows import PausedWorkflows
 
@@ -49,15 +50,14 @@ class Draining(PausedWorkflows):
         """
         store = self._access.to_write("drain_worker")
         census = await store.services.reading.census()
-        asked = [peer for peer in census.workers if peer.works and peer.worker_id == worker_id]
-        if not asked:
+        if not any(peer.works and peer.worker_id == worker_id for peer in census.workers):
             raise UsageError(f"no worker {worker_id!r} is registered; `romancy workers` lists those that are")
-        if not (live := [peer for peer in asked if _lives(peer, census.now)]):
+        if not (live := {peer.token: peer for peer in alive(census) if peer.worker_id == worker_id}):
             raise UsageError(
                 f"worker {worker_id!r} does not live any more: there is nothing to drain, and others take over what it "
                 "had when its lease has expired"
             )
-        await ask_to_drain(store, {peer.token: peer for peer in live})
+        await ask_to_drain(store, live)
 
 
 async def ask_to_drain(store: Store, workers: Mapping[str, Peer]) -> None:
@@ -78,7 +78,7 @@ def progress_of(asked: Peer, census: Census) -> Progress:
     now = next((peer for peer in census.workers if peer.token == asked.token), None)
     if now is None or now.dead:
         return Progress("it has ended", 0, 0, over=True)
-    if not _lives(now, census.now):
+    if silent(now, census.now):
         return Progress("it is silent: others take over when its lease has expired", over=True, failed=True)
     if (told := draining_in(now.codes)) is not None:
         attempts, instances = told
@@ -90,7 +90,3 @@ def progress_of(asked: Peer, census: Census) -> Progress:
             "it does not drain: its version of Romancy does not know how; stop its process", over=True, failed=True
         )
     return Progress("it was asked")
-
-
-def _lives(peer: Peer, now: int) -> bool:
-    return not peer.dead and peer.beat_at + peer.lease >= now

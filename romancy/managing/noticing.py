@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from romancy.storage.notices import Notice, NoticeKind
     from romancy.storage.protocol import Store
 
-__all__ = ["check_pause", "notices_of", "post", "take_down", "tell_workers"]
+__all__ = ["check_pause", "notices_of", "pause_by_name", "paused_by_name", "post", "take_down", "tell_workers"]
 
 _MOST_OF_A_REASON: Final = 1000
 
@@ -42,9 +42,24 @@ async def tell_workers(store: Store) -> None:
     await store.leave(news)
 
 
-def check_pause(what: str, name: str, reason: str) -> None:
+async def pause_by_name(store: Store, kind: NoticeKind, name: str, reason: str) -> None:
+    """Tell all workers that this activity or workflow is paused. Raises UsageError if it is already."""
+    for one in await notices_of(store, kind, name):
+        because = f" because {one.reason}" if one.reason else ""
+        raise UsageError(f"{kind} {name!r} is paused already{because}; unpause it to give another reason")
+    await post(store, kind, name, reason)
+
+
+async def paused_by_name(store: Store, kind: NoticeKind, name: str) -> list[Notice]:
+    """The notices that pause it. Raises UsageError if none does."""
+    if not (found := await notices_of(store, kind, name)):
+        raise UsageError(f"{kind} {name!r} is not paused")
+    return found
+
+
+def check_pause(kind: NoticeKind, name: str, reason: str = "") -> None:
     """Raise UsageError for what can be no name of an activity or a workflow, or no reason."""
-    check_id(name, f"name of the {what}")
+    check_id(name, f"name of the {kind}")
     check_text(reason, "reason")
     if len(reason) > _MOST_OF_A_REASON:
         raise UsageError(f"reason= has {len(reason)} characters; at most {_MOST_OF_A_REASON} fit")

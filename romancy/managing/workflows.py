@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from romancy._microseconds import moment_of
-from romancy.errors import UsageError
 from romancy.managing.activities import PausedActivities
-from romancy.managing.noticing import check_pause, notices_of, post, take_down, tell_workers
+from romancy.managing.noticing import (
+    check_pause,
+    notices_of,
+    pause_by_name,
+    paused_by_name,
+    post,
+    take_down,
+    tell_workers,
+)
 
 __all__ = ["PausedWorkflow", "PausedWorkflows"]
 
@@ -41,10 +48,7 @@ class PausedWorkflows(PausedActivities):
         """
         check_pause("workflow", name, reason)
         store = self._access.to_write("pause_workflow")
-        for one in await notices_of(store, "workflow", name):
-            because = f" because {one.reason}" if one.reason else ""
-            raise UsageError(f"workflow {name!r} is paused already{because}; unpause it to give another reason")
-        await post(store, "workflow", name, reason)
+        await pause_by_name(store, "workflow", name, reason)
         await take_down(store, await notices_of(store, "over", name))
 
     async def unpause_workflow(self, name: str) -> None:
@@ -52,10 +56,9 @@ class PausedWorkflows(PausedActivities):
 
         Raises UsageError if it is not paused.
         """
-        check_pause("workflow", name, "")
+        check_pause("workflow", name)
         store = self._access.to_write("unpause_workflow")
-        if not (found := await notices_of(store, "workflow", name)):
-            raise UsageError(f"workflow {name!r} is not paused")
+        found = await paused_by_name(store, "workflow", name)
         await post(store, "over", name)
         await take_down(store, found)
         await tell_workers(store)

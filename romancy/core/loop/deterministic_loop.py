@@ -25,7 +25,7 @@ from romancy.core.loop.handles import GIVES_WAY, HOLDS_OUT, MOST, TURNS, Ready, 
 from romancy.core.loop.quiet import quiet
 from romancy.core.loop.stable import StableFuture, StableTask, leaves_the_loop, whereabouts
 from romancy.core.loop.teardown import close_all, has_failed
-from romancy.core.loop.thread_state import running_loop, threads
+from romancy.core.loop.thread_state import is_alone, running_loop, threads
 from romancy.core.words.complaints import Complaint, complaint
 from romancy.core.words.ids import derive
 from romancy.core.words.shared_empty import NO_DICT, NO_LIST
@@ -545,7 +545,12 @@ run, and what their clean-up asks for would reach that run.
 
 
 def _end_with_python() -> None:
-    """Tear down what is left while the modules that its clean-up needs are still there."""
+    """Tear down what is left while the modules that its clean-up needs are still there.
+
+    A thread that Python does not wait for may still drive one of them. Then they are left as they are.
+    """
+    if not is_alone():
+        return
     for loop in [*alive]:
         loop.teardown()
 

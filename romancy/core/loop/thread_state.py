@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from romancy.core.loop.generators import Generator
     from romancy.errors import NonDeterminismError
 
-__all__ = ["Running", "ThreadState", "driving", "is_in_a_workflow", "running_loop", "threads"]
+__all__ = ["Running", "ThreadState", "driving", "is_alone", "is_in_a_workflow", "running_loop", "threads"]
 
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 _ONE_TASK: Final = sys.version_info >= (3, 14)
@@ -206,6 +206,11 @@ class driving:  # noqa: N801 - read as a verb: `with driving():`
 def running_loop() -> Running | None:
     """The loop of the run that this code belongs to; None outside of any workflow."""
     return threads.state.running
+
+
+def is_alone() -> bool:
+    """Whether this is the only thread of Python."""
+    return threading.active_count() == 1
 
 
 def is_in_a_workflow() -> bool:
