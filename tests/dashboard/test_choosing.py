@@ -88,9 +88,14 @@ async def test_a_list_offers_the_actions_that_its_visitor_may_do(app: Romancy) -
     def buttons(page: Any) -> set[str]:
         return set(re.findall(r'formaction="/bulk/(\w+)"', page.body.decode()))
 
-    everything = await Browser(asgi(app, auth=lambda _: "ann")).get("/instances")
-    some = await Browser(asgi(app, auth=lambda _: Visitor("bob", actions={"cancel"}))).get("/instances")
-    nothing = await Browser(asgi(app, auth=lambda _: "ann", read_only=True)).get("/instances")
+    dashboards = (
+        asgi(app, auth=lambda _: "ann"),
+        asgi(app, auth=lambda _: Visitor("bob", actions={"cancel"})),
+        asgi(app, auth=lambda _: "ann", read_only=True),
+    )
+    everything, some, nothing = [await Browser(one).get("/instances") for one in dashboards]
+    for one in dashboards:
+        await one.close()
 
     assert {"signal", "cancel", "retry", "purge", "pause"} <= buttons(everything)
     assert 4 == everything.body.decode().count('name="chosen"')

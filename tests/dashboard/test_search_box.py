@@ -147,11 +147,13 @@ async def test_sealed_inputs_are_not_searched(storage_url: str) -> None:
     """Finding one would reveal its value."""
     async with Romancy(storage_url, workflows=[place_order], codecs=[Masking()]) as app:
         await ordered(app, "a", "ann", 5)
-        sees = Browser(asgi(app, auth=lambda _: "ann"))
-        sees_not = Browser(asgi(app, auth=lambda _: Visitor("bob", payloads=False)))
-        without_codec = Browser(asgi(storage_url, auth=lambda _: "ann"))
+        sees = asgi(app, auth=lambda _: "ann")
+        sees_not = asgi(app, auth=lambda _: Visitor("bob", payloads=False))
+        without_codec = asgi(storage_url, auth=lambda _: "ann")
 
-        assert await found(sees, "ann") == {"In the input, at customer": ["a"]}
-        for browser in (sees_not, without_codec):
+        assert await found(Browser(sees), "ann") == {"In the input, at customer": ["a"]}
+        for browser in (Browser(sees_not), Browser(without_codec)):
             assert await found(browser, "ann") == {}
             assert NO_INPUTS in browser.text(await browser.get("/search?q=ann"))
+        for dashboard in (sees, sees_not, without_codec):
+            await dashboard.close()
