@@ -16,6 +16,7 @@ from romancy import (
     UsageError,
     WorkflowCancelledError,
     WorkflowContext,
+    WorkflowFailedError,
     workflow,
 )
 from romancy.testing import TestApp, crash_at_every_commit
@@ -178,6 +179,27 @@ async def test_it_is_paused_again_and_what_was_paused_by_itself_stays_so(app: Ro
     assert await own.status() is Status.PAUSED
     await own.unpause()
     assert await own.result(timeout=SOON) == "own"
+
+
+async def test_runs_of_schedules_and_windows_wait_and_what_is_retried_goes_on(app: Romancy) -> None:
+    record.broken.add("again")
+    failed = await app.start(order, "again")
+    with pytest.raises(WorkflowFailedError):
+        await failed.result(timeout=SOON)
+    record.forget()
+    await app.pause_workflow(NAME)
+    await heard(app, NAME)
+    schedule = await app.schedule("yearly", order.bind("of a schedule"), cron="0 0 1 1 *")
+    await schedule.trigger()
+    window = await app.debounce(order.bind("of a window"), "k", wait=0.05)
+    await held(app, NAME, 2)
+    await app.retry(failed.instance_id)
+    assert await failed.result(timeout=SOON) == "again"
+    assert record.names() == ["again"]
+    await app.unpause_workflow(NAME)
+    assert await (await window.started()).result(timeout=SOON) == "of a window"
+    await until(lambda: len(record.names()) == 3)
+    await schedule.delete()
 
 
 async def test_what_is_held_can_be_cancelled_terminated_and_is_no_skipped_start(app: Romancy) -> None:
