@@ -77,8 +77,16 @@ NAMED = $(filter -k% -m% %.py tests% conformance_tests% ./% /%,$(ARGS))
 # A fault that breaks everything shows in the first failures; --maxfail=0 in ARGS shows all of them.
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10 --maxfail=20
 
+# Two processes compile the tests, half of them each. Otherwise every test process would compile all of them.
+COMPILED := $(VENV)/.tests-compiled
+COMPILE = $(BIN)/python -m pytest -p no:cacheprovider --collect-only -qq >/dev/null 2>&1
+$(COMPILED): | $(READY)
+	@echo "compiling the tests, once"
+	@$(COMPILE) tests & $(COMPILE) conformance_tests; wait
+	@touch $@
+
 .PHONY: test
-test: $(READY) ## every promise once, in parallel: the contract on memory, SQLite and a server, the rest on one, by turns
+test: $(READY) $(if $(NAMED),,$(COMPILED)) ## every promise once, in parallel: the contract on memory, SQLite and a server, the rest on one, by turns
 	$(PYTEST) --tier $(if $(NAMED),all,short) $(ARGS)
 
 # Against another commit: `make test-quick ARGS='--base main~3'`; after larger changes: `make test-quick ARGS=--record`
@@ -87,7 +95,7 @@ test-quick: $(READY) ## for the inner loop: the tests that enter the changed fun
 	$(BIN)/python -m tools.quick -n $(JOBS) --dist worksteal --maxfail=20 $(ARGS)
 
 .PHONY: test-long
-test-long: $(READY) ## the tests that `make test` leaves out: the other databases, crashes, faults, mutations, builds
+test-long: $(READY) $(if $(NAMED),,$(COMPILED)) ## the tests that `make test` leaves out: the other databases, crashes, faults, mutations, builds
 	$(PYTEST) --tier long $(ARGS)
 
 .PHONY: test-siblings

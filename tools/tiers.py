@@ -4,15 +4,16 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
 
 - A test marked `long` or `soak`, or in a folder of `LONG_FOLDERS`, is in the long tier.
 - The contract is in the short tier on memory, on SQLite, and by turns on one of the servers: PostgreSQL, MySQL and
-  MariaDB. On the other servers it is in the long tier. The rule for other tests applies to its tests marked `dealt`.
-- Any other test that runs on several databases is in the short tier on one of them, and in the long tier on one of
-  another adapter, by turns: a commit of another day has it on the third one. MySQL and MariaDB share an adapter and its
-  turns. Only the contract runs on both in these tiers. A digest of the test's name chooses the database of the short
-  tier, so a test always has the same one. The mark `dealt("postgres", …)` names the databases to choose from.
-- The store in memory is SQLite's, over a database in memory. A quarter of the tests that run on SQLite has it in the
-  long tier, by turns: in four days of commits each has. The contract has it in the short tier.
+  MariaDB. It is in the long tier on one of the two others, by turns: a commit of another day has it on the third one.
+  The rule for other tests applies to its tests marked `dealt`.
+- Any other test that runs on several databases is in the short tier on one of them. On a commit of every second day
+  it is in the long tier on one of another adapter, by turns: in four days of commits each adapter has it. MySQL and
+  MariaDB share an adapter and its turns. A digest of the test's name chooses the database of the short tier, so a test
+  always has the same one. The mark `dealt("postgres", …)` names the databases to choose from.
+- The store in memory is SQLite's, over a database in memory. An eighth of the tests that run on SQLite has it in the
+  long tier, by turns: in eight days of commits each has. The contract has it in the short tier.
 - What is long in itself is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on
-  the other one. The contract, and what is about this adapter alone, has both.
+  the other one. What is long in the contract, and what is about this adapter alone, has both.
 - What stands before the engine (`FRONTS`) reaches a database through the calls that the contract and the behaviour hold
   to their promises. So each of its tests is on one database, in the short tier, or by turns in the long one.
 - What these rules leave out on a database is in a tier of its own (`make test-siblings`).
@@ -60,8 +61,9 @@ ENGINE_FOLDERS: Final = ("tests/engines/",)
 FRONTS: Final = ("tests/dashboard/", "tests/http/", "tests/sync/", "tests/ext/otel/")
 ABOUT_DATABASES: Final = ("tests/http/test_databases.py", "tests/http/test_ids.py")
 """Files of fronts that ask whether each database keeps what is long or strange."""
-_DAYS_OF_MEMORY: Final = 4
-_OTHER_ADAPTERS: Final = 2
+_DAYS_OF_MEMORY: Final = 8
+_DAYS_PER_ADAPTER: Final = 2
+_OTHERS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,10 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
             short.add(case.nodeid)
         else:
             dealt[case.name].append(case)
-    short.update(_turn(name, servers).nodeid for name, servers in on_servers.items())
+    for name, servers in on_servers.items():
+        turn = _turn(name, servers)
+        short.add(turn.nodeid)
+        siblings.update(_server_of_another_day(name, servers, turn, day))
     for name, stores in dealt.items():
         turn = _turn(name, stores)
         short.add(turn.nodeid)
@@ -206,13 +211,22 @@ def _sibling(name: str, cases: list[Case], turn: Case) -> list[str]:
     return [left[_number(name) % len(left)].nodeid]
 
 
+def _server_of_another_day(name: str, servers: list[Case], turn: Case, day: int) -> list[str]:
+    """Return the one of the two other servers that the long tier leaves out today."""
+    others = [case for case in servers if case is not turn]
+    if len(others) < _OTHERS:
+        return []
+    return [others[(_number(name) + day) % len(others)].nodeid]
+
+
 def _adapter_of_another_day(name: str, cases: list[Case], turn: Case, day: int) -> list[str]:
-    """Return the cases on the one of the two other adapters that the long tier leaves out today."""
+    """Return the cases on those of the two other adapters that the long tier leaves out today."""
     own = _adapter(turn)
     others = sorted({adapter for case in cases if (adapter := _adapter(case)) not in (own, "memory")})
-    if len(others) < _OTHER_ADAPTERS:
+    if len(others) < _OTHERS:
         return []
-    today = others[(_number(name) + day) % len(others)]
+    number = (_number(name) + day) % (_DAYS_PER_ADAPTER * len(others))
+    today = others[number] if number < len(others) else None
     return [case.nodeid for case in cases if _adapter(case) in others and _adapter(case) != today]
 
 
