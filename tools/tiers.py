@@ -12,8 +12,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
   always has the same one. The mark `dealt("postgres", …)` names the databases to choose from.
 - The store in memory is SQLite's, over a database in memory. An eighth of the tests that run on SQLite has it in the
   long tier, by turns: in eight days of commits each has. The contract has it in the short tier.
-- What is long in itself is in the long tier on one of MySQL and MariaDB, by turns: a commit of another day has it on
-  the other one. What is long in the contract, and what is about this adapter alone, has both.
+- What is long in itself is in the long tier on one database, by turns: a commit of the next day has it on the next one.
+  In four days of commits each has it.
 - What stands before the engine (`FRONTS`) reaches a database through the calls that the contract and the behaviour hold
   to their promises. So each of its tests is on one database, in the short tier, or by turns in the long one.
 - What these rules leave out on a database is in a tier of its own (`make test-siblings`).
@@ -184,6 +184,8 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
             siblings.update(_adapter_of_another_day(name, stores, turn, day))
     for name, stores in long_ones.items():
         siblings.update(_of_other_days(name, stores, day))
+        if not stores[0].front:
+            siblings.update(_in_memory(name, stores, day))
     engines = {case.nodeid for case in cases if case.engine}
     long = {case.nodeid for case in cases} - short - siblings - engines
     return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings), frozenset(engines))
@@ -244,10 +246,8 @@ def _in_memory(name: str, cases: list[Case], day: int) -> list[str]:
 
 def _of_other_days(name: str, cases: list[Case], day: int) -> list[str]:
     """Return those of a long test that have their turn on another day."""
-    pair = [case for case in cases if case.backend in _OF_ONE_ADAPTER]
-    in_turn = cases if cases[0].front else pair if len(pair) < len(cases) else []
-    if not in_turn or cases[0].nodeid.startswith(CONTRACT):
-        return []
+    of_databases = [case for case in cases if case.backend in STORES]
+    in_turn = cases if cases[0].front or not of_databases else of_databases
     turn = in_turn[(_number(name) + day) % len(in_turn)]
     return [case.nodeid for case in in_turn if case is not turn]
 
