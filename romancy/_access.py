@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._lists import Lists
 from romancy.core import not_in_a_workflow
-from romancy.engine import ActingWorker, Answers, hides, refuse_to_wait, stored_size, what_blocks
+from romancy.engine import ActingWorker, Answers, OwnWorker, hides, refuse_to_wait, stored_size, what_blocks
 from romancy.engine.surroundings import here
 from romancy.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from romancy.engine import Dispatcher, Worker
+    from romancy.engine import Actor, Dispatcher, Worker
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
 
@@ -89,13 +89,13 @@ class Access:
     # ── who writes ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def token(self) -> str | None:
-        """The token of this app's worker. None if it has none."""
-        return None if self.worker is None else self.worker.leases.token
+    def actor(self) -> Actor:
+        """Under whose row calls that manage instances write: the worker's, or one of their own."""
+        return self.manager if self.worker is None else _writing(self.worker)
 
-    async def writes_as(self, store: Store) -> tuple[str, int]:
-        """The token to write under (the worker's or that of this app's own row), and the database's time or 0."""
-        return await self._acting.look(store) if self.worker is None else (self.worker.leases.token, 0)
+    async def writes_as(self, store: Store) -> OwnWorker:
+        """The token to write under (the worker's or that of this app's own row), and the database's time."""
+        return OwnWorker(*await self._acting.look(store)) if self.worker is None else _writing(self.worker)
 
     async def give_up_row(self, store: Store) -> None:
         """Remove the rows under which calls wrote. If the database is away, they expire."""
@@ -167,3 +167,7 @@ def check_place(home: asyncio.AbstractEventLoop | None, call: str = "") -> None:
             "this app was opened on another event loop: from a thread use "
             "`asyncio.run_coroutine_threadsafe(app.start(…), loop).result()`, or open an app there"
         )
+
+
+def _writing(worker: Worker) -> OwnWorker:
+    return OwnWorker(worker.leases.token, worker.clock.now())

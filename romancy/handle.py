@@ -172,9 +172,9 @@ class Handle(Generic[R_co]):
         asked: Asked[Any] = await self._app.ask(self._instance_id, given, data, id=id)
         return asked
 
-    async def pause(self, reason: str = "") -> bool:
+    async def pause(self, reason: str = "", *, freeze_time: bool = False) -> bool:
         """Stop the instance where it is, until `unpause`: see `Romancy.pause`. False: once its attempts have ended."""
-        return await self._app.pause(self._instance_id, reason=reason)
+        return await self._app.pause(self._instance_id, reason=reason, freeze_time=freeze_time)
 
     async def unpause(self) -> None:
         """Let the paused instance go on: see `Romancy.unpause`."""

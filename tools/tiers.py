@@ -184,8 +184,6 @@ def deal(cases: Iterable[Case], day: int) -> Tiers:
             siblings.update(_adapter_of_another_day(name, stores, turn, day))
     for name, stores in long_ones.items():
         siblings.update(_of_other_days(name, stores, day))
-        if not stores[0].front:
-            siblings.update(_in_memory(name, stores, day))
     engines = {case.nodeid for case in cases if case.engine}
     long = {case.nodeid for case in cases} - short - siblings - engines
     return Tiers(cases, frozenset(short), frozenset(long), frozenset(siblings), frozenset(engines))
@@ -249,7 +247,8 @@ def _of_other_days(name: str, cases: list[Case], day: int) -> list[str]:
     of_databases = [case for case in cases if case.backend in STORES]
     in_turn = cases if cases[0].front or not of_databases else of_databases
     turn = in_turn[(_number(name) + day) % len(in_turn)]
-    return [case.nodeid for case in in_turn if case is not turn]
+    left = [case.nodeid for case in in_turn if case is not turn]
+    return left if cases[0].front else [*left, *_in_memory(name, cases, day)]
 
 
 def _number(name: str) -> int:

@@ -95,15 +95,18 @@ async def resume(request: Request) -> None:
 @bulk
 @_instance
 @_reason
+@click.option("--freeze-time", is_flag=True, help="Put off by the pause what it waits for.")
 @_activity
 @_starts
 @running
-async def pause(request: Request, reason: str, activity: str | None, starts: str | None) -> None:
+async def pause(request: Request, reason: str, *, freeze_time: bool, activity: str | None, starts: str | None) -> None:
     """Let nothing new of a workflow begin, until it is unpaused. What is at work ends and is recorded.
 
     With --activity: let no attempt at this activity begin on any worker. With --starts: let no instance of this
     workflow begin; starts are accepted and wait. `romancy workers` lists what is paused so.
     """
+    if freeze_time and (activity, starts) != (None, None):
+        raise click.UsageError("--freeze-time is for workflows: what is paused by --activity or --starts waits anyway")
     if activity is not None:
         async with _by_name(request, activity, starts) as operator:
             await operator.pause_activity(activity, reason=reason)
@@ -116,7 +119,7 @@ async def pause(request: Request, reason: str, activity: str | None, starts: str
         return
 
     async def stop(operator: Operator, one: str, _: object) -> None:
-        await operator.pause(one, reason=reason)
+        await operator.pause(one, reason=reason, freeze_time=freeze_time)
 
     await act_on(Action("pause", tuple(PAUSABLE), stop), request)
 

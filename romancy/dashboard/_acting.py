@@ -113,7 +113,9 @@ async def _resume(instances: Actor, instance_id: str, _form: Form) -> None:
 
 
 async def _pause(instances: Actor, instance_id: str, form: Form) -> None:
-    await instances.pause(instance_id, reason=field_of(form, "reason"))
+    await instances.pause(
+        instance_id, reason=field_of(form, "reason"), freeze_time=field_of(form, "freeze_time") == "yes"
+    )
 
 
 async def _unpause(instances: Actor, instance_id: str, _form: Form) -> None:
@@ -144,7 +146,7 @@ ACTIONS: Final = {
         ),
         Action(
             "pause", "Lets nothing new of it begin until it is unpaused. What is at work ends and is recorded.",
-            PAUSABLE, _pause, ("reason",), check=_check_reason,
+            PAUSABLE, _pause, ("reason", "freeze_time"), check=_check_reason,
         ),
         Action("unpause", "Lets it go on, with what has come meanwhile.", frozenset({Status.PAUSED}), _unpause),
         Action(

@@ -86,6 +86,8 @@ class PauseMessage(msgspec.Struct, frozen=True, tag_field="type", tag="pause", o
     reason: str = ""
     life: int = 0
     """The life of the instance that is to pause."""
+    freeze: bool = False
+    """Whether what it waits for is due as much later as the pause lasts."""
 
 
 class UnpauseMessage(msgspec.Struct, frozen=True, tag_field="type", tag="unpause", omit_defaults=True):

@@ -58,6 +58,8 @@ class Wish(NamedTuple):
     """All such requests."""
     is_cancelled: bool
     """Whether a cancellation was sent before, which goes first."""
+    freeze: bool = False
+    """Whether what it waits for is due as much later as the pause lasts."""
 
 
 def wish_in(rows: Sequence[InboxRow], life: int) -> Wish | None:
@@ -69,7 +71,9 @@ def wish_in(rows: Sequence[InboxRow], life: int) -> Wish | None:
         message = decode_message(row.body)
         if isinstance(message, PauseMessage | UnpauseMessage) and is_for_life(message, life):
             is_cancelled = is_cancelled_in(ordered[:at])
-            return Wish(isinstance(message, PauseMessage), getattr(message, "reason", ""), ids, is_cancelled)
+            if isinstance(message, UnpauseMessage):
+                return Wish(False, "", ids, is_cancelled)  # noqa: FBT003 - the first field says what it is
+            return Wish(True, message.reason, ids, is_cancelled, message.freeze)  # noqa: FBT003 - likewise
     return None
 
 
@@ -83,9 +87,11 @@ def paused_as(reason: str, signals: int) -> Change:
     return Change(status=Status.PAUSED, seen=signals, release=True, error=short(reason or None))
 
 
-def pause_entry(now: int, code: str, pause: Literal["begins", "ends"], reason: str = "") -> bytes:
+def pause_entry(
+    now: int, code: str, pause: Literal["begins", "ends"], reason: str = "", *, freeze: bool = False
+) -> bytes:
     """The body of the row of a log that begins a pause, or ends one."""
-    return encode_commit([OwnerChanged(at=now, code=code, pause=pause, reason=reason)])
+    return encode_commit([OwnerChanged(at=now, code=code, pause=pause, reason=reason, freeze=freeze)])
 
 
 class Pausing:
@@ -106,8 +112,8 @@ class Pausing:
         self._timers = timers
         self._attempts = attempts
         self._drop = drop
-        self.asked: dict[Live, str] = {}
-        """Each with the reason."""
+        self.asked: dict[Live, PauseMessage] = {}
+        """Each with what asked for it last."""
 
     def decides(self, live: Live) -> bool:
         """Whether mail about a pause, or an earlier request, decides what the instance does next. Then it does that.
@@ -123,7 +129,7 @@ class Pausing:
             return False
         if isinstance(last.message, PauseMessage):
             if live in self.asked or not self._cancels_first(live, last.number):
-                self._begin(live, last.message.reason)
+                self._begin(live, last.message)
             return True
         live.never_uses(one.delivery_id for one in asked)
         if self.asked.pop(live, None) is None:
@@ -144,12 +150,12 @@ class Pausing:
         self._driver.advance((live,))
         return True
 
-    def _begin(self, live: Live, reason: str) -> None:
+    def _begin(self, live: Live, asked: PauseMessage) -> None:
         """Stop what has not begun, and what its run waits for."""
         if live not in self.asked:
             self._timers.clear_all(live)
             self._attempts.stop_unbegun(live)
-        self.asked[live] = reason
+        self.asked[live] = asked
         self.go_on(live)
 
     def go_on(self, live: Live) -> None:
@@ -188,13 +194,13 @@ class Pausing:
             driver.reports.in_session(prepared, session)
 
     def _pause(self, live: Live) -> None:
-        driver, reason = self._driver, self.asked[live]
+        driver, wanted = self._driver, self.asked[live]
         asked = tuple(one.delivery_id for one in live.inbox.mail() if isinstance(one.message, _ABOUT_PAUSING))
         consumed = tuple(dict.fromkeys((*asked, *live.take_unused())))
         item = live.append(
             driver.incarnation.nonce(),
-            pause_entry(driver.clock.now(), live.definition.code, "begins", reason),
-            paused_as(reason, live.signals),
+            pause_entry(driver.clock.now(), live.definition.code, "begins", wanted.reason, freeze=wanted.freeze),
+            paused_as(wanted.reason, live.signals),
             consumed=consumed,
         )
         idle = Activation(events=[], effects=[], status=Status.PAUSED)

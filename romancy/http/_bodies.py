@@ -111,5 +111,22 @@ def reason_of(body: bytes) -> str:
         raise not_an_event('the body: send nothing, or an object like {"reason": "…"}') from None
 
 
+def pause_of(body: bytes) -> tuple[str, bool]:
+    """The reason in a body that is empty, or an object, and whether time limits stand still meanwhile."""
+    if not body.strip():
+        return "", False
+    checked(body, "the body")
+    try:
+        given = msgspec.json.decode(body, type=_Pause)
+    except msgspec.DecodeError:
+        raise not_an_event('the body: send nothing, or an object like {"reason": "…", "freeze_time": true}') from None
+    return given.reason, given.freeze_time
+
+
 class _Reason(msgspec.Struct):
     reason: str = ""
+
+
+class _Pause(msgspec.Struct):
+    reason: str = ""
+    freeze_time: bool = False

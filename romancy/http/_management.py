@@ -16,7 +16,7 @@ from romancy.errors import (
 )
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
-from romancy.http._bodies import data_of, reason_of
+from romancy.http._bodies import data_of, pause_of, reason_of
 from romancy.http._choosing import NAMES, SEVERAL, SINGLE, chosen
 from romancy.http._decisions import call_of, typed
 from romancy.http._durable_streams import PARAMETERS, DurableStream, is_of_protocol
@@ -150,14 +150,15 @@ class Management:
         return answer({"status": str(status), "instance_id": instance_id, "cancel": "requested"})
 
     async def pause(self, request: Request) -> Response:
-        """`POST /pause/{id}`: the body is empty, or an object with a reason. 409 if it cannot be paused.
+        """`POST /pause/{id}`: the body is empty, or an object with a reason and `freeze_time`. 409 if it is not paused.
 
         The status is not `paused` yet while activities are at work.
         """
         Asked(request, ())
         instance_id = request.path_params["instance_id"]
         async with self._bodies.read(request) as body:
-            await self._pausing(self._app.pause(instance_id, reason=reason_of(body)))
+            reason, freeze_time = pause_of(body)
+            await self._pausing(self._app.pause(instance_id, reason=reason, freeze_time=freeze_time))
         return answer({"status": str(await self._status(instance_id)), "instance_id": instance_id})
 
     async def unpause(self, request: Request) -> Response:

@@ -729,7 +729,9 @@ def _cancel() -> dict[str, Any]:
 
 def _pause_instance() -> dict[str, Any]:
     operation = _of_instance("Let nothing new of an instance begin, until it is unpaused", {200: "Condition"})
-    return {**operation, "requestBody": {"content": {"application/json": {"schema": _REASON}}}}
+    properties = {**_REASON["properties"], "freeze_time": {"type": "boolean", "default": False}}
+    schema = {**_REASON, "properties": properties}
+    return {**operation, "requestBody": {"content": {"application/json": {"schema": schema}}}}
 
 
 def _of_schedule(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def _paused(row: InstanceRow, timeline: Timeline, now: int) -> Iterator[str]:
     because = f" because: {reason}" if reason else ""
     yield _sentence(f"It has been paused since {_when(since, now)}{because}")
     yield f"`romancy unpause {row.instance_id}` lets it go on with what has come meanwhile."
-    if due := [step.due for step in timeline.open if step.due is not None and step.due <= now]:
+    if timeline.frozen is not None:
+        yield "What it waits for is due as much later as it is paused."
+    elif due := [step.due for step in timeline.open if step.due is not None and step.due <= now]:
         yield f"{many(len(due), 'time')} it waits for is over; that takes effect when the pause is over."
 
 

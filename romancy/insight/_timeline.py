@@ -37,6 +37,7 @@ STEPS: Final[Mapping[ev.Part, tuple[str, ...]]] = {
 """The kinds of steps that are calls of this kind."""
 _UNKNOWN: Final = exception_name(ActivityUnknownError)
 _OUTCOMES: Final = {"fired": "rang", "timed_out": "timed out"}
+_WITH_ATTEMPTS: Final = ("activity", "compensation")
 """The outcomes for which a timeline has a word of its own."""
 
 
@@ -182,6 +183,8 @@ class Timeline:
         """The activities that the end of the current run names, because nobody knows whether they took effect."""
         self.paused: tuple[str, int] | None = None
         """Why the instance is paused, and since when. None: it is not."""
+        self.frozen: int | None = None
+        """Since when, if what it waits for is due as much later as it is paused."""
         self.asked: tuple[str, int] | None = None
         """`retry` or `resume` and its time, if the log ends with it."""
         self.put_aside: list[ev.MessagePutAside] = []
@@ -219,6 +222,16 @@ class Timeline:
     def open(self) -> list[Step]:
         """The open steps of the current run."""
         return list(self._open.values())
+
+    def thaw(self) -> str:
+        """Put off what is waited for by the pause that ends now, if that is how it was paused. Return what to say."""
+        if self.frozen is None:
+            return ""
+        by, self.frozen = self.now - self.frozen, None
+        for step in self.open:
+            if step.due is not None and step.kind not in _WITH_ATTEMPTS:
+                step.due += by
+        return f"; what it waits for is due {span(by)} later"
 
     def take(self, event: ev.LogEvent, place: Place = (0, 0), at: int | None = None) -> None:
         """Apply one event, which stands at this place of the log, in a commit of the time `at`.
@@ -454,6 +467,7 @@ def _retried(timeline: Timeline, event: ev.WorkflowRetried) -> None:
 
 def _forked(timeline: Timeline, event: ev.WorkflowForked) -> None:
     timeline.paused = None
+    timeline.thaw()
     where = ev.place_of_point(event)
     if event.back:
         timeline.asked = ("rewind", timeline.now)
@@ -463,21 +477,28 @@ def _forked(timeline: Timeline, event: ev.WorkflowForked) -> None:
 
 
 def _rewound(timeline: Timeline, event: ev.WorkflowRewound) -> None:
-    timeline.paused = None
+    timeline.paused = timeline.frozen = None
     timeline.run_ends(f"was rewound to {ev.place_of_point(event)}; what it did behind that {_UNDONE[event.undo]}")
 
 
 _UNDONE: Final = {"keep": "stands", "refuse": "left nothing that stands"}
 
 
+def _pause(timeline: Timeline, event: ev.OwnerChanged) -> None:
+    if event.pause == "ends":
+        timeline.paused = None
+        timeline.note("was unpaused" + timeline.thaw())
+        return
+    timeline.paused = (event.reason, timeline.now)
+    timeline.frozen = timeline.now if event.freeze else None
+    timeline.note("was paused" + (f": {event.reason}" if event.reason else ""))
+
+
 def _owner_changed(timeline: Timeline, event: ev.OwnerChanged) -> None:
     timeline.departure = event.misfit
     timeline.owners.append(event)
     if event.pause:
-        timeline.paused = (event.reason, timeline.now) if event.pause == "begins" else None
-        timeline.note(
-            "was paused" + (f": {event.reason}" if event.reason else "") if timeline.paused else "was unpaused"
-        )
+        _pause(timeline, event)
         return
     if not event.owner and not event.code:
         timeline.asked = ("resume", timeline.now)

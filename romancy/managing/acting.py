@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from romancy._options import yes_or_no
 from romancy.engine import descent_of, pause, purge, resume, retry, row_of, terminate, unpause
-from romancy.engine.messages import CancelMessage
+from romancy.engine.messages import CancelMessage, PauseMessage
 from romancy.engine.surroundings import here
 from romancy.instance import Instance, Purged, changed_at
 from romancy.managing.bulk import if_still
@@ -80,21 +81,25 @@ class Acting:
         """
         store = self._access.to_write("resume", instance_id)
         with self._access.deadlines.call("resume", [instance_id]):
-            await resume(store, self._access.token or self._access.manager, instance_id)
+            await resume(store, self._access.actor, instance_id)
         self._access.stir()
 
-    async def pause(self, instance_id: str, *, reason: str = "") -> bool:
+    async def pause(self, instance_id: str, *, reason: str = "", freeze_time: bool = False) -> bool:
         """Stop an open instance where it is, until it is unpaused. False: it is paused as soon as its attempts end.
 
         Nothing new of it begins. Attempts at work end as they do, and are recorded. Signals, cancellations and timers
-        that come are kept, and take effect in their order when the pause is over; time limits go on. `explain` and the
-        instance's `error` tell the reason. Raises UsageError if it has ended, is stuck, or is paused already.
+        that come are kept, and take effect in their order when the pause is over. Time limits go on meanwhile. With
+        `freeze_time=True` they do not: its sleeps, the limits of its waits and its own are over later, by as much time
+        as it was paused. `explain` and the instance's `error` tell the reason. Raises UsageError if it has ended, is
+        stuck, or is paused already.
         """
         check_text(reason, "reason")
+        yes_or_no(freeze_time, "freeze_time")
         store = self._access.to_write("pause", instance_id)
         with self._access.deadlines.call("pause", [instance_id]):
             access = self._access
-            paused = await pause(store, access.token or access.manager, instance_id, reason, stamp=access.stamp)
+            wanted = PauseMessage(reason=reason, freeze=freeze_time)
+            paused = await pause(store, access.actor, instance_id, wanted, stamp=access.stamp)
         self._access.stir()
         return paused
 
@@ -106,7 +111,7 @@ class Acting:
         store = self._access.to_write("unpause", instance_id)
         with self._access.deadlines.call("unpause", [instance_id]):
             access = self._access
-            await unpause(store, access.token or access.manager, instance_id, stamp=access.stamp)
+            await unpause(store, access.actor, instance_id, stamp=access.stamp)
         self._access.stir()
 
     async def terminate(self, instance_id: str, *, reason: str = "") -> bool:
@@ -116,7 +121,7 @@ class Acting:
         does not answer can write nothing more for the instance. Its children go on.
         """
         check_text(reason, "reason")
-        worker = self._access.token or self._access.manager
+        worker = self._access.actor
         store = self._access.to_write("terminate", instance_id)
         with self._access.deadlines.call("terminate", [instance_id]):
             ended = await terminate(store, worker, instance_id, reason)

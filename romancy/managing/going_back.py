@@ -71,7 +71,7 @@ class GoingBack(Acting):
                 input=None if input is None else _encoded(definition, input),
                 children=children,
             )
-            await fork(store, self._access.token or self._access.manager, self._registry_here("fork"), wanted)
+            await fork(store, self._access.actor, self._registry_here("fork"), wanted)
         self._access.stir()
         return fork_id
 
@@ -117,7 +117,7 @@ class GoingBack(Acting):
             await self._definition_of(instance_id, "rewind")
             wanted = Rewind(instance_id=instance_id, before=before, at=at, undo=undo, children=children)
             registry = self._registry_here("rewind")
-            worker = access.token or access.manager
+            worker = access.actor
             await rewind(store, worker, registry, wanted, stamp=access.stamp, answered=call.renew)
         access.stir()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
 
+from romancy._options import yes_or_no
 from romancy.engine import PAUSABLE, RETRIED, history, read_with_start
 from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage, changed_at
@@ -393,6 +394,7 @@ class Instances(FailedInstances):
         /,
         *,
         reason: str = "",
+        freeze_time: bool = False,
         everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
@@ -403,12 +405,13 @@ class Instances(FailedInstances):
         list.
         """
         check_text(reason, "reason")
+        yes_or_no(freeze_time, "freeze_time")
         what = "pause_many pauses open instances that can go on"
         chosen = chosen_to_act("pause_many", where, filters, everything=everything)
         found = found_to_act_on(self._access.opened(), chosen.among(PAUSABLE, what))
 
         async def stop(instance_id: str) -> None:
-            await self.pause(instance_id, reason=reason)
+            await self.pause(instance_id, reason=reason, freeze_time=freeze_time)
 
         return await each(found, lambda one: if_still(stop(one)), dry_run=dry_run)
 

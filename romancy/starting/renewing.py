@@ -74,8 +74,8 @@ async def replace(store: Store, start: Append, access: Access) -> bool:
         if row is not None and row.life != start.life and row.workflow_name != workflow_of(start):
             return False
         if row is not None and row.life != start.life and row.status not in TERMINAL_STATUSES:
-            token, _ = await access.writes_as(store)
-            await terminate_with_children(store, token, start.instance_id, "replaced by a new start")
+            worker = await access.writes_as(store)
+            await terminate_with_children(store, worker, start.instance_id, "replaced by a new start")
         if await renew(store, start, RENEWS["restart_ended"]):
             return True
     raise StorageUnavailableError(f"instance {start.instance_id!r} is replaced by others again and again; try again")

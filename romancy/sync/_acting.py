@@ -51,14 +51,16 @@ class SyncActing(Caller):
         """
         self._call("resume", instance_id)
 
-    def pause(self, instance_id: str, *, reason: str = "") -> bool:
+    def pause(self, instance_id: str, *, reason: str = "", freeze_time: bool = False) -> bool:
         """Stop an open instance where it is, until it is unpaused. False: it is paused as soon as its attempts end.
 
         Nothing new of it begins. Attempts at work end as they do, and are recorded. Signals, cancellations and timers
-        that come are kept, and take effect in their order when the pause is over; time limits go on. `explain` and the
-        instance's `error` tell the reason. Raises UsageError if it has ended, is stuck, or is paused already.
+        that come are kept, and take effect in their order when the pause is over. Time limits go on meanwhile. With
+        `freeze_time=True` they do not: its sleeps, the limits of its waits and its own are over later, by as much time
+        as it was paused. `explain` and the instance's `error` tell the reason. Raises UsageError if it has ended, is
+        stuck, or is paused already.
         """
-        result: bool = self._call("pause", instance_id, reason=reason)
+        result: bool = self._call("pause", instance_id, reason=reason, freeze_time=freeze_time)
         return result
 
     def unpause(self, instance_id: str) -> None:

@@ -161,9 +161,9 @@ class SyncHandle(Caller, Generic[R_co]):
         """Send a request without waiting for its answer: `reply()` of what this returns does. See `Romancy.ask`."""
         return SyncAsked(self._keeper, self._call("ask", type, data, id=id))
 
-    def pause(self, reason: str = "") -> bool:
+    def pause(self, reason: str = "", *, freeze_time: bool = False) -> bool:
         """Stop the instance where it is, until `unpause`: see `Romancy.pause`. False: once its attempts have ended."""
-        result: bool = self._call("pause", reason)
+        result: bool = self._call("pause", reason, freeze_time=freeze_time)
         return result
 
     def unpause(self) -> None:

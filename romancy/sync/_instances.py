@@ -354,6 +354,7 @@ class SyncInstances(SyncFailedInstances):
         /,
         *,
         reason: str = "",
+        freeze_time: bool = False,
         everything: bool = False,
         dry_run: bool = False,
         **filters: Unpack[FiltersToAct],
@@ -364,7 +365,13 @@ class SyncInstances(SyncFailedInstances):
         list.
         """
         result: list[str] = self._call(
-            "pause_many", where, reason=reason, everything=everything, dry_run=dry_run, **filters
+            "pause_many",
+            where,
+            reason=reason,
+            freeze_time=freeze_time,
+            everything=everything,
+            dry_run=dry_run,
+            **filters,
         )
         return result
 

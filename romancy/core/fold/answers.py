@@ -98,10 +98,12 @@ class ActivityCall(Answer):
 class WaitAnswer(Answer):
     """The future of a wait for a message."""
 
-    __slots__ = ("awaited", "commands", "judge")
+    __slots__ = ("awaited", "commands", "judge", "put_off")
 
     commands: Waiter
     awaited: ms.MessageAwaited
+    put_off: int
+    """By how much pauses had put off what the run waited for when it began to wait."""
     judge: Callable[[Message], ErrorInfo | None]
     """Why the body refuses a message, if it does. Set where the wait is `judged`."""
 

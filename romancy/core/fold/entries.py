@@ -9,6 +9,8 @@ from bisect import bisect_left
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from romancy.core.fold.in_flight import LATEST, Compensable
 from romancy.core.words.effects import StopAt
 from romancy.core.words.shared_empty import NO_DICT, NO_LIST
@@ -46,6 +48,7 @@ class Entries:
         "compensable",
         "compensations",
         "due",
+        "frozen",
         "held",
         "joining",
         "known",
@@ -57,6 +60,7 @@ class Entries:
         "parked",
         "places",
         "progress",
+        "put_off",
         "recall",
         "requests",
         "started",
@@ -87,7 +91,8 @@ class Entries:
         self.requests: Mapping[tuple[str, str], None] = NO_DICT
         """The requests that those runs have answered, by name and id."""
         self.started: ev.WorkflowStarted | None = None
-        self.time = _NEVER
+        self.time, self.put_off = _NEVER, 0
+        """When its last input came, and by how much pauses have put off, in all, what it waited for."""
         self.activities: dict[str, ActivityCall] = {}
         """The calls of activities that were scheduled and whose outcome is not known."""
         self.timers: dict[str, ev.TimerStarted] = NO_DICT
@@ -119,11 +124,29 @@ class Entries:
         self.terminal: ev.Command | None = None
         self.due: list[tuple[int, str, str]] = NO_LIST
         """A heap of due times. Entries that are no longer waited for stay until they come up."""
+        self.frozen: int | None = None
+        """Since when the instance is paused, if what it waits for is due as much later as it is paused."""
 
     def begin_limit(self, due: int, limit: int) -> None:
         """Record when the instance is to stop."""
         self.limits = {_ITS_END: StopAt(due, limit)}
         self.expect(due, "limits", _ITS_END)
+
+    def thaw(self, at: int) -> None:
+        """Record that a pause is over. If the time of its waits stood, all that is waited for is due later by it."""
+        if self.frozen is None:
+            return
+        by, self.frozen = max(at - self.frozen, 0), None
+        self.put_off += by
+        for kind, waiting in (("timers", self.timers), ("waits", self.waits)):
+            for id, event in [*waiting.items()]:
+                if event.due is not None:
+                    waiting[id] = later = replace(event, due=event.due + by)
+                    self.expect(later.due, kind, id)
+        for stop in [*self.limits.values()]:
+            self.begin_limit(stop.due + by, stop.limit)
+            if self.started is not None:
+                self.started = replace(self.started, deadline=stop.due + by)  # the next run has the same
 
     def end_limit(self) -> None:
         """Record that the instance has stopped, or was asked to."""

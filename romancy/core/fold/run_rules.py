@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 def owner_changed(state: Entries, event: ev.OwnerChanged) -> None:
     state.time = max(state.time, event.at)
+    if event.pause == "begins":
+        state.frozen = event.at if event.freeze else None
+    elif event.pause:
+        state.thaw(event.at)
     if event.owner or event.interrupted:
         _lose_attempts(state, event.at, alone=event.alone, but=event.not_begun)
 
@@ -49,6 +53,7 @@ def forked(state: Entries, event: ev.WorkflowForked) -> None:
     started = state.started
     if started is None:
         raise HistoryCorruptError("the log holds WorkflowForked, and not the run that was copied")
+    state.thaw(event.at)
     for activity in state.activities.values():
         activity.lost = activity.idle = False
     if state.memory is not None and event.back:

@@ -87,6 +87,7 @@ class MessageCommands(Asking):
         answer.commands = self
         answer.id = awaited.id
         answer.awaited = awaited
+        answer.put_off = self.state.put_off
         return answer
 
     def wait_on(
@@ -105,7 +106,10 @@ class MessageCommands(Asking):
             which = f" (id {received.id!r})" if received.id else ""
             brief = f"{received.words}{which} does not fit and was put aside"
             self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
-        return self._wait(replace(asked, id=self._ids.number("wait", asked.topic.name), asks=asks))
+        due = None if asked.due is None else asked.due + self.state.put_off - waited.put_off
+        if asks is not None:
+            asks = replace(asks, due=due)
+        return self._wait(replace(asked, id=self._ids.number("wait", asked.topic.name), due=due, asks=asks))
 
     def drop_wait(self, wait: WaitAnswer) -> None:
         """Wait no more, if no message has come."""

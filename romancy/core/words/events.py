@@ -142,7 +142,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     `interrupted`: the owner gives the instance back, and has dropped attempts that had begun. Of the at-most-once
     activities in `not_begun`, it has begun none.
 
-    `pause`: from here on the instance rests although it has something to do, for a `reason`, or no longer does.
+    `pause`: from here on the instance rests although it has something to do, for a `reason`, or no longer does. What it
+    waits for is due as much later as a pause lasts that has `freeze`.
     """
 
     owner: str = ""
@@ -156,6 +157,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     not_begun: tuple[str, ...] = ()
     pause: Literal["", "begins", "ends"] = ""
     reason: str = ""
+    freeze: bool = False
 
 
 class WorkflowForked(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

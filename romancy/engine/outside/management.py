@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from romancy.engine.clock import boot_time
 from romancy.engine.decide import owner_changed
@@ -26,21 +26,40 @@ if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["ActingWorker", "acting", "end_of_log", "purge", "resume", "retry", "row_of", "written"]
+__all__ = [
+    "ActingWorker",
+    "Actor",
+    "OwnWorker",
+    "acting",
+    "end_of_log",
+    "purge",
+    "resume",
+    "retry",
+    "row_of",
+    "written",
+]
 
 _LEASE: Final = 60_000_000
 _PAUSES: Final = (0.02, 0.1)
 """Seconds before each further attempt to remove instances whose rows were held."""
 
 
+class OwnWorker(NamedTuple):
+    """The worker of the app that acts."""
+
+    token: str
+    now: int
+    """The database's time, as the worker knows it."""
+
+
 @asynccontextmanager
-async def acting(store: Store, worker: str | ActingWorker | None) -> AsyncGenerator[tuple[str, int]]:
+async def acting(store: Store, worker: Actor) -> AsyncGenerator[tuple[str, int]]:
     """The token to write under, and the database's time. Without a worker, this call registers a row of its own."""
     if isinstance(worker, ActingWorker):
         yield await worker.look(store)
         return
     if worker is not None:
-        yield worker, 0
+        yield worker
         return
     acting = _manager()
     pulse = await store.heartbeat(acting)
@@ -77,6 +96,10 @@ class ActingWorker:
         worker, self._worker = self._worker, None
         if worker is not None:
             await store.leave(worker)
+
+
+Actor: TypeAlias = OwnWorker | ActingWorker | None
+"""Under whose row a call writes. None: under one that is registered for the call."""
 
 
 def _manager() -> Worker:
@@ -128,7 +151,7 @@ async def retry(
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
 
 
-async def resume(store: Store, worker: str | ActingWorker | None, instance_id: str) -> None:
+async def resume(store: Store, worker: Actor, instance_id: str) -> None:
     """Let every worker try a stuck instance again, including those whose code was refused. It is due at once.
 
     One that a worker tries at this moment is left to that worker.

@@ -25,7 +25,7 @@ from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.engine.outside.management import ActingWorker
+    from romancy.engine.outside.management import Actor
     from romancy.storage.protocol import Store
     from romancy.storage.records import InboxRow, InstanceRow
 
@@ -42,11 +42,12 @@ _AT_REST: Final = (Status.PENDING, Status.WAITING)
 
 
 async def pause(
-    store: Store, worker: str | ActingWorker | None, instance_id: str, reason: str, *, stamp: Callable[[], str]
+    store: Store, worker: Actor, instance_id: str, wanted: PauseMessage, *, stamp: Callable[[], str]
 ) -> bool:
     """Pause an instance. False: it was asked, and is paused once its attempts at work have ended.
 
-    `stamp` gives the ids of the messages of one sender their order, which overrules the clock.
+    `wanted` says how; its life is that of the row. `stamp` gives the ids of the messages of one sender their order,
+    which overrules the clock.
     Raises UsageError, with nothing written, for one that has ended, is stuck, or is paused already.
     """
     async with acting(store, worker) as (token, now):
@@ -55,17 +56,15 @@ async def pause(
             _refuse_to_pause(row)
             rows = await _inbox(store, row) if row.owner is None and row.status in _AT_REST else None
             if rows is not None and not is_cancelled_in(rows):
-                item = await _append(store, row, now, "begins", reason, wish_in(rows, row.life))
+                item = await _append(store, row, now, wanted, wish_in(rows, row.life))
                 if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
                     return True
-            elif await _delivered(store, row, PauseMessage(reason=reason, life=row.life), stamp()):
+            elif await _delivered(store, row, replace(wanted, life=row.life), stamp()):
                 return False
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be paused now; try again")
 
 
-async def unpause(
-    store: Store, worker: str | ActingWorker | None, instance_id: str, *, stamp: Callable[[], str]
-) -> None:
+async def unpause(store: Store, worker: Actor, instance_id: str, *, stamp: Callable[[], str]) -> None:
     """Let an instance go on that is paused, or that was asked to pause and is not yet.
 
     Raises UsageError, with nothing written, for any other.
@@ -80,7 +79,7 @@ async def unpause(
                     "id if that was cut short, or terminate it"
                 )
             if row.status is Status.PAUSED and row.owner is None:
-                item = await _append(store, row, now, "ends", "", await _asked(store, row))
+                item = await _append(store, row, now, None, await _asked(store, row))
                 if item is not None and await written(store, item, token) is Outcome.ACCEPTED:
                     return
             elif row.status is Status.PAUSED:
@@ -116,9 +115,9 @@ async def _asked(store: Store, row: InstanceRow) -> Wish | None:
 
 
 async def _append(
-    store: Store, row: InstanceRow, now: int, pause: str, reason: str, asked: Wish | None
+    store: Store, row: InstanceRow, now: int, begins: PauseMessage | None, asked: Wish | None
 ) -> Append | None:
-    """The row of its log that begins or ends a pause, and consumes what was asked before.
+    """The row of its log that begins a pause, or ends one, and consumes what was asked before.
 
     None: its log has grown since its row was read, so it may not rest any more.
     """
@@ -126,8 +125,9 @@ async def _append(
     if seq != row.last_seq:
         return None
     at = max(now, at)
-    if pause == "begins":
-        body, change = pause_entry(at, "", "begins", reason), replace(paused_as(reason, row.signals), unowned=True)
+    if begins is not None:
+        body = pause_entry(at, "", "begins", begins.reason, freeze=begins.freeze)
+        change = replace(paused_as(begins.reason, row.signals), unowned=True)
     else:
         body = pause_entry(at, "", "ends")
         change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at, unowned=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from romancy.core import LogEvent, State
     from romancy.engine.outside.cut_logs import CutLog
-    from romancy.engine.outside.management import ActingWorker
+    from romancy.engine.outside.management import Actor
     from romancy.going_back import ForkPlan
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
@@ -75,7 +75,7 @@ async def plan_of_rewind(store: Store, wanted: Rewind) -> ForkPlan:
 
 async def rewind(
     store: Store,
-    worker: str | ActingWorker | None,
+    worker: Actor,
     registry: Registry,
     wanted: Rewind,
     *,
@@ -114,7 +114,7 @@ async def rewind(
         finally:
             if asked:
                 with suppress(UsageError):
-                    await unpause(store, token, wanted.instance_id, stamp=stamp)
+                    await unpause(store, worker, wanted.instance_id, stamp=stamp)
     raise StorageUnavailableError(f"instance {wanted.instance_id!r} is too busy to be rewound now; try again")
 
 
@@ -178,10 +178,11 @@ async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Re
     nonce = derive(row.instance_id, log.copy.started.nonce, "rewind", last.seq).hex()[:32]
     open_now = row.status not in TERMINAL_STATUSES
     mail = await _inbox(store, row)
-    paused = _stays_paused(row, mail)
+    paused = _stays_paused(row, mail, log)
     events = log.made(nonce, at=at, children=wanted.children, undo=wanted.undo)
     if paused is not None:
-        events.append(OwnerChanged(at=max(at, state.time), pause="begins", reason=paused))
+        since = max(at, state.time)
+        events.append(OwnerChanged(at=since, pause="begins", reason=paused.reason, freeze=paused.freeze))
     body = encode_commit(events)
     if len(body) > MAX_BODY_BYTES:
         raise UsageError(
@@ -196,7 +197,7 @@ async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Re
         seen=row.signals,
         release=True,
         wake_at=1 if paused is None else None,
-        error=short(paused or None),
+        error=None if paused is None else short(paused.reason or None),
         run_from=last.seq + 1,
         input=raw,
         projection=projection,
@@ -227,13 +228,15 @@ async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Re
     )
 
 
-def _stays_paused(row: InstanceRow, mail: list[InboxRow]) -> str | None:
-    """Why the instance is paused, or is to be, if not for its rewind. None: it goes on."""
+def _stays_paused(row: InstanceRow, mail: list[InboxRow], log: CutLog) -> PauseMessage | None:
+    """How the instance is paused, or is to be, if not for its rewind. None: it goes on."""
     wish = wish_in(mail, row.life)
     if wish is not None:
-        return wish.reason if wish.pause and wish.reason != REWINDING else None
-    paused = row.status is Status.PAUSED and row.error != REWINDING
-    return (row.error or "") if paused else None
+        goes_on = not wish.pause or wish.reason == REWINDING
+        return None if goes_on else PauseMessage(reason=wish.reason, freeze=wish.freeze)
+    if row.status is not Status.PAUSED or row.error == REWINDING:
+        return None
+    return PauseMessage(reason=row.error or "", freeze=log.whole().frozen is not None)
 
 
 async def _consumed(store: Store, row: InstanceRow, mail: list[InboxRow]) -> tuple[str, ...]:

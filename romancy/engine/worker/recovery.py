@@ -243,7 +243,7 @@ class Recovery:
         signals = claimed.signals if box is None else box.signals
         now, code = self._driver.clock.now(), self._driver.registry.workflows[claimed.workflow_name].code
         if claimed.status is not Status.PAUSED and wish is not None:
-            body = pause_entry(now, code, "begins", wish.reason)
+            body = pause_entry(now, code, "begins", wish.reason, freeze=wish.freeze)
             change = paused_as(wish.reason, signals)
         elif wish is not None and not wish.pause:
             body = pause_entry(now, code, "ends")
