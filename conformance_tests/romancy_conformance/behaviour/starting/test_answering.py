@@ -239,9 +239,18 @@ async def test_starts_of_one_call_that_may_have_been_sent_are_named(away: Away) 
         assert set(error.instance_ids) <= set(ids)
         assert error.instance_ids
     away.come_back()
-    await answers(app)
-    handles = await app.start_many([answered_waits.options(instance_id=one).bind("x") for one in ids])
-    assert ids == [handle.instance_id for handle in handles]
+    started: list[str] = []
+
+    async def repeated() -> bool:
+        try:
+            handles = await app.start_many([answered_waits.options(instance_id=one).bind("x") for one in ids])
+        except StorageUnavailableError:  # the machine is slow, and a repetition with the same ids is safe
+            return False
+        started[:] = [handle.instance_id for handle in handles]
+        return True
+
+    await until(repeated)
+    assert ids == started
 
 
 async def test_a_retry_that_was_not_answered_can_be_asked_for_again(away: Away, storage_url: str) -> None:
