@@ -162,4 +162,4 @@ async def test_a_name_that_is_no_action_is_a_fault_of_the_hook(app: Romancy, cap
     page = await browser.get("/")
 
     assert (500, False) == (page.status, "look" in browser.text(page))
-    assert "a set of answer, cancel, failures, limits, pause, purge" in caplog.text
+    assert "a set of answer, cancel, failures, fork, limits, pause, purge, resume, retry, rewind" in caplog.text
