@@ -13,6 +13,7 @@ from romancy.going_back import ForkChildren, RewindUndo
 from romancy.http._answers import accepted, answer
 from romancy.http._asking import Asked
 from romancy.http._json import checked
+from romancy.http._permits import check_steps
 from romancy.http._refusal import Refused, not_an_event
 from romancy.http._routes import ManagementRoute
 from romancy.serialization import WRITTEN_BEFORE
@@ -74,9 +75,7 @@ class GoingBack:
 
     async def fork(self, request: Request) -> Response:
         """`POST /instances/{id}/fork`: 202 with the id of the fork, or 200 with the plan. 409 if there can be none."""
-        Asked(request, ())
-        instance_id = request.path_params["instance_id"]
-        check_id(instance_id)
+        instance_id = self._named(request)
         async with self._bodies.read(request) as body:
             asked = _read(body, _Fork)
             if asked.id is not None:
@@ -94,9 +93,7 @@ class GoingBack:
 
     async def rewind(self, request: Request) -> Response:
         """`POST /instances/{id}/rewind`: 200 with the status, or with the plan. 409 if it cannot be rewound."""
-        Asked(request, ())
-        instance_id = request.path_params["instance_id"]
-        check_id(instance_id)
+        instance_id = self._named(request)
         async with self._bodies.read(request) as body:
             asked = _read(body, _Rewind)
             act = self._app.plan_rewind if asked.dry_run else self._app.rewind
@@ -108,6 +105,14 @@ class GoingBack:
             return answer(plan)
         status = await self._done(self._app.handle(instance_id).status())
         return answer({"status": str(status), "instance_id": instance_id})
+
+    def _named(self, request: Request) -> str:
+        """The id of the instance. Raises Refused for who may not see its steps, which plans and refusals name."""
+        Asked(request, ())
+        check_steps(request, self._app)
+        instance_id: str = request.path_params["instance_id"]
+        check_id(instance_id)
+        return instance_id
 
     async def _input(self, instance_id: str, given: Raw) -> dict[str, Any] | None:
         """The new arguments by their names. None if there are none, or nobody to give them to, as the fork says."""

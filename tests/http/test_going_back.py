@@ -10,6 +10,8 @@ import pytest
 
 from romancy import Romancy, Status, WorkflowContext, activity, workflow
 from romancy.http import Visitor, anyone, asgi
+from romancy.serialization import Codecs
+from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.waiting import status_is
 from tests.http.client import Client
 
@@ -180,7 +182,7 @@ async def test_a_workflow_that_the_app_does_not_know(storage_url: str, app: Roma
 
 async def test_each_route_asks_whether_the_visitor_may(app: Romancy) -> None:
     looker = Client(asgi(app, auth=lambda _: Visitor("ann", actions=False)))
-    clerk = Client(asgi(app, auth=lambda _: Visitor("bob", payloads=False, actions={"fork"})))
+    clerk = Client(asgi(app, auth=lambda _: Visitor("bob", actions={"fork"})))
     chief = Client(asgi(app, auth=lambda _: Visitor("eve", actions={"rewind"})))
 
     for verb, client in (("fork", looker), ("rewind", looker), ("rewind", clerk), ("fork", chief)):
@@ -191,6 +193,21 @@ async def test_each_route_asks_whether_the_visitor_may(app: Romancy) -> None:
     assert 200 == (await ask(clerk, "fork", before="pack:2", dry_run=True)).status
     assert 202 == (await ask(clerk, "fork", before="pack:2")).status
     assert 200 == (await ask(chief, "rewind", before="pack:3", undo="keep")).status
+
+
+async def test_a_log_that_is_sealed_is_for_those_who_see_payloads(storage_url: str) -> None:
+    async with Romancy(storage_url, workflows=[parcel], codecs=Codecs(Masking())) as app:
+        await app.run(parcel.options(instance_id="p-1"), Order("lamp"))
+        blind = Client(asgi(app, auth=lambda _: Visitor("ann", payloads=False)))
+        seeing = Client(asgi(app, auth=anyone))
+
+        for verb in ("fork", "rewind"):
+            for more in ({"before": "x"}, {"before": "pack:2", "dry_run": True}):
+                refused = await blind.post(f"/instances/p-1/{verb}", json.dumps(more).encode())
+                assert (403, True) == (refused.status, "you may not see payloads" in refused.json["error"])
+                assert "pack" not in refused.json["error"]
+        made = await ask(seeing, "fork", before="pack:2", input={"item": "vase"})
+        assert "vase" == await app.handle(made.json["instance_id"]).result(timeout=60)
 
 
 async def test_signals_may_have_these_names(app: Romancy, client: Client) -> None:
