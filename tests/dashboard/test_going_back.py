@@ -80,7 +80,7 @@ async def turns(ctx: WorkflowContext, left: int) -> int:
     return ctx.run
 
 
-WORKFLOWS = [parcel, hears, empty, many, turns]
+WORKFLOWS: list[Any] = [parcel, hears, empty, many, turns]
 
 
 @pytest.fixture
