@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from romancy.app import Romancy
     from romancy.http._accepting import Accepting
     from romancy.http._bodies import Bodies
+    from romancy.status import Status
 
 __all__ = ["GoingBack"]
 
@@ -96,15 +97,17 @@ class GoingBack:
         instance_id = self._named(request)
         async with self._bodies.read(request) as body:
             asked = _read(body, _Rewind)
-            act = self._app.plan_rewind if asked.dry_run else self._app.rewind
-            plan = await self._done(
-                act(instance_id, before=asked.before, at=asked.at, undo=asked.undo, children=asked.children),
-                longer=_LETTING_GO,
-            )
-        if plan is not None:
-            return answer(plan)
-        status = await self._done(self._app.handle(instance_id).status())
+            if asked.dry_run:
+                plan = self._app.plan_rewind(
+                    instance_id, before=asked.before, at=asked.at, undo=asked.undo, children=asked.children
+                )
+                return answer(await self._done(plan))
+            status = await self._done(self._rewound(instance_id, asked), longer=_LETTING_GO)
         return answer({"status": str(status), "instance_id": instance_id})
+
+    async def _rewound(self, instance_id: str, asked: _Rewind) -> Status:
+        await self._app.rewind(instance_id, before=asked.before, at=asked.at, undo=asked.undo, children=asked.children)
+        return await self._app.handle(instance_id).status()
 
     def _named(self, request: Request) -> str:
         """The id of the instance. Raises Refused for who may not see its steps, which plans and refusals name."""

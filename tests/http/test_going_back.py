@@ -127,6 +127,15 @@ async def test_a_paused_instance_stays_paused(app: Romancy, client: Client) -> N
     assert (200, {"status": "paused", "instance_id": "h-1"}) == (rewound.status, rewound.json)
 
 
+async def test_a_rewind_has_time_for_a_worker_to_let_go(app: Romancy) -> None:
+    """A write is given no time at all here."""
+    hasty = Client(asgi(app, auth=anyone, write_timeout=0.0))
+
+    assert 503 == (await ask(hasty, "fork", before="pack:2")).status
+    assert 200 == (await ask(hasty, "rewind", before="pack:3", undo="keep")).status
+    assert "lamp" == await app.handle("p-1").result(timeout=60)
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "status", "error"),
     [
