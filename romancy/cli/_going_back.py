@@ -8,12 +8,13 @@ import click
 import msgspec
 
 from romancy.cli._database import database, operating, running
+from romancy.cli._inputs import arguments_of
 from romancy.cli._printing import as_json, json_option, line, say
-from romancy.cli._requesting import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from romancy._operating import Operator
     from romancy.going_back import ForkChildren, ForkPlan, ForkStep, RewindUndo
 
 __all__ = ["fork", "rewind"]
@@ -29,7 +30,7 @@ _children = click.option(
 @click.argument("instance_id", metavar="ID")
 @click.option("--before", metavar="STEP", help="The step before which the copy ends, as in charge:2.")
 @click.option("--at", type=int, metavar="COMMIT", help="Instead: the last commit of the log that is copied.")
-@click.option("--input", "given", metavar="JSON", help="New arguments: an object of all of them by their names.")
+@click.option("--input", "given", metavar="JSON", help="New arguments, as for `start`.")
 @click.option("--id", "fork_id", metavar="ID", help="The id of the fork. The same call again is the same fork.")
 @_children
 @click.option("--dry-run", is_flag=True, help="Only show what it keeps, does again and leaves out.")
@@ -50,12 +51,12 @@ async def fork(
 ) -> None:
     """Begin another instance from a point of this one. Needs --app. This one stays as it is."""
     _check_point(before, at)
-    input = None if given is None else _arguments(given)
     async with operating(url, app, code=True) as operator:
         if dry_run:
             plan = await operator.plan_fork(instance_id, before=before, at=at, children=children)
             as_json(msgspec.to_builtins(plan)) if json_lines else _print(plan, "forked")
             return
+        input = None if given is None else await _arguments(operator, instance_id, given)
         made = await operator.fork(instance_id, before=before, at=at, input=input, id=fork_id, children=children)
         as_json({"instance_id": made}) if json_lines else line(made)
 
@@ -104,11 +105,11 @@ def _check_point(before: str | None, at: int | None) -> None:
         raise click.UsageError("name one point: --before STEP or --at COMMIT")
 
 
-def _arguments(given: str) -> dict[str, Any]:
-    input: Any = decoded(given)
-    if not isinstance(input, dict):
-        raise click.UsageError("--input is a JSON object: each argument by its name")
-    return input  # pyright: ignore[reportUnknownVariableType] - of any values
+async def _arguments(operator: Operator, instance_id: str, given: str) -> dict[str, Any] | None:
+    """The new arguments by their names. None if the app does not know the workflow, which the fork says."""
+    found = await operator.get_instance(instance_id)
+    known = None if operator.registry is None or found is None else operator.registry.workflows.get(found.workflow_name)
+    return None if known is None else known.signature.by_name(*arguments_of(known, given))
 
 
 def _print(plan: ForkPlan, verb: str) -> None:

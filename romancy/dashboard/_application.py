@@ -14,6 +14,7 @@ from starlette.routing import Route, Router
 
 from romancy.dashboard._acting import act_page
 from romancy.dashboard._auth import OneTimeToken, admitted, hook_of, local
+from romancy.dashboard._going_back import go_back_page
 from romancy.dashboard._guard import HEADERS, check_host, check_origin, csrf_of, read_form
 from romancy.dashboard._instance_page import instance_page, instance_question
 from romancy.dashboard._instances_page import instances_page, instances_question
@@ -153,6 +154,8 @@ class Dashboard:
             self._page("/instances/{instance_id:path}", self._instance),
             self._act("/act/{verb}", self._acts),
             self._act("/act/{verb}/{instance_id:path}", self._acts),
+            self._act("/go-back", self._goes_back),
+            self._act("/go-back/{instance_id:path}", self._goes_back),
             self._act("/by-name/{verb}/{kind}", self._pauses_by_name),
             self._act("/bulk/{verb}", self._bulk),
             self._act("/confirm", self._confirms),
@@ -314,6 +317,9 @@ class Dashboard:
 
     async def _acts(self, request: Request, reader: Reader) -> Response:
         return await act_page(request, reader, request.path_params["verb"], _instance_id(request))
+
+    async def _goes_back(self, request: Request, reader: Reader) -> Response:
+        return await go_back_page(request, reader, await self._source.starter(), _instance_id(request))
 
     async def _bulk(self, request: Request, reader: Reader) -> Response:
         return await bulk_page(request, reader, self._jobs, request.path_params["verb"])

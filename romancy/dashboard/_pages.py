@@ -34,6 +34,8 @@ _DONE: Final = {
     "pause": "The instance is paused as soon as its activities at work have ended.",
     "unpause": "The instance goes on.",
     "purge": "The instance was removed.",
+    "fork": "This is the fork, which goes on by itself.",
+    "rewind": "The instance was taken back, and goes on from there unless it is paused.",
     "pause-activity": "No attempt at the activity begins until it is unpaused.",
     "unpause-activity": "Attempts at the activity begin again.",
     "pause-workflow": "Starts of the workflow wait until it is unpaused.",

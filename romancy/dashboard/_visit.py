@@ -64,6 +64,11 @@ class Visit:
         """The confirmation page of an action on an instance."""
         return self._about(f"/act/{verb}", f"/act/{verb}", instance_id)
 
+    def go_back_url(self, instance_id: str, step: str) -> str:
+        """The page that goes back to before a step of an instance."""
+        url = self._about("/go-back", "/go-back", instance_id)
+        return f"{url}{'&' if '?' in url else '?'}before={quote(step, safe='')}"
+
     def schedule_url(self, schedule_id: str) -> str:
         """The page of a schedule."""
         return self._about("/schedules", "/schedule", schedule_id)

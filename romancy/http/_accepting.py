@@ -114,10 +114,10 @@ class Accepting:
             raise self.fault(error) from None
         return accepted(outcome.instance_id if isinstance(outcome, Handle) else None)
 
-    async def in_time(self, write: Awaitable[Any]) -> Any:
-        """Await a write of the app's. Raises Refused."""
+    async def in_time(self, write: Awaitable[Any], *, longer: float = 0.0) -> Any:
+        """Await a write of the app's, which may take so much longer. Raises Refused."""
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds + longer):
                 return await write
         except Exception as error:  # noqa: BLE001 - each becomes an answer
             raise self.fault(error) from None

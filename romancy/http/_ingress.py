@@ -24,6 +24,7 @@ from romancy.http._decisions import Known, decide
 from romancy.http._failures import Causes
 from romancy.http._fields import Fields
 from romancy.http._given import kind_of
+from romancy.http._going_back import GoingBack
 from romancy.http._handlers import check_handler
 from romancy.http._incoming import events_of
 from romancy.http._limits import Turnstiles
@@ -133,6 +134,7 @@ class Ingress:
             *Pauses(app, accepting, bodies).routes(),
             *management.routes(),
             *Requesting(app, accepting, bodies, waits, max_wait=max_wait).routes(),
+            *GoingBack(app, accepting, bodies).routes(),
             *Timetable(app, accepting, bodies).routes(),
             *Gathering(app, accepting, bodies).routes(),
             *Turnstiles(app, accepting, bodies).routes(),

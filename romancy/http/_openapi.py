@@ -49,6 +49,14 @@ _PAUSED: Final[dict[str, Any]] = {
         },
     },
 }
+_STEPS: Final[dict[str, Any]] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["kind", "id", "name", "outcome"],
+        "properties": {name: {"type": "string"} for name in ("kind", "id", "name", "outcome")},
+    },
+}
 _SCHEMAS: Final[dict[str, Any]] = {
     "CloudEvent": _EVENT,
     "Accepted": {
@@ -390,6 +398,20 @@ _SCHEMAS: Final[dict[str, Any]] = {
         "required": ["status"],
         "properties": {"status": {"type": "string"}, "instance_id": {"type": "string"}},
     },
+    "ForkPlan": {
+        "type": "object",
+        "required": ["instance_id", "workflow", "commit", "kept", "again", "cut_off", "refused", "stands"],
+        "properties": {
+            "instance_id": {"type": "string"},
+            "workflow": {"type": "string"},
+            "commit": {"type": "integer", "description": "the last one that is kept, wholly or in part"},
+            "kept": {**_STEPS, "description": "ended before the point"},
+            "again": {**_STEPS, "description": "open at the point"},
+            "cut_off": {**_STEPS, "description": "begun behind the point"},
+            "refused": {"type": ["string", "null"], "description": "why there can be none; null: there can be"},
+            "stands": {**_STEPS, "description": "of a rewind: done behind the point, and not undone"},
+        },
+    },
     "CancelRequested": {
         "type": "object",
         "required": ["status", "instance_id", "cancel"],
@@ -424,6 +446,8 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/cancel/{instance_id}": {"post": _cancel()},
         "/pause/{instance_id}": {"post": _pause_instance()},
         "/unpause/{instance_id}": {"post": _of_instance("Let a paused instance go on", {200: "Condition"})},
+        "/instances/{instance_id}/fork": {"post": _fork()},
+        "/instances/{instance_id}/rewind": {"post": _rewind()},
         "/schedules": {"get": _operation("All schedules", {200: "Schedules"})},
         "/schedules/{schedule_id}": {"get": _of_schedule("A schedule, with its last runs", {200: "Schedule"})},
         "/schedules/{schedule_id}/pause": {"post": _pause()},
@@ -732,6 +756,37 @@ def _pause_instance() -> dict[str, Any]:
     properties = {**_REASON["properties"], "freeze_time": {"type": "boolean", "default": False}}
     schema = {**_REASON, "properties": properties}
     return {**operation, "requestBody": {"content": {"application/json": {"schema": schema}}}}
+
+
+_POINT: Final[dict[str, Any]] = {
+    "before": {"type": "string", "description": "a step: it goes on from before it"},
+    "at": {"type": "integer", "description": "instead: the last commit that is kept"},
+    "children": {"enum": ["keep", "again"], "description": "of those that were open at the point"},
+    "dry_run": {"type": "boolean", "description": "true: only show the plan"},
+}
+
+
+def _fork() -> dict[str, Any]:
+    more = {
+        "id": {**_ID, "description": "an id of yours: the same fork again is the same instance"},
+        "input": {"description": "new arguments, as of a start"},
+    }
+    summary = "Begin another instance that goes on from a point of this one, or show what it would keep"
+    return _of_point(summary, {202: "Accepted", 200: "ForkPlan"}, more)
+
+
+def _rewind() -> dict[str, Any]:
+    more = {"undo": {"enum": ["refuse", "keep"], "description": "if work behind the point stands"}}
+    operation = _of_point("Take an instance back to a point of its log, or show what it would keep", {200: None}, more)
+    either = [{"$ref": f"#/components/schemas/{name}"} for name in ("Condition", "ForkPlan")]
+    operation["responses"]["200"]["content"] = {"application/json": {"schema": {"oneOf": either}}}
+    return operation
+
+
+def _of_point(summary: str, answers: Mapping[int, str | None], more: dict[str, Any]) -> dict[str, Any]:
+    body = {"type": "object", "properties": _POINT | more, "additionalProperties": False}
+    operation = _of_instance(summary, answers)
+    return {**operation, "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
 
 
 def _of_schedule(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from romancy.web.visitor import Action, Visitor
 
 __all__ = [
-    "check_choosing", "check_questions", "check_replies", "check_topic", "let_in", "name_of_visitor", "sees_payloads",
+    "check_choosing", "check_questions", "check_replies", "check_steps", "check_topic", "let_in", "name_of_visitor",
+    "sees_payloads",
 ]  # fmt: skip
 
 _KEY: Final = "romancy.http"
@@ -59,6 +60,11 @@ def check_choosing(request: Request, app: Romancy) -> None:
 def check_replies(request: Request, app: Romancy) -> None:
     """Raise Refused if the visitor may not see what the app's codecs open, as replies are."""
     _check_payloads(request, app, "replies")
+
+
+def check_steps(request: Request, app: Romancy) -> None:
+    """Raise Refused if the visitor may not see what the app's codecs open, as the steps of a log are."""
+    _check_payloads(request, app, "the steps of an instance")
 
 
 def check_questions(request: Request, app: Romancy) -> None:

@@ -224,6 +224,10 @@ class Signature:
                 return self.decode_arguments(named)
             raise
 
+    def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call that fits, by their names."""
+        return dict(zip((parameter.name for parameter in self._positional), args, strict=False)) | dict(kwargs)
+
     @cached_property
     def bare(self) -> str | None:
         """The name of the bare parameter: the only one, or the first if all others have defaults."""
@@ -287,7 +291,7 @@ class Signature:
                 f"{self.subject} takes {len(self._positional)} positional argument(s) "
                 f"({_listed(p.name for p in self._positional)}), and {len(args)} were given"
             )
-        given = dict(zip((parameter.name for parameter in self._positional), args, strict=False))
+        given = self.by_name(args, {})
         for name, value in kwargs.items():
             if name in given:
                 raise UsageError(f"{self.subject} was given its argument {name!r} twice")

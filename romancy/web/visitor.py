@@ -19,6 +19,8 @@ Action: TypeAlias = Literal[
     "retry",
     "pause",
     "unpause",
+    "fork",
+    "rewind",
     "terminate",
     "purge",
     "schedules",
@@ -29,7 +31,8 @@ Action: TypeAlias = Literal[
 ]
 """What can be done to workflows.
 
-`send` is an event over HTTP that names no instance, or one in its attributes. `schedules` and `limits` are whatever is
+`send` is an event over HTTP that names no instance, or one in its attributes. `fork` and `rewind` are also to be shown
+what either would keep. `schedules` and `limits` are whatever is
 done to those. `failures` is to silence a group of failures, and `workers` to let workers drain. `answer` is to see what
 workflows ask people, with the tokens, and to answer or refuse it.
 """

@@ -264,6 +264,9 @@ async def test_read_only_hides_and_refuses_everything(app: Romancy, waiting: str
     for verb in ("signal", "cancel", "terminate", "retry", "resume", "pause", "unpause", "purge"):
         assert 403 == (await closed.get(waiting.format(verb))).status
         assert 403 == (await closed.post(waiting.format(verb), {"csrf": token, "event": "paid"})).status
+    assert "/go-back" not in page.body.decode()
+    for target in ("/go-back/w%2F1%20%26%3F%23?before=paid%3A1", "/go-back?id=x&at=1&as=rewind"):
+        assert [403, 403] == [(await closed.get(target)).status, (await closed.post(target, {"csrf": token})).status]
     assert 403 == (await closed.get("/start")).status
     assert 403 == (await closed.post("/start?workflow=greet", {"csrf": token, "in-name": "Ann"})).status
     assert await status(app) in UNTOUCHED

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'`--><svg/onload=alert(3)>{{7*7}}{% raw %}"""
-PAGES = ("/", "/instances", "/instances/{}", "/act/signal/{}", "/act/purge/{}", "/instances?id={}&where=a%3D{}")
+PAGES = (
+    "/", "/instances", "/instances/{}", "/act/signal/{}", "/act/purge/{}", "/instances?id={}&where=a%3D{}",
+    "/go-back/{}?before={}", "/go-back/{}?at=1&as=rewind",
+)  # fmt: skip
 
 
 @workflow

@@ -113,6 +113,10 @@ async def test_the_server_refuses_the_rest_by_name(
             assert [403, 403] == [asked.status, sent.status], target
             assert f"You may not {verb}" in browser.text(sent)
         assert f"'{name}': {verb} 'w-0': refused (not allowed)" in caplog.messages
+    for way in ("fork", "rewind"):
+        target = f"/go-back/w-0?before=paid%3A1&as={way}"
+        assert [403, 403] == [(await browser.get(target)).status, (await browser.post(target, {"csrf": token})).status]
+        assert f"'{name}': {way} 'w-0': refused (not allowed)" in caplog.messages
     for target in ("/start", "/start?workflow=wait"):
         assert 403 == (await browser.get(target)).status
         assert 403 == (await browser.post(target, {"csrf": token, "in-city": "Graz"})).status
@@ -162,4 +166,4 @@ async def test_a_name_that_is_no_action_is_a_fault_of_the_hook(app: Romancy, cap
     page = await browser.get("/")
 
     assert (500, False) == (page.status, "look" in browser.text(page))
-    assert "a set of answer, cancel, failures, limits, pause, purge" in caplog.text
+    assert "a set of answer, cancel, failures, fork, limits, pause, purge, resume, retry, rewind" in caplog.text

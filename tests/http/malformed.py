@@ -119,7 +119,8 @@ REQUESTS: Final = {
         "/workflows/order.placed", "/workflows/%00", "/workflows/nothing", "/workflows/collect?delay=x", "/cancel/x",
         "/workflows/collect?delay=1e300",
         "/cancel/%00", "/instances/x/signals/y", "/instances/x/signals/%00", "/instances/x/requests/y",
-        "/instances/x/requests/%00", "/hooks/mail", "/hooks/stripe",
+        "/instances/x/requests/%00", "/instances/x/fork",
+        "/instances/%00/rewind", "/instances/%ff/fork", "/hooks/mail", "/hooks/stripe",
         "/hooks/github", "/hooks/nothing", "/health/live", "/openapi.json",
     )},
     **{f"method {each}": request(GOOD, f"content-type: {STRUCTURED}", method=each) for each in (

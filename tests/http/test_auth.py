@@ -27,6 +27,7 @@ ROUTES = [
     ("POST", "/"), ("GET", "/health/ready"), ("GET", "/openapi.json"), ("POST", "/workflows/tick"),
     ("POST", "/cancel/x"), ("POST", "/pause/x"), ("POST", "/unpause/x"),
     ("POST", "/instances/x/signals/y"), ("POST", "/instances/x/requests/y"),
+    ("POST", "/instances/x/fork"), ("POST", "/instances/x/rewind"),
     ("GET", "/instances/x/result"),
     ("GET", "/instances/x/progress"), ("GET", "/instances/x/logs"), ("GET", "/instances/x/streams/y"),
     ("GET", "/instances/x"), ("GET", "/instances"), ("GET", "/count"),

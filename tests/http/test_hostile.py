@@ -106,6 +106,8 @@ PATHS: Final = (
     "/pause/x",
     "/instances/x/signals/y",
     "/instances/x/requests/y",
+    "/instances/x/fork",
+    "/instances/x/rewind",
     "/hooks/mail",
     "/hooks/github",
 )

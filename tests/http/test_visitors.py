@@ -94,7 +94,7 @@ async def test_a_name_that_is_no_action_is_a_fault_of_the_hook(app: Romancy, cap
     answer = await Client(asgi(app, auth=lambda _: Visitor("ann", actions={"look"}))).get("/count")  # type: ignore[arg-type]
 
     assert (500, "InternalError") == (answer.status, answer.json["error_type"])
-    assert "a set of answer, cancel, failures, limits, pause, purge" in caplog.text
+    assert "a set of answer, cancel, failures, fork, limits, pause, purge, resume, retry, rewind" in caplog.text
 
 
 async def test_events_of_the_dashboards_jobs_are_for_those_who_may_do_everything(app: Romancy) -> None:

@@ -40,6 +40,7 @@ httpx2: Any = pytest.importorskip("httpx2")
 MOST_CLICKS, MOST_COMMANDS = 4, 3
 PAGE: Final = (ROOT / "docs/guide/at-night.md").read_text("utf-8")
 paid = EventType("paid", None)
+packed: list[str] = []
 
 
 @activity(retry=RetryPolicy(initial_interval=600, max_interval=600))
@@ -98,6 +99,18 @@ async def asks(ctx: WorkflowContext) -> bool:
     return await ctx.ask("Pay it?", to="finance")
 
 
+@activity
+async def night_pack(box: str) -> str:
+    packed.append(box)
+    return box
+
+
+@workflow
+async def packs(ctx: WorkflowContext) -> str:
+    await night_pack("right")
+    return await night_pack("wrong")
+
+
 @workflow
 async def has_a_child(ctx: WorkflowContext) -> None:
     await leaves.options(instance_id="child-1")()
@@ -109,8 +122,10 @@ async def is_quick(ctx: WorkflowContext) -> int:
 
 
 EVERYTHING: Final[list[Any]] = [
-    pays, refused, hanging, leaves, waits_for_payment, at_the_bank, publishes, asks, has_a_child, is_quick,
+    pays, refused, hanging, leaves, waits_for_payment, at_the_bank, publishes, asks, packs, has_a_child, is_quick,
 ]  # fmt: skip
+shop: Final = Romancy("sqlite:///shop.db", workflows=EVERYTHING)
+"""For the commands that need the code."""
 
 
 @dataclass
@@ -244,6 +259,14 @@ async def _asked(app: Romancy) -> bool:
     return bool((await app.questions()).questions)
 
 
+async def step_was_wrong(app: Romancy) -> Incident:
+    packed.clear()
+    await (await app.start(packs.options(instance_id="order-1"))).result()
+    names = {"ID": "order-1", "STEP": "night_pack:2", "MODULE": __name__, "APP": "shop"}
+    again = lambda: until(lambda: packed == ["right", "wrong", "wrong"])  # noqa: E731
+    return Incident(names, "Go back to before", ["night_pack", "stands      night_pack:2", "order-1 rewound"], again)
+
+
 async def child_is_stuck(app: Romancy) -> Incident:
     await app.start(has_a_child.options(instance_id="order-1"))
     await status_is(app, "child-1", Status.STUCK)
@@ -271,6 +294,7 @@ SCENES: Final[dict[str, Callable[[Romancy], Awaitable[Incident]]]] = {
     "An event did not arrive": event_is_lost,
     "The outside is told nothing": outbox_waits,
     "Somebody has to decide": somebody_decides,
+    "A step did the wrong thing": step_was_wrong,
     "One waits for another": child_is_stuck,
     "The disk is full": disk_is_full,
 }

@@ -10,6 +10,7 @@ from romancy.dashboard._answers import inputs_for
 from romancy.dashboard._refused import bad_request, not_found
 from romancy.dashboard._visit import visit_of
 from romancy.dashboard.instance import _asked, _places
+from romancy.dashboard.instance._back import links_back
 from romancy.dashboard.instance._compare import compare, lines_of
 from romancy.dashboard.instance._conversation import conversation_of
 from romancy.dashboard.instance._graph import graph_of
@@ -82,6 +83,7 @@ async def timeline(request: Request, store: Store, row: InstanceRow) -> dict[str
         if shown and (start != (0, 0) or rest or window.more)
         else None,
         "rows": rows,
+        "back": links_back(visit_of(request), row, folded, shown),
         "drawn": drawn,
         "zooms": [] if drawn is None else zoom(drawn.begins, drawn.ends, origin),
         "zoomed": begins is not None or ends is not None,

@@ -82,7 +82,7 @@ async def fork(store: Store, worker: Actor, registry: Registry, wanted: Wanted) 
     for _ in range(_TRIES):
         there = await _what_is_there(store, wanted)
         if there is not None and there.complete:
-            _check_same(wanted, there.forked)
+            _check_same(wanted, there)
             return False
         copy = await _read(store, wanted.source, wanted.before, wanted.at)
         state = copy.state()
@@ -111,6 +111,7 @@ class _There:
     signals: int
     writer: str
     commits: list[list[LogEvent]]
+    input: Raw
     forked: WorkflowForked | None
 
     @property
@@ -134,10 +135,9 @@ async def _what_is_there(store: Store, wanted: Wanted) -> _There | None:
         one for commit in commits for one in commit
         if isinstance(one, WorkflowForked) and not (one.identity or one.back)
     ]  # fmt: skip
-    copied = first is not None and bool(first.identity)
-    if not copied or (not forked and row.status is not Status.PAUSED):
+    if first is None or not first.identity or (not forked and row.status is not Status.PAUSED):
         raise _taken(wanted)
-    return _There(row.life, row.signals, writer, commits, forked[-1] if forked else None)
+    return _There(row.life, row.signals, writer, commits, first.input, forked[-1] if forked else None)
 
 
 def _taken(wanted: Wanted) -> InstanceConflictError:
@@ -147,11 +147,12 @@ def _taken(wanted: Wanted) -> InstanceConflictError:
     )
 
 
-def _check_same(wanted: Wanted, forked: WorkflowForked | None) -> None:
+def _check_same(wanted: Wanted, there: _There) -> None:
+    forked = there.forked
     same = forked is not None and (forked.source, forked.step, forked.children) == (
         wanted.source, wanted.before or "", wanted.children,
     ) and (wanted.at is None or forked.seq == wanted.at)  # fmt: skip
-    if not same:
+    if not same or (wanted.input is not None and bytes(wanted.input) != bytes(there.input)):
         raise _taken(wanted)
 
 

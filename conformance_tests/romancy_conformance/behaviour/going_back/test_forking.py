@@ -354,6 +354,8 @@ async def test_the_same_fork_twice_is_one_and_another_is_refused(app: Romancy) -
     assert record.names().count("ship") == 2
     with pytest.raises(InstanceConflictError, match="fork"):
         await handle.fork(before="act:3", id="fork")
+    with pytest.raises(InstanceConflictError, match="fork"):
+        await handle.fork(before="act:2", id="fork", input={"steps": ["note", "mail"]})
     await app.start(works.options(instance_id="other"))
     with pytest.raises(InstanceConflictError, match="other"):
         await handle.fork(before="act:3", id="other")
