@@ -93,11 +93,14 @@ async def test_it_shows_what_is_open_by_workflow(app: Romancy, monkeypatch: pyte
     monkeypatch.setattr("romancy.dashboard._overview_page.OLDEST", 2)
     part = browser.text(await browser.get("/"))
 
-    assert re.search(r"Open, by workflow .*\bwait 3 \+3 0 \S+ \S+ \S+ 0 0 3 waiting", whole), whole
-    assert re.search(r"3 waiting fail 0 0 0 – \S+ \S+ \S+ –", whole), whole
+    assert re.search(
+        r"Open, by workflow .*\bwait 3 open \+3 in an hour 0 wait for a worker oldest .* 0 ended/min 0 failed/min 3 waiting",
+        whole,
+    ), whole
+    assert re.search(r"3 waiting fail 0 open 0 in an hour 0 wait for a worker oldest – .* failed/min –", whole), whole
     assert 'aria-label="0 open at first, 3 now, 3 at most"' in page.body.decode()
     assert "may be higher" not in whole
-    assert re.search(r"Open, by workflow .*\bwait 2\+ – 0\+ .* 2 waiting", part), part
+    assert re.search(r"Open, by workflow .*\bwait 2\+ open – in an hour 0\+ wait for a worker .* 2 waiting", part), part
     assert "The newest 2 begins and ends are counted: those since" in part
     assert "Of a status, the oldest 2 are counted" in part
 
