@@ -18,7 +18,7 @@ from romancy.cli._workers import state_of
 from romancy.engine import opened
 from romancy.errors import SchemaVersionError
 from romancy.insight import ago, alive, growing, many, one_holds_all, span, suspects_of
-from romancy.managing.rates import COUNTED, rates_of
+from romancy.managing.rates import rates_of
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
@@ -38,6 +38,7 @@ __all__ = ["TENDING"]
 _SECOND: Final = 1_000_000
 _SKEW: Final = _SECOND
 _HOUR: Final = 3_600_000_000
+_COUNTED: Final = 10_000
 _LOOKS: Final = 5
 _SLOW: Final = 0.05
 """Seconds: a database that takes longer to tell of its workers is slow."""
@@ -192,11 +193,11 @@ async def _burdens(store: Store, census: Census) -> AsyncIterator[Setting]:
     """Queues that grow, and a worker that holds nearly everything."""
     if Service.FIGURES not in store.services.offered:
         return
-    for sentence in growing(await rates_of(store, _HOUR)):
+    for sentence in growing(await rates_of(store, _HOUR, _COUNTED)):
         advice = "more begin than end: start more workers, or see what holds them up with `romancy top` and `why`"
         yield Setting(name="queue of the last hour", value=sentence, verdict="note", advice=advice)
     living = [peer for peer in alive(census) if peer.works]
-    loads = await store.services.figures.loads([peer.token for peer in living], most=COUNTED)
+    loads = await store.services.figures.loads([peer.token for peer in living], most=_COUNTED)
     if sentence := one_holds_all(loads, [(peer.token, peer.worker_id) for peer in living]):
         advice = "the others know other workflows, or have no room; `romancy workers` lists what each knows"
         yield Setting(name="one worker", value=sentence, verdict="note", advice=advice)

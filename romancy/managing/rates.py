@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from romancy.storage.figures import OpenWork, OpenWorkflow, Pace
     from romancy.storage.protocol import Store
 
-__all__ = ["COUNTED", "SPANS", "Rated", "rates_from", "rates_of"]
+__all__ = ["SPANS", "Rated", "rates_from", "rates_of"]
 
 SPANS: Final = 12
-COUNTED: Final = 10_000
-"""How many begins, ends, and open instances of each status are counted, unless the caller says otherwise."""
 _HOUR: Final = 3600.0
 _MOST: Final = 1_000_000
 _LEAST: Final = SPANS
@@ -34,7 +32,7 @@ _DIGITS: Final = 4
 class Rated(FailedInstances):
     """Counts what begins, ends and waits."""
 
-    async def rates(self, within: Duration = _HOUR, *, most: int = COUNTED) -> Rates:
+    async def rates(self, within: Duration = _HOUR, *, most: int = 10_000) -> Rates:
         """How many instances of each workflow began, ended and failed in a minute, and how many are open and wait.
 
         `within` is the time until now, in seconds. It is told in twelve spans as well. The newest `most` begins and the
@@ -50,7 +48,7 @@ class Rated(FailedInstances):
         return await rates_of(self._access.lists().store, length, most)
 
 
-async def rates_of(store: Store, within: int, most: int = COUNTED) -> Rates:
+async def rates_of(store: Store, within: int, most: int) -> Rates:
     """The rates of so many microseconds until now, in three bounded statements."""
     if Service.FIGURES not in store.services.offered:
         raise UsageError("the adapter of this database has no figures, so rates are not counted")
