@@ -81,6 +81,7 @@ from romancy.moving.exporting import Exported
 from romancy.moving.importing import Imported
 from romancy.other_instance import OtherInstance
 from romancy.question import Question, QuestionPage
+from romancy.rates import Rates, RateSpan, WorkflowRates
 from romancy.request import Request, RequestType
 from romancy.retention import Retention
 from romancy.retry import RetryPolicy
@@ -163,6 +164,8 @@ __all__ = [
     "QuestionAnsweredError",
     "QuestionNotFoundError",
     "QuestionPage",
+    "RateSpan",
+    "Rates",
     "ReadLag",
     "RefusedError",
     "RegistrationError",
@@ -210,6 +213,7 @@ __all__ = [
     "WorkflowChannel",
     "WorkflowContext",
     "WorkflowFailedError",
+    "WorkflowRates",
     "WorkflowStream",
     "WorkflowStuckError",
     "WorkflowTimeoutError",

@@ -162,9 +162,14 @@ TWINS: Final = (
         "from romancy.sync._draining import SyncDraining\n",
     ),
     Twin(
-        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncFailedInstances",
-        "Instances from outside, for code without `await`.",
+        "managing.rates", "Rated", "_rates", "SyncRated", "SyncFailedInstances",
+        "Rates by workflow, for code without `await`.",
         "from romancy.sync._failures import SyncFailedInstances\n",
+    ),
+    Twin(
+        "managing.instances", "Instances", "_instances", "SyncInstances", "SyncRated",
+        "Instances from outside, for code without `await`.",
+        "from romancy.sync._rates import SyncRated\n",
     ),
     Twin(
         "starting.starts", "Starts", "_starts", "SyncStarts", "Caller",

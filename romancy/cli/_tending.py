@@ -18,6 +18,7 @@ from romancy.cli._workers import state_of
 from romancy.engine import opened
 from romancy.errors import SchemaVersionError
 from romancy.insight import ago, alive, growing, many, one_holds_all, span, suspects_of
+from romancy.managing.rates import rates_of
 from romancy.rebuilding import sample_of
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
@@ -34,9 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["TENDING"]
 
-_SKEW: Final = 1_000_000
+_SECOND: Final = 1_000_000
+_SKEW: Final = _SECOND
 _HOUR: Final = 3_600_000_000
 _COUNTED: Final = 10_000
+_LOOKS: Final = 5
+_SLOW: Final = 0.05
+"""Seconds: a database that takes longer to tell of its workers is slow."""
 _WORDS: Final = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 _url = click.option("--url", envvar="ROMANCY_URL", metavar="URL", required=True, show_envvar=True, help="The database.")
 
@@ -119,8 +124,9 @@ async def doctor(url: str, json_lines: bool) -> int:  # noqa: FBT001 - click giv
     """Check whether the database can be reached and used.
 
     Exit code 1 if something is wrong. It reports versions, the schema and what is pending of it, settings that cost
-    durability or speed, the difference of the clocks, workers that are silent or dead, instances that are suspected of
-    ending workers, and whether a sample of the instances has its rows and its index. Nothing is written.
+    durability or speed, the difference of the clocks, whether the database answers within 50 ms, workers that are
+    silent or dead, instances that are suspected of ending workers, queues that grew in the last hour, a worker that
+    holds nearly everything, and whether a sample of the instances has its rows and its index. Nothing is written.
     """
     refuse_private(url)
     store = create_store(url)
@@ -149,12 +155,13 @@ async def _examined(store: Store, where: str) -> AsyncIterator[Setting]:
         before = time.time_ns() // 1000
         census = await store.services.reading.census()
         skew = census.now - (before + time.time_ns() // 1000) // 2
+        took = await _look(store)
         settings = await store.services.upkeep.settings() if Service.UPKEEP in store.services.offered else []
         sample = await sample_of(store)
         burdens = [found async for found in _burdens(store, census)]
     finally:
         await store.close()
-    for found in (*settings, _clock(skew), *_workers(census), *burdens, *_sampled(sample)):
+    for found in (*settings, _clock(skew), _speed(took), *_workers(census), *burdens, *_sampled(sample)):
         yield found
 
 
@@ -186,17 +193,32 @@ async def _burdens(store: Store, census: Census) -> AsyncIterator[Setting]:
     """Queues that grow, and a worker that holds nearly everything."""
     if Service.FIGURES not in store.services.offered:
         return
-    figures = store.services.figures
-    pace = await figures.pace(since=census.now - _HOUR, most=_COUNTED)
-    if not pace.more:  # of more than are counted, nobody knows whether as many end as begin
-        for sentence in growing(pace, (await figures.open_work(most=_COUNTED)).by_workflow()):
-            advice = "more begin than end: start more workers, or see what holds them up with `romancy top` and `why`"
-            yield Setting(name="queue of the last hour", value=sentence, verdict="note", advice=advice)
+    for sentence in growing(await rates_of(store, _HOUR, _COUNTED)):
+        advice = "more begin than end: start more workers, or see what holds them up with `romancy top` and `why`"
+        yield Setting(name="queue of the last hour", value=sentence, verdict="note", advice=advice)
     living = [peer for peer in alive(census) if peer.works]
-    loads = await figures.loads([peer.token for peer in living], most=_COUNTED)
+    loads = await store.services.figures.loads([peer.token for peer in living], most=_COUNTED)
     if sentence := one_holds_all(loads, [(peer.token, peer.worker_id) for peer in living]):
         advice = "the others know other workflows, or have no room; `romancy workers` lists what each knows"
         yield Setting(name="one worker", value=sentence, verdict="note", advice=advice)
+
+
+async def _look(store: Store) -> float:
+    """The seconds of a short look at the database: the middle one of several, on a connection that is there."""
+    took: list[float] = []
+    for _ in range(_LOOKS):
+        before = time.perf_counter()
+        await store.services.reading.census()
+        took.append(time.perf_counter() - before)
+    return sorted(took)[_LOOKS // 2]
+
+
+def _speed(took: float) -> Setting:
+    advice = (
+        f"more than {span(round(_SLOW * _SECOND))}, and a step takes at least as long: run workers near the database, "
+        "or see what else loads it"
+    )
+    return Setting.judged("answers", f"in {took * 1000:.1f} ms", good=took <= _SLOW, otherwise="note", advice=advice)
 
 
 def _clock(skew: int) -> Setting:

@@ -14,10 +14,11 @@ from romancy.dashboard._pausing import PAUSES
 from romancy.dashboard._ranges import RANGES, USUAL
 from romancy.engine import draining_in, names_in
 from romancy.errors import QueryError
-from romancy.insight import Suspects, silent, suspects_of
+from romancy.insight import Suspects, rate, silent, suspects_of
 from romancy.managing.failures import failures_of
+from romancy.managing.rates import SPANS, rates_from
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.figures import Count, Tally
+from romancy.storage.figures import Count, OpenWork, Tally
 from romancy.storage.notices import notices_in
 from romancy.storage.query import build_query
 from romancy.storage.routing import Spread
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._reader import Reader
     from romancy.dashboard._rollups import Rollup, Rollups
     from romancy.failure import FailureGroups
-    from romancy.storage.figures import OpenWorkflow
+    from romancy.rates import Rates
     from romancy.storage.notices import Notice
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.protocol import Store
@@ -44,9 +45,12 @@ __all__ = ["EVERY", "MOST", "OLDEST", "overview_page", "overview_question"]
 MOST: Final = 10_000
 """Present counts are exact up to this number, and this many of the newest instances are counted by workflow."""
 OLDEST: Final = 2_000
-"""Of each open status, this many of the oldest instances are counted by workflow. Each is a row of the table."""
+"""Of each open status, this many of the oldest instances are counted by workflow, and as many of the newest begins and
+ends. Each is a row of the table."""
 EVERY: Final = 10.0
 """Seconds between two looks for open overviews: each takes several statements."""
+_SPAN: Final = 300_000_000
+"""The microseconds of a twelfth of an hour. An open overview shows its rates again when one is over."""
 _SHOWN: Final = 5
 _CAUSES: Final = 5
 _KEPT: Final = 500
@@ -96,8 +100,8 @@ class Overview(NamedTuple):
     """The number of instances among which the workflows were counted."""
     rollup: Rollup | None
     """All instances as they were counted a while ago, where there are too many for this moment."""
-    open: list[OpenWorkflow]
-    """What is open by workflow, the oldest first."""
+    open: OpenWork
+    """What is open by workflow."""
     failures: FailureGroups | None
     """The causes of failures that were seen last. None: the database groups none."""
     needy: list[InstanceRow]
@@ -118,11 +122,12 @@ class Overview(NamedTuple):
 
 async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> Response:
     """The page; for htmx, its changing part alone."""
-    seen = await unless_gone(request, _overview(reader, _range(request), rollups))
+    seen, rates = await unless_gone(request, _shown(reader, _range(request), rollups))
     return render(
         request,
         "_overview.html" if "hx-request" in request.headers else "overview.html",
         seen=seen,
+        rates=rates,
         lag=await reader.lists.lag(),
         needy=lines_of(seen.needy),
         workflows_of=_workflows_of,
@@ -130,9 +135,20 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
         version_of_overview=_version(seen),
         most=MOST,
         oldest=OLDEST,
+        rate=rate,
         ranges=RANGES,
         pauses=PAUSES,
     )
+
+
+async def _shown(reader: Reader, over: str, rollups: Rollups) -> tuple[Overview, Rates | None]:
+    """The content, and the rates of the last hour, which no look of an open page asks for."""
+    seen, store = await _overview(reader, over, rollups), reader.lists.store
+    if Service.FIGURES not in store.services.offered:
+        return seen, None
+    since = (seen.now // _SPAN - SPANS + 1) * _SPAN
+    pace = await store.services.figures.pace(since=since, width=_SPAN, most=OLDEST)
+    return seen, rates_from(pace, seen.open, since=since, width=_SPAN, now=seen.now)
 
 
 def overview_question(request: Request, reader: Reader, rollups: Rollups) -> tuple[str, Question]:
@@ -178,7 +194,7 @@ async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
         ),
         counted=counted if rollup is None else rollup.total,
         rollup=rollup,
-        open=[] if figures is None else (await figures.open_work(most=OLDEST)).by_workflow(),
+        open=OpenWork({}, frozenset()) if figures is None else await figures.open_work(most=OLDEST, now=census.now),
         failures=await _failures(store, counts),
         needy=needy,
         workers=workers,
@@ -242,7 +258,8 @@ def _version(seen: Overview) -> str:
     shown = (
         seen.tiles,
         seen.flows,
-        seen.open,
+        seen.open.by_workflow(),
+        seen.now // _SPAN,
         needy,
         workers,
         outbox,

@@ -11,7 +11,7 @@ from romancy.insight._divergence import Divergence, divergence_of
 from romancy.insight._explain import explain
 from romancy.insight._known import Known, StillRuns, Whereabouts
 from romancy.insight._numbers import many
-from romancy.insight._rates import Rates, growing, one_holds_all
+from romancy.insight._rates import course, growing, one_holds_all, rate
 from romancy.insight._requests import alive, fits, silent
 from romancy.insight._suspicion import Suspects, suspects_of
 from romancy.insight._time_texts import ago, moment, span
@@ -25,7 +25,6 @@ __all__ = [
     "Known",
     "Note",
     "Place",
-    "Rates",
     "Step",
     "StillRuns",
     "Suspects",
@@ -34,6 +33,7 @@ __all__ = [
     "ago",
     "alive",
     "bars",
+    "course",
     "divergence_of",
     "explain",
     "fits",
@@ -41,6 +41,7 @@ __all__ = [
     "many",
     "moment",
     "one_holds_all",
+    "rate",
     "silent",
     "span",
     "suspects_of",

@@ -1,64 +1,57 @@
-"""How many instances begin, end and fail in a minute, and which queues grow."""
+"""Queues that grow, a worker that holds nearly everything, and rates and courses as texts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from romancy.insight._numbers import many
-from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.figures import OpenWorkflow, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Rates", "growing", "one_holds_all"]
+    from romancy.rates import Rates, WorkflowRates
 
-_DIGITS: Final = 3
+__all__ = ["course", "growing", "one_holds_all", "rate"]
+
 _ENOUGH: Final = 100
-"""A queue with fewer open instances is none to warn of."""
+"""Fewer instances that wait for a worker are no queue to warn of."""
 _FASTER: Final = 1.2
 """A queue grows if so many times as many begin as end."""
 _SHARE: Final = 0.9
 _LEAST_HELD: Final = 20
+_TENS, _HUNDREDS = 10, 100
+_LEAST: Final = 0.01
+_BARS: Final = "▁▂▃▄▅▆▇█"
 
 
-class Rates(NamedTuple):
-    """The rates of a time, by workflow."""
-
-    pace: Pace
-    minutes: float
-
-    def begun(self, workflow: str) -> float:
-        """How many begin in a minute."""
-        return self._rate(self.pace.begun.get(workflow, 0))
-
-    def ended(self, workflow: str) -> float:
-        """How many end in a minute, failed ones included."""
-        return self._rate(self.pace.ended_of(workflow, *TERMINAL_STATUSES))
-
-    def failed(self, workflow: str) -> float:
-        """How many fail in a minute."""
-        return self._rate(self.pace.ended_of(workflow, Status.FAILED))
-
-    def _rate(self, number: int) -> float:
-        return round(number / self.minutes, _DIGITS)
-
-    def with_quiet(self, open_work: Iterable[OpenWorkflow], now: int) -> list[OpenWorkflow]:
-        """What is open, and behind it the workflows of which nothing is open, but something began or ended."""
-        lines = list(open_work)
-        known = {each.name for each in lines}
-        others = {*self.pace.begun, *(name for name, _ in self.pace.ended)} - known
-        return [*lines, *(OpenWorkflow(now, name, {}, more=False) for name in sorted(others))]
+def rate(number: float) -> str:
+    """How many in a minute, in few characters: `0`, `<0.01`, `0.25`, `12.5`, `1,234`."""
+    if 0 < number < _LEAST:
+        return f"<{_LEAST}"
+    digits = 2 if number < _TENS else 1 if number < _HUNDREDS else 0
+    text = f"{number:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
 
 
-def growing(pace: Pace, open_work: Iterable[OpenWorkflow]) -> list[str]:
-    """A sentence for each workflow of which more begin than end, and many are open."""
+def course(workflow: WorkflowRates) -> str:
+    """How many were open at the end of each span, as a line of bars. `·`: not known."""
+    known = [each.open for each in workflow.over_time if each.open is not None]
+    highest = max(known, default=0) or 1
+    return "".join(
+        "·" if one.open is None else _BARS[(one.open * 7 + highest - 1) // highest] for one in workflow.over_time
+    )
+
+
+def growing(rates: Rates) -> list[str]:
+    """A sentence for each workflow of which many wait for a worker, and more begin than end."""
     found: list[str] = []
-    for each in open_work:
-        begun, ended = pace.begun.get(each.name, 0), pace.ended_of(each.name, *TERMINAL_STATUSES)
-        if each.number >= _ENOUGH and begun > ended * _FASTER:
+    for each in rates.workflows:
+        if each.due >= _ENOUGH and each.begun > each.ended * _FASTER:
             more = "+" if each.more else ""
-            found.append(f"{each.name}: {begun:,} began, {ended:,} ended, {each.number:,}{more} are open")
+            found.append(
+                f"{each.workflow_name}: {rate(each.begun)} begin and {rate(each.ended)} end in a minute; of "
+                f"{each.open:,}{more} that are open, {each.due:,}{more} wait for a worker"
+            )
     return found
 
 

@@ -13,9 +13,9 @@ from romancy.errors import CodecError, InstanceNotFoundError
 from romancy.instance import Counts, Instance, InstancePage, changed_at
 from romancy.log import LogCursor, follow_log, read_log
 from romancy.managing.bulk import chosen_to_act, each, each_of, found_to_act_on, if_still, if_there
-from romancy.managing.failures import FailedInstances
 from romancy.managing.kept_lines import lines_of, page_of
 from romancy.managing.lists import instances_of
+from romancy.managing.rates import Rated
 from romancy.managing.reasons import reasons_of
 from romancy.managing.reports import AwaitedReport, report_of, reports_of
 from romancy.managing.stream_tails import tail_of
@@ -46,7 +46,7 @@ T = TypeVar("T")
 OPEN: Final = tuple(status for status in Status if status not in TERMINAL_STATUSES)
 
 
-class Instances(FailedInstances):
+class Instances(Rated):
     """Reads and changes instances, wherever they run."""
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────────

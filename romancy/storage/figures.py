@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from romancy.status import Status
+from romancy.status import TERMINAL_STATUSES, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Pace", "Slice", "Tally", "Trend", "open_work_from",
-    "spans",
+    "pace_from", "spans",
 ]  # fmt: skip
 
 
@@ -42,6 +42,8 @@ class OpenWorkflow(NamedTuple):
     statuses: dict[Status, int]
     more: bool
     """Whether there may be more, also of statuses that are not here."""
+    due: int = 0
+    """How many of them wait for a worker."""
 
     @property
     def number(self) -> int:
@@ -54,6 +56,8 @@ class Oldest(NamedTuple):
 
     number: int
     oldest: int
+    due: int = 0
+    """How many of them nobody owns although they are due: they wait for a worker."""
 
 
 class OpenWork(NamedTuple):
@@ -67,20 +71,22 @@ class OpenWork(NamedTuple):
     def by_status(self) -> dict[Status, Oldest]:
         """The same of all workflows together."""
         found: dict[Status, Oldest] = {}
-        for (_, status), (number, oldest) in self.counts.items():
+        for (_, status), (number, oldest, due) in self.counts.items():
             before = found.get(status, Oldest(0, oldest))
-            found[status] = Oldest(before.number + number, min(before.oldest, oldest))
+            found[status] = Oldest(before.number + number, min(before.oldest, oldest), before.due + due)
         return found
 
     def by_workflow(self) -> list[OpenWorkflow]:
         """The same of all statuses together, the workflow with the oldest instance first."""
         statuses: dict[str, dict[Status, int]] = {}
         oldest: dict[str, int] = {}
-        for (name, status), (number, at) in sorted(self.counts.items()):
+        waiting: dict[str, int] = {}
+        for (name, status), (number, at, due) in sorted(self.counts.items()):
             statuses.setdefault(name, {})[status] = number
             oldest[name] = min(at, oldest.get(name, at))
+            waiting[name] = waiting.get(name, 0) + due
         more = bool(self.more)  # of such a status, any workflow may have instances that were not counted
-        found = [OpenWorkflow(oldest[one], one, own, more) for one, own in statuses.items()]
+        found = [OpenWorkflow(oldest[one], one, own, more, waiting[one]) for one, own in statuses.items()]
         return sorted(found, key=lambda each: each[:2])
 
 
@@ -96,18 +102,16 @@ class Trend(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """What has begun and ended since a time."""
+    """What has begun and ended since a time, in successive spans of it."""
 
-    begun: dict[str, int]
-    """By workflow."""
-    ended: dict[tuple[str, Status], int]
-    """By workflow and final status."""
-    more: bool
-    """Whether more may have begun or ended: as many were counted as were asked for."""
-
-    def ended_of(self, workflow: str, *statuses: Status) -> int:
-        """How many of a workflow have ended with one of these statuses."""
-        return sum(self.ended.get((workflow, status), 0) for status in statuses)
+    begun: dict[tuple[str, int], int]
+    """By workflow and the number of the span."""
+    ended: dict[tuple[str, Status, int], int]
+    """By workflow, final status and the number of the span."""
+    begun_from: int
+    """All that have begun since this time are counted. It is later than what was asked for if too many have begun."""
+    ended_from: int
+    """The same of those that have ended."""
 
 
 class Slice(NamedTuple):
@@ -129,9 +133,10 @@ class Figures(Protocol):
         """
         ...
 
-    async def open_work(self, *, most: int) -> OpenWork:
+    async def open_work(self, *, most: int, now: int) -> OpenWork:
         """Count the open instances by workflow and status: of each status the `most` that were started first.
 
+        `now` is the time by which some of them are due.
         It is one statement, which reads that many entries of an index and their rows.
         """
         ...
@@ -144,9 +149,10 @@ class Figures(Protocol):
         """
         ...
 
-    async def pace(self, *, since: int, most: int) -> Pace:
-        """Count by workflow what has begun and what has ended since a time, the newest `most` of each.
+    async def pace(self, *, since: int, width: int, most: int) -> Pace:
+        """Count by workflow what has begun and what has ended since a time, in spans of `width` microseconds.
 
+        The newest `most` of each are counted.
         It is one statement, which reads no more than that many entries of an index and their rows for each.
         """
         ...
@@ -164,11 +170,30 @@ class Figures(Protocol):
         ...
 
 
-def open_work_from(rows: Iterable[tuple[str, str, int, int]], most: int) -> OpenWork:
-    """The open instances from lines of a workflow, a status, a number and the time of the oldest."""
-    counts = {(name, Status(status)): Oldest(number, oldest) for name, status, number, oldest in rows}
+def open_work_from(rows: Iterable[tuple[str, str, int, int, int]], most: int) -> OpenWork:
+    """The open instances from lines of a workflow, a status, a number, the time of the oldest, and how many are due."""
+    counts = {(name, Status(status)): Oldest(number, oldest, due) for name, status, number, oldest, due in rows}
     all_of_them = OpenWork(counts, frozenset()).by_status()
     return OpenWork(counts, frozenset(status for status, count in all_of_them.items() if count.number >= most))
+
+
+def pace_from(rows: Iterable[tuple[str, str, str, int, int, int]], since: int, most: int) -> Pace:
+    """The pace from lines of a kind, a workflow, a status, a span, a number, and the oldest time after `since`.
+
+    What was looked at and is not to be counted has no kind of its own: its status is open, or its span negative.
+    """
+    begun: dict[tuple[str, int], int] = {}
+    ended: dict[tuple[str, Status, int], int] = {}
+    looked_at, oldest = {"begun": 0, "ended": 0}, dict[str, int]()
+    for kind, name, status, span, number, at in rows:
+        oldest[kind] = min(oldest.get(kind, at), at)
+        looked_at[kind] += number
+        if kind == "begun":
+            begun[name, span] = number
+        elif span >= 0 and Status(status) in TERMINAL_STATUSES:
+            ended[name, Status(status), span] = number
+    begun_from, ended_from = (since + (oldest[one] + 1 if looked_at[one] >= most else 0) for one in ("begun", "ended"))
+    return Pace(begun, ended, begun_from, ended_from)
 
 
 def spans(

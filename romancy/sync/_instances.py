@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from romancy.sync._failures import SyncFailedInstances
+from romancy.sync._rates import SyncRated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ __all__ = ["SyncInstances"]
 T = TypeVar("T")
 
 
-class SyncInstances(SyncFailedInstances):
+class SyncInstances(SyncRated):
     """Reads and changes instances, wherever they run."""
 
     def get_instance(self, instance_id: str, *, waits: bool = False) -> Instance | None:

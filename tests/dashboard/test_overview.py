@@ -88,15 +88,19 @@ async def test_it_shows_what_is_open_by_workflow(app: Romancy, monkeypatch: pyte
         await app.run(fail, 1)
     browser = Browser(asgi(app, auth="local"))
 
-    whole = browser.text(await browser.get("/"))
+    page = await browser.get("/")
+    whole = browser.text(page)
     monkeypatch.setattr("romancy.dashboard._overview_page.OLDEST", 2)
     part = browser.text(await browser.get("/"))
 
-    assert re.search(r"Open, by workflow .*\bwait 3 \S+ \S+ 3 waiting", whole), whole
+    line = r"\bwait 3 open \+3 in an hour 0 wait for a worker oldest .* 0 ended/min 0 failed/min 3 waiting"
+    assert re.search(rf"Open, by workflow .*{line}", whole), whole
+    assert re.search(r"3 waiting fail 0 open 0 in an hour 0 wait for a worker oldest – .* failed/min –", whole), whole
+    assert 'aria-label="0 open at first, 3 now, 3 at most"' in page.body.decode()
     assert "may be higher" not in whole
-    assert re.search(r"Open, by workflow .*\bwait 2\+ \S+ \S+ 2 waiting Of a status, the oldest 2 are counted", part), (
-        part
-    )
+    assert re.search(r"Open, by workflow .*\bwait 2\+ open – in an hour 0\+ wait for a worker .* 2 waiting", part), part
+    assert "The newest 2 begins and ends are counted: those since" in part
+    assert "Of a status, the oldest 2 are counted" in part
 
 
 async def test_it_shows_what_was_started_over_time(app: Romancy) -> None:
@@ -134,7 +138,7 @@ async def test_it_takes_a_bounded_number_of_calls(app: Romancy, monkeypatch: pyt
 
     assert 200 == (await browser.get("/")).status
 
-    once = {"census", "tally", "open_work", "trend", "loads", "find", "kept", "counts", "failures", "interests"}
+    once = {"census", "tally", "open_work", "pace", "trend", "loads", "find", "kept", "counts", "failures", "interests"}
     assert once == set(calls)
     assert len(once) == len(calls)
 

@@ -10,7 +10,7 @@ LIMIT = 2
 
 def test_a_workflow_may_have_more_of_a_status_of_which_none_of_its_own_was_counted() -> None:
     """`ship` may have started a waiting instance at 300. It is behind the two oldest waiting ones, both of `pay`."""
-    found = open_work_from([("pay", "waiting", LIMIT, 100), ("ship", "running", 1, 500)], LIMIT)
+    found = open_work_from([("pay", "waiting", LIMIT, 100, 0), ("ship", "running", 1, 500, 0)], LIMIT)
 
     assert (
         OpenWork(
@@ -26,6 +26,6 @@ def test_a_workflow_may_have_more_of_a_status_of_which_none_of_its_own_was_count
 
 
 def test_without_a_limit_that_was_reached_every_number_is_whole() -> None:
-    found = open_work_from([("pay", "waiting", 1, 100), ("ship", "running", 1, 500)], LIMIT)
+    found = open_work_from([("pay", "waiting", 1, 100, 0), ("ship", "running", 1, 500, 0)], LIMIT)
 
     assert not any(each.more for each in found.by_workflow())

@@ -267,9 +267,10 @@ def _figures(figures: Figures, row: InstanceRow) -> Calls:
     # No instance was started then: a batch has one time, and a slice looks twice at all that share its own.
     between = Position(row.created_at - 1, row.instance_id)
     return {
-        "count open instances": lambda: figures.open_work(most=20),
+        "count open instances": lambda: figures.open_work(most=20, now=0),
         "count the instances": lambda: figures.tally(most=20, newest=100),
         "count over time": lambda: figures.trend(since=row.created_at, width=HOUR, most=20, newest=100),
+        "count begins and ends": lambda: figures.pace(since=0, width=HOUR, most=20),
         "count what workers have": lambda: figures.loads(["nobody"], most=20),
         "count a slice": lambda: figures.tally_slice(after=between, count=200, width=HOUR),
     }

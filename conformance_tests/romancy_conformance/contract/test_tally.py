@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+HOUR = 3_600_000_000
+WIDE = 1 << 60
 BEGUN = [("ship", Status.FAILED), ("ship", Status.COMPLETED), ("pay", Status.COMPLETED), ("pay", Status.PENDING),
          ("ship", Status.COMPLETED)]  # fmt: skip
 
@@ -69,15 +71,15 @@ async def test_counts_are_bounded(store: Store) -> None:
 async def test_open_instances_are_counted_from_the_oldest_on(store: Store) -> None:
     """Ended ones are not counted. A workflow that is there has the age of its oldest, however few are counted."""
     open_work = services_with(Service.FIGURES, store).figures.open_work
-    assert OpenWork({}, frozenset()) == await open_work(most=5)
+    assert OpenWork({}, frozenset()) == await open_work(most=5, now=0)
     begun = [("ship", Status.PENDING), ("pay", Status.WAITING), ("ship", Status.COMPLETED), ("pay", Status.WAITING),
              ("ship", Status.WAITING), ("pay", Status.STUCK), ("ship", Status.FAILED)]  # fmt: skip
     for name, status in begun:
         assert [Outcome.ACCEPTED] == await store.commit([start(workflow_name=name, status=status, delay=10**12)])
     at = [row.created_at for row in reversed((await store.services.reading.find(build_query())).rows)]
 
-    whole = await open_work(most=4)
-    three, two, one = await open_work(most=3), await open_work(most=2), await open_work(most=1)
+    whole = await open_work(most=4, now=0)
+    three, two, one = await open_work(most=3, now=0), await open_work(most=2, now=0), await open_work(most=1, now=0)
 
     assert {
         ("ship", Status.PENDING): Oldest(1, at[0]), ("pay", Status.WAITING): Oldest(2, at[1]),
@@ -113,7 +115,7 @@ async def test_each_status_is_counted_like_the_others(store: Store) -> None:
     tally = await figures.tally(most=2, newest=len(Status) + 1)
     trend = await figures.trend(since=since, width=third - since, most=5, newest=len(Status))
     last = await figures.trend(since=since, width=third - since, most=1, newest=1)
-    open_work = await figures.open_work(most=2)
+    open_work = await figures.open_work(most=2, now=0)
 
     assert {status: Count(2, at["first", status]) for status in Status} == tally.statuses
     assert len(Status) + 1 == len(tally.newest)
@@ -136,10 +138,11 @@ async def test_a_count_is_one_statement(store: Store) -> None:
     figures = services_with(Service.FIGURES, store).figures
     await fill(store)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
-        "open_work": lambda: figures.open_work(most=3),
+        "open_work": lambda: figures.open_work(most=3, now=0),
         "tally": lambda: figures.tally(most=3, newest=3),
         "trend": lambda: figures.trend(since=0, width=10**9, most=3, newest=3),
         "tally_slice": lambda: figures.tally_slice(after=None, count=3, width=10**9),
+        "pace": lambda: figures.pace(since=0, width=10**9, most=3),
     }
 
     sent = {name: await statements(store, call()) for name, call in calls.items()}
@@ -214,21 +217,51 @@ async def test_a_slice_ends_between_instances_of_one_commit(store: Store) -> Non
     assert sorted((created(one).workflow_name, Status.PENDING, 0) for one in begun) == sorted(found)
 
 
+async def test_what_waits_for_a_worker_is_counted(store: Store, actor: Actor) -> None:
+    """An instance without an owner whose time has come: not one that sleeps, is owned, or has ended."""
+    open_work = services_with(Service.FIGURES, store).figures.open_work
+    await actor.begin()
+    for status, delay in ((Status.PENDING, 0), (Status.WAITING, 0), (Status.WAITING, 10**12), (Status.COMPLETED, 0)):
+        begun = start(workflow_name="ship", status=status, delay=delay)
+        assert [Outcome.ACCEPTED] == await store.commit([begun])
+    now = (await store.services.reading.census()).now
+
+    found = await open_work(most=10, now=now)
+
+    assert 2 == sum(one.due for (name, _), one in found.counts.items() if name == "ship")
+    assert {2} == {each.due for each in found.by_workflow() if each.name == "ship"}
+    assert 0 == sum(one.due for (name, _), one in found.counts.items() if name != "ship")
+    assert 1 == found.by_status()[Status.WAITING].due
+    assert 0 == sum(one.due for one in (await open_work(most=10, now=-1)).counts.values())
+
+
 async def test_the_pace_counts_what_has_begun_and_ended_since_a_time(store: Store) -> None:
     pace = services_with(Service.FIGURES, store).figures.pace
-    assert Pace({}, {}, more=False) == await pace(since=0, most=10)
+    assert Pace({}, {}, 0, 0) == await pace(since=0, width=WIDE, most=10)
     at = await fill(store)
 
-    found = await pace(since=0, most=10)
+    found = await pace(since=0, width=WIDE, most=10)
 
-    assert {"ship": 3, "pay": 2} == found.begun
+    assert {("ship", 0): 3, ("pay", 0): 2} == found.begun
     assert {
-        ("ship", Status.FAILED): 1, ("ship", Status.COMPLETED): 2, ("pay", Status.COMPLETED): 1,
+        ("ship", Status.FAILED, 0): 1, ("ship", Status.COMPLETED, 0): 2, ("pay", Status.COMPLETED, 0): 1,
     } == found.ended  # fmt: skip
-    assert (3, 1) == (found.ended_of("ship", *TERMINAL_STATUSES), found.ended_of("ship", Status.FAILED))
-    assert not found.more
-    later = await pace(since=at[3], most=10)
-    assert ({"pay": 1, "ship": 1}, {("ship", Status.COMPLETED): 1}) == (later.begun, later.ended)
-    bounded = await pace(since=0, most=2)
-    assert (2, True) == (sum(bounded.begun.values()), bounded.more)
-    assert Pace({}, {}, more=False) == await pace(since=at[4] + 3_600_000_000, most=10)
+    assert (0, 0) == (found.begun_from, found.ended_from)
+    later = await pace(since=at[3], width=1, most=10)
+    assert {("pay", 0): 1, ("ship", at[4] - at[3]): 1} == later.begun
+    assert {("ship", Status.COMPLETED, at[4] - at[3]): 1} == later.ended
+    assert Pace({}, {}, at[4] + HOUR, at[4] + HOUR) == await pace(since=at[4] + HOUR, width=1, most=10)
+
+
+async def test_a_bounded_pace_says_since_when_it_is_whole(store: Store) -> None:
+    """The newest two of each. Of what ended nothing that is open is counted, wherever a store looks for it."""
+    pace = services_with(Service.FIGURES, store).figures.pace
+    at = await fill(store)
+
+    found = await pace(since=at[0], width=WIDE, most=2)
+
+    assert {("pay", 0): 1, ("ship", 0): 1} == found.begun
+    assert at[3] + 1 == found.begun_from
+    assert at[1] < found.ended_from <= at[4] + 1
+    assert 1 <= sum(found.ended.values()) <= 2
+    assert {Status.COMPLETED} == {status for _, status, _ in found.ended}

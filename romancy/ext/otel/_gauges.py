@@ -66,13 +66,13 @@ class Gauges:
         """Query the database once."""
         store = _store_of(self._app)
         found: OpenWork | None = None
+        pending = await store.services.outbox.counts(most=self._most)
         if Service.FIGURES in store.services.offered:
-            found = await store.services.figures.open_work(most=self._most)
+            found = await store.services.figures.open_work(most=self._most, now=pending.now)
         counted = None if found is None else found.by_status()
         for status in _OPEN:
             number = await self._paged(status) if counted is None else _number(counted.get(status))
             self._instances.set(number, {STATUS: status.value})
-        pending = await store.services.outbox.counts(most=self._most)
         self._outbox.set(pending.states.get(OutboxState.PENDING, 0))
         self._oldest.set(_age(pending.oldest, pending.now))
         if found is not None and counted is not None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
-from romancy.storage.figures import Count, OpenWork, Pace, Slice, Tally, Trend, open_work_from, spans
+from romancy.storage.figures import Count, OpenWork, Pace, Slice, Tally, Trend, open_work_from, pace_from, spans
 from romancy.storage.query import Position
 from romancy.storage.sqlkit.lookups import place
 from romancy.storage.sqlkit.statements import ask
@@ -33,9 +33,9 @@ class SqlFigures:
             {(name, Status(status)): Count(number, oldest) for name, status, number, oldest in rows if name},
         )
 
-    async def open_work(self, *, most: int) -> OpenWork:
-        rows = (await self._search.read(partial(ask, "open_work", most=most))).rows
-        return open_work_from([(name, status, number, oldest) for name, status, number, oldest in rows], most)
+    async def open_work(self, *, most: int, now: int) -> OpenWork:
+        rows = (await self._search.read(partial(ask, "open_work", most=most, now=now))).rows
+        return open_work_from([(name, status, number, oldest, due) for name, status, number, oldest, due in rows], most)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
         count = partial(ask, "trend", since=since, width=width, most=most, newest=newest)
@@ -43,11 +43,10 @@ class SqlFigures:
         rows = [(name, status, at // width, number) for name, status, at, number in found]
         return spans([row[1:] for row in rows if not row[0]], [row for row in rows if row[0]], most)
 
-    async def pace(self, *, since: int, most: int) -> Pace:
-        rows = (await self._search.read(partial(ask, "pace", since=since, most=most))).rows
-        begun = {name: number for kind, name, _, number in rows if kind == "begun"}
-        ended = {(name, Status(status)): number for kind, name, status, number in rows if kind == "ended"}
-        return Pace(begun, ended, sum(begun.values()) >= most or sum(ended.values()) >= most)
+    async def pace(self, *, since: int, width: int, most: int) -> Pace:
+        rows = (await self._search.read(partial(ask, "pace", since=since, width=width, most=most))).rows
+        lines = [(kind, name, status, at // width, number, oldest) for kind, name, status, at, number, oldest in rows]
+        return pace_from(lines, since, most)
 
     async def tally_slice(self, *, after: Position | None, count: int, width: int) -> Slice:
         look = partial(ask, "tally_slice", **place(after), count=count, behind=count - 1, width=width)

@@ -29,12 +29,14 @@ from (
 ) n
 group by n.workflow_name, n.status;
 
--- name: open_work (most) -> workflow_name, status, number, oldest
--- So many of the oldest instances of each open status, by workflow, with the oldest of each.
+-- name: open_work (most, now) -> workflow_name, status, number, oldest, due
+-- So many of the oldest instances of each open status, by workflow, with the oldest of each, and how many are due.
 -- each: open status
-select o.workflow_name, :status as status, count(*) as number, min(o.created_at) as oldest
+select o.workflow_name, :status as status, count(*) as number, min(o.created_at) as oldest, count(o.due) as due
 from (
-    select workflow_name, created_at from romancy_instances {by_status}
+    select
+        workflow_name, created_at, case when owner is null and wake_at <= :now then 1 end as due
+    from romancy_instances {by_status}
     where status {only :status}
     order by {within status desc} created_at, instance_id
     limit :most
@@ -85,23 +87,30 @@ left join (
     limit 1 offset :behind
 ) l on true;
 
--- name: pace (since, most) -> kind, workflow_name, status, number
--- What has begun and what has ended since a time, by workflow: the newest of each, at most so many.
-select 'begun' as kind, n.workflow_name, '' as status, count(*) as number
+-- name: pace (since, width, most) -> kind, workflow_name, status, span, number, oldest
+-- What has begun and what has ended since a time, by workflow and by the time after it, rounded down to whole widths: the
+-- newest of each, at most so many. What only was in the index beside what has ended is here too, with other statuses, or
+-- with a span before that time.
+select
+    'begun' as kind, n.workflow_name, '' as status, n.since - n.since % :width as span, count(*) as number,
+    min(n.since) as oldest
 from (
-    select workflow_name from romancy_instances {by_age}
+    select workflow_name, created_at - :since as since from romancy_instances {by_age}
     where created_at >= :since
     order by created_at desc, instance_id desc
     limit :most
 ) n
-group by n.workflow_name
+group by n.workflow_name, span
 union all
-select 'ended' as kind, e.workflow_name, e.status, count(*) as number
+select
+    'ended' as kind, e.workflow_name, e.status,
+    case when e.since < 0 then -1 else e.since - e.since % :width end as span, count(*) as number,
+    min(e.looked) as oldest
 from (
-    select workflow_name, status, updated_at from romancy_instances {by_end}
+    select workflow_name, status, updated_at - :since as since, {end} - :since as looked
+    from romancy_instances {by_end}
     where {end} >= :since {ended}
     order by {end} desc
     limit :most
 ) e
-where e.status in ('completed', 'failed', 'cancelled') and e.updated_at >= :since
-group by e.workflow_name, e.status;
+group by e.workflow_name, e.status, span;

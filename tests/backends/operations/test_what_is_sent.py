@@ -466,7 +466,7 @@ async def test_a_cold_read_sends_no_more_than_it_needs(
         sent[name] = await sent_by(stores[0], call, packets)
 
     await send("tally", services.figures.tally(most=3, newest=3))
-    await send("open_work", services.figures.open_work(most=3))
+    await send("open_work", services.figures.open_work(most=3, now=0))
     await send("trend", services.figures.trend(since=0, width=MINUTE, most=3, newest=3))
     await send("tally_slice", services.figures.tally_slice(after=place, count=3, width=MINUTE))
     await send("loads", services.figures.loads(["one", "two"], most=3))

@@ -34,8 +34,10 @@ SIZE = 1_000_000 if SOAK else 3_000
 FEW = 4_000
 ENOUGH_ROWS = 400
 """Rows that a command may read: a page of fifty for each of several statuses, and their neighbours."""
-ENOUGH_ROWS_OF = {"doctor": 3_000}
-"""`doctor` compares a sample of instances with their logs. All rows of FEW instances are 20,000."""
+ENOUGH_ROWS_OF = {"doctor": 5_000}
+"""`doctor` compares a sample of instances with their logs, and counts COUNTED begins, ends, and open ones of each
+status. All rows of FEW instances are 20,000.
+"""
 COUNTED = 300
 """So many instances of a kind `doctor` counts here. Otherwise it counts more than there are."""
 ENOUGH_STATEMENTS = 60

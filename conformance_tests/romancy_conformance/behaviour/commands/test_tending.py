@@ -132,6 +132,31 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
     assert "note     cache 1 MB: give it more\n" in answer.out
 
 
+def test_a_queue_that_grows_is_a_note_and_so_is_a_slow_database(
+    url: str, romancy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def starting() -> None:
+        async with Romancy(url, workflows=[approval], worker=False) as app:
+            await app.start_many([approval.bind("lamp", number) for number in range(120)])
+
+    romancy("migrate")
+    before = romancy("doctor")
+    asyncio.run(starting())
+    monkeypatch.setattr("romancy.cli._tending._SLOW", 0.0)
+    after = romancy("doctor")
+    records = {record["name"]: record for record in romancy("doctor", "--json").records}
+
+    assert "ok       answers in " in before.out
+    assert "queue of the last hour" not in before.out
+    said = " ".join(after.out.split())
+    queue = "approval: 2 begin and 0 end in a minute; of 120 that are open, 120 wait for a worker"
+    assert f"note queue of the last hour {queue}: more begin than end: start more workers" in said
+    assert "note answers in " in said
+    assert "run workers near the database, or see what else loads it" in said
+    assert ["note", "note"] == [records[name]["verdict"] for name in ("queue of the last hour", "answers")]
+    assert all(len(line) <= 80 for line in after.out.splitlines())
+
+
 @pytest.mark.parametrize(
     "command", [("doctor",), ("migrate",), ("migrate", "--plan"), ("list",), ("show", "x")], ids=str
 )
