@@ -16,6 +16,8 @@ from romancy.core import (
     CompensationCompleted,
     CompensationScheduled,
     OwnerChanged,
+    TimerFired,
+    TimerStarted,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinued,
@@ -26,7 +28,7 @@ from romancy.core import (
 from romancy.serialization import ErrorInfo
 from romancy_conformance.chaos.shapes.acts import DO, UNDO, Act, Stood
 from romancy_conformance.chaos.shapes.honesty import TERMINATED, compare, doubled, of_life
-from romancy_conformance.chaos.shapes.paused import strange_in_pauses
+from romancy_conformance.chaos.shapes.paused import early_in, strange_in_pauses
 
 if TYPE_CHECKING:
     from romancy.core import LogEvent
@@ -162,3 +164,18 @@ BEGINS, ENDS = OwnerChanged(1, pause="begins"), OwnerChanged(1, pause="ends")
 )
 def test_what_a_log_has_in_its_pauses(events: list[LogEvent], found: list[str]) -> None:
     assert strange_in_pauses(events) == found
+
+
+@pytest.mark.parametrize(
+    ("freeze", "rings", "found"),
+    [(False, 5, []), (False, 4, ["1 microseconds"]), (True, 8, []), (True, 5, ["3 microseconds"])],
+)
+def test_a_timer_that_rings_early_is_found(freeze: bool, rings: int, found: list[str]) -> None:  # noqa: FBT001 - a case
+    log: list[LogEvent] = [
+        TimerStarted("timer:1", 1.0, 5, 1.0),
+        OwnerChanged(2, pause="begins", freeze=freeze),
+        OwnerChanged(5, pause="ends"),
+        TimerFired(rings, "timer:1"),
+    ]
+
+    assert [f"timer timer:1 rang {text} before it was due" for text in found] == early_in(log)

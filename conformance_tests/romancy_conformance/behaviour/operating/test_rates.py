@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, Status, UsageError, WorkflowContext, WorkflowFailedError, WorkflowRates, workflow
+from romancy import Romancy, Status, UsageError, Workflow, WorkflowContext, WorkflowFailedError, WorkflowRates, workflow
 from romancy.testing import TestApp
 from romancy_conformance.behaviour.waiting import status_is
 
@@ -37,7 +37,7 @@ async def rates_asleep(ctx: WorkflowContext) -> None:
     await ctx.sleep(7 * HOUR)
 
 
-WORKFLOWS = [rates_quick, rates_slow, rates_asleep]
+WORKFLOWS: list[Workflow[..., Any]] = [rates_quick, rates_slow, rates_asleep]
 
 
 async def of(app: Romancy, name: str, within: float = HOUR, *, most: int = 10_000) -> WorkflowRates | None:

@@ -30,6 +30,8 @@ from romancy.core import (
     ActivityScheduled,
     CompensationScheduled,
     OwnerChanged,
+    TimerFired,
+    TimerStarted,
     WorkflowCancelled,
     WorkflowRetried,
 )
@@ -46,12 +48,14 @@ if TYPE_CHECKING:
     from romancy.storage.records import InstanceRow
     from romancy_conformance.chaos.shapes.shape import Scene
 
-__all__ = ["Paused", "strange_in_pauses"]
+__all__ = ["Paused", "early_in", "strange_in_pauses"]
 
 _TOLD: Final = EventType("shape-told-in-pauses", int)
 _KINDS: Final = (*FORMS, "lasts", "nap", "hear", "hear", "beside")
 _NAPS: Final[tuple[float, ...]] = (0.01, 0.1, 0.6)
 _STARTS_PAUSED: Final = 0.15
+_FROZEN: Final = 0.5
+"""The part of the pauses that stop the time of what is waited for."""
 _STOPPED: Final = 0.35
 _CUT: Final = 0.4
 """The share of those that are stopped which is terminated."""
@@ -203,7 +207,8 @@ class _Operators:
                 await self._hold(path)
 
     async def _pause(self, path: str) -> None:
-        await self._called(partial(self._scene.app.pause, path, reason="as the shape says"))
+        freeze = self._scene.chance.random() < _FROZEN
+        await self._called(partial(self._scene.app.pause, path, reason="as the shape says", freeze_time=freeze))
 
     async def _unpause(self, path: str) -> None:
         await self._called(partial(self._scene.app.unpause, path))
@@ -313,7 +318,7 @@ class _Operators:
             logs[self._child] = await self._scene.insist(partial(self._scene.app.history, self._child))
             await self._judge_child(was_stopped=_was_cancelled(logs[self._root]))
         for path, log in logs.items():
-            for text in strange_in_pauses(log):
+            for text in (*strange_in_pauses(log), *early_in(log)):
                 self._find("wrong", text, path)
             self._judge_acts(path, log)
 
@@ -380,6 +385,25 @@ def strange_in_pauses(log: Sequence[LogEvent]) -> list[str]:
             case _ if is_paused:
                 found.append(f"{type(event).__name__} {getattr(event, 'id', '')} is in a pause")
                 is_paused = not isinstance(event, TERMINAL)
+            case _:
+                pass
+    return found
+
+
+def early_in(log: Sequence[LogEvent]) -> list[str]:
+    """Return which timers of a log rang early: before they were due, put off by each pause that stopped their time."""
+    due, frozen, found = dict[str, int](), None, list[str]()
+    for event in log:
+        match event:
+            case TimerStarted(id=id, due=at):
+                due[id] = at
+            case OwnerChanged(at=at, pause="begins", freeze=freeze):
+                frozen = at if freeze else None
+            case OwnerChanged(at=at, pause="ends") if frozen is not None:
+                due = {id: when + max(at - frozen, 0) for id, when in due.items()}
+                frozen = None
+            case TimerFired(id=id, at=at, again=False) if at < due.get(id, at):
+                found.append(f"timer {id} rang {due[id] - at} microseconds before it was due")
             case _:
                 pass
     return found
