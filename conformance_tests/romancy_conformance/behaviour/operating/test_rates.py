@@ -12,6 +12,7 @@ from romancy.testing import TestApp
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
+    from romancy import Workflow
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +38,7 @@ async def rates_asleep(ctx: WorkflowContext) -> None:
     await ctx.sleep(7 * HOUR)
 
 
-WORKFLOWS = [rates_quick, rates_slow, rates_asleep]
+WORKFLOWS: list[Workflow[..., Any]] = [rates_quick, rates_slow, rates_asleep]
 
 
 async def of(app: Romancy, name: str, within: float = HOUR, *, most: int = 10_000) -> WorkflowRates | None:
