@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["SPANS", "Rated", "rates_from", "rates_of"]
 
 SPANS: Final = 12
-_HOUR: Final = 3600.0
 _MOST: Final = 1_000_000
 _LEAST: Final = SPANS
 """Microseconds: a span has at least one."""
@@ -32,7 +31,7 @@ _DIGITS: Final = 4
 class Rated(FailedInstances):
     """Counts what begins, ends and waits."""
 
-    async def rates(self, within: Duration = _HOUR, *, most: int = 10_000) -> Rates:
+    async def rates(self, within: Duration = 3600.0, *, most: int = 10_000) -> Rates:
         """How many instances of each workflow began, ended and failed in a minute, and how many are open and wait.
 
         `within` is the time until now, in seconds. It is told in twelve spans as well. The newest `most` begins and the

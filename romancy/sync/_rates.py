@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.managing.rates import _HOUR
 from romancy.sync._failures import SyncFailedInstances
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ __all__ = ["SyncRated"]
 class SyncRated(SyncFailedInstances):
     """Counts what begins, ends and waits."""
 
-    def rates(self, within: Duration = _HOUR, *, most: int = 10000) -> Rates:
+    def rates(self, within: Duration = 3600.0, *, most: int = 10000) -> Rates:
         """How many instances of each workflow began, ended and failed in a minute, and how many are open and wait.
 
         `within` is the time until now, in seconds. It is told in twelve spans as well. The newest `most` begins and the

@@ -13,12 +13,14 @@ from romancy import Romancy
 from romancy.status import Status
 from romancy.storage import upkeep
 from romancy.storage.backends import create_store
+from romancy.storage.records import Worker
 from romancy.storage.services import Services
 from romancy.storage.url import parse_url
 from romancy_conformance.behaviour.commands.buying import APPROVED, approval
 from romancy_conformance.behaviour.damaging import damage
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.changing import changed
+from romancy_conformance.contract.building import start
 from romancy_conformance.contract.dialects import dialect_of
 from romancy_conformance.contract.scripts import run_script
 
@@ -130,6 +132,25 @@ def test_a_setting_that_costs_durability_is_a_problem_and_one_that_costs_speed_i
     assert 1 == answer.code
     assert "PROBLEM  fsync off: a crash loses commits; set it to on\n" in answer.out
     assert "note     cache 1 MB: give it more\n" in answer.out
+
+
+def test_one_worker_that_holds_nearly_everything_is_a_note(url: str, romancy: Command) -> None:
+    async def sharing(held: int) -> None:
+        store = create_store(url)
+        await store.open()
+        for token in ("busy", "idle"):
+            await store.heartbeat(Worker(token=token, worker_id=f"{token}-worker", lease=600_000_000, codes=("c1",)))
+        await store.commit([start(owner="busy") for _ in range(held)])
+        await store.close()
+
+    romancy("migrate")
+    asyncio.run(sharing(19))
+    few = romancy("doctor")
+    asyncio.run(sharing(1))
+    said = " ".join(romancy("doctor").out.split())
+
+    assert "one worker" not in few.out
+    assert "note one worker busy-worker holds 20 of 20 instances of 2 live workers" in said
 
 
 def test_a_queue_that_grows_is_a_note_and_so_is_a_slow_database(

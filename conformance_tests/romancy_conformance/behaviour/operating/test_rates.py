@@ -12,6 +12,7 @@ from romancy.testing import TestApp
 from romancy_conformance.behaviour.waiting import status_is
 
 if TYPE_CHECKING:
+    from romancy import Workflow
     from romancy_conformance.behaviour.opening import Open
 
 pytestmark = pytest.mark.anyio
