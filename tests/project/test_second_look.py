@@ -17,7 +17,7 @@ from tools import second_look, tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-STORES = ("memory", "sqlite")
+STORES = ("postgres", "sqlite")
 TESTS = """
 def test_of_two(backend):
     assert backend == ""
@@ -87,13 +87,13 @@ def test_runs_of_both_tiers_leave_what_failed_in_them(tmp_path: Path) -> None:
     after_short = second_look.last_runs(tmp_path)
     run(tmp_path, "--tier", "long")
     after_both = second_look.last_runs(tmp_path)
-    run(tmp_path, "--tier", "all", "-k", "memory")
+    run(tmp_path, "--tier", "all", "-k", "postgres")
     after_all = second_look.last_runs(tmp_path)
 
-    failed, memory, sqlite = second_look.TESTS_FAILED, *(f"test_some.py::test_of_two[{one}]" for one in STORES)
+    failed, postgres, sqlite = second_look.TESTS_FAILED, *(f"test_some.py::test_of_two[{one}]" for one in STORES)
     assert after_short == ([failed], [sqlite])
-    assert after_both == ([failed, failed], [memory, sqlite])
-    assert after_all == ([failed], [memory])
+    assert after_both == ([failed, failed], [postgres, sqlite])
+    assert after_all == ([failed], [postgres])
 
 
 @pytest.mark.long
