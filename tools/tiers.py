@@ -16,7 +16,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
   In four days of commits each has it.
 - What stands before the engine (`FRONTS`) reaches a database through the calls that the contract and the behaviour hold
   to their promises. So each of its tests is on one database, in the short tier, or by turns in the long one.
-- What these rules leave out on a database is in a tier of its own (`make test-siblings`).
+- A test marked `long(days=4)` is in the long tier on the commits of every fourth day.
+- What these rules leave out is in a tier of its own (`make test-siblings`).
 - A test that runs on no database is in the short tier.
 - The tests of `ENGINE_FOLDERS` take minutes: they are on engines that are built, or put together from several servers.
   They have a tier of their own (`make test-engines`), whatever the rules above say.
@@ -74,6 +75,8 @@ class Case:
     backend: str | None = None
     marked: bool = False
     """Whether it is marked `long` or `soak`."""
+    days: int = 1
+    """On one of so many days it is in the long tier."""
     dealt: bool = False
     """Whether it is marked `dealt`."""
     among: tuple[str, ...] = STORES
@@ -247,6 +250,8 @@ def _of_other_days(name: str, cases: list[Case], day: int) -> list[str]:
     of_databases = [case for case in cases if case.backend in STORES]
     in_turn = cases if cases[0].front or not of_databases else of_databases
     turn = in_turn[(_number(name) + day) % len(in_turn)]
+    if (_number(name) + day) % cases[0].days:
+        return [case.nodeid for case in cases]
     left = [case.nodeid for case in in_turn if case is not turn]
     return left if cases[0].front else [*left, *_in_memory(name, cases, day)]
 
@@ -338,7 +343,9 @@ def case_of(item: pytest.Item) -> Case:
     """Return what decides the tier of a test."""
     call: Any = getattr(item, "callspec", None)  # set on a parametrised test
     backend = None if call is None else cast("str | None", call.params.get("backend"))
-    marked = any(item.get_closest_marker(name) for name in ("long", "soak"))
+    long = item.get_closest_marker("long")
+    marked = long is not None or item.get_closest_marker("soak") is not None
+    days = 1 if long is None else int(long.kwargs.get("days", 1))
     dealt = item.get_closest_marker("dealt")
     among = cast("tuple[str, ...]", dealt.args if dealt is not None else ()) or STORES
-    return Case(item.nodeid, backend, marked=marked, dealt=dealt is not None, among=among)
+    return Case(item.nodeid, backend, marked=marked, days=days, dealt=dealt is not None, among=among)

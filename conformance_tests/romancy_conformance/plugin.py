@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes long; the short tier of our own tree leaves it out")
+    config.addinivalue_line("markers", "long(days=1): takes long; the short tier of our own tree leaves it out")
     config.addinivalue_line("markers", "dealt(*names): the short tier of our own tree runs it on one of these")
     config.addinivalue_line("markers", "soak: long runs with large numbers where ROMANCY_SOAK is set, else small ones")
     asked = config.getoption("--storage-url") or any(_is_ours(argument) for argument in config.args)

@@ -27,13 +27,13 @@ def test_another_hash_seed_and_another_heap(written: str, seed: str) -> None:
     assert json.loads(found) == {}
 
 
-@pytest.mark.long
+@pytest.mark.long(days=2)
 def test_histories_of_this_python_replay_on_the_others(written: str, python: Interpreter) -> None:
     found = python.run("-m", SCRIPT, "--heap", "7", input=written, PYTHONHASHSEED="7")
     assert json.loads(found) == {}
 
 
-@pytest.mark.long
+@pytest.mark.long(days=2)
 def test_histories_of_the_others_replay_on_this_one(python: Interpreter) -> None:
     theirs = python.run("-m", SCRIPT, "--write")
     found = this_one().run("-m", SCRIPT, "--heap", "9", input=theirs, PYTHONHASHSEED="9")

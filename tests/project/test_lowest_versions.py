@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.long
+@pytest.mark.long(days=4)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.extra or "core")
 def test_a_part_works_with_its_floors(part: Part, tmp_path: Path) -> None:

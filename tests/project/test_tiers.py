@@ -183,6 +183,16 @@ def test_what_is_long_on_few_databases_takes_turns_on_them(stores: list[str]) ->
     assert {case.nodeid for case in cases} == days[0] | days[1]
 
 
+@pytest.mark.parametrize("store", [None, "memory", "mysql"])
+def test_what_takes_very_long_is_tried_on_one_day_of_four(store: str | None) -> None:
+    cases = [Case(f"{FAULTS}::test_some[{number}]", store, marked=True, days=4) for number in range(40)]
+
+    days = [deal(cases, day) for day in range(20_783, 20_787)]
+
+    assert 40 == sum(len(dealt.long) for dealt in days) == len(set().union(*(dealt.long for dealt in days)))
+    assert all(len(dealt.long) + len(dealt.siblings) == 40 for dealt in days)
+
+
 @pytest.mark.parametrize("folder", FRONTS)
 def test_a_front_is_tried_on_one_database_which_changes_if_it_is_long(folder: str) -> None:
     cases = on_every_store(f"{folder}test_some.py::test_some[{{}}]")

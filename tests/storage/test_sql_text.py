@@ -41,7 +41,7 @@ def texts_by_chance(number: int) -> list[str]:
     return ["".join(chance.choices(PIECES, k=chance.randrange(25))) for _ in range(number)]
 
 
-@pytest.mark.long
+@pytest.mark.long(days=4)
 def test_every_python_reads_alike(python: Interpreter) -> None:
     texts = [*TEXTS, *texts_by_chance(20_000)]
 

@@ -80,7 +80,7 @@ def test_more_calls_or_memory_than_the_instances_need_are_a_finding() -> None:
     assert ["LARGE s: 500 MB for 200 instances"] == too_large(usual, 500 << 20)
 
 
-@pytest.mark.long
+@pytest.mark.long(days=4)
 @pytest.mark.parametrize("line", CORPUS)
 def test_what_once_found_a_fault_finds_none(line: str) -> None:
     code, said = simulate(*line.partition("#")[0].split())
