@@ -34,7 +34,7 @@ class SqlFigures:
         )
 
     async def open_work(self, *, most: int, now: int) -> OpenWork:
-        rows = (await self._search.read(partial(ask, "open_work", most=most, now=now))).rows
+        rows = (await self._search.read(partial(ask, "open_work", most=most, due_by=now))).rows
         return open_work_from([(name, status, number, oldest, due) for name, status, number, oldest, due in rows], most)
 
     async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:

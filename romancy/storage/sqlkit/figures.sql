@@ -29,13 +29,13 @@ from (
 ) n
 group by n.workflow_name, n.status;
 
--- name: open_work (most, now) -> workflow_name, status, number, oldest, due
+-- name: open_work (most, due_by) -> workflow_name, status, number, oldest, due
 -- So many of the oldest instances of each open status, by workflow, with the oldest of each, and how many are due.
 -- each: open status
 select o.workflow_name, :status as status, count(*) as number, min(o.created_at) as oldest, count(o.due) as due
 from (
     select
-        workflow_name, created_at, case when owner is null and wake_at <= :now then 1 end as due
+        workflow_name, created_at, case when owner is null and wake_at <= :due_by then 1 end as due
     from romancy_instances {by_status}
     where status {only :status}
     order by {within status desc} created_at, instance_id

@@ -27,6 +27,7 @@ GIVEN = {
     "bytes": 1,
     "commits": 1,
     "delivery_id": "",
+    "due_by": 1,
 }
 
 
