@@ -469,12 +469,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/questions/{token}/refuse": {
             "post": _answering("Refuse to answer", {"application/json": {"schema": _REASON}})
         },
-        "/limits": {"get": _operation("Each limit and key, with who is inside and who waits", {200: "Limits"})},
-        "/limits/{name}": {"get": _of_limit("The same of one limit", {200: "Limits"})},
-        "/limits/{name}/change": {"post": _change_limit()},
-        "/limits/{name}/pause": {"post": _of_limit("Give no more places until it is resumed", {200: "LimitDone"})},
-        "/limits/{name}/resume": {"post": _of_limit("Give places again", {200: "LimitDone"})},
-        "/limits/{name}/reset": {"post": _of_limit("Let what the code declares hold again", {200: "LimitDone"})},
+        **_limit_paths(),
         "/free/{instance_id}": {"post": _of_instance("Give back the places of an instance", {200: "Freed"})},
     }
     return {
@@ -486,6 +481,17 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"bearer": []}, {}],
+    }
+
+
+def _limit_paths() -> dict[str, Any]:
+    return {
+        "/limits": {"get": _operation("Each limit and key, with who is inside and who waits", {200: "Limits"})},
+        "/limits/{name}": {"get": _of_limit("The same of one limit", {200: "Limits"})},
+        "/limits/{name}/change": {"post": _change_limit()},
+        "/limits/{name}/pause": {"post": _of_limit("Give no more places until it is resumed", {200: "LimitDone"})},
+        "/limits/{name}/resume": {"post": _of_limit("Give places again", {200: "LimitDone"})},
+        "/limits/{name}/reset": {"post": _of_limit("Let what the code declares hold again", {200: "LimitDone"})},
     }
 
 

@@ -189,7 +189,7 @@ def test_what_takes_very_long_is_tried_on_one_day_of_four(store: str | None) -> 
 
     days = [deal(cases, day) for day in range(20_783, 20_787)]
 
-    assert 40 == sum(len(dealt.long) for dealt in days) == len(set().union(*(dealt.long for dealt in days)))
+    assert 40 == sum(len(dealt.long) for dealt in days) == len(set[str]().union(*(dealt.long for dealt in days)))
     assert all(len(dealt.long) + len(dealt.siblings) == 40 for dealt in days)
 
 

@@ -138,15 +138,20 @@ class Entries:
             return
         by, self.frozen = max(at - self.frozen, 0), None
         self.put_off += by
-        for kind, waiting in (("timers", self.timers), ("waits", self.waits)):
-            for id, event in [*waiting.items()]:
-                if event.due is not None:
-                    waiting[id] = later = replace(event, due=event.due + by)
-                    self.expect(later.due, kind, id)
+        for id, timer in [*self.timers.items()]:
+            due = timer.due + by
+            self.timers[id] = replace(timer, due=due)
+            self.expect(due, "timers", id)
+        for id, wait in [*self.waits.items()]:
+            if wait.due is not None:
+                due = wait.due + by
+                self.waits[id] = replace(wait, due=due)
+                self.expect(due, "waits", id)
         for stop in [*self.limits.values()]:
-            self.begin_limit(stop.due + by, stop.limit)
-            if self.started is not None:
-                self.started = replace(self.started, deadline=stop.due + by)  # the next run has the same
+            due = stop.due + by
+            self.begin_limit(due, stop.limit)
+            started: ev.WorkflowStarted | None = self.started
+            self.started = None if started is None else replace(started, deadline=due)  # the next run has the same
 
     def end_limit(self) -> None:
         """Record that the instance has stopped, or was asked to."""
