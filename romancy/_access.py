@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from romancy._deadlines import ANSWER_WITHIN, Deadlines
 from romancy._lists import Lists
 from romancy.core import not_in_a_workflow
-from romancy.engine import ActingWorker, Answers, OwnWorker, hides, refuse_to_wait, stored_size, what_blocks
+from romancy.engine import ActingWorker, ActsAs, Answers, hides, refuse_to_wait, stored_size, what_blocks
 from romancy.engine.surroundings import here
 from romancy.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from romancy.engine import Actor, Dispatcher, Worker
+    from romancy.engine import ActsUnder, Dispatcher, Worker
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
 
@@ -89,13 +89,13 @@ class Access:
     # ── who writes ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> ActsUnder:
         """Under whose row calls that manage instances write: the worker's, or one of their own."""
         return self.manager if self.worker is None else _writing(self.worker)
 
-    async def writes_as(self, store: Store) -> OwnWorker:
+    async def writes_as(self, store: Store) -> ActsAs:
         """The token to write under (the worker's or that of this app's own row), and the database's time."""
-        return OwnWorker(*await self._acting.look(store)) if self.worker is None else _writing(self.worker)
+        return await self._acting.look(store) if self.worker is None else _writing(self.worker)
 
     async def give_up_row(self, store: Store) -> None:
         """Remove the rows under which calls wrote. If the database is away, they expire."""
@@ -169,5 +169,5 @@ def check_place(home: asyncio.AbstractEventLoop | None, call: str = "") -> None:
         )
 
 
-def _writing(worker: Worker) -> OwnWorker:
-    return OwnWorker(worker.leases.token, worker.clock.now())
+def _writing(worker: Worker) -> ActsAs:
+    return ActsAs(worker.leases.token, worker.clock.now())

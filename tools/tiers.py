@@ -249,9 +249,10 @@ def _of_other_days(name: str, cases: list[Case], day: int) -> list[str]:
     """Return those of a long test that have their turn on another day."""
     of_databases = [case for case in cases if case.backend in STORES]
     in_turn = cases if cases[0].front or not of_databases else of_databases
-    turn = in_turn[(_number(name) + day) % len(in_turn)]
-    if (_number(name) + day) % cases[0].days:
+    number, away = divmod(_number(name) + day, cases[0].days)
+    if away:
         return [case.nodeid for case in cases]
+    turn = in_turn[number % len(in_turn)]
     left = [case.nodeid for case in in_turn if case is not turn]
     return left if cases[0].front else [*left, *_in_memory(name, cases, day)]
 

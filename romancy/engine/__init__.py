@@ -30,7 +30,7 @@ from romancy.engine.outside.calls_in_sessions import refuse_to_wait, waits_in_va
 from romancy.engine.outside.descendants import descent_of
 from romancy.engine.outside.forking import Wanted, fork, plan_of_fork
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
-from romancy.engine.outside.management import ActingWorker, Actor, OwnWorker, purge, resume, retry, row_of
+from romancy.engine.outside.management import ActingWorker, ActsAs, ActsUnder, purge, resume, retry, row_of
 from romancy.engine.outside.pausing import PAUSABLE, pause, unpause
 from romancy.engine.outside.taking_back import Rewind, plan_of_rewind, rewind
 from romancy.engine.outside.terminating import terminate, terminate_with_children
@@ -59,14 +59,14 @@ __all__ = [
     "STOPPING",
     "Absence",
     "ActingWorker",
-    "Actor",
+    "ActsAs",
+    "ActsUnder",
     "Answers",
     "Dispatcher",
     "Evidence",
     "LogWriter",
     "LostRow",
     "Outgoing",
-    "OwnWorker",
     "Rewind",
     "Settings",
     "ToldToStop",

@@ -72,8 +72,10 @@ def wish_in(rows: Sequence[InboxRow], life: int) -> Wish | None:
         if isinstance(message, PauseMessage | UnpauseMessage) and is_for_life(message, life):
             is_cancelled = is_cancelled_in(ordered[:at])
             if isinstance(message, UnpauseMessage):
-                return Wish(False, "", ids, is_cancelled)  # noqa: FBT003 - the first field says what it is
-            return Wish(True, message.reason, ids, is_cancelled, message.freeze)  # noqa: FBT003 - likewise
+                return Wish(pause=False, reason="", delivery_ids=ids, is_cancelled=is_cancelled)
+            return Wish(
+                pause=True, reason=message.reason, delivery_ids=ids, is_cancelled=is_cancelled, freeze=message.freeze
+            )
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["Bodies", "data_of"]
+__all__ = ["Bodies", "data_of", "pause_of", "reason_of"]
+
+R = TypeVar("R", bound="Reason")
 
 _CLOSE: Final = {"connection": "close"}
 """Closes the connection, so that the server does not wait for the rest of the body."""
@@ -100,33 +102,33 @@ def data_of(request: Request, body: bytes, what: str) -> Raw:
     return Raw(body)
 
 
+class Reason(msgspec.Struct):
+    """Why somebody asks for something."""
+
+    reason: str = ""
+
+
+class Pause(Reason):
+    """How an instance is to be paused."""
+
+    freeze_time: bool = False
+
+
 def reason_of(body: bytes) -> str:
     """The reason in a body that is empty, or an object with one."""
+    return _given(body, Reason, '{"reason": "…"}').reason
+
+
+def pause_of(body: bytes) -> Pause:
+    """What a body says that is empty, or such an object."""
+    return _given(body, Pause, '{"reason": "…", "freeze_time": true}')
+
+
+def _given(body: bytes, kind: type[R], like: str) -> R:
     if not body.strip():
-        return ""
+        return kind()
     checked(body, "the body")
     try:
-        return msgspec.json.decode(body, type=_Reason).reason
+        return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError:
-        raise not_an_event('the body: send nothing, or an object like {"reason": "…"}') from None
-
-
-def pause_of(body: bytes) -> tuple[str, bool]:
-    """The reason in a body that is empty, or an object, and whether time limits stand still meanwhile."""
-    if not body.strip():
-        return "", False
-    checked(body, "the body")
-    try:
-        given = msgspec.json.decode(body, type=_Pause)
-    except msgspec.DecodeError:
-        raise not_an_event('the body: send nothing, or an object like {"reason": "…", "freeze_time": true}') from None
-    return given.reason, given.freeze_time
-
-
-class _Reason(msgspec.Struct):
-    reason: str = ""
-
-
-class _Pause(msgspec.Struct):
-    reason: str = ""
-    freeze_time: bool = False
+        raise not_an_event(f"the body: send nothing, or an object like {like}") from None

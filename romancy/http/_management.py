@@ -150,15 +150,15 @@ class Management:
         return answer({"status": str(status), "instance_id": instance_id, "cancel": "requested"})
 
     async def pause(self, request: Request) -> Response:
-        """`POST /pause/{id}`: the body is empty, or an object with a reason and `freeze_time`. 409 if it is not paused.
+        """`POST /pause/{id}`: the body is empty, or an object (`reason`, `freeze_time`). 409 if it cannot be paused.
 
         The status is not `paused` yet while activities are at work.
         """
         Asked(request, ())
         instance_id = request.path_params["instance_id"]
         async with self._bodies.read(request) as body:
-            reason, freeze_time = pause_of(body)
-            await self._pausing(self._app.pause(instance_id, reason=reason, freeze_time=freeze_time))
+            asked = pause_of(body)
+            await self._pausing(self._app.pause(instance_id, reason=asked.reason, freeze_time=asked.freeze_time))
         return answer({"status": str(await self._status(instance_id)), "instance_id": instance_id})
 
     async def unpause(self, request: Request) -> Response:

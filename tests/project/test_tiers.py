@@ -193,6 +193,16 @@ def test_what_takes_very_long_is_tried_on_one_day_of_four(store: str | None) -> 
     assert all(len(dealt.long) + len(dealt.siblings) == 40 for dealt in days)
 
 
+def test_what_takes_very_long_is_on_each_database_in_sixteen_days() -> None:
+    cases = [case for case in on_every_store(f"{FAULTS}::test_some[{{}}]") if case.backend != "memory"]
+    cases = [Case(case.nodeid, case.backend, marked=True, days=4) for case in cases]
+
+    days = [deal(cases, day).long for day in range(20_783, 20_799)]
+
+    assert [1] * 4 == [len(chosen) for chosen in days if chosen]
+    assert {case.nodeid for case in cases} == set().union(*days)
+
+
 @pytest.mark.parametrize("folder", FRONTS)
 def test_a_front_is_tried_on_one_database_which_changes_if_it_is_long(folder: str) -> None:
     cases = on_every_store(f"{folder}test_some.py::test_some[{{}}]")

@@ -11,7 +11,7 @@ import pytest
 import romancy.app
 from romancy import Romancy, WorkflowContext, workflow
 from romancy.core import TimerFired, encode_commit
-from romancy.engine import OwnWorker, coded, others_may_try
+from romancy.engine import ActsAs, coded, others_may_try
 from romancy.engine.outside.terminating import terminate
 from romancy.serialization import Codecs, PayloadContext, is_sealed
 from romancy.status import Status
@@ -98,7 +98,7 @@ async def test_no_other_worker_is_known_that_may_take_up_a_stuck_instance(store:
 async def test_an_instance_that_is_held_is_terminated(store: Store) -> None:
     await store.heartbeat(Worker(token="m", worker_id="m", lease=60_000_000))
 
-    assert await terminate(store, OwnWorker("m", 0), "held", "enough")
+    assert await terminate(store, ActsAs("m", 0), "held", "enough")
 
 
 async def test_a_message_to_nobody_is_lost_and_said_so(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -106,9 +106,10 @@ class MessageCommands(Asking):
             which = f" (id {received.id!r})" if received.id else ""
             brief = f"{received.words}{which} does not fit and was put aside"
             self.loop.complaints += (Complaint(f"{brief}: {misfit}", brief),)
-        due = None if asked.due is None else asked.due + self.state.put_off - waited.put_off
-        if asks is not None:
-            asks = replace(asks, due=due)
+        due, later = asked.due, self.state.put_off - waited.put_off
+        if due is not None and later:
+            due += later
+            asks = None if asks is None else replace(asks, due=due)
         return self._wait(replace(asked, id=self._ids.number("wait", asked.topic.name), due=due, asks=asks))
 
     def drop_wait(self, wait: WaitAnswer) -> None:

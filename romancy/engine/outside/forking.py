@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from romancy.core import State
     from romancy.engine.outside.copies import Copy
-    from romancy.engine.outside.management import Actor
+    from romancy.engine.outside.management import ActsUnder
     from romancy.going_back import ForkPlan
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
@@ -76,7 +76,7 @@ async def plan_of_fork(
     return copy.plan(copy.refusal(copy.state(), children))
 
 
-async def fork(store: Store, worker: Actor, registry: Registry, wanted: Wanted) -> bool:
+async def fork(store: Store, worker: ActsUnder, registry: Registry, wanted: Wanted) -> bool:
     """Begin the fork, which any worker that knows the workflow may claim. False if it was there already."""
     outcome = Outcome.EXISTS
     for _ in range(_TRIES):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActingWorker",
-    "Actor",
-    "OwnWorker",
+    "ActsAs",
+    "ActsUnder",
     "acting",
     "end_of_log",
     "purge",
@@ -44,16 +44,15 @@ _PAUSES: Final = (0.02, 0.1)
 """Seconds before each further attempt to remove instances whose rows were held."""
 
 
-class OwnWorker(NamedTuple):
-    """The worker of the app that acts."""
+class ActsAs(NamedTuple):
+    """The worker under whose row a call writes, and the database's time."""
 
     token: str
     now: int
-    """The database's time, as the worker knows it."""
 
 
 @asynccontextmanager
-async def acting(store: Store, worker: Actor) -> AsyncGenerator[tuple[str, int]]:
+async def acting(store: Store, worker: ActsUnder) -> AsyncGenerator[ActsAs]:
     """The token to write under, and the database's time. Without a worker, this call registers a row of its own."""
     if isinstance(worker, ActingWorker):
         yield await worker.look(store)
@@ -64,7 +63,7 @@ async def acting(store: Store, worker: Actor) -> AsyncGenerator[tuple[str, int]]
     acting = _manager()
     pulse = await store.heartbeat(acting)
     try:
-        yield acting.token, pulse.now
+        yield ActsAs(acting.token, pulse.now)
     finally:
         await store.leave(acting)
 
@@ -79,7 +78,7 @@ class ActingWorker:
         self._worker: Worker | None = None
         self._beat = self._now = 0
 
-    async def look(self, store: Store) -> tuple[str, int]:
+    async def look(self, store: Store) -> ActsAs:
         """The token to write under, and the database's time."""
         at = boot_time()
         if self._worker is None or at - self._beat > _LEASE // 3:
@@ -89,7 +88,7 @@ class ActingWorker:
                 worker = _manager()
                 pulse = await store.heartbeat(worker)
             self._worker, self._beat, self._now = worker, at, pulse.now
-        return self._worker.token, self._now + at - self._beat
+        return ActsAs(self._worker.token, self._now + at - self._beat)
 
     async def leave(self, store: Store) -> None:
         """Remove the row. Nothing is written under it afterwards."""
@@ -98,7 +97,7 @@ class ActingWorker:
             await store.leave(worker)
 
 
-Actor: TypeAlias = OwnWorker | ActingWorker | None
+ActsUnder: TypeAlias = ActsAs | ActingWorker | None
 """Under whose row a call writes. None: under one that is registered for the call."""
 
 
@@ -151,7 +150,7 @@ async def retry(
         raise UsageError(f"instance {instance_id!r} changed while it was to be retried ({outcome}); look at it again")
 
 
-async def resume(store: Store, worker: Actor, instance_id: str) -> None:
+async def resume(store: Store, worker: ActsUnder, instance_id: str) -> None:
     """Let every worker try a stuck instance again, including those whose code was refused. It is due at once.
 
     One that a worker tries at this moment is left to that worker.
@@ -161,20 +160,20 @@ async def resume(store: Store, worker: Actor, instance_id: str) -> None:
         raise UsageError(_not_stuck(row))
     seq, at, after = await end_of_log(store, row)
     change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True, unowned=True)
-    item = Append(
-        instance_id=instance_id,
-        life=row.life,
-        seq=seq + 1,
-        writer=f"{here().token()}.resume",
-        body=owner_changed(at, "", ""),
-        after=after,
-        change=change,
-    )
-    async with acting(store, worker) as (token, _):
+    async with acting(store, worker) as (token, now):
+        item = Append(
+            instance_id=instance_id,
+            life=row.life,
+            seq=seq + 1,
+            writer=f"{here().token()}.resume",
+            body=owner_changed(max(now, at), "", ""),
+            after=after,
+            change=change,
+        )
         outcome = await written(store, item, token)
     if outcome is Outcome.OWNED:
-        if (now := await row_of(store, instance_id)).status is not Status.STUCK:
-            raise UsageError(_not_stuck(now))
+        if (found := await row_of(store, instance_id)).status is not Status.STUCK:
+            raise UsageError(_not_stuck(found))
     elif outcome is not Outcome.ACCEPTED:
         raise UsageError(f"instance {instance_id!r} changed while it was to be resumed ({outcome}); look at it again")
 

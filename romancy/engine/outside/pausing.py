@@ -25,7 +25,7 @@ from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.engine.outside.management import Actor
+    from romancy.engine.outside.management import ActsUnder
     from romancy.storage.protocol import Store
     from romancy.storage.records import InboxRow, InstanceRow
 
@@ -42,7 +42,7 @@ _AT_REST: Final = (Status.PENDING, Status.WAITING)
 
 
 async def pause(
-    store: Store, worker: Actor, instance_id: str, wanted: PauseMessage, *, stamp: Callable[[], str]
+    store: Store, worker: ActsUnder, instance_id: str, wanted: PauseMessage, *, stamp: Callable[[], str]
 ) -> bool:
     """Pause an instance. False: it was asked, and is paused once its attempts at work have ended.
 
@@ -64,7 +64,7 @@ async def pause(
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be paused now; try again")
 
 
-async def unpause(store: Store, worker: Actor, instance_id: str, *, stamp: Callable[[], str]) -> None:
+async def unpause(store: Store, worker: ActsUnder, instance_id: str, *, stamp: Callable[[], str]) -> None:
     """Let an instance go on that is paused, or that was asked to pause and is not yet.
 
     Raises UsageError, with nothing written, for any other.

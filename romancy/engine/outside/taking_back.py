@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from romancy.core import LogEvent, State
     from romancy.engine.outside.cut_logs import CutLog
-    from romancy.engine.outside.management import Actor
+    from romancy.engine.outside.management import ActsUnder
     from romancy.going_back import ForkPlan
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
@@ -75,7 +75,7 @@ async def plan_of_rewind(store: Store, wanted: Rewind) -> ForkPlan:
 
 async def rewind(
     store: Store,
-    worker: Actor,
+    worker: ActsUnder,
     registry: Registry,
     wanted: Rewind,
     *,

@@ -37,7 +37,7 @@ from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from romancy.engine.messages import Mailed
-    from romancy.engine.outside.management import Actor
+    from romancy.engine.outside.management import ActsUnder
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
     from romancy.storage.routing import Posting
@@ -55,7 +55,7 @@ _LATE: Final = 2
 _UNREADABLE: Final = (HistoryCorruptError, HistoryVersionError, CodecError)
 
 
-async def terminate(store: Store, worker: Actor, instance_id: str, reason: str) -> bool:
+async def terminate(store: Store, worker: ActsUnder, instance_id: str, reason: str) -> bool:
     """End an instance, without compensation. It has ended when this returns. False if it had ended already."""
     asked: Delivery | None = None
     life = 0
@@ -75,7 +75,7 @@ async def terminate(store: Store, worker: Actor, instance_id: str, reason: str) 
     raise StorageUnavailableError(f"instance {instance_id!r} is too busy to be terminated now; try again")
 
 
-async def terminate_with_children(store: Store, worker: Actor, instance_id: str, reason: str) -> None:
+async def terminate_with_children(store: Store, worker: ActsUnder, instance_id: str, reason: str) -> None:
     """End an instance, then its open children and those of its ended children, and so on, as far as logs name them."""
     left: list[tuple[str, InstanceRow | None]] = [(instance_id, None)]
     done: set[str] = set()

@@ -12,6 +12,7 @@ import pytest
 from romancy import EventTimeoutError, Romancy, Status, UsageError, WorkflowContext, WorkflowTimeoutError, workflow
 from romancy.core import (
     CancelRequested,
+    Input,
     MessageAwaited,
     OwnerChanged,
     TimerFired,
@@ -218,3 +219,26 @@ async def test_many_are_paused_so_and_what_is_no_flag_is_refused(app: Romancy) -
         await logged(handle, OwnerChanged)
         assert any(getattr(event, "freeze", False) for event in await handle.history())
         await app.terminate(handle.instance_id)
+
+
+@pytest.mark.parametrize("worker", [True, False], ids=["its worker", "no worker"])
+async def test_what_is_appended_from_outside_has_its_time(app: Romancy, open_app: Open, *, worker: bool) -> None:
+    """Whoever acts knows the database's time, also right behind an event that is old."""
+    ids, old = ("paused", "ended", "rewound"), 0
+    for id in ids:
+        await app.start(naps.options(instance_id=id), 3600)
+        await status_is(app, id, Status.WAITING)
+        old = max(old, *(event.at for event in await app.history(id) if isinstance(event, Input)))
+    await passed(old + 50_000)
+    acting = app if worker else await open_app(worker=False)
+
+    await acting.pause("paused")
+    await acting.unpause("paused")
+    await acting.terminate("ended")
+    await acting.pause("rewound")
+    await acting.rewind("rewound", at=1)
+    await acting.fork("paused", at=2, id="fork")
+
+    for id in (*ids, "fork"):
+        inputs = [event for event in await app.history(id) if isinstance(event, Input)]
+        assert inputs[-1].at > old + 50_000, (id, inputs[-1])
