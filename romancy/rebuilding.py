@@ -87,7 +87,7 @@ class Findings:
     rows: int = 0
     """Rows that were lost."""
     delayed: int = 0
-    """Of these, instances that had not begun. The time until which a start was delayed is only in the row."""
+    """Of these, instances that had not begun and begin now. Old logs do not have the time of a delayed start."""
     index: int = 0
     """Instances with another projection or index than they should have."""
     written: int = 0
@@ -178,7 +178,7 @@ class _Work:
             return None
         made = await made_from_log(self._rebuilding, self._codecs, self._registry, lost, definition)
         self.found.rows += 1
-        self.found.delayed += row.status == "pending"
+        self.found.delayed += row.status == "pending" and row.wake_at is None
         return made
 
     def _differing(self, stored: Stored, row: InstanceRow) -> Rebuilt | None:

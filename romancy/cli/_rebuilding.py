@@ -85,4 +85,7 @@ def _print(found: Findings, *, json_lines: bool, dry_run: bool) -> None:
         f"index; {'nothing was written' if dry_run else f'{found.written} written'}, {len(found.left)} left"
     )
     if found.delayed:
-        say(f"{found.delayed} of them had not begun and begin now: until when a start was delayed is not in the log")
+        say(
+            f"{found.delayed} of them had not begun and begin now: a log does not say until when a start was delayed "
+            "if an older version wrote it"
+        )

@@ -47,6 +47,7 @@ def first_input(
         priority=given.priority,
         fair_key=given.fair_key,
         weight=given.weight,
+        due=(now + given.delay if given.delay else 0) if given.at is None else given.at,
     )
 
 
@@ -113,7 +114,9 @@ def start_of(
         life=life,
         seq=1,
         writer=writer,
-        body=encode_commit([started, OwnerChanged(at=now, pause="begins")] if given.paused else [started]),
+        body=encode_commit(
+            [started, OwnerChanged(at=now, pause="begins", due=started.due)] if given.paused else [started]
+        ),
         change=_PAUSED if given.paused else None,
         create=create_of(definition, started, given=given),
     )

@@ -90,10 +90,10 @@ def paused_as(reason: str, signals: int) -> Change:
 
 
 def pause_entry(
-    now: int, code: str, pause: Literal["begins", "ends"], reason: str = "", *, freeze: bool = False
+    now: int, code: str, pause: Literal["begins", "ends"], reason: str = "", *, freeze: bool = False, due: int = 0
 ) -> bytes:
-    """The body of the row of a log that begins a pause, or ends one."""
-    return encode_commit([OwnerChanged(at=now, code=code, pause=pause, reason=reason, freeze=freeze)])
+    """The body of the row of a log that begins a pause, or ends one. `due`: of an instance that nobody has begun."""
+    return encode_commit([OwnerChanged(at=now, code=code, pause=pause, reason=reason, freeze=freeze, due=due)])
 
 
 class Pausing:

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from romancy.engine import coded
 from romancy.status import Status
 from romancy.storage.backends import create_store
 from romancy.storage.records import PruneRequest
+from romancy.storage.services import Service
 from romancy_conformance.contract.building import start
+from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from romancy.serialization import Codecs
     from romancy.storage.protocol import Store
 
 
-__all__ = ["damage", "sql_on"]
+__all__ = ["damage", "opened", "sql_on"]
 
 
 @asynccontextmanager
@@ -42,6 +46,19 @@ async def sql_on(url: str) -> AsyncGenerator[Callable[..., Awaitable[list[Any]]]
 
             yield run
             assert await session.commit(start()) == "accepted"
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def opened(url: str, codecs: Codecs | None = None) -> AsyncGenerator[Store]:
+    """The store of an app that may be closed, from which instances are made again."""
+    store = create_store(url)
+    services_with(Service.REBUILDING, store)
+    store = store if codecs is None else coded(store, codecs)
+    await store.open()
+    try:
+        yield store
     finally:
         await store.close()
 

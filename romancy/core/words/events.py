@@ -89,6 +89,8 @@ class WorkflowStarted(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
     Empty: the instance itself.
     """
+    due: int = 0
+    """When the body of a delayed start is to begin, in µs since the epoch. 0: at once."""
 
 
 class Drawn(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -143,7 +145,8 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     activities in `not_begun`, it has begun none.
 
     `pause`: from here on the instance rests although it has something to do, for a `reason`, or no longer does. What it
-    waits for is due as much later as a pause lasts that has `freeze`.
+    waits for is due as much later as a pause lasts that has `freeze`. `due`, in both of its entries, of an instance
+    that nobody had begun by then: when its body is to begin, in µs since the epoch.
     """
 
     owner: str = ""
@@ -158,6 +161,7 @@ class OwnerChanged(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
     pause: Literal["", "begins", "ends"] = ""
     reason: str = ""
     freeze: bool = False
+    due: int = 0
 
 
 class WorkflowForked(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

@@ -59,6 +59,8 @@ class LostRow:
         self._terminated = False
         self._paused: str | None = None
         """Why it is paused. None: it is not."""
+        self._due = 0
+        """When its body is to begin, if nobody has begun it."""
         self._run_from = 1
         self._code = ""
         self._events = 0
@@ -86,6 +88,10 @@ class LostRow:
         self._last = row
         for event in events:
             self._events += 1
+            if not isinstance(event, OwnerChanged):
+                self._due = event.due if isinstance(event, WorkflowStarted) else 0
+            elif event.pause:
+                self._due = event.due
             self._follow(row, events, event)
 
     def _follow(self, row: LogRow, events: list[LogEvent], event: LogEvent) -> None:
@@ -115,12 +121,12 @@ class LostRow:
         """The row. An open instance has no owner in it."""
         if self._first is None or self._last is None or self._started is None:
             raise HistoryCorruptError(f"instance {self._instance_id!r}: its log does not hold the start of its run")
-        started = self._started
+        started, status = self._started, self._status()
         return InstanceRow(
             instance_id=self._instance_id,
             life=self._life,
             workflow_name=started.workflow,
-            status=self._status(),
+            status=status,
             code=self._code,
             created_at=self._first.at,
             updated_at=self._last.at,
@@ -130,6 +136,7 @@ class LostRow:
             run_from=self._run_from,
             last_seq=self._last.seq,
             priority=started.priority,
+            wake_at=self._due or None if status is Status.PENDING else None,
         )
 
     def _status(self) -> Status:
@@ -137,7 +144,7 @@ class LostRow:
             return _ENDS[type(self._end)]
         if self._paused is not None:
             return Status.PAUSED
-        return Status.PENDING if self._events == 1 else Status.RUNNING
+        return Status.PENDING if self._events == 1 or self._due else Status.RUNNING
 
     def _error(self) -> str | None:
         if isinstance(self._end, WorkflowFailed):

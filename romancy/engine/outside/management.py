@@ -113,17 +113,28 @@ async def row_of(store: Store, instance_id: str) -> InstanceRow:
     return found.instance
 
 
-async def end_of_log(store: Store, row: InstanceRow) -> tuple[int, int, str | None]:
-    """The seq, time and writer of the last commit (None: it is missing). No commit is decoded."""
-    seq, at, more, writer = row.last_seq - 1, row.updated_at, True, None
+class EndOfLog(NamedTuple):
+    """The last commit of a log."""
+
+    seq: int
+    at: int
+    writer: str | None
+    """None: the commit is missing."""
+    body: bytes = b""
+
+
+async def end_of_log(store: Store, row: InstanceRow) -> EndOfLog:
+    """The last commit. It is not decoded."""
+    last, more = EndOfLog(row.last_seq - 1, row.updated_at, None), True
     while more:
-        page = await store.read(row.instance_id, after=seq)
+        page = await store.read(row.instance_id, after=last.seq)
         if page is None:
             raise InstanceNotFoundError(f"instance {row.instance_id!r} was just removed")
         if page.rows:
-            seq, at, writer = page.rows[-1].seq, page.rows[-1].at, page.rows[-1].writer
+            found = page.rows[-1]
+            last = EndOfLog(found.seq, found.at, found.writer, found.body)
         more = page.more
-    return max(seq, row.last_seq), at, writer
+    return last._replace(seq=max(last.seq, row.last_seq))
 
 
 async def retry(
@@ -158,7 +169,7 @@ async def resume(store: Store, worker: ActsUnder, instance_id: str) -> None:
     row = await row_of(store, instance_id)
     if row.status is not Status.STUCK:
         raise UsageError(_not_stuck(row))
-    seq, at, after = await end_of_log(store, row)
+    seq, at, after, _ = await end_of_log(store, row)
     change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=1, forgive=True, unowned=True)
     async with acting(store, worker) as (token, now):
         item = Append(

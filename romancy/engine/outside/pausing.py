@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from romancy.core import OwnerChanged
 from romancy.engine.messages import PauseMessage, UnpauseMessage, encode_message
 from romancy.engine.outside.copies import COPYING
 from romancy.engine.outside.management import acting, end_of_log, row_of, written
 from romancy.engine.pausing import Wish, is_cancelled_in, pause_entry, paused_as, wish_in
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError, UsageError
+from romancy.log import commit_of
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.any_store import lying_in
 from romancy.storage.records import Append, Change, Delivered, Delivery, Outcome
@@ -121,26 +123,56 @@ async def _append(
 
     None: its log has grown since its row was read, so it may not rest any more.
     """
-    seq, at, after = await end_of_log(store, row)
-    if seq != row.last_seq:
+    last = await end_of_log(store, row)
+    if last.seq != row.last_seq:
         return None
-    at = max(now, at)
+    at = max(now, last.at)
     if begins is not None:
-        body = pause_entry(at, "", "begins", begins.reason, freeze=begins.freeze)
+        due = row.wake_at or 0 if row.status is Status.PENDING else 0
+        body = pause_entry(at, "", "begins", begins.reason, freeze=begins.freeze, due=due if due > at else 0)
         change = replace(paused_as(begins.reason, row.signals), unowned=True)
     else:
-        body = pause_entry(at, "", "ends")
-        change = Change(status=Status.RUNNING, seen=row.signals, release=True, wake_at=at, unowned=True)
+        due = await _due(store, row, last.body, at)
+        body = pause_entry(at, "", "ends", due=due)
+        change = Change(
+            status=Status.PENDING if due else Status.RUNNING,
+            seen=row.signals,
+            release=True,
+            wake_at=due or at,
+            unowned=True,
+        )
     return Append(
         instance_id=row.instance_id,
         life=row.life,
-        seq=seq + 1,
+        seq=last.seq + 1,
         writer=f"{here().token()}.pause",
         body=body,
-        after=after,
+        after=last.writer,
         change=change,
         consumed=() if asked is None else asked.delivery_ids,
     )
+
+
+async def _due(store: Store, row: InstanceRow, last: bytes, now: int) -> int:
+    """When a paused instance is to begin whose start was delayed; `last` ends its log. 0: it goes on now.
+
+    One with mail goes on now, as it would have begun with it.
+    """
+    begun = await _beginning(store, row, last)
+    due = 0 if begun is None or not begun.due else begun.due + (now - begun.at if begun.freeze else 0)
+    return due if due > now and not await _inbox(store, row) else 0
+
+
+async def _beginning(store: Store, row: InstanceRow, body: bytes) -> OwnerChanged | None:
+    """What began the pause. Behind it, workers may only have said that they let go of the instance again."""
+    seq = row.last_seq
+    while body and isinstance(entry := commit_of(row.instance_id, seq, body)[-1], OwnerChanged):
+        if entry.pause:
+            return entry if entry.pause == "begins" else None
+        seq -= 1
+        found = await store.read(row.instance_id, after=seq - 1, limit=1)
+        body = b"" if found is None or not found.rows else found.rows[0].body
+    return None
 
 
 async def _delivered(store: Store, row: InstanceRow, message: PauseMessage | UnpauseMessage, stamp: str) -> bool:

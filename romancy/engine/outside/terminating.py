@@ -140,7 +140,7 @@ async def _ask_owner(store: Store, row: InstanceRow, reason: str) -> Delivery | 
 
 async def _end(store: Store, row: InstanceRow, now: int, reason: str, asked: Delivery | None) -> Append:
     """The append that ends the instance, and consumes the request that its worker did not answer."""
-    seq, at, after = await end_of_log(store, row)
+    seq, at, after, _ = await end_of_log(store, row)
     deliveries: tuple[Delivery, ...] = ()
     if row.parent is not None and (waits := await _who_waits(store, row, row.parent)):
         end = ChildEnded(child_id=waits.child_id, reason=reason, life=waits.life, wanted_by=waits.run)

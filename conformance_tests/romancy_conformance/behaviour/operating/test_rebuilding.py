@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
 from romancy import EventType, Romancy, Status, WorkflowContext, activity, workflow
-from romancy.engine import coded
 from romancy.rebuilding import Sample, rebuild, sample_of
 from romancy.serialization import Codecs
-from romancy.storage.backends import create_store
 from romancy.storage.query import members_of
 from romancy.storage.rebuilding import Rebuilt
-from romancy.storage.services import Service
 from romancy_conformance.behaviour.coded import Masking
-from romancy_conformance.behaviour.damaging import damage
+from romancy_conformance.behaviour.damaging import damage, opened
 from romancy_conformance.behaviour.waiting import status_is
 from romancy_conformance.invariants import sweep_url
-from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from romancy.storage.protocol import Store
     from romancy.storage.rebuilding import Stored
     from romancy_conformance.behaviour.opening import Open
@@ -81,18 +74,6 @@ async def filled(app: Romancy) -> None:
     await status_is(app, "gone", Status.WAITING)
     await app.cancel("gone")
     await status_is(app, "gone", Status.CANCELLED)
-
-
-@asynccontextmanager
-async def opened(url: str, codecs: Codecs | None = None) -> AsyncGenerator[Store]:
-    store = create_store(url)
-    services_with(Service.REBUILDING, store)
-    store = store if codecs is None else coded(store, codecs)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def everything(store: Store) -> dict[str, Stored]:
