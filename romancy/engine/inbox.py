@@ -353,7 +353,8 @@ class Inbox:
     def _match_in_turn(self, new: list[Mail]) -> list[tuple[Mail, str]]:
         """As `_match_all`, but stop before a message that another one precedes for which the run will wait again."""
         self._line_up(new)
-        found = [pair for id in list(self.pressing) for pair in self._give(self._mail[id])]
+        pressing = sorted((self._mail[id] for id in self.pressing), key=_number)
+        found = [pair for mail in pressing for pair in self._give(mail)]
         chosen = self._chosen(new)
         self._asked.clear()
         self._looking.clear()
@@ -445,6 +446,10 @@ class Inbox:
         self.taken.pop(mail.delivery_id, None)
         if isinstance(mail.message, Message) and mail.delivery_id in self._by_line.numbers:
             self._by_line.take_out(mail.delivery_id, _lines(mail, mail.message))
+
+
+def _number(mail: Mail) -> int:
+    return mail.number
 
 
 def _line(wait: MessageAwaited) -> _Line:

@@ -241,6 +241,17 @@ def test_a_message_that_was_taken_and_is_held_in_turn_is_no_stray() -> None:
     assert [mail.delivery_id for mail, _ in both.inbox.match()] == ["m1", "m2"]
 
 
+def test_what_came_back_is_found_before_what_came_later() -> None:
+    """Both need no wait, and the run takes other messages in turn."""
+    inbox = Inbox()
+    first, later = (Mail(id, 0, CancelMessage(), number) for number, id in enumerate(("first", "later"), 1))
+    inbox.wait(replace(waiting("w", Topic("a")), in_turn=True))
+    for mail in (Mail("other", 0, event("b"), 3), later, first):
+        inbox.keep(mail)
+
+    assert [mail.delivery_id for mail, _ in inbox.match()] == ["first", "later"]
+
+
 def test_a_copy_that_came_back_is_named_once() -> None:
     """It was received out of turn, by its data, and its wait was given up in the same step."""
     inbox = Inbox()
