@@ -33,6 +33,7 @@ from romancy.http._openapi import document
 from romancy.http._pauses import Pauses
 from romancy.http._permits import check_topic, let_in
 from romancy.http._questions import Inbox
+from romancy.http._rates import Pace
 from romancy.http._refusal import refusal_of_status, unavailable
 from romancy.http._requesting import Requesting
 from romancy.http._schedules import Timetable
@@ -140,6 +141,7 @@ class Ingress:
             *Turnstiles(app, accepting, bodies).routes(),
             *Inbox(app, accepting, bodies).routes(),
             *Causes(app, accepting, bodies).routes(),
+            *Pace(app, accepting).routes(),
         ]
         self._router = Router(self._routes(managed), redirect_slashes=False, lifespan=self._opened)
 

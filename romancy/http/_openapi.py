@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from romancy._start_options import HEAVIEST
 from romancy.http._choosing import CHOOSING
+from romancy.http._schemas import ID, SCHEMAS
 from romancy.kept_logs import LEVELS
-from romancy.status import Status
 from romancy.storage.journal import LINES_AT_ONCE
 from romancy.storage.query import MAX_LIMIT
 from romancy.storage.ranks import HIGHEST, LOWEST
@@ -19,409 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["document"]
 
-_ID: Final = {"type": "string", "minLength": 1, "maxLength": 255}
-_EVENT: Final = {
-    "type": "object",
-    "required": ["specversion", "id", "source", "type"],
-    "properties": {
-        "specversion": {"const": "1.0"},
-        "id": {"type": "string", "minLength": 1},
-        "source": {"type": "string", "minLength": 1},
-        "type": {"type": "string", "minLength": 1, "maxLength": 255},
-        "subject": {"type": "string", "minLength": 1},
-        "time": {"type": "string", "format": "date-time"},
-        "datacontenttype": {"type": "string", "minLength": 1},
-        "dataschema": {"type": "string", "minLength": 1},
-        "romancyinstanceid": {**_ID, "description": "the instance that the event is for"},
-        "data": {},
-        "data_base64": {"type": "string", "contentEncoding": "base64"},
-    },
-}
-_PAUSED: Final[dict[str, Any]] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["name", "reason", "since"],
-        "properties": {
-            "name": {"type": "string"},
-            "reason": {"type": "string"},
-            "since": {"type": "string", "format": "date-time"},
-        },
-    },
-}
-_STEPS: Final[dict[str, Any]] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["kind", "id", "name", "outcome"],
-        "properties": {name: {"type": "string"} for name in ("kind", "id", "name", "outcome")},
-    },
-}
-_SCHEMAS: Final[dict[str, Any]] = {
-    "CloudEvent": _EVENT,
-    "Accepted": {
-        "type": "object",
-        "required": ["status"],
-        "properties": {
-            "status": {"enum": ["accepted", "ignored"]},
-            "instance_id": {"type": "string"},
-            "duplicate": {"type": "boolean", "description": "the event had been accepted before"},
-            "events": {"type": "array", "items": {"type": "object"}, "description": "for each event of a batch"},
-        },
-    },
-    "Refused": {
-        "type": "object",
-        "required": ["error", "error_type", "retryable"],
-        "properties": {
-            "error": {"type": "string"},
-            "error_type": {"type": "string"},
-            "retryable": {"type": "boolean"},
-            "events": {"type": "array", "items": {"type": "object"}},
-        },
-    },
-    "Instance": {
-        "type": "object",
-        "required": ["instance_id", "workflow", "status", "created_at", "updated_at"],
-        "properties": {
-            "instance_id": {"type": "string"},
-            "workflow": {"type": "string"},
-            "status": {"enum": [str(status) for status in Status]},
-            "created_at": {"type": "string", "format": "date-time"},
-            "updated_at": {"type": "string", "format": "date-time"},
-            "wakes_at": {
-                "type": ["string", "null"],
-                "format": "date-time",
-                "description": "null, and the status running, during a sleep of at most two seconds",
-            },
-            "parent_id": {"type": ["string", "null"]},
-            "priority": {"type": "integer"},
-            "fair_key": {
-                "type": "string",
-                "description": "on whose behalf it was started, where the headers are shown",
-            },
-            "result": {"description": "of a completed instance, in a list with results=true; else null or absent"},
-            "result_unreadable": {"type": "string", "description": "why the result cannot be read here"},
-            "headers": {
-                "type": ["object", "null"],
-                "additionalProperties": {"type": "string"},
-                "description": "what the starter sent; in a list with headers=true",
-            },
-            "headers_unreadable": {"type": "string", "description": "why the headers cannot be read here"},
-            "untaken": {
-                "type": "array",
-                "description": "requests and events that no worker has taken, or that fit no wait",
-                "items": {
-                    "type": "object",
-                    "required": ["kind", "at", "name", "key", "id"],
-                    "properties": {
-                        "kind": {"enum": ["cancel", "pause", "terminate", "signal", "answer", "refusal", "sealed"]},
-                        "at": {"type": "string", "format": "date-time"},
-                        "name": {"type": "string"},
-                        "key": {"type": ["string", "null"]},
-                        "id": {"type": "string"},
-                    },
-                },
-            },
-            "error": {"type": ["string", "null"]},
-        },
-    },
-    "Instances": {
-        "type": "object",
-        "required": ["instances", "next_page"],
-        "properties": {
-            "instances": {"type": "array", "items": {"$ref": "#/components/schemas/Instance"}},
-            "next_page": {"type": ["string", "null"]},
-        },
-    },
-    "Counts": {
-        "type": "object",
-        "required": ["count", "by_status", "by_workflow"],
-        "properties": {
-            "count": {"type": "integer"},
-            "by_status": {"type": "object", "additionalProperties": {"type": "integer"}},
-            "by_workflow": {"type": "object", "additionalProperties": {"type": "integer"}},
-        },
-    },
-    "Lines": {
-        "type": "object",
-        "required": ["lines", "next"],
-        "properties": {
-            "lines": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["at", "level", "message", "run", "activity_id", "attempt", "error", "cursor"],
-                    "properties": {
-                        "at": {"type": "string", "format": "date-time"},
-                        "level": {"type": "string"},
-                        "message": {"type": "string"},
-                        "run": {"type": "integer"},
-                        "activity_id": {"type": ["string", "null"]},
-                        "attempt": {"type": ["integer", "null"]},
-                        "error": {"type": ["string", "null"]},
-                        "cursor": {"type": "string"},
-                    },
-                },
-            },
-            "next": {"type": ["string", "null"]},
-        },
-    },
-    "Result": {
-        "type": "object",
-        "required": ["instance_id", "status"],
-        "properties": {
-            "instance_id": {"type": "string"},
-            "status": {"enum": [str(status) for status in Status]},
-            "result": {},
-            "error": {"type": "string"},
-            "error_type": {"type": "string"},
-            "reason": {"type": "string"},
-        },
-    },
-    "Answered": {
-        "type": "object",
-        "required": ["instance_id", "id", "status"],
-        "properties": {
-            "instance_id": {"type": "string"},
-            "id": {"type": "string"},
-            "status": {"enum": ["accepted", "answered", "refused", "failed", "unanswered"]},
-            "reply": {},
-            "error": {"type": "string"},
-            "error_type": {"type": "string"},
-        },
-    },
-    "Schedule": {
-        "type": "object",
-        "required": ["schedule_id", "workflow", "due", "paused", "next", "started", "skipped", "failed"],
-        "properties": {
-            "schedule_id": {"type": "string"},
-            "workflow": {"type": "string"},
-            "due": {"type": "string", "description": "when it is due, in words"},
-            "overlap": {"enum": ["skip", "buffer_one", "allow"]},
-            "catchup": {"type": "string"},
-            "pause_on_failure": {"type": "boolean"},
-            "paused": {"type": ["string", "null"], "description": "why it is paused; null: it is not"},
-            "next": {"type": ["string", "null"], "format": "date-time"},
-            "started": {"type": "integer"},
-            "skipped": {"type": "integer"},
-            "failed": {"type": "integer"},
-            "runs": {
-                "type": "array",
-                "description": "of one schedule: the last ten",
-                "items": {
-                    "type": "object",
-                    "required": ["instance_id", "scheduled_at", "outcome"],
-                    "properties": {
-                        "instance_id": {"type": "string"},
-                        "scheduled_at": {"type": "string", "format": "date-time"},
-                        "outcome": {"enum": ["open", "completed", "failed", "cancelled", "joined"]},
-                    },
-                },
-            },
-        },
-    },
-    "Schedules": {
-        "type": "object",
-        "required": ["schedules"],
-        "properties": {"schedules": {"type": "array", "items": {"$ref": "#/components/schemas/Schedule"}}},
-    },
-    "Ordered": {
-        "type": "object",
-        "required": ["status", "schedule_id"],
-        "properties": {"status": {"const": "accepted"}, "schedule_id": {"type": "string"}},
-    },
-    "Window": {
-        "type": "object",
-        "required": ["window_id", "kind", "workflow", "key", "calls", "since", "due", "started"],
-        "properties": {
-            "window_id": {"type": "string"},
-            "kind": {"enum": ["debounce", "batch"]},
-            "workflow": {"type": "string"},
-            "key": {"type": "string"},
-            "calls": {"type": "integer", "description": "how many calls have come that are in no start yet"},
-            "since": {"type": ["string", "null"], "format": "date-time", "description": "when the first of them came"},
-            "due": {"type": ["string", "null"], "format": "date-time", "description": "when it closes"},
-            "started": {"type": "integer"},
-            "starts": {
-                "type": "array",
-                "description": "of one window: the last ten",
-                "items": {
-                    "type": "object",
-                    "required": ["instance_id", "calls", "at"],
-                    "properties": {
-                        "instance_id": {"type": "string"},
-                        "calls": {"type": "integer"},
-                        "at": {"type": "string", "format": "date-time"},
-                    },
-                },
-            },
-        },
-    },
-    "Windows": {
-        "type": "object",
-        "required": ["windows", "next_page"],
-        "properties": {
-            "windows": {"type": "array", "items": {"$ref": "#/components/schemas/Window"}},
-            "next_page": {"type": ["string", "null"]},
-        },
-    },
-    "Called": {
-        "type": "object",
-        "required": ["status", "window_id"],
-        "properties": {"status": {"const": "accepted"}, "window_id": {"type": "string"}},
-    },
-    "Failures": {
-        "type": "object",
-        "required": ["groups", "looked_at", "more"],
-        "properties": {
-            "groups": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["group", "workflow_name", "activity", "error_type", "text", "number", "since"],
-                    "properties": {
-                        "group": {"type": "string", "description": "error= of a filter takes it"},
-                        "workflow_name": {"type": "string"},
-                        "activity": {"type": "string", "description": "empty: the workflow's own code"},
-                        "error_type": {"type": "string"},
-                        "text": {"type": "string", "description": "what differs from instance to instance is …"},
-                        "number": {"type": "integer"},
-                        "since": {"type": "string", "format": "date-time"},
-                        "last_seen": {"type": "string", "format": "date-time"},
-                        "last_instance": {"type": "string"},
-                        "first_release": {"type": "string"},
-                        "last_release": {"type": "string"},
-                        "silenced": {"type": "boolean"},
-                        "reason": {"type": "string"},
-                    },
-                },
-            },
-            "looked_at": {"type": "integer", "description": "how many failed instances, the newest"},
-            "more": {"type": "boolean"},
-        },
-    },
-    "Questions": {
-        "type": "object",
-        "required": ["questions", "next_page"],
-        "properties": {
-            "questions": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["token", "instance_id", "workflow_name", "name", "question", "schema", "since"],
-                    "properties": {
-                        "token": {"type": "string", "description": "whoever has it can answer"},
-                        "instance_id": {"type": "string"},
-                        "workflow_name": {"type": "string"},
-                        "name": {"type": "string"},
-                        "question": {"type": "string"},
-                        "schema": {"type": "object", "description": "the JSON schema of the answer"},
-                        "to": {"type": ["string", "null"]},
-                        "since": {"type": "string", "format": "date-time"},
-                        "due": {"type": ["string", "null"], "format": "date-time"},
-                        "misfit": {"type": "string", "description": "why the last answer was put aside"},
-                        "sealed": {"type": "boolean"},
-                    },
-                },
-            },
-            "next_page": {"type": ["string", "null"]},
-        },
-    },
-    "Answering": {"type": "object", "required": ["status"], "properties": {"status": {"const": "done"}}},
-    "Limits": {
-        "type": "object",
-        "required": ["limits"],
-        "properties": {
-            "limits": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": [
-                        "limit",
-                        "key",
-                        "taken",
-                        "waiting",
-                        "oldest",
-                        "holders",
-                        "concurrency",
-                        "rate",
-                        "chosen",
-                        "paused",
-                    ],
-                    "properties": {
-                        "limit": {"type": "string"},
-                        "key": {"type": "string", "description": "empty: it has none; a long one is told by its hash"},
-                        "taken": {"type": "integer", "description": "how many places are taken"},
-                        "waiting": {"type": "integer"},
-                        "oldest": {"type": ["string", "null"], "format": "date-time"},
-                        "holders": {"type": "array", "items": {"type": "string"}, "description": "the first ten"},
-                        "concurrency": {"type": ["integer", "null"]},
-                        "rate": {
-                            "type": ["array", "null"],
-                            "items": {"type": "number"},
-                            "minItems": 2,
-                            "maxItems": 2,
-                            "description": "how many in how many seconds",
-                        },
-                        "chosen": {"type": "boolean", "description": "whether an operator has chosen the numbers"},
-                        "paused": {"type": "boolean"},
-                    },
-                },
-            }
-        },
-    },
-    "LimitDone": {
-        "type": "object",
-        "required": ["status", "limit"],
-        "properties": {"status": {"const": "done"}, "limit": {"type": "string"}},
-    },
-    "Pauses": {
-        "type": "object",
-        "required": ["activities", "workflows"],
-        "properties": {"activities": _PAUSED, "workflows": _PAUSED},
-    },
-    "PauseDone": {
-        "type": "object",
-        "required": ["status", "name"],
-        "properties": {"status": {"const": "done"}, "name": {"type": "string"}},
-    },
-    "Freed": {
-        "type": "object",
-        "required": ["instance_id", "freed"],
-        "properties": {
-            "instance_id": {"type": "string"},
-            "freed": {"type": "array", "items": {"type": "string"}, "description": "the limits"},
-        },
-    },
-    "Condition": {
-        "type": "object",
-        "required": ["status"],
-        "properties": {"status": {"type": "string"}, "instance_id": {"type": "string"}},
-    },
-    "ForkPlan": {
-        "type": "object",
-        "required": ["instance_id", "workflow", "commit", "kept", "again", "cut_off", "refused", "stands"],
-        "properties": {
-            "instance_id": {"type": "string"},
-            "workflow": {"type": "string"},
-            "commit": {"type": "integer", "description": "the last one that is kept, wholly or in part"},
-            "kept": {**_STEPS, "description": "ended before the point"},
-            "again": {**_STEPS, "description": "open at the point"},
-            "cut_off": {**_STEPS, "description": "begun behind the point"},
-            "refused": {"type": ["string", "null"], "description": "why there can be none; null: there can be"},
-            "stands": {**_STEPS, "description": "of a rewind: done behind the point, and not undone"},
-        },
-    },
-    "CancelRequested": {
-        "type": "object",
-        "required": ["status", "instance_id", "cancel"],
-        "properties": {
-            "status": {"enum": [str(status) for status in Status], "description": "at the time of the request"},
-            "instance_id": {"type": "string"},
-            "cancel": {"const": "requested"},
-        },
-    },
-}
 _REASON: Final[dict[str, Any]] = {"type": "object", "properties": {"reason": {"type": "string"}}}
 _ANY_BODY: Final[dict[str, Any]] = {"application/json": {"schema": {}}}
 
@@ -463,6 +60,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "/windows/{window_id}/flush": {"post": _of_window("Close the window now", {202: "Called"})},
         "/windows/{window_id}/drop": {"post": _of_window("Forget the calls of the window", {202: "Called"})},
         **_failure_paths(),
+        "/rates": {"get": _rates()},
         **_pause_paths(),
         "/questions": {"get": _questions()},
         "/questions/{token}/answer": {"post": _answering("Answer a question; the body is the answer", _ANY_BODY)},
@@ -477,7 +75,7 @@ def document(prefix: str, workflows: Mapping[str, Workflow[..., Any]]) -> dict[s
         "info": {"title": "Romancy", "version": "1", "description": "Durable workflows: events in, instances out."},
         "paths": {path if path == (prefix or "/") else prefix + path: value for path, value in paths.items()},
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": SCHEMAS,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"bearer": []}, {}],
@@ -507,7 +105,7 @@ def _pause_paths() -> dict[str, Any]:
 
 
 def _by_name(summary: str) -> dict[str, Any]:
-    return _operation(summary, {200: "PauseDone"}, [_parameter("name", "path", _ID)])
+    return _operation(summary, {200: "PauseDone"}, [_parameter("name", "path", ID)])
 
 
 def _pause_by_name(summary: str) -> dict[str, Any]:
@@ -522,6 +120,11 @@ def _failure_paths() -> dict[str, Any]:
         },
         "/failures/{group}/unsilence": {"post": _of_group("List a group again")},
     }
+
+
+def _rates() -> dict[str, Any]:
+    within = _parameter("within", "query", {"type": "number", "exclusiveMinimum": 0, "default": 3600}, "seconds")
+    return _operation("What begins, ends and fails in a minute, by workflow", {200: "Rates"}, [within])
 
 
 def _operation(
@@ -554,7 +157,7 @@ def _parameter(name: str, place: str, schema: Mapping[str, Any], description: st
 
 
 def _of_instance(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:
-    return _operation(summary, answers, [_parameter("instance_id", "path", _ID), *more])
+    return _operation(summary, answers, [_parameter("instance_id", "path", ID), *more])
 
 
 def _receive() -> dict[str, Any]:
@@ -579,7 +182,7 @@ _LIMIT: Final = {"type": "number", "exclusiveMinimum": 0, "maximum": 3162240000}
 def _start(names: list[str]) -> dict[str, Any]:
     parameters = [
         _named(names),
-        _parameter("instance_id", "query", _ID, "an id of yours: the same start again is the same instance"),
+        _parameter("instance_id", "query", ID, "an id of yours: the same start again is the same instance"),
         _parameter("delay", "query", {"type": "number", "minimum": 0, "maximum": 3162240000}, "seconds"),
         _parameter("at", "query", {"type": "string", "format": "date-time"}, "instead of a delay: when it is due"),
         *_of_a_start(),
@@ -621,17 +224,17 @@ def _batch(names: list[str]) -> dict[str, Any]:
 
 def _of_a_call(names: list[str], terms: list[dict[str, Any]]) -> list[dict[str, Any]]:
     key = {**_parameter("key", "query", {"type": "string", "maxLength": 200}), "required": True}
-    once = _parameter("id", "query", _ID, "an id of yours: the same call again has no effect")
+    once = _parameter("id", "query", ID, "an id of yours: the same call again has no effect")
     return [_named(names), key, *terms, once, *_of_a_start()]
 
 
 def _of_window(summary: str, answers: Mapping[int, str | None]) -> dict[str, Any]:
-    return _operation(summary, answers, [_parameter("window_id", "path", _ID)])
+    return _operation(summary, answers, [_parameter("window_id", "path", ID)])
 
 
 def _failures() -> dict[str, Any]:
     parameters = [
-        _parameter("workflow_name", "query", _ID, "a whole name"),
+        _parameter("workflow_name", "query", ID, "a whole name"),
         _parameter("silenced", "query", {"type": "boolean"}, "true: also the groups that are silenced"),
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}),
     ]
@@ -645,7 +248,7 @@ def _of_group(summary: str, content: dict[str, Any] | None = None) -> dict[str, 
 
 def _questions() -> dict[str, Any]:
     parameters = [
-        *(_parameter(name, "query", _ID) for name in ("to", "workflow_name", "instance_id")),
+        *(_parameter(name, "query", ID) for name in ("to", "workflow_name", "instance_id")),
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}),
         _parameter("page", "query", {"type": "string"}, "the next_page of the answer before"),
     ]
@@ -662,8 +265,8 @@ def _windows() -> dict[str, Any]:
 
 def _answering(summary: str, content: dict[str, Any]) -> dict[str, Any]:
     parameters = [
-        _parameter("token", "path", _ID),
-        _parameter("by", "query", _ID, "who answers, if auth= gives visitors no names"),
+        _parameter("token", "path", ID),
+        _parameter("by", "query", ID, "who answers, if auth= gives visitors no names"),
     ]
     return _operation(summary, {200: "Answering"}, parameters, content)
 
@@ -699,7 +302,7 @@ _KINDS: Final = "data, discard, settled, end, error; by the Durable Streams prot
 
 
 def _stream() -> dict[str, Any]:
-    name = _parameter("name", "path", _ID)
+    name = _parameter("name", "path", ID)
     settled = _parameter("settled", "query", {"enum": ["true", "false"]}, "only what is final")
     last = _parameter("last-event-id", "header", {"type": "string"}, "continue after this event")
     offset = _parameter(
@@ -733,20 +336,20 @@ def _logs() -> dict[str, Any]:
 
 def _signal() -> dict[str, Any]:
     parameters = [
-        _parameter("instance_id", "path", _ID),
-        _parameter("type", "path", _ID),
+        _parameter("instance_id", "path", ID),
+        _parameter("type", "path", ID),
         _parameter("key", "query", {"type": "string"}),
-        _parameter("id", "query", _ID, "a signal with the same id is dropped"),
+        _parameter("id", "query", ID, "a signal with the same id is dropped"),
     ]
     return _operation("Send a signal; the body is its data", {202: "Accepted"}, parameters, _ANY_BODY)
 
 
 def _request() -> dict[str, Any]:
     parameters = [
-        _parameter("instance_id", "path", _ID),
-        _parameter("name", "path", _ID),
+        _parameter("instance_id", "path", ID),
+        _parameter("name", "path", ID),
         _parameter("timeout", "query", {"type": "number", "minimum": 0}, "seconds to wait for the answer"),
-        _parameter("id", "query", _ID, "a request with the same id is handled once, and has the same answer"),
+        _parameter("id", "query", ID, "a request with the same id is handled once, and has the same answer"),
     ]
     summary = "Ask an instance; the body is the data: 200 once it is answered, else 202"
     return _operation(summary, {200: "Answered", 202: "Answered"}, parameters, _ANY_BODY)
@@ -774,7 +377,7 @@ _POINT: Final[dict[str, Any]] = {
 
 def _fork() -> dict[str, Any]:
     more = {
-        "id": {**_ID, "description": "an id of yours: the same fork again is the same instance"},
+        "id": {**ID, "description": "an id of yours: the same fork again is the same instance"},
         "input": {"description": "new arguments, as of a start"},
     }
     summary = "Begin another instance that goes on from a point of this one, or show what it would keep"
@@ -796,7 +399,7 @@ def _of_point(summary: str, answers: Mapping[int, str | None], more: dict[str, A
 
 
 def _of_schedule(summary: str, answers: Mapping[int, str | None], *more: dict[str, Any]) -> dict[str, Any]:
-    return _operation(summary, answers, [_parameter("schedule_id", "path", _ID), *more])
+    return _operation(summary, answers, [_parameter("schedule_id", "path", ID), *more])
 
 
 def _of_limit(summary: str, answers: Mapping[int, str | None]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ ROUTES = [
     ("GET", "/pauses"), ("POST", "/workflows/x/pause"), ("POST", "/workflows/x/unpause"),
     ("POST", "/activities/x/pause"), ("POST", "/activities/x/unpause"), ("POST", "/workers/x/drain"),
     ("GET", "/failures"), ("POST", "/failures/x/silence"), ("POST", "/failures/x/unsilence"),
+    ("GET", "/rates"),
 ]  # fmt: skip
 
 
