@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Pace"]
 
 _HOUR: Final = 3600.0
+_WHEN: Final = ("since", "until", "begun_since", "ended_since", "uncounted")
 
 
 class Pace:
@@ -39,9 +40,7 @@ class Pace:
         return answer(
             {
                 "workflows": [_shown(one) for one in found.workflows],
-                **{
-                    name: getattr(found, name) for name in ("since", "until", "begun_since", "ended_since", "uncounted")
-                },
+                **{name: getattr(found, name) for name in _WHEN},
             }
         )
 
