@@ -218,8 +218,8 @@ PLANTED: Final = (
     Planted(
         name="pause: it is written behind what has come since its row was read",
         file=f"{_ENGINE}/outside/pausing.py",
-        text="    if seq != row.last_seq:\n",
-        replacement="    if seq < row.last_seq:\n",
+        text="    if last.seq != row.last_seq:\n",
+        replacement="    if last.seq < row.last_seq:\n",
         shapes="paused",
         mend=True,
     ),

@@ -26,6 +26,7 @@ from romancy.core import (
     CompensationScheduled,
     InputDeferred,
     LogEvent,
+    OwnerChanged,
     State,
     StreamWritten,
     UndoRegistered,
@@ -194,8 +195,10 @@ def cut_log(row: InstanceRow, commits: Sequence[Commit], *, before: str | None, 
     """The log of this instance, cut before a step or behind a commit. Raises UsageError if it has no such point."""
     copy = copy_of(row.instance_id, row.life, commits, before=before, at=at)
     state = copy.state()
-    stands = tuple(_Work(copy, state).stands(has_ended=row.status in TERMINAL_STATUSES))
-    return CutLog(row, copy, state, of_last_run(commits), stands)
+    cut = CutLog(row, copy, state, of_last_run(commits), ())
+    lost = any(isinstance(one, OwnerChanged) and (one.owner or one.interrupted) for one in copy.rest)
+    unheard = [id for id, one in cut.whole().activities.items() if one.unheard] if lost else ()
+    return changed(cut, stands=tuple(_Work(copy, state).stands(unheard, has_ended=row.status in TERMINAL_STATUSES)))
 
 
 class _Work:
@@ -245,13 +248,16 @@ class _Work:
     def _add(self, kind: str, id: str, outcome: str) -> None:
         self._done[id] = ForkStep(kind, id, self._names[id], outcome)
 
-    def stands(self, *, has_ended: bool) -> Iterator[ForkStep]:
-        """All of it. What an instance has at work that has ended was terminated meanwhile."""
+    def stands(self, unheard: Iterable[str], *, has_ended: bool) -> Iterator[ForkStep]:
+        """All of it. Of attempts at `unheard` activities, no worker has told the ends.
+
+        What an instance has at work that has ended was terminated meanwhile.
+        """
         remembered = {id for _, id in self._state.remembered}
         yield from (one for one in self._done.values() if one.id not in remembered)
-        if has_ended:
-            for id in sorted(self._at_work):
-                yield ForkStep("activities", id, self._names[id], "unknown")
+        kept = self._state.activities.keys()  # the same calls, under the same keys
+        for id in sorted(self._at_work if has_ended else self._at_work.intersection(unheard) - kept):
+            yield ForkStep("activities", id, self._names[id], "unknown")
         for item in () if self._state.memory is None else self._state.memory.left():
             if item.kind in ("activities", "children") and (item.stands or item.declared):
                 yield ForkStep(item.kind, item.id, item.name, "completed")

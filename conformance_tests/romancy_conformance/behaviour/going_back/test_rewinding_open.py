@@ -409,6 +409,24 @@ async def test_one_that_nobody_runs_is_rewound_and_waits_for_a_worker(open_app: 
     assert record.names() == ["note", "note", "ship"]
 
 
+async def test_what_a_worker_has_begun_that_is_gone_may_stand(open_app: Open) -> None:
+    app = await open_app()
+    handle = await app.start(does, ["note", "gate slow", "ship"])
+    await until(lambda: "gate slow" in record.names())
+    await app.drain(0)
+    other = await open_app(worker=False)
+
+    with pytest.raises(UsageError, match="waits_at_a_gate:1 did something behind the point"):
+        await other.rewind(handle.instance_id, before="waits_at_a_gate:1")
+    (doubtful,) = (await other.plan_rewind(handle.instance_id, before="act:1")).stands[1:]
+
+    assert (doubtful.id, doubtful.outcome) == ("waits_at_a_gate:1", "unknown")
+    record.gates["gate slow"].set()
+    await other.rewind(handle.instance_id, before="waits_at_a_gate:1", undo="keep")
+    third = await open_app()
+    assert await third.handle(handle.instance_id, does).result(timeout=60) == ["note", "gate slow", "ship"]
+
+
 async def test_a_stuck_instance_goes_back_to_before_its_code_changed(open_app: Open) -> None:
     @workflow(name="rewound-changes")
     async def older(ctx: WorkflowContext) -> str:

@@ -15,6 +15,7 @@ from romancy_conformance.chaos.shapes.paused import Paused
 from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.questions import Questions
 from romancy_conformance.chaos.shapes.retried import Retried
+from romancy_conformance.chaos.shapes.rewound import Rewound
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
 from romancy_conformance.chaos.shapes.small import Small
 from romancy_conformance.chaos.shapes.stopped import Stopped
@@ -48,6 +49,7 @@ _ALL: tuple[Shape, ...] = (
     Requested(),
     Entities(),
     Paused(),
+    Rewound(),
     Questions(),
     Streams(),
     Purged(),

@@ -24,6 +24,7 @@ from romancy.core import (
     WorkflowCompleted,
     WorkflowContinued,
     WorkflowFailed,
+    WorkflowForked,
     WorkflowRetried,
     WorkflowStarted,
     idempotency_key,
@@ -120,12 +121,13 @@ def compare(
 ) -> list[tuple[str, str]]:
     """Return what the log of an instance and its effects disagree about, as kinds and texts.
 
-    The log of a retry repeats what it remembers, and is not compared. `died` names the processes that died, or may have
+    The log of a retry repeats what it remembers, and that of a fork or a rewind has what was copied: they are not
+    compared. `died` names the processes that died, or may have
     lost their lease: what a lazy activity did there may be missing in the log, and is done again if its workflow still
     asks for it. The same goes for what it did when its workflow was terminated. The runs of an instance that recurs are
     compared one by one, as their activities may have the same ids.
     """
-    if any(isinstance(event, WorkflowRetried) for event in events):
+    if any(isinstance(event, WorkflowRetried | WorkflowForked) for event in events):
         return []
     runs = _runs(events)
     if _misses_runs(runs[0]):

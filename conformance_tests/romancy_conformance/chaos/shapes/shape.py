@@ -31,7 +31,10 @@ class Lives:
         self.logs: list[Sequence[LogEvent]] = []
         """The logs of its lives. Empty: there is one life, and its log is in the database."""
         self.is_begun_twice = False
-        """Whether one of them was begun again after its purge, by a start that its app had sent twice: its keys too."""
+        """Whether its keys may be used twice.
+
+        One of its lives was begun again after its purge, by a start that its app had sent twice. Or it was rewound.
+        """
 
 
 class Scene:
