@@ -141,7 +141,7 @@ class _Operators:
             return None
         if self._chance.random() < 0.3:
             return {"at": self._chance.choice(page.rows).seq}
-        return {"before": self._chance.choice(steps)}
+        return {"before": self._chance.choice(steps[-3:] if self._chance.random() < 0.5 else steps)}
 
     async def _called(self, call: Callable[[], Awaitable[object]]) -> bool:
         """Make a call until it is answered. False: it does not fit what the instance is now."""
