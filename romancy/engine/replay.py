@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +17,13 @@ from romancy.core import (
     driving,
 )
 from romancy.engine.instance import Live
+from romancy.engine.turns import Turns
 from romancy.errors import HistoryCorruptError, InstanceNotFoundError, NonDeterminismError
 from romancy.log import commit_of, commits_of
 from romancy.serialization import is_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from romancy.core import LogEvent
     from romancy.engine.clock import DatabaseClock
@@ -75,19 +77,19 @@ async def rows(
             return
 
 
-async def load(store: Store, registry: Registry, claimed: Claimed) -> Live:
-    """Replay a claimed instance up to its head.
+async def load(store: Store, registry: Registry, claimed: Claimed, turns: Turns | None = None) -> Live:
+    """Replay a claimed instance up to its head. The loop has its turns meanwhile; those who share `turns` share them.
 
     Raises NonDeterminismError when this worker's code cannot follow its log, HistoryVersionError when the log is newer
     than this library, HistoryCorruptError when the log makes no sense or is incomplete.
     """
     definition = registry.workflows[claimed.workflow_name]
     known = registry.activities_of(claimed.workflow_name)
-    place = _Place(claimed.run_from, claimed.run_from)
+    place, turns = _Place(claimed.run_from, claimed.run_from), turns or Turns()
     while True:
         live = Live.new(claimed.instance_id, claimed.life, definition, known=known)
         try:
-            elsewhere = await _replay(store, live, claimed, place)
+            elsewhere = await _replay(store, live, claimed, place, turns)
         except NonDeterminismError:
             later = await _last_retry(store, claimed, live.head)
             live.run.close()
@@ -115,6 +117,7 @@ async def _replay(
     live: Live,
     claimed: Claimed,
     place: _Place,
+    turns: Turns,
     note: Callable[[Sequence[LogEvent]], None] | None = None,
 ) -> _Place | None:
     """Follow the log from that place. Commits before the run's beginning are recalled.
@@ -127,20 +130,21 @@ async def _replay(
     async for one in _commits(store, claimed, place.run_from):
         page.append(one)
         if len(page) == _PAGE:
-            if elsewhere := _follow(live, page, place, note):
+            if elsewhere := await _follow(live, page, place, note, turns):
                 return elsewhere
             page = []
-    if elsewhere := _follow(live, page, place, note):
+    if elsewhere := await _follow(live, page, place, note, turns):
         return elsewhere
     live.stands_as(claimed, place.run_from)
     return None
 
 
-def _follow(
+async def _follow(
     live: Live,
     page: list[_Commit],
     place: _Place,
     note: Callable[[Sequence[LogEvent]], None] | None,
+    turns: Turns,
 ) -> _Place | None:
     begins = place.begins
     continued = _continued(page)
@@ -151,8 +155,34 @@ def _follow(
         if live.run.state.started is not None:
             return _Place(place.run_from, page[index][0])
         begins = page[index][0]
+    for _ in _in_turns(live, page, begins, note, turns):
+        await asyncio.sleep(0)
+    return None
+
+
+def _in_turns(
+    live: Live,
+    page: list[_Commit],
+    begins: int,
+    note: Callable[[Sequence[LogEvent]], None] | None,
+    turns: Turns,
+) -> Iterator[None]:
+    """Follow the commits. Pauses each time that the loop is to have a turn."""
+    left = iter(page)
+    while turns.is_over() or _follow_until(left, live, begins, note, turns):
+        yield
+
+
+def _follow_until(
+    left: Iterator[_Commit],
+    live: Live,
+    begins: int,
+    note: Callable[[Sequence[LogEvent]], None] | None,
+    turns: Turns,
+) -> bool:
+    """Follow commits until none is left (False), or the loop is to have a turn."""
     with driving():
-        for seq, writer, commit in page:
+        for seq, writer, commit in left:
             try:
                 if seq < begins:
                     live.run.recall([commit])
@@ -163,7 +193,9 @@ def _follow(
             except HistoryCorruptError as error:
                 raise HistoryCorruptError(f"instance {live.instance_id!r}, row {seq} of its log: {error}") from error
             live.followed(seq, writer)
-    return None
+            if turns.is_over():
+                return True
+    return False
 
 
 def _continued(page: list[_Commit]) -> int:
@@ -188,11 +220,13 @@ async def _commits(store: Store, claimed: Claimed, run_from: int) -> AsyncIterat
         yield row.seq, row.writer, commit
 
 
-async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[Live, set[str]]:
+async def load_log(
+    store: Store, registry: Registry, claimed: Claimed, turns: Turns | None = None
+) -> tuple[Live, set[str]]:
     """The instance as its log alone describes it, and the names of logged activities that this worker does not know."""
     definition = registry.workflows[claimed.workflow_name]
     known = registry.activities_of(claimed.workflow_name)
-    place = _Place(claimed.run_from, claimed.run_from)
+    place, turns = _Place(claimed.run_from, claimed.run_from), turns or Turns()
     while True:
         live = Live.new(claimed.instance_id, claimed.life, definition, activities=known, known=known)
         called = set[str]()
@@ -200,7 +234,7 @@ async def load_log(store: Store, registry: Registry, claimed: Claimed) -> tuple[
         def note(commit: Sequence[LogEvent], called: set[str] = called) -> None:
             called.update(event.name for event in commit if isinstance(event, (ActivityScheduled, UndoRegistered)))
 
-        elsewhere = await _replay(store, live, claimed, place, note)
+        elsewhere = await _replay(store, live, claimed, place, turns, note)
         if elsewhere is None:
             return live, called - known.keys()
         live.run.close()

@@ -21,6 +21,7 @@ from romancy.engine.messages import CancelMessage, decode_message
 from romancy.engine.pausing import pause_entry, paused_as, wish_in
 from romancy.engine.replay import history, load, load_log
 from romancy.engine.slot import GONE
+from romancy.engine.turns import Turns
 from romancy.errors import (
     CodecError,
     HistoryCorruptError,
@@ -107,6 +108,7 @@ class Recovery:
         self._resting = resting
         self._next_claim = next_claim
         self._tell_parked = parked
+        self._turns = Turns()
 
     async def take_up(self, claimed: Claimed, box: Mailbox | None, term: Term) -> None:
         """Replay a claimed instance from its log and continue it; park it if that is impossible.
@@ -212,10 +214,10 @@ class Recovery:
         misfit: NonDeterminismError | None = None
         if not given_up:
             try:
-                return await load(self._store, registry, claimed), False
+                return await load(self._store, registry, claimed, self._turns), False
             except NonDeterminismError as error:
                 misfit = error
-        live, unknown = await load_log(self._store, registry, claimed)
+        live, unknown = await load_log(self._store, registry, claimed, self._turns)
         if misfit is not None and not live.run.state.abandoned:
             live.run.close()
             raise misfit
