@@ -106,7 +106,10 @@ async def test_the_way_through_an_instance(browser: Browser, site: str) -> None:
     await page.get_by_role("list", name="Rows of the picture").get_by_role("link", name="ship:1").click()
     target = page.locator("tr:target")
     assert "ship:1" in await target.inner_text()
-    assert "no address for lost" in await page.locator("tr:target + tr pre.error").inner_text()
+    told = page.locator("tr:target + tr details", has_text="error")
+    assert "no address for lost" in await told.locator("summary").inner_text()
+    await told.locator("summary").click()
+    assert "no address for lost" in await told.locator("pre.error").inner_text()
 
     await page.get_by_role("link", name="Time travel").click()
     assert "As of event 1.0" in await page.locator("h2#state").inner_text()

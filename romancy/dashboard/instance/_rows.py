@@ -73,6 +73,8 @@ class Row:
     dropped: int = 0
     """How many attempts have failed of which the log has nothing more."""
     error: str = ""
+    cause: str = ""
+    """The line of the error that says what was raised."""
     child: str = ""
     undoes: str = ""
     waits_for: str = field(default="")
@@ -120,6 +122,7 @@ def _of_note(note: Note, origin: int) -> Row:
         ends=note.at,
         asked=given_in(note.event, note.place),
         error="" if note.error is None else note.error.report,
+        cause="" if note.error is None else note.error.summary,
     )
 
 
@@ -147,6 +150,7 @@ def _of_step(step: Step, origin: int, until: int, *, beyond: bool) -> Row:
         failures=tuple(_failures(step, origin)),
         dropped=step.dropped_attempts,
         error="" if step.error is None else step.error.report,
+        cause="" if step.error is None else step.error.summary,
         child=step.instance_id or "",
         undoes=step.undoes or "",
         waits_for=step.key or "",
