@@ -24,10 +24,12 @@ from benchmarks.queues.jobs import FREE, PIPE, Seen
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["QueueDriver", "queue_url"]
+__all__ = ["INSIDE", "QueueDriver", "queue_url"]
 
 URL: Final = "ROMANCY_BENCH_QUEUE"
 """The environment variable with the URL, for workers."""
+INSIDE: Final = "ROMANCY_BENCH_INSIDE"
+"""If this environment variable is set, the starter works itself, and there is no other process."""
 PATIENCE: Final = 240.0
 """Seconds for one burst."""
 CALLERS: Final = 50
@@ -57,6 +59,8 @@ class QueueDriver(Driver):
     """Whether `enqueue_many` exists."""
     results: ClassVar[bool] = False
     """Whether `result` exists."""
+    inside: ClassVar[bool] = False
+    """Whether the starter can work itself."""
 
     def worker(self) -> Sequence[str]:
         """Return the command of the worker."""
@@ -85,23 +89,23 @@ class QueueDriver(Driver):
         raise NotImplementedError
 
     async def open(self) -> None:
-        await self.connect()
         self._folder = Path(tempfile.mkdtemp(prefix="romancy-bench-queue-"))
         self._seen = Seen(self._folder / "ran")
         self._seen.__enter__()
+        self._worker: subprocess.Popen[bytes] | None = None
+        os.environ[PIPE] = str(self._folder / "ran")
+        await self.connect()
+        if INSIDE in os.environ:
+            return
         paths = os.pathsep.join(filter(None, (str(Path.cwd()), os.environ.get("PYTHONPATH"))))
         self._worker = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs yet
             self.worker(), stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread
-            env={**os.environ, URL: self.url, PIPE: str(self._folder / "ran"), "PYTHONPATH": paths},
+            env={**os.environ, URL: self.url, "PYTHONPATH": paths},
         )  # fmt: skip
 
     async def close(self) -> None:
-        self._worker.terminate()
-        try:
-            self._worker.wait(5)
-        except subprocess.TimeoutExpired:
-            self._worker.kill()
-            self._worker.wait()
+        if self._worker is not None:
+            _end(self._worker)
         self._seen.__exit__()
         await self.disconnect()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -115,7 +119,9 @@ class QueueDriver(Driver):
                     wrong += (await self._burst(jobs, kind, bulk=False))[1]
             if self.results:
                 wrong += int(await self.result(await self.enqueue_for_result(1)) != 1)
-        return clock.said(wrong=wrong, kinds=list(self.kinds), bulk=self.in_bulk, results=self.results)
+        return clock.said(
+            wrong=wrong, kinds=list(self.kinds), bulk=self.in_bulk, results=self.results, inside=self.inside
+        )
 
     async def burst(self, jobs: int, kind: str, *, bulk: bool = False) -> dict[str, object]:
         """Enqueue so many jobs while the worker runs them, each with a call of its own or all with one."""
@@ -172,7 +178,7 @@ class QueueDriver(Driver):
         try:
             while not waiting.done():
                 await asyncio.wait([waiting], timeout=1)
-                if not waiting.done() and self._worker.poll() is not None:
+                if not waiting.done() and self._worker is not None and self._worker.poll() is not None:
                     raise RuntimeError(f"the worker ended with {self._worker.returncode}; the log says why")
         finally:
             waiting.cancel()
@@ -198,6 +204,15 @@ class _with_pauses:  # noqa: N801 - used as a function
             raise StopAsyncIteration
         await asyncio.sleep(self._random.uniform(*PAUSES))
         return number
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(5)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
 
 
 def _end_with_parent() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.drivers.protocol import serve
 from benchmarks.queues.jobs import FREE, KEYED, NARROW, PLACES, key_of, ran
-from benchmarks.queues.queue_driver import QueueDriver, queue_url
+from benchmarks.queues.queue_driver import INSIDE, QueueDriver, queue_url
 from romancy import Limit, Romancy, WorkflowContext, activity, workflow
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def keyed(ctx: WorkflowContext, number: int, key: str) -> int:
 FLOWS: Final[dict[str, Any]] = {FREE: free, NARROW: narrow, KEYED: keyed}
 
 
-app = Romancy(queue_url() or "memory://", workflows=[free, narrow, keyed], worker=False)
+app = Romancy(queue_url() or "memory://", workflows=[free, narrow, keyed], worker=INSIDE in os.environ)
 """The starter's, and that of `romancy run`, which works all the same."""
 
 
@@ -47,6 +48,7 @@ class RomancyQueue(QueueDriver):
     kinds = (FREE, NARROW, KEYED)
     in_bulk = True
     results = True
+    inside = True
 
     def version(self) -> str:
         return importlib.metadata.version("romancy")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.queues.queue_driver import INSIDE
 from benchmarks.results import Figure
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def measure(place: Place) -> Iterator[Figure]:
             answer = driver.do("lone_results", patience=PATIENCE, jobs=alone)
             place.count(answer)
             yield from _median_and_99th(answer, "its result")
+    if has["inside"]:
+        with place.database_url() as url, place.on(url, module=module_of(place), env={INSIDE: "1"}) as driver:
+            place.count(driver.do("warm_up", patience=PATIENCE))
+            yield from lone(place, driver, alone, "free", "lone job in one process")
 
 
 def rate(place: Place, driver: Process, jobs: int, kind: str, what: str, *, bulk: bool = False) -> Figure:

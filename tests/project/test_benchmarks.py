@@ -13,6 +13,7 @@ from benchmarks import charts, contestants, page, tables, targets
 from benchmarks.contestants import CONTESTANTS, Contestant, MissingError, interpreter
 from benchmarks.process import TREE, DriverError, Process
 from benchmarks.queues import jobs
+from benchmarks.queues.queue_driver import INSIDE
 from benchmarks.results import Case, Figure, Measured, Results
 from benchmarks.scenarios import SCENARIOS
 from romancy_conformance.servers import ServerUnavailableError
@@ -196,6 +197,9 @@ def test_a_queue_runs_each_job_once(tmp_path: Path) -> None:
             assert driver.do("lone", jobs=2, kind=kind)["wrong"] == 0
         assert driver.do("burst", jobs=40, kind="free", bulk=True)["wrong"] == 0
         assert len(driver.do("lone_results", jobs=2)["took"]) == 2
+    inside = {INSIDE: "1"}
+    with Process(command, f"sqlite:///{tmp_path / 'inside.sqlite'}", tmp_path / "log", env=inside) as driver:
+        assert driver.do("warm_up")["wrong"] == 0
 
 
 @pytest.mark.long
