@@ -15,7 +15,7 @@ from typing import Final
 
 from benchmarks import charts, page
 from benchmarks.contestants import BUILD, CONTESTANTS
-from benchmarks.databases import DATABASES
+from benchmarks.databases import STORES
 from benchmarks.results import Results
 from benchmarks.runs import run
 from benchmarks.scenarios import SCENARIOS
@@ -42,8 +42,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=chosen.disk) as folder:
             run(
                 {name: SCENARIOS[name] for name in names}, results, path,
-                who=who, databases=chosen.database or DATABASES, rounds=chosen.rounds, folder=Path(folder),
-                minutes=minutes,
+                who=who, databases=chosen.database or STORES, rounds=chosen.rounds, folder=Path(folder),
+                minutes=minutes, keep=chosen.keep,
             )  # fmt: skip
     text = page.measured(results, SCENARIOS)
     charts.write(results, chosen.into)
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--all", action="store_true", help="every scenario and every peer, not the core table alone")
     parser.add_argument("--anew", action="store_true", help="forget what an interrupted run has measured")
+    parser.add_argument("--keep", action="store_true", help="keep other scenarios that another commit has measured")
     parser.add_argument("--report", action="store_true", help="measure nothing; write tables and charts again")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in which all take turns (default 3)")
     parser.add_argument(
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--disk", type=Path, help="folder on the disk to be measured (default: the temporary one)")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="this one alone; may be repeated")
     parser.add_argument("--who", action="append", choices=CONTESTANTS, help="this one alone; may be repeated")
-    parser.add_argument("--database", action="append", choices=DATABASES, help="this one alone; may be repeated")
+    parser.add_argument("--database", action="append", choices=STORES, help="this one alone; may be repeated")
     for name, one in SCENARIOS.items():
         group = parser.add_argument_group(f"{name}: {(one.__doc__ or '').splitlines()[0].rstrip('.')}")
         for size, default in one.SIZES.items():

@@ -2,7 +2,7 @@
 
 `ready` makes an environment if there is none: a virtual environment with exactly the pinned packages, hashes checked,
 for Temporal a server built from its Go modules, and for Restate the server of its npm package. All of it is below
-`build/bench`.
+`build/bench`. Redis is the machine's, or unpacked from Debian packages like the databases.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from benchmarks.databases import DATABASES
 from benchmarks.process import TREE
+from benchmarks.redis_server import find_redis
+from romancy_conformance.servers import ServerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +60,11 @@ class Contestant(Struct, frozen=True):
 
     def ready(self) -> None:
         """Make its environment, unless there is one with the same pins."""
+        if self.databases == ("redis",):
+            try:
+                find_redis()
+            except ServerUnavailableError as error:
+                raise MissingError(f"{self.title} is left out: there is no Redis here: {error}") from None
         if not self.pinned:
             return
         pins = _DRIVERS / "pins" / f"{self.name}.txt"
@@ -143,5 +150,8 @@ _ALL = (
     Contestant("sayiir", "Sayiir", ("postgres",), "benchmarks.drivers.sayiir_driver", core=False),
     Contestant("kairo", "Kairo", ("sqlite",), "benchmarks.drivers.kairo_driver", core=False, least=(3, 12)),
     Contestant("restate", "Restate (own store)", ("sqlite",), "benchmarks.drivers.restate_driver", core=False),
+    Contestant("pgqueuer", "pgqueuer", ("postgres",), "benchmarks.queues.pgqueuer_queue", core=False),
+    Contestant("huey", "huey", ("sqlite", "postgres", "redis"), "benchmarks.queues.huey_queue", core=False),
+    Contestant("celery", "Celery", ("redis",), "benchmarks.queues.celery_queue", core=False),
 )
 CONTESTANTS = {one.name: one for one in _ALL}

@@ -1,4 +1,7 @@
-"""The databases of the benchmarks: empty ones, on private servers with the durability of production."""
+"""The databases of the benchmarks: empty ones, on private servers with the durability of production.
+
+Some peers keep their queues in Redis.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cores import apart
+from benchmarks.redis_server import private_redis
 from romancy_conformance.servers import Kind, fresh_database, give_back
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["DATABASES", "databases", "empty_database"]
+__all__ = ["DATABASES", "STORES", "databases", "empty_database"]
 
 DATABASES = ("sqlite", "postgres", "mysql", "mariadb")
+STORES = (*DATABASES, "redis")
+"""Those of the peers too."""
 
 
 @contextlib.contextmanager
 def empty_database(name: str, folder: Path | None = None) -> Generator[str]:
     """Yield the URL of an empty database, for one measurement."""
-    if name == "sqlite":
-        made = tempfile.mkdtemp(prefix="romancy-bench-", dir=folder)
+    if name in ("sqlite", "redis"):
+        made = Path(tempfile.mkdtemp(prefix="romancy-bench-", dir=folder))
         try:
-            yield f"sqlite:///{Path(made) / 'bench.sqlite'}"
+            with private_redis(made) if name == "redis" else contextlib.nullcontext("") as redis:
+                yield redis or f"sqlite:///{made / 'bench.sqlite'}"
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from benchmarks.process import TREE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 __all__ = ["Case", "Figure", "Measured", "Results", "Summary", "figures_of", "this_commit", "this_machine"]
@@ -89,6 +89,13 @@ class Results(Struct):
         if any(self.sizes.get(size) != value for size, value in sizes.items()):
             self.measured = [one for one in self.measured if one.case.scenario != scenario]
         self.sizes |= sizes
+
+    def keep_others(self, commit: str, scenarios: Collection[str]) -> None:
+        """Discard what other commits have measured of these scenarios, and say that this commit measures them."""
+        added = f", and {commit} for {', '.join(scenarios)}"
+        if not self.commit.endswith(added):
+            self.commit += added
+            self.measured = [one for one in self.measured if one.case.scenario not in scenarios]
 
     def gave_up(self, case: Case) -> bool:
         """Return whether a round of this case failed."""

@@ -81,12 +81,18 @@ class Place:
 
 def run(
     scenarios: Mapping[str, Scenario], results: Results, path: Path, *, who: Sequence[str], databases: Sequence[str],
-    rounds: int, folder: Path, minutes: float | None = None,
+    rounds: int, folder: Path, minutes: float | None = None, keep: bool = False,
 ) -> None:  # fmt: skip
-    """Measure the cases that the results lack; after `minutes`, if given, begin no further case."""
-    if results.commit != this_commit():
-        results.measured.clear()
-    results.commit, results.machine = this_commit(), this_machine()
+    """Measure the cases that the results lack; after `minutes`, if given, begin no further case.
+
+    `keep`: the other scenarios keep what another commit has measured.
+    """
+    if keep:
+        results.keep_others(this_commit(), scenarios)
+    else:
+        if results.commit != this_commit():
+            results.measured.clear()
+        results.commit, results.machine = this_commit(), this_machine()
     present = list(_present(who, results))
     todo = [
         (number, Case(name, database, one))

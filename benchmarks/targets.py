@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -31,6 +32,8 @@ GROWTH: Final = 1.2
 """The time of a step in the last tenth of a workflow of 10,000, to that in the first tenth."""
 DISTANT: Final = 80.0
 """Per cent of the steps of 500 workflows at once that remain when a round trip takes 5 ms longer."""
+LONE: Final = ("median", "99th percentile")
+"""Of the time of a lone job in a queue, in one process and beside a worker: not above that of Celery with Redis."""
 BULK: Final = "500 at once, started in bulk"
 CPU_BULK: Final = "CPU a step, started in bulk"
 
@@ -76,6 +79,7 @@ def _judged(results: Results) -> Iterator[Held]:
             what = f"{database}, a step at the end of 10,000, to one at the beginning"
             yield Held(what, f"at most {GROWTH} ×", f"{number(growth)} ×", growth <= GROWTH)
         yield from _remaining(results, database)
+        yield from _lone(results, database)
 
 
 def _remaining(results: Results, database: str) -> Iterator[Held]:
@@ -89,6 +93,16 @@ def _remaining(results: Results, database: str) -> Iterator[Held]:
         if before and after is not None:
             share = after / before * 100
             yield Held(f"{database}, {what}", f"{least:.0f} %", f"{share:.0f} %", share >= least)
+
+
+def _lone(results: Results, database: str) -> Iterator[Held]:
+    """Judge the time of a lone job in a queue."""
+    for what, figure in product(("lone job in one process", "lone job"), LONE):
+        ours = _median(results, "queue", database, "romancy", f"{what}, {figure}")
+        theirs = _median(results, "queue", "redis", "celery", f"lone job, {figure}")
+        if ours is not None and theirs is not None:
+            title = f"{database}, a queue, {what}, {figure}, to Celery's"
+            yield Held(title, f"at most {number(theirs)} ms", f"{number(ours)} ms", ours <= theirs)
 
 
 def _ratios(results: Results, database: str) -> Iterator[Held]:

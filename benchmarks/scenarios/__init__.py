@@ -13,6 +13,8 @@ from benchmarks.scenarios import (
     latency,
     memory,
     network,
+    queue,
+    queue_limits,
     recovery,
     sequential,
     starts,
@@ -31,7 +33,7 @@ __all__ = ["SCENARIOS"]
 
 _MODULES = (
     floor, sequential, together, latency, starts, fan_out, wake_up, growth, recovery, workers, find, idle, memory,
-    written, network,
+    written, network, queue, queue_limits,
 )  # fmt: skip
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     module.__name__.rpartition(".")[2]: cast("Scenario", module) for module in _MODULES

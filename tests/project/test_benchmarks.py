@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import charts, page, tables, targets
-from benchmarks.contestants import CONTESTANTS, MissingError, interpreter
+from benchmarks import charts, contestants, page, tables, targets
+from benchmarks.contestants import CONTESTANTS, Contestant, MissingError, interpreter
 from benchmarks.process import TREE, DriverError, Process
+from benchmarks.queues import jobs
+from benchmarks.queues.queue_driver import INSIDE
 from benchmarks.results import Case, Figure, Measured, Results
 from benchmarks.scenarios import SCENARIOS
+from romancy_conformance.servers import ServerUnavailableError
 
 SEQUENTIAL = Case("sequential", "sqlite", "romancy")
 PEER = Case("sequential", "sqlite", "dbos")
@@ -82,6 +86,20 @@ def test_what_remains_in_worse_conditions_is_judged() -> None:
     )
 
 
+def test_a_lone_job_is_judged_by_that_of_celery() -> None:
+    times = {"lone job, median": (6.0, 6.0), "lone job, 99th percentile": (9.5, 9.0)}
+    rounds = [
+        Measured(Case("queue", database, who), 1, [Figure(what, both[place], "ms") for what, both in times.items()])
+        for place, (database, who) in enumerate((("postgres", "romancy"), ("redis", "celery")))
+    ]
+    text = targets.table(Results(measured=rounds))
+
+    assert "| postgres, a queue, lone job, median, to Celery's | at most 6.00 ms | 6.00 ms | reached |" in text
+    assert (
+        "| postgres, a queue, lone job, 99th percentile, to Celery's | at most 9.00 ms | 9.50 ms | **missed** |" in text
+    )
+
+
 def test_a_database_that_a_scenario_leaves_out_has_no_line() -> None:
     results = Results(measured=[Measured(Case("idle", "sqlite", "romancy"), 1)])
 
@@ -98,6 +116,17 @@ def test_other_sizes_forget_the_scenario_and_nothing_else() -> None:
     assert results.has(PEER, 3)
     results.begin("sequential", {"sequential_steps": 51})
     assert not results.measured
+
+
+def test_other_scenarios_of_another_commit_can_be_kept() -> None:
+    results = measured()
+    results.measured.append(Measured(Case("latency", "sqlite", "romancy"), 1))
+    results.keep_others("d", ["latency"])
+    assert (results.commit, len(results.measured)) == ("c, and d for latency", 6)
+
+    results.measured.append(Measured(Case("latency", "sqlite", "romancy"), 1))
+    results.keep_others("d", ["latency"])
+    assert (results.commit, len(results.measured)) == ("c, and d for latency", 7)
 
 
 def test_a_case_that_failed_is_given_up() -> None:
@@ -120,6 +149,57 @@ def test_every_scenario_names_contestants_and_has_its_own_sizes() -> None:
 
     assert len(set(sizes)) == len(sizes)
     assert all(who in CONTESTANTS for one in SCENARIOS.values() for who in one.WHO)
+
+
+def test_a_library_whose_server_is_not_to_be_had_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise ServerUnavailableError("no apt here")
+
+    monkeypatch.setattr(contestants, "find_redis", nowhere)
+    alone = Contestant("celery", "Celery", ("redis",), "benchmarks.queues.celery_queue", pinned=False)
+    with pytest.raises(MissingError, match="Celery is left out: there is no Redis here: no apt here"):
+        alone.ready()
+
+
+def test_what_has_run_is_counted_by_the_process_that_enqueued_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count() -> None:
+        with jobs.Seen(tmp_path / "ran") as seen:
+            seen.begin(3)
+            assert [jobs.ran(number) for number in (0, 1, 2)] == [0, 1, 2]
+            await seen.all(20)
+            assert seen.wrong() == 0
+
+            jobs.ran(1)
+            assert seen.wrong() == 1
+
+            seen.begin(2)
+            jobs.ran(0)
+            with pytest.raises(RuntimeError, match="1 of 2 jobs ran"):
+                await seen.all(0.01)
+            assert seen.wrong() == 1
+
+    monkeypatch.setenv(jobs.PIPE, str(tmp_path / "ran"))
+    jobs.pipe.cache_clear()
+    asyncio.run(count())
+    jobs.pipe.cache_clear()
+
+
+@pytest.mark.long
+def test_a_queue_runs_each_job_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.queues.romancy_queue"]
+    with Process(command, f"sqlite:///{tmp_path / 'bench.sqlite'}", tmp_path / "log") as driver:
+        has = driver.do("warm_up")
+        assert (["free", "narrow", "keyed"], 0) == (has["kinds"], has["wrong"])
+        for kind in has["kinds"]:
+            assert driver.do("burst", jobs=40, kind=kind)["wrong"] == 0
+            assert driver.do("lone", jobs=2, kind=kind)["wrong"] == 0
+        assert driver.do("burst", jobs=40, kind="free", bulk=True)["wrong"] == 0
+        assert len(driver.do("lone_results", jobs=2)["took"]) == 2
+    inside = {INSIDE: "1"}
+    with Process(command, f"sqlite:///{tmp_path / 'inside.sqlite'}", tmp_path / "log", env=inside) as driver:
+        assert driver.do("warm_up")["wrong"] == 0
 
 
 @pytest.mark.long
