@@ -87,7 +87,12 @@ class GoingBack(Acting):
         _check_point(before, at, children)
         await self._definition_of(instance_id, "fork")
         return await plan_of_fork(
-            self._access.opened("plan_fork"), instance_id, before=before, at=at, children=children
+            self._access.opened("plan_fork"),
+            self._registry_here("fork"),
+            instance_id,
+            before=before,
+            at=at,
+            children=children,
         )
 
     async def rewind(
@@ -135,7 +140,7 @@ class GoingBack(Acting):
         _check_undo(undo)
         await self._definition_of(instance_id, "rewind")
         wanted = Rewind(instance_id=instance_id, before=before, at=at, undo=undo, children=children)
-        return await plan_of_rewind(self._access.opened("plan_rewind"), wanted)
+        return await plan_of_rewind(self._access.opened("plan_rewind"), self._registry_here("rewind"), wanted)
 
     def _registry_here(self, verb: str) -> Registry:
         registry = self._access.registry
@@ -165,7 +170,7 @@ def _encoded(definition: Workflow[..., Any], input: Mapping[str, Any]) -> Raw:
 
 def _check_undo(undo: str) -> None:
     if undo not in get_args(RewindUndo):
-        raise UsageError(f"undo={undo!r}: say 'refuse' or 'keep'")
+        raise UsageError(f"undo={undo!r}: say 'refuse', 'keep' or 'compensate'")
 
 
 def _check_point(before: str | None, at: int | None, children: str) -> None:

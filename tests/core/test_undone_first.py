@@ -81,7 +81,7 @@ def done(number: int, name: str = "hold") -> list[LogEvent]:
 
 
 def run_of(commits: Sequence[Sequence[LogEvent]], *, code: bool = False) -> Run:
-    run = Run(nothing, instance_id="one", **({} if code else {"activities": KNOWN}), known=KNOWN)
+    run = Run(nothing, instance_id="one", activities=None if code else KNOWN, known=KNOWN)
     run.replay([decode_commit(encode_commit([*commit])) for commit in commits])
     return run
 
@@ -112,7 +112,7 @@ def test_it_undoes_what_is_named_the_last_one_first() -> None:
 
 def test_a_replay_finds_what_is_under_way() -> None:
     under_way = CompensationScheduled("compensate:hold:3", "hold:3", "hold", "give_up", ARGS)
-    began = [[UndoingBegan(9, 1, undo=("hold:3", "hold:2"))], [WorkflowResumed(10), under_way]]
+    began: list[list[LogEvent]] = [[UndoingBegan(9, 1, undo=("hold:3", "hold:2"))], [WorkflowResumed(10), under_way]]
 
     (effect,) = run_of([THREE, *began]).outstanding()
     assert isinstance(effect, StartCompensation)
