@@ -400,7 +400,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
     },
     "ForkPlan": {
         "type": "object",
-        "required": ["instance_id", "workflow", "commit", "kept", "again", "cut_off", "refused", "stands"],
+        "required": ["instance_id", "workflow", "commit", "kept", "again", "cut_off", "refused", "stands", "undone"],
         "properties": {
             "instance_id": {"type": "string"},
             "workflow": {"type": "string"},
@@ -410,6 +410,7 @@ _SCHEMAS: Final[dict[str, Any]] = {
             "cut_off": {**_STEPS, "description": "begun behind the point"},
             "refused": {"type": ["string", "null"], "description": "why there can be none; null: there can be"},
             "stands": {**_STEPS, "description": "of a rewind: done behind the point, and not undone"},
+            "undone": {**_STEPS, "description": "of a rewind that compensates: undone first, in this order"},
         },
     },
     "CancelRequested": {
@@ -782,7 +783,7 @@ def _fork() -> dict[str, Any]:
 
 
 def _rewind() -> dict[str, Any]:
-    more = {"undo": {"enum": ["refuse", "keep"], "description": "if work behind the point stands"}}
+    more = {"undo": {"enum": ["refuse", "keep", "compensate"], "description": "if work behind the point stands"}}
     operation = _of_point("Take an instance back to a point of its log, or show what it would keep", {200: None}, more)
     either = [{"$ref": f"#/components/schemas/{name}"} for name in ("Condition", "ForkPlan")]
     operation["responses"]["200"]["content"] = {"application/json": {"schema": {"oneOf": either}}}

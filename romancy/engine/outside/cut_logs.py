@@ -39,7 +39,7 @@ from romancy.core import (
     idempotency_key,
 )
 from romancy.engine.outside.copies import COPYING, Copy, copy_of, of_last_run, open_requests, several
-from romancy.engine.outside.undone_first import to_undo
+from romancy.engine.outside.undone_first import ToUndo, to_undo
 from romancy.engine.worker.orphans import is_child_of
 from romancy.going_back import ForkStep
 from romancy.status import TERMINAL_STATUSES, Status
@@ -87,12 +87,16 @@ class CutLog:
         copy = Copy(self.row.instance_id, self.row.life, seq, "", [events for _, events in self.run], [])
         return copy.state(self.activities)
 
+    def undone(self) -> ToUndo:
+        """What is undone first, if that is wanted."""
+        return to_undo(self.state, self.whole(), has_ended=self.row.status in TERMINAL_STATUSES)
+
     def plan(self, refused: str | None, undo: RewindUndo) -> ForkPlan:
         """What a rewind keeps and cuts off."""
         plan = self.copy.plan(refused)
         if undo != "compensate" or refused is not None:
             return changed(plan, stands=self.stands)
-        undone = to_undo(self)
+        undone = self.undone()
         return changed(plan, undone=undone.steps, stands=tuple(one for one in self.stands if one.id not in undone.ids))
 
     # ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,7 @@ from romancy.engine.outside.forking import children_again
 from romancy.engine.outside.management import acting, row_of, written
 from romancy.engine.outside.pausing import unpause
 from romancy.engine.outside.terminating import give_on, places_of
-from romancy.engine.outside.undone_first import not_undone, to_undo
+from romancy.engine.outside.undone_first import not_undone
 from romancy.engine.pausing import is_cancelled_in, wish_in
 from romancy.engine.replay import rows
 from romancy.engine.surroundings import here
@@ -184,7 +184,7 @@ async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Re
     mail = await _inbox(store, row)
     paused = _stays_paused(row, mail, log)
     item = await _going_on(store, row, registry, wanted, log, last, now=now, mail=mail, paused=paused)
-    undone = to_undo(log) if wanted.undo == "compensate" else None
+    undone = log.undone() if wanted.undo == "compensate" else None
     if undone is not None and undone.steps:
         at = max(now, row.updated_at, log.time)
         began = UndoingBegan(at, log.copy.seq, log.copy.step, wanted.children, undone.anew)
@@ -236,7 +236,7 @@ async def goes_on(
     if last is None or last.seq != claimed.head:
         return False
     mail = await _inbox(store, row)
-    failed = [one.activity_id for one in not_undone(log, log.whole())]
+    failed = [one.activity_id for one in not_undone(log.state, log.whole())]
     paused = PauseMessage(reason=NOT_UNDONE.format(several(failed))) if failed else _stays_paused(row, mail, log)
     item = await _going_on(store, row, registry, wanted, log, last, now=now, mail=mail, paused=paused)
     assert item.change is not None  # noqa: S101 - it begins a run

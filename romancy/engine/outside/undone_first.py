@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from romancy.core import UndoRegistered
 from romancy.going_back import ForkStep
-from romancy.status import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from romancy.core import CompensationScheduled, State
-    from romancy.engine.outside.cut_logs import CutLog
 
 __all__ = ["ToUndo", "not_undone", "to_undo"]
 
@@ -33,13 +31,12 @@ class ToUndo:
     """The ids of the activities whose effects are undone."""
 
 
-def to_undo(log: CutLog) -> ToUndo:
-    """What is undone behind the point of this log."""
-    end = log.whole()
-    kept = _kept(log.state)
+def to_undo(point: State, end: State, *, has_ended: bool) -> ToUndo:
+    """What is undone of a run between a point and its end. `has_ended`: the instance, so that nothing is at work."""
+    kept = _kept(point)
     under_way = [one.scheduled for one in end.compensations.values()]
     steps = [*map(_tried, under_way)]
-    anew = [*map(_tried, not_undone(log, end)), *_in_doubt(log, end)]
+    anew = [*map(_tried, not_undone(point, end)), *_in_doubt(point, end, has_ended=has_ended)]
     of = {one.activity_id for one in under_way}
     for done in reversed(end.to_compensate):
         scheduled = done.scheduled
@@ -54,9 +51,9 @@ def to_undo(log: CutLog) -> ToUndo:
     return ToUndo((*steps, *anew), ids, frozenset((*of, *ids)))
 
 
-def not_undone(log: CutLog, end: State) -> list[CompensationScheduled]:
+def not_undone(point: State, end: State) -> list[CompensationScheduled]:
     """The compensations behind the point that have failed for good."""
-    before = {one.activity_id for one in log.state.not_undone}
+    before = {one.activity_id for one in point.not_undone}
     return [one for one in end.not_undone if one.activity_id not in before]
 
 
@@ -72,10 +69,9 @@ def _tried(undo: CompensationScheduled) -> ForkStep:
     return ForkStep(kind, undo.activity_id, undo.activity_name or undo.name, "not undone")
 
 
-def _in_doubt(log: CutLog, end: State) -> Iterator[ForkStep]:
+def _in_doubt(point: State, end: State, *, has_ended: bool) -> Iterator[ForkStep]:
     """The calls that have not ended and may have taken effect, if that is undone too, the last one first."""
-    has_ended = log.row.status in TERMINAL_STATUSES
     for id, call in reversed(end.activities.items()):
         began = has_ended or call.failures or call.unheard or call.lost or call.unknown
-        if began and id not in log.state.activities and end.compensates(call.scheduled.name) == "attempted":
+        if began and id not in point.activities and end.compensates(call.scheduled.name) == "attempted":
             yield ForkStep("activities", id, call.scheduled.name, "unknown")
