@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 __all__ = ["ForkChildren", "ForkPlan", "ForkStep", "RewindUndo"]
 
 ForkChildren: TypeAlias = Literal["keep", "again"]
-RewindUndo: TypeAlias = Literal["refuse", "keep"]
+RewindUndo: TypeAlias = Literal["refuse", "keep", "compensate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +40,8 @@ class ForkPlan:
     refused: str | None = None
     """Why there can be none at this point. None: there can be."""
     stands: tuple[ForkStep, ...] = ()
-    """Of a rewind: what was done behind the point and was not undone. With `undo="refuse"` there is no such thing."""
+    """Of a rewind: what was done behind the point and was not undone. With `undo="refuse"` there is no such thing.
+    With `undo="compensate"` it is what has no compensation.
+    """
+    undone: tuple[ForkStep, ...] = ()
+    """Of a rewind with `undo="compensate"`: what is undone before the instance goes on, in this order."""

@@ -67,8 +67,8 @@ async def fork(
 @click.option("--before", metavar="STEP", help="The step before which it goes on, as in charge:2.")
 @click.option("--at", type=int, metavar="COMMIT", help="Instead: the last commit of the log that it keeps.")
 @click.option(
-    "--undo", type=click.Choice(["refuse", "keep"]), default="refuse", show_default=True,
-    help="If work stands that was done behind that: refuse, and name it, or keep it and go on.",
+    "--undo", type=click.Choice(["refuse", "keep", "compensate"]), default="refuse", show_default=True,
+    help="If work stands that was done behind that: refuse, and name it; keep it and go on; or undo it first.",
 )  # fmt: skip
 @_children
 @click.option("--dry-run", is_flag=True, help="Only show what it keeps, does again and cuts off.")
@@ -97,7 +97,11 @@ async def rewind(
             as_json(msgspec.to_builtins(plan)) if json_lines else _print(plan, "rewound")
             return
         await operator.rewind(instance_id, before=before, at=at, undo=undo, children=children)
-        as_json({"instance_id": instance_id, "rewound": True}) if json_lines else line(f"{instance_id} rewound")
+        as_json({"instance_id": instance_id, "rewound": True}) if json_lines else line(f"{instance_id} {_done(undo)}")
+
+
+def _done(undo: RewindUndo) -> str:
+    return "rewound" if undo != "compensate" else "rewound: it goes on once what was to be undone is undone"
 
 
 def _check_point(before: str | None, at: int | None) -> None:
@@ -117,6 +121,7 @@ def _print(plan: ForkPlan, verb: str) -> None:
     _several("kept", plan.kept)
     _several("done again", plan.again)
     _several("left out", plan.cut_off)
+    _several("undone", plan.undone)
     _several("stands", plan.stands)
     if plan.refused is not None:
         say(f"it cannot be {verb} there: {plan.refused}")

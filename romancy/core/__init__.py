@@ -205,7 +205,7 @@ from romancy.core.words.place_events import (
 from romancy.core.words.shared_empty import (
     NO_DICT,
 )
-from romancy.core.words.undo_events import UndoRegistered, UndoTakenBack
+from romancy.core.words.undo_events import UndoingBegan, UndoRegistered, UndoTakenBack
 
 __all__ = [
     "FUTURE",
@@ -296,6 +296,7 @@ __all__ = [
     "Topic",
     "UndoRegistered",
     "UndoTakenBack",
+    "UndoingBegan",
     "Unsubscribed",
     "WaitAnswer",
     "WaitCancelled",

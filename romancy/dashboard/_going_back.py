@@ -60,6 +60,9 @@ _FORGOTTEN: Final = (
     "Begun behind the point. The instance forgets them. What is marked was done and not undone: the instance may do it "
     "again."
 )
+_UNDONE_FIRST: Final = (
+    "Undone in this order, before the instance goes on. If one of them fails for good, the instance is paused then."
+)
 _WAYS: Final = {
     "fork": _Way(
         "fork", "forked", "Fork: another instance goes on from there, and this one stays as it is",
@@ -71,8 +74,8 @@ _WAYS: Final = {
     ),
     "rewind": _Way(
         "rewind", "rewound", "Rewind: this instance itself goes back, and goes on from there",
-        "Takes this instance back to the point, from which it goes on under its id. What is cut off is not undone. A "
-        "worker that holds it first lets what is at work end, for up to ten seconds.",
+        "Takes this instance back to the point, from which it goes on under its id. What is cut off is undone only if "
+        "you choose that. A worker that holds it first lets what is at work end, for up to ten seconds.",
         "Ended before the point. The instance has their outcomes, and does not do them again.",
         "Open at the point. The instance does them again, under the same keys.",
         ("Cut off", _FORGOTTEN),
@@ -153,7 +156,7 @@ def _asked(request: Request, visit: Visit) -> _Asked:
         before or None,
         int(at) if at else None,
         cast("ForkChildren", _among(_one(request, "children"), "children", ("keep", "again"), "keep")),
-        cast("RewindUndo", _among(_one(request, "undo"), "undo", ("refuse", "keep"), "refuse")),
+        cast("RewindUndo", _among(_one(request, "undo"), "undo", ("refuse", "keep", "compensate"), "refuse")),
     )
 
 
@@ -178,7 +181,7 @@ async def _plan(app: Romancy, instance_id: str, asked: _Asked) -> ForkPlan:
 
 def _seen(plan: ForkPlan) -> str:
     """What has to be the same when a plan is carried out: the point, and what stands behind it."""
-    return _digest(str(plan.commit), *(one.id for one in plan.stands))
+    return _digest(str(plan.commit), *(one.id for one in plan.stands), "undone", *(one.id for one in plan.undone))
 
 
 async def _go_back(request: Request, app: Romancy, row: InstanceRow, asked: _Asked, form: Form) -> str:
@@ -250,7 +253,9 @@ def _parts(way: _Way, plan: ForkPlan) -> list[_Part]:
     """What is kept, done again and cut off, with what stands of an earlier run among the last."""
     known = {(one.kind, one.id) for one in (*plan.again, *plan.cut_off)}
     cut = (*plan.cut_off, *(one for one in plan.stands if (one.kind, one.id) not in known))
+    undone = [_Part("Undone first", _UNDONE_FIRST, plan.undone[:_STEPS], len(plan.undone))] if plan.undone else []
     return [
+        *undone,
         _Part("Kept", way.kept, plan.kept[-_STEPS:], len(plan.kept), earlier=True),
         _Part("Done again", way.again, plan.again[:_STEPS], len(plan.again)),
         _Part(way.cut[0], way.cut[1], cut[:_STEPS], len(cut)),

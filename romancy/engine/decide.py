@@ -77,6 +77,7 @@ _REST_AFTER: Final = 2_000_000
 _LOOK_AFTER: Final = 300_000_000
 _LONGEST_ERROR: Final = 1000
 _RUNNING: Final = Status.RUNNING
+_COMPENSATING: Final = Status.COMPENSATING
 _ENDING: Final = (Status.CANCELLING, Status.COMPENSATING)
 """Python 3.11 calls a function for each `Status.RUNNING`."""
 _AROUND: Final = 64
@@ -210,6 +211,8 @@ def change_for(live: Live, activation: Activation, now: int, *, consumed: bool) 
         failure = activation.outcome.error
         error = short(failure.summary) if failure is not None else None
         return Change(status=status, seen=live.signals, error=error)
+    if status is _COMPENSATING and live.run.state.is_undone:
+        return Change(status=status, seen=live.signals, release=True, wake_at=now)
     if _rests(live, activation, now):
         return Change(status=status, seen=live.signals, release=True, wake_at=_look_again(live, now))
     if consumed or status in _ENDING or live.shown is not _RUNNING:

@@ -226,7 +226,10 @@ class Driver:
                 self.advance((live,))
 
     def _sort_mail(self, live: Live) -> None:
-        """Turn kept mail that fits the present state of the run into inputs."""
+        """Turn kept mail that fits the present state of the run into inputs. While it is undone, all mail waits."""
+        if live.run.state.undoing is not None:
+            self._heed_termination(live)
+            return
         if live.inbox.judged or live.inbox.put_off:
             self._sort_judged_mail(live)
             return
@@ -240,6 +243,12 @@ class Driver:
                 return
         if live.inbox.taken or live.run.state.left:
             give_strays_back(self, live)
+
+    def _heed_termination(self, live: Live) -> None:
+        for mail in live.inbox.mail():
+            if isinstance(mail.message, TerminateMessage):
+                self._terminate(live, mail.delivery_id, mail.message.reason)
+                return
 
     def _sort_judged_mail(self, live: Live) -> None:
         """The same where the body may refuse a message."""
@@ -495,7 +504,7 @@ class Driver:
         """Load an instance that has followed its log.
 
         Timers that fell due and messages that arrived meanwhile are fed together, in the order of their times. Of a
-        run `without_code`, only the compensations that were under way go on.
+        run `without_code`, only compensations go on.
         """
         if self.observer is not None and not without_code:
             self.observer.taken_up(live)
@@ -521,7 +530,8 @@ class Driver:
         if self.pausing.asked and live in self.pausing.asked:
             live.free_slot()
             return
-        if not without_code and (resumed := resumption(live, self.clock)) is not None:
+        acts = not without_code or live.run.state.undoing is not None
+        if acts and (resumed := resumption(live, self.clock)) is not None:
             live.give(resumed)
         for effect in live.run.outstanding():
             if without_code and type(effect) is not StartCompensation:

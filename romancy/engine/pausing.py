@@ -142,6 +142,8 @@ class Pausing:
 
     def _cancels_first(self, live: Live, number: int) -> bool:
         """Feed a cancellation that came before the request to pause with this number. False: there is none to feed."""
+        if live.run.state.undoing is not None:
+            return False  # it waits until the instance is rewound
         if live.run.state.cancel is None:
             for one in [each for each in live.inbox.mail() if each.number < number]:
                 if isinstance(one.message, CancelMessage):

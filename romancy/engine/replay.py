@@ -245,6 +245,7 @@ def resumption(live: Live, clock: DatabaseClock) -> WorkflowResumed | None:
     """The input that lets a run continue; None if it needs none.
 
     A run needs it if it has not acted on its last input (a start, or the input at which it was parked), or if it
-    remembers answers.
+    remembers answers, or if it is to be undone and nothing of that is under way.
     """
-    return WorkflowResumed(at=clock.now()) if live.run.resumable or live.run.remembers else None
+    begins = live.run.state.undoing is not None and not live.run.state.compensations
+    return WorkflowResumed(at=clock.now()) if begins or live.run.resumable or live.run.remembers else None

@@ -385,7 +385,7 @@ def _fork() -> dict[str, Any]:
 
 
 def _rewind() -> dict[str, Any]:
-    more = {"undo": {"enum": ["refuse", "keep"], "description": "if work behind the point stands"}}
+    more = {"undo": {"enum": ["refuse", "keep", "compensate"], "description": "if work behind the point stands"}}
     operation = _of_point("Take an instance back to a point of its log, or show what it would keep", {200: None}, more)
     either = [{"$ref": f"#/components/schemas/{name}"} for name in ("Condition", "ForkPlan")]
     operation["responses"]["200"]["content"] = {"application/json": {"schema": {"oneOf": either}}}

@@ -433,7 +433,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     },
     "ForkPlan": {
         "type": "object",
-        "required": ["instance_id", "workflow", "commit", "kept", "again", "cut_off", "refused", "stands"],
+        "required": ["instance_id", "workflow", "commit", "kept", "again", "cut_off", "refused", "stands", "undone"],
         "properties": {
             "instance_id": {"type": "string"},
             "workflow": {"type": "string"},
@@ -443,6 +443,7 @@ SCHEMAS: Final[dict[str, Any]] = {
             "cut_off": {**_STEPS, "description": "begun behind the point"},
             "refused": {"type": ["string", "null"], "description": "why there can be none; null: there can be"},
             "stands": {**_STEPS, "description": "of a rewind: done behind the point, and not undone"},
+            "undone": {**_STEPS, "description": "of a rewind that compensates: undone first, in this order"},
         },
     },
     "CancelRequested": {

@@ -481,7 +481,15 @@ def _rewound(timeline: Timeline, event: ev.WorkflowRewound) -> None:
     timeline.run_ends(f"was rewound to {ev.place_of_point(event)}; what it did behind that {_UNDONE[event.undo]}")
 
 
-_UNDONE: Final = {"keep": "stands", "refuse": "left nothing that stands"}
+_UNDONE: Final = {
+    "keep": "stands", "refuse": "left nothing that stands", "compensate": "was undone, as far as it can be",
+}  # fmt: skip
+
+
+def _undoing_began(timeline: Timeline, event: ev.UndoingBegan) -> None:
+    timeline.paused = None
+    timeline.thaw()
+    timeline.note(f"is to be rewound to {ev.place_of_point(event)}: what it did behind that is undone first")
 
 
 def _pause(timeline: Timeline, event: ev.OwnerChanged) -> None:
@@ -515,6 +523,7 @@ _OWN: Final[Mapping[type[ev.LogEvent], Rule]] = {
     ev.WorkflowRetried: _retried,
     ev.WorkflowForked: _forked,
     ev.WorkflowRewound: _rewound,
+    ev.UndoingBegan: _undoing_began,
     ev.OwnerChanged: _owner_changed,
     ev.ActivityScheduled: lambda timeline, event: timeline.begin(
         "activity", event.id, event.name, asks=asked_by(event)

@@ -87,7 +87,12 @@ class GoingBack(Acting):
         _check_point(before, at, children)
         await self._definition_of(instance_id, "fork")
         return await plan_of_fork(
-            self._access.opened("plan_fork"), instance_id, before=before, at=at, children=children
+            self._access.opened("plan_fork"),
+            self._registry_here("fork"),
+            instance_id,
+            before=before,
+            at=at,
+            children=children,
         )
 
     async def rewind(
@@ -104,7 +109,9 @@ class GoingBack(Acting):
         The point is `before` a step, by its id (`charge:2`), or behind the commit `at` of the log. The instance has the
         outcomes of all that ended before the point. What was open there it does again, under the same keys; what it
         does behind the point has new keys. Work behind the point that was completed and not undone is refused by name,
-        unless `undo="keep"` says that it may stand: see `plan_rewind`. `children`: as of `fork`. A worker that holds
+        unless `undo="keep"` says that it may stand, or `undo="compensate"` that it is undone first, as if the run had
+        failed: see `plan_rewind`. Until then the instance is `compensating` and runs no code; if an undo fails for
+        good, it is paused behind the others. `children`: as of `fork`. A worker that holds
         the instance first lets what is at work end, for up to ten seconds. A paused instance stays paused. Raises
         UsageError, with nothing written, for what cannot be rewound.
         """
@@ -135,7 +142,7 @@ class GoingBack(Acting):
         _check_undo(undo)
         await self._definition_of(instance_id, "rewind")
         wanted = Rewind(instance_id=instance_id, before=before, at=at, undo=undo, children=children)
-        return await plan_of_rewind(self._access.opened("plan_rewind"), wanted)
+        return await plan_of_rewind(self._access.opened("plan_rewind"), self._registry_here("rewind"), wanted)
 
     def _registry_here(self, verb: str) -> Registry:
         registry = self._access.registry
@@ -165,7 +172,7 @@ def _encoded(definition: Workflow[..., Any], input: Mapping[str, Any]) -> Raw:
 
 def _check_undo(undo: str) -> None:
     if undo not in get_args(RewindUndo):
-        raise UsageError(f"undo={undo!r}: say 'refuse' or 'keep'")
+        raise UsageError(f"undo={undo!r}: say 'refuse', 'keep' or 'compensate'")
 
 
 def _check_point(before: str | None, at: int | None, children: str) -> None:

@@ -64,7 +64,9 @@ class SyncGoingBack(SyncActing):
         The point is `before` a step, by its id (`charge:2`), or behind the commit `at` of the log. The instance has the
         outcomes of all that ended before the point. What was open there it does again, under the same keys; what it
         does behind the point has new keys. Work behind the point that was completed and not undone is refused by name,
-        unless `undo="keep"` says that it may stand: see `plan_rewind`. `children`: as of `fork`. A worker that holds
+        unless `undo="keep"` says that it may stand, or `undo="compensate"` that it is undone first, as if the run had
+        failed: see `plan_rewind`. Until then the instance is `compensating` and runs no code; if an undo fails for
+        good, it is paused behind the others. `children`: as of `fork`. A worker that holds
         the instance first lets what is at work end, for up to ten seconds. A paused instance stays paused. Raises
         UsageError, with nothing written, for what cannot be rewound.
         """

@@ -11,7 +11,16 @@ from urllib.parse import quote
 
 import pytest
 
-from romancy import Romancy, Status, TerminalError, WorkflowContext, WorkflowFailedError, activity, workflow
+from romancy import (
+    Romancy,
+    Status,
+    TerminalError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    compensation,
+    workflow,
+)
 from romancy.dashboard import Visitor, asgi
 from romancy.serialization import Codecs
 from romancy_conformance.behaviour.coded import Masking
@@ -80,7 +89,24 @@ async def turns(ctx: WorkflowContext, left: int) -> int:
     return ctx.run
 
 
-WORKFLOWS: list[Any] = [parcel, hears, empty, many, turns]
+@compensation
+async def unpack(what: str) -> None:
+    done.append(f"unpack {what}")
+
+
+@activity(compensation=unpack)
+async def load(what: str) -> str:
+    done.append(what)
+    return what
+
+
+@workflow
+async def loads(ctx: WorkflowContext) -> str:
+    await load("box")
+    return await load("crate")
+
+
+WORKFLOWS: list[Any] = [parcel, hears, empty, loads, many, turns]
 
 
 @pytest.fixture
@@ -213,6 +239,21 @@ async def test_a_rewind_says_what_stands_and_asks_for_it(
     assert "The instance was taken back" in browser.text(await browser.get(rewound.headers["location"]))
     assert "rewind 'p/1 ?': done: 'p/1 ?'" in caplog.text
     assert 3 == len(await links(browser, PAGE)), "one for each step of its last run"
+
+
+async def test_what_is_undone_first_is_shown_in_its_order(app: Romancy, browser: Browser) -> None:
+    await app.run(loads.options(instance_id="l-1"))
+    done.clear()
+    page = "/go-back/l-1?before=load%3A1&as=rewind&undo=compensate"
+
+    shown = browser.text(await browser.get(page))
+    rewound = await confirm(browser, page)
+
+    first = shown.partition("Undone first")[2].partition("Kept")[0]
+    assert 0 < first.index("load:2") < first.index("load:1")
+    assert 303 == rewound.status
+    assert "crate" == await app.handle("l-1").result(timeout=60)
+    assert ["unpack crate", "unpack box", "box", "crate"] == done
 
 
 async def test_a_plan_that_holds_no_more_is_shown_again(app: Romancy, browser: Browser) -> None:

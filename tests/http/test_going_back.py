@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Romancy, Status, WorkflowContext, activity, workflow
+from romancy import Romancy, Status, WorkflowContext, activity, compensation, workflow
 from romancy.http import Visitor, anyone, asgi
 from romancy.serialization import Codecs
 from romancy_conformance.behaviour.coded import Masking
@@ -49,10 +49,27 @@ async def hears(ctx: WorkflowContext) -> Any:
     return (await ctx.wait_event("fork", model=int)).data
 
 
+@compensation
+async def unpack(what: str) -> None:
+    done.append(f"unpack {what}")
+
+
+@activity(compensation=unpack)
+async def load(what: str) -> str:
+    done.append(what)
+    return what
+
+
+@workflow
+async def loads(ctx: WorkflowContext) -> str:
+    await load("box")
+    return await load("crate")
+
+
 @pytest.fixture
 async def app(storage_url: str) -> AsyncGenerator[Romancy]:
     done.clear()
-    async with Romancy(storage_url, workflows=[parcel, hears]) as app:
+    async with Romancy(storage_url, workflows=[parcel, hears, loads]) as app:
         await app.run(parcel.options(instance_id="p-1"), Order("lamp"))
         yield app
 
@@ -114,6 +131,20 @@ async def test_a_rewind_is_shown_refused_and_done(app: Romancy, client: Client) 
     assert rewound.json["status"] in {"running", "completed"}
     assert "lamp" == await app.handle("p-1").result(timeout=60)
     assert ["box", "tape", "lamp", "tape", "lamp"] == done
+
+
+async def test_what_is_undone_first(app: Romancy, client: Client) -> None:
+    await app.run(loads.options(instance_id="l-1"))
+    done.clear()
+
+    shown = await ask(client, "rewind", "l-1", before="load:1", undo="compensate", dry_run=True)
+    rewound = await ask(client, "rewind", "l-1", before="load:1", undo="compensate")
+
+    assert ["load:2", "load:1"] == ids(shown.json["undone"])
+    assert ([], None) == (shown.json["stands"], shown.json["refused"])
+    assert (200, "l-1") == (rewound.status, rewound.json["instance_id"])
+    assert "crate" == await app.handle("l-1").result(timeout=60)
+    assert ["unpack crate", "unpack box", "box", "crate"] == done
 
 
 async def test_a_paused_instance_stays_paused(app: Romancy, client: Client) -> None:

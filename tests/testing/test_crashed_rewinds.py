@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from romancy import Handle, Romancy, WorkflowContext, activity, activity_context, workflow
-from romancy.core import WorkflowRewound
+from romancy import Handle, Romancy, WorkflowContext, activity, activity_context, compensation, workflow
+from romancy.core import CompensationScheduled, UndoingBegan, WorkflowRewound
 from romancy.testing import crash_at_every_commit
 
 pytestmark = pytest.mark.anyio
@@ -73,3 +73,53 @@ async def test_a_rewind_does_each_step_as_often_as_it_says_wherever_the_worker_d
 
     assert len(crashes) > 8
     assert {one[4] for one in ends} == {2}
+
+
+@compensation
+async def rewound_refund(name: str) -> None:
+    effects[activity_context().idempotency_key] = f"refund {name}"
+
+
+@activity(compensation=rewound_refund)
+async def rewound_charge(name: str) -> str:
+    effects[activity_context().idempotency_key] = name
+    return name
+
+
+@workflow
+async def rewound_payment(ctx: WorkflowContext) -> str:
+    await rewound_step("note")
+    for name in ("one", "two", "three"):
+        await rewound_charge(name)
+    reached[0].set()
+    return str((await ctx.wait_event("rewound-paid")).data)
+
+
+async def test_what_is_undone_first_is_undone_once_wherever_the_worker_dies() -> None:
+    ends: list[str] = []
+    undone: list[list[str]] = []
+
+    def prepare(_: Romancy) -> None:
+        effects.clear()
+        reached[0] = asyncio.Event()
+
+    async def drive(app: Romancy, handle: Handle[Any]) -> None:
+        await reached[0].wait()
+        if not any(isinstance(event, UndoingBegan) for event in await handle.history()):
+            await handle.rewind(before="rewound_charge:2", undo="compensate")
+        await handle.signal("rewound-paid", 1, id="paid")
+        ends.append(await handle.result())
+        history = await handle.history()
+        undone.append([one.activity_id for one in history if isinstance(one, CompensationScheduled)])
+
+    crashes = await crash_at_every_commit(
+        rewound_payment.options(instance_id="paid").bind(),
+        workflows=[rewound_payment],
+        prepare=prepare,
+        drive=drive,
+        effects=lambda: sorted(Counter(effects.values()).items()),
+    )
+
+    assert len(crashes) > 10
+    assert set(ends) == {"1"}
+    assert all(one == ["rewound_charge:3", "rewound_charge:2"] for one in undone)

@@ -12,6 +12,7 @@ from romancy.core import (
     LogEvent,
     Recall,
     State,
+    UndoingBegan,
     WorkflowRetried,
     WorkflowRewound,
     WorkflowStarted,
@@ -89,7 +90,7 @@ def _ends(rows: Sequence[LogRow], commits: Sequence[Sequence[LogEvent]]) -> Iter
     for row, commit in zip(rows, commits, strict=True):
         for event in commit:
             name = type(event).__name__
-            if isinstance(event, (WorkflowStarted, WorkflowRewound)):
+            if isinstance(event, (WorkflowStarted, WorkflowRewound, UndoingBegan)):
                 ended = None
             elif ended is not None:
                 yield f"its log ends with {ended[1]} in row {ended[0]}, and {name} stands behind it in row {row.seq}"

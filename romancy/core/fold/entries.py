@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from romancy.core.fold.answers import ActivityCall
     from romancy.core.fold.former_runs import FormerRuns
-    from romancy.core.fold.in_flight import Attempted, Child
+    from romancy.core.fold.in_flight import Attempted, Child, Undoing
     from romancy.core.fold.memory import Kind, Memory, Remembered
     from romancy.core.words import events as ev
     from romancy.core.words import message_events as ms
@@ -57,6 +57,7 @@ class Entries:
         "limits",
         "listing",
         "memory",
+        "not_undone",
         "parked",
         "places",
         "progress",
@@ -70,12 +71,15 @@ class Entries:
         "timers",
         "to_compensate",
         "uncompensated",
+        "undoing",
         "undos",
         "unknown",
         "waits",
     )
 
-    def __init__(self, compensable: dict[str, ActivityDefinition] = NO_DICT) -> None:
+    def __init__(  # noqa: PLR0915 - one statement a field
+        self, compensable: dict[str, ActivityDefinition] = NO_DICT
+    ) -> None:
         self.compensable = compensable
         """Activities whose effect can be undone, by name."""
         self.undos: dict[str, ActivityDefinition] = NO_DICT
@@ -113,6 +117,10 @@ class Entries:
         self.compensations: dict[str, Attempted] = NO_DICT
         self.to_compensate: list[Compensable] = NO_LIST
         self.uncompensated: tuple[str, ...] = ()
+        self.not_undone: list[ev.CompensationScheduled] = NO_LIST
+        """The compensations of the run that failed for good."""
+        self.undoing: Undoing | None = None
+        """What is undone of the run before its instance is rewound."""
         self.unknown: tuple[str, ...] = ()
         """Activities of which nobody knows whether they took effect, and which are not to be undone."""
         self.cancel: ev.CancelRequested | None = None

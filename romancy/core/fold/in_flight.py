@@ -7,9 +7,9 @@ from typing import Any, Final
 from msgspec import Raw, Struct
 
 from romancy.core.words import events as ev
-from romancy.core.words.undo_events import UndoRegistered
+from romancy.core.words.undo_events import UndoingBegan, UndoRegistered
 
-__all__ = ["LATEST", "Attempted", "Child", "Compensable"]
+__all__ = ["LATEST", "Attempted", "Child", "Compensable", "Undoing"]
 
 LATEST: Final = 1 << 62
 
@@ -50,3 +50,13 @@ class Compensable(Struct, frozen=True, gc=False):
     """The time of completion, if that was in a former run."""
     key: str = ""
     """The key under which a former run tried to undo it."""
+
+
+class Undoing(Struct, frozen=True, gc=False):
+    """That the run is undone up to a point, to which its instance is then rewound."""
+
+    began: UndoingBegan
+    kept: int
+    """How many entries of the order of undos stay: they were done before the point."""
+    lacks: tuple[str, ...]
+    """What is to be undone, and what this code does not know how to undo."""

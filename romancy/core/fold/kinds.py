@@ -116,7 +116,7 @@ class CommandKind(Kind):
     """Whether the engine has something to do once it is durable."""
 
 
-def place_of_point(event: ev.WorkflowForked | ev.WorkflowRewound) -> str:
+def place_of_point(event: ev.WorkflowForked | ev.WorkflowRewound | un.UndoingBegan) -> str:
     """The point of a fork or a rewind, in words."""
     return f"before {event.step}" if event.step else f"behind commit {event.seq}"
 
@@ -184,6 +184,13 @@ INPUTS: Final[Mapping[type[ev.Input], Kind]] = {
     ),
     ev.WorkflowRewound: Kind(
         folds=Entries.heard, recalls=None, role=None, note=None, words=lambda e: f"rewind to {place_of_point(e)}"
+    ),
+    un.UndoingBegan: Kind(
+        folds=undo.undoing_began,
+        recalls=past.is_undone_first,
+        role=None,
+        note=None,
+        words=lambda e: f"undoing, for a rewind to {place_of_point(e)}",
     ),
     ev.OwnerChanged: Kind(folds=run.owner_changed, recalls=past.owner_changed, role=None, note=None, words=_named),
     ev.WorkflowResumed: Kind(folds=Entries.heard, recalls=None, role=None, note=lambda _: "resumed", words=_named),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from romancy.core.fold.memory import Kind
     from romancy.core.words import events as ev
     from romancy.core.words import message_events as ms
-    from romancy.core.words.undo_events import UndoRegistered
+    from romancy.core.words.undo_events import UndoingBegan, UndoRegistered
 
 Rule: TypeAlias = "Callable[[FormerRuns, Any], object]"
 
@@ -45,6 +45,11 @@ def forked(recall: FormerRuns, event: ev.WorkflowForked) -> None:
     for (kind, id), item in recall.open.items():
         if kind == "activities":
             item.key = item.asked.key or idempotency_key(recall.instance_id, recall.run.nonce, id)
+
+
+def is_undone_first(recall: FormerRuns, _event: UndoingBegan) -> None:
+    """The last of them goes on, although it may have ended: it is undone."""
+    recall.ended = None
 
 
 def draws_counted(recall: FormerRuns, event: ev.DrawsCounted) -> None:

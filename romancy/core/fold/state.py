@@ -14,6 +14,7 @@ from romancy.core.fold.entries import Entries
 from romancy.core.fold.kinds import AWAITED, FOLDS, STATUS_OF
 from romancy.core.words import events as ev
 from romancy.core.words.effects import RunEnd
+from romancy.core.words.undo_events import UndoingBegan
 from romancy.errors import HistoryCorruptError
 from romancy.status import Status
 
@@ -55,14 +56,15 @@ class State(Entries):
         forever.
         """
         if self.terminal is not None:
-            return False
+            return type(event) is UndoingBegan
         awaited = _awaited(type(event))
         if awaited is not None:
             return event.id in getattr(self, awaited)  # type: ignore[attr-defined]
         if isinstance(event, ev.WorkflowStarted):
             return self.started is None
         if isinstance(event, ev.CancelRequested):
-            return self.cancel is None and (not event.limit or bool(self.limits)) and self.is_meant(event)
+            free = self.cancel is None and self.undoing is None
+            return free and (not event.limit or bool(self.limits)) and self.is_meant(event)
         return True
 
     def is_meant(self, request: ev.CancelRequested) -> bool:
@@ -74,6 +76,8 @@ class State(Entries):
             return STATUS_OF[type(self.terminal)]
         if self.parked is not None:
             return Status.STUCK
+        if self.undoing is not None:
+            return Status.COMPENSATING
         if self.compensations and not all(one.scheduled.early for one in self.compensations.values()):
             return Status.COMPENSATING
         if self.cancel is not None:
@@ -82,6 +86,22 @@ class State(Entries):
             return Status.PENDING
         at_work = self.activities or self.remembered or self.joining or self.listing or self.compensations
         return _RUNNING if at_work else _WAITING
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether all is undone that was to be undone before the instance is rewound, or has failed for good."""
+        undoing = self.undoing
+        return undoing is not None and not self.compensations and len(self.to_compensate) <= undoing.kept
+
+    def not_to_be_undone(self) -> list[str]:
+        """What is to be undone before the instance is rewound, and what this code does not know how to undo."""
+        asked = [one.scheduled for one in self.compensations.values()]
+        known = [
+            self.undoes(one.activity_name) if one.activity_name else self.registered(one.activity_id, one.name)
+            for one in asked
+        ]
+        lacks = [one.activity_id for one, definition in zip(asked, known, strict=True) if definition is None]
+        return lacks if self.undoing is None else [*lacks, *self.undoing.lacks]
 
     def outcome(self) -> RunEnd | None:
         """How the run ended; None while it has not ended, or if it continues as another run."""

@@ -158,6 +158,12 @@ class Ending:
         self._commands.over = True
         self._verdict = ev.WorkflowCancelled(reason)
 
+    def undo_next(self) -> None:
+        """Undo what was done last, of what is undone before the instance is rewound, unless an undo is under way."""
+        state = self._commands.state
+        if not (state.compensations or state.is_undone):
+            self._compensate()
+
     def _judge(self, body: StableTask[Any]) -> ev.Command:
         commands = self._commands
         if body.cancelled():

@@ -27,6 +27,7 @@ from romancy.core.words.effects import Activation
 from romancy.core.words.ids import derive
 from romancy.core.words.messages import Subscription
 from romancy.core.words.shared_empty import NO_LIST
+from romancy.core.words.undo_events import UndoingBegan
 from romancy.errors import HistoryCorruptError, NonDeterminismError, SerializationError
 
 if TYPE_CHECKING:
@@ -375,12 +376,16 @@ class Run:
         if self._has_code or not isinstance(event, ev.CancelRequested):
             return False
         state = self.state
-        return not state.abandoned and state.terminal is None and state.is_meant(event)
+        return not state.abandoned and state.terminal is None and state.undoing is None and state.is_meant(event)
 
     def _wind_up(self, event: ev.Input) -> None:
         """Keep the inputs of a run without code, until a cancellation ends the run from its log."""
         commands = self._commands
         commands.activation += 1
+        if self.state.undoing is not None:
+            self.deferred = ()
+            self._ending.undo_next()
+            return
         if isinstance(event, ev.CancelRequested):
             self._ending.abandon(event.reason)
         elif not self.state.abandoned:
@@ -405,6 +410,8 @@ class Run:
         if type(event) in _WITHOUT_CODE:
             if type(event) is ev.WorkflowForked:
                 self._fork(event)
+            elif type(event) is UndoingBegan:
+                self._has_code, self.deferred = False, ()
             return
         if not recorded and isinstance(event, ev.WorkflowStarted):
             # Written by a process without a worker: nothing was decided yet. `WorkflowResumed` drives it.
@@ -444,6 +451,8 @@ class Run:
         self.deferred += ((event, None),)
 
     def _repeat_without_code(self, recorded: list[ev.Command]) -> None:
+        if self.state.undoing is not None:
+            self.deferred = ()
         for command in recorded:
             self.state.apply(command)
             if isinstance(command, ev.WorkflowAbandoned):
@@ -572,7 +581,7 @@ def conditions_of_body(run: Run) -> list[str]:
     return [] if conditions is None else conditions.told()
 
 
-_WITHOUT_CODE: Final = (ev.OwnerChanged, ev.WorkflowForked)
+_WITHOUT_CODE: Final = (ev.OwnerChanged, ev.WorkflowForked, UndoingBegan)
 _NOT_ACTED_ON: Final = (ev.WorkflowParked, ev.InputDeferred)
 _PAGE: Final = 256
 _ROOM: Final = 1024 * 1024

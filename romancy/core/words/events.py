@@ -194,7 +194,7 @@ class WorkflowRewound(Input, frozen=True, tag=True, omit_defaults=True, gc=False
 
     seq: int
     step: str = ""
-    undo: Literal["keep", "refuse"] = "refuse"
+    undo: Literal["keep", "refuse", "compensate"] = "refuse"
 
 
 class WorkflowResumed(Input, frozen=True, tag=True, omit_defaults=True, gc=False):

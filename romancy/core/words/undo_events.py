@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Raw
 
-from romancy.core.words.events import Command
+from romancy.core.words.events import Command, Input
 
-__all__ = ["UndoRegistered", "UndoTakenBack"]
+__all__ = ["UndoRegistered", "UndoTakenBack", "UndoingBegan"]
 
 
 class UndoRegistered(Command, frozen=True, tag=True, omit_defaults=True, gc=False):
@@ -25,3 +27,17 @@ class UndoTakenBack(Command, frozen=True, tag=True, omit_defaults=True, gc=False
     """The body took a registered undo back."""
 
     id: str
+
+
+class UndoingBegan(Input, frozen=True, tag=True, omit_defaults=True, gc=False):
+    """The instance is rewound, and what its run did behind the point is undone first, ended or not. No code of it runs.
+
+    `undo`: the activities, and the undos of the body, that are undone, one after the other in this order. Compensations
+    that are under way go on before them. `WorkflowRewound` follows, to the point of which `seq`, `step` and `children`
+    tell.
+    """
+
+    seq: int
+    step: str = ""
+    children: Literal["keep", "again"] = "keep"
+    undo: tuple[str, ...] = ()

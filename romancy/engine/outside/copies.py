@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from romancy.core import (
     KINDS,
+    NO_DICT,
     ActivityScheduled,
     Begins,
     ChildCancelled,
@@ -37,11 +38,11 @@ from romancy.errors import UsageError
 from romancy.going_back import ForkPlan, ForkStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from msgspec import Raw
 
-    from romancy.core import State
+    from romancy.core import ActivityDefinition, State
     from romancy.going_back import ForkChildren
 
     Commit = tuple[int, list[LogEvent]]
@@ -92,9 +93,9 @@ class Copy:
         found = [one for commit in self.commits for one in commit if isinstance(one, WorkflowStarted)]
         return found[-1]
 
-    def state(self) -> State:
-        """The state of the run at the point. None of its code is run."""
-        run = Run(_NO_CODE, instance_id=self.source, activities={})
+    def state(self, activities: Mapping[str, ActivityDefinition] = NO_DICT) -> State:
+        """The state of the run at the point. None of its code is run. These `activities` tell what is to be undone."""
+        run = Run(_NO_CODE, instance_id=self.source, activities=activities, known=activities)
         try:
             run.replay(self.commits)
             return run.state
@@ -109,7 +110,7 @@ class Copy:
         """Why no run can begin at this point; None if one can."""
         if state.terminal is not None:
             return "its run has ended there: choose an earlier point"
-        if state.cancel is not None or state.compensations or state.abandoned:
+        if state.cancel is not None or state.compensations or state.abandoned or state.undoing is not None:
             return "it was being cancelled or undone there: choose an earlier point"
         return self._undone() or _of_people(state) or _of_places(state) or self._requests()
 

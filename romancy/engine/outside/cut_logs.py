@@ -6,6 +6,7 @@ the point keeps its idempotency key: it may have taken effect, and it is the sam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from romancy.core import (
     ActivityCancelled,
     ActivityCancelRequested,
     ActivityCompleted,
+    ActivityDefinition,
     ActivityFailed,
     ActivityScheduled,
     ChildCancelled,
@@ -29,6 +31,7 @@ from romancy.core import (
     OwnerChanged,
     State,
     StreamWritten,
+    UndoingBegan,
     UndoRegistered,
     WorkflowForked,
     WorkflowRewound,
@@ -37,6 +40,7 @@ from romancy.core import (
     idempotency_key,
 )
 from romancy.engine.outside.copies import COPYING, Copy, copy_of, of_last_run, open_requests, several
+from romancy.engine.outside.undone_first import ToUndo, to_undo
 from romancy.engine.worker.orphans import is_child_of
 from romancy.going_back import ForkStep
 from romancy.status import TERMINAL_STATUSES, Status
@@ -70,6 +74,8 @@ class CutLog:
     """The last run, from its very start."""
     stands: tuple[ForkStep, ...]
     """What was done behind the point and was not undone, or of which nobody knows."""
+    activities: Mapping[str, ActivityDefinition]
+    """Those of the app, by name: they tell what can be undone."""
 
     @property
     def time(self) -> int:
@@ -79,11 +85,20 @@ class CutLog:
     def whole(self) -> State:
         """The state of the run at its end."""
         seq = self.run[-1][0]
-        return Copy(self.row.instance_id, self.row.life, seq, "", [events for _, events in self.run], []).state()
+        copy = Copy(self.row.instance_id, self.row.life, seq, "", [events for _, events in self.run], [])
+        return copy.state(self.activities)
 
-    def plan(self, refused: str | None) -> ForkPlan:
+    def undone(self) -> ToUndo:
+        """What is undone first, if that is wanted."""
+        return to_undo(self.state, self.whole(), has_ended=self.row.status in TERMINAL_STATUSES)
+
+    def plan(self, refused: str | None, undo: RewindUndo) -> ForkPlan:
         """What a rewind keeps and cuts off."""
-        return changed(self.copy.plan(refused), stands=self.stands)
+        plan = self.copy.plan(refused)
+        if undo != "compensate" or refused is not None:
+            return changed(plan, stands=self.stands)
+        undone = self.undone()
+        return changed(plan, undone=undone.steps, stands=tuple(one for one in self.stands if one.id not in undone.ids))
 
     # ── what is refused ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -94,11 +109,14 @@ class CutLog:
             or self.copy.refusal_of_point(self.state)
             or await self._of_children(store, children)
             or (self._of_work() if undo == "refuse" else None)
+            or (self._of_unknown() if undo == "compensate" else None)
         )
 
     def _of_now(self, row: InstanceRow) -> str | None:
         if row.status is Status.PAUSED and row.error == COPYING:
             return "it is the copy of a fork that was cut short: fork again with this id"
+        if row.status not in TERMINAL_STATUSES and self.is_undone():
+            return "it is being rewound already: what it did is undone first. Wait until it goes on, or terminate it"
         if row.status in _BEING_STOPPED:
             return f"it is {row.status}: rewind it when it has ended"
         if not self.copy.rest:
@@ -159,8 +177,22 @@ class CutLog:
             return None
         return (
             f"{several([one.id for one in self.stands])} did something behind the point that was not undone, and the "
-            'new run would do it again: say undo="keep" if that may stand'
+            'new run would do it again: say undo="keep" if that may stand, or undo="compensate" to have it undone first'
         )
+
+    def _of_unknown(self) -> str | None:
+        called = {one.name for one in self.copy.rest if isinstance(one, (ActivityScheduled, UndoRegistered))}
+        unknown = sorted(called - self.activities.keys())
+        if not unknown:
+            return None
+        return (
+            f"this app does not know the activities {several(unknown)}, which were called behind the point, and so not "
+            "how to undo them: rewind it from an app that does"
+        )
+
+    def is_undone(self) -> bool:
+        """Whether it is being rewound, and what it did is undone first."""
+        return any(isinstance(one, UndoingBegan) for one in self.copy.rest)
 
     # ── what takes over ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,11 +223,18 @@ class CutLog:
         return made
 
 
-def cut_log(row: InstanceRow, commits: Sequence[Commit], *, before: str | None, at: int | None) -> CutLog:
+def cut_log(
+    row: InstanceRow,
+    commits: Sequence[Commit],
+    *,
+    before: str | None,
+    at: int | None,
+    activities: Mapping[str, ActivityDefinition],
+) -> CutLog:
     """The log of this instance, cut before a step or behind a commit. Raises UsageError if it has no such point."""
     copy = copy_of(row.instance_id, row.life, commits, before=before, at=at)
-    state = copy.state()
-    cut = CutLog(row, copy, state, of_last_run(commits), ())
+    state = copy.state(activities)
+    cut = CutLog(row, copy, state, of_last_run(commits), (), activities)
     lost = any(isinstance(one, OwnerChanged) and (one.owner or one.interrupted) for one in copy.rest)
     unheard = [id for id, one in cut.whole().activities.items() if one.unheard] if lost else ()
     return changed(cut, stands=tuple(_Work(copy, state).stands(unheard, has_ended=row.status in TERMINAL_STATUSES)))

@@ -69,11 +69,11 @@ class Wanted:
 
 
 async def plan_of_fork(
-    store: Store, source: str, *, before: str | None, at: int | None, children: ForkChildren
+    store: Store, registry: Registry, source: str, *, before: str | None, at: int | None, children: ForkChildren
 ) -> ForkPlan:
     """What a fork at this point keeps and leaves out. Raises UsageError if there is no such point."""
     copy = await _read(store, source, before, at)
-    return copy.plan(copy.refusal(copy.state(), children))
+    return copy.plan(copy.refusal(_state_of(copy, registry), children))
 
 
 async def fork(store: Store, worker: ActsUnder, registry: Registry, wanted: Wanted) -> bool:
@@ -85,7 +85,7 @@ async def fork(store: Store, worker: ActsUnder, registry: Registry, wanted: Want
             _check_same(wanted, there)
             return False
         copy = await _read(store, wanted.source, wanted.before, wanted.at)
-        state = copy.state()
+        state = _state_of(copy, registry)
         if (refused := copy.refusal(state, wanted.children)) is not None:
             raise UsageError(f"instance {wanted.source!r} cannot be forked at this point: {refused}")
         async with acting(store, worker) as (token, now):
@@ -101,6 +101,10 @@ async def _read(store: Store, source: str, before: str | None, at: int | None) -
     row = await row_of(store, source)
     commits = [one async for one in history(store, source, after=row.run_from - 1, life=row.life)]
     return copy_of(source, row.life, commits, before=before, at=at)
+
+
+def _state_of(copy: Copy, registry: Registry) -> State:
+    return copy.state(registry.activities_of(copy.started.workflow))
 
 
 @dataclass(frozen=True, slots=True)

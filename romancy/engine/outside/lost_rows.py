@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from romancy.core import (
     OwnerChanged,
+    UndoingBegan,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinued,
@@ -103,6 +104,8 @@ class LostRow:
                 self._paused = None
             case WorkflowContinued() | WorkflowRewound():
                 self._run_from = row.seq
+            case UndoingBegan():
+                self._end = self._paused = self.failure = None
             case OwnerChanged() | WorkflowResumed():
                 self._code = event.code or self._code
                 if isinstance(event, OwnerChanged) and event.pause:

@@ -11,15 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from romancy.core import OwnerChanged, derive, encode_commit
+from msgspec.structs import replace
+
+from romancy.core import OwnerChanged, UndoingBegan, derive, encode_commit
 from romancy.engine.decide import short
 from romancy.engine.interests import interests_of
 from romancy.engine.messages import PauseMessage, encode_message, is_about_pausing
+from romancy.engine.outside.copies import several
 from romancy.engine.outside.cut_logs import cut_log
 from romancy.engine.outside.forking import children_again
 from romancy.engine.outside.management import acting, row_of, written
 from romancy.engine.outside.pausing import unpause
 from romancy.engine.outside.terminating import give_on, places_of
+from romancy.engine.outside.undone_first import not_undone
 from romancy.engine.pausing import is_cancelled_in, wish_in
 from romancy.engine.replay import rows
 from romancy.engine.surroundings import here
@@ -41,13 +45,15 @@ if TYPE_CHECKING:
     from romancy.going_back import ForkPlan
     from romancy.registry import Registry
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InboxRow, InstanceRow, LogRow
+    from romancy.storage.records import Claimed, InboxRow, InstanceRow, LogRow
     from romancy.storage.routing import Interest
 
-__all__ = ["REWINDING", "Rewind", "plan_of_rewind", "rewind"]
+__all__ = ["NOT_UNDONE", "REWINDING", "Rewind", "goes_on", "plan_of_rewind", "rewind"]
 
 REWINDING: Final = "it is being rewound"
 """Why an instance is paused that a worker held when it was to be rewound."""
+NOT_UNDONE: Final = "it was rewound, and {} could not be undone: look at that, and unpause it to go on"
+"""Why an instance is paused of whose undos some have failed for good."""
 _PATIENCE: Final = 10.0
 """Seconds in which what is at work of the instance has to end."""
 _FIRST_LOOK, _LONGEST_PAUSE = 0.005, 0.1
@@ -66,11 +72,11 @@ class Rewind:
     children: ForkChildren
 
 
-async def plan_of_rewind(store: Store, wanted: Rewind) -> ForkPlan:
+async def plan_of_rewind(store: Store, registry: Registry, wanted: Rewind) -> ForkPlan:
     """What a rewind keeps and cuts off. Raises UsageError if there is no such point."""
     row = await row_of(store, wanted.instance_id)
-    log, _ = await _read(store, row, wanted)
-    return log.plan(await log.refusal(store, row, wanted.children, wanted.undo))
+    log, _ = await _read(store, row, registry, wanted)
+    return log.plan(await log.refusal(store, row, wanted.children, wanted.undo), wanted.undo)
 
 
 async def rewind(
@@ -89,7 +95,7 @@ async def rewind(
     Raises UsageError if it cannot be rewound there. Nothing is written then.
     """
     first = await row_of(store, wanted.instance_id)
-    await _refuse(store, first, wanted)
+    await _refuse(store, first, registry, wanted)
     async with acting(store, worker) as (token, now):
         asked = False
         try:
@@ -118,19 +124,20 @@ async def rewind(
     raise StorageUnavailableError(f"instance {wanted.instance_id!r} is too busy to be rewound now; try again")
 
 
-async def _read(store: Store, row: InstanceRow, wanted: Rewind) -> tuple[CutLog, LogRow | None]:
+async def _read(store: Store, row: InstanceRow, registry: Registry, wanted: Rewind) -> tuple[CutLog, LogRow | None]:
     """Its log, cut at the point, and the last row of it."""
     commits: list[tuple[int, list[LogEvent]]] = []
     last = None
     async for one, commit in rows(store, row.instance_id, after=row.run_from - 1, life=row.life):
         commits.append((one.seq, commit))
         last = one
-    return cut_log(row, commits, before=wanted.before, at=wanted.at), last
+    known = registry.activities_of(row.workflow_name)
+    return cut_log(row, commits, before=wanted.before, at=wanted.at, activities=known), last
 
 
-async def _refuse(store: Store, row: InstanceRow, wanted: Rewind) -> tuple[CutLog, LogRow]:
+async def _refuse(store: Store, row: InstanceRow, registry: Registry, wanted: Rewind) -> tuple[CutLog, LogRow]:
     """Its log, which can be cut there. Raises UsageError if it cannot."""
-    log, last = await _read(store, row, wanted)
+    log, last = await _read(store, row, registry, wanted)
     refused = await log.refusal(store, row, wanted.children, wanted.undo)
     if refused is None and row.status not in TERMINAL_STATUSES and is_cancelled_in(await _inbox(store, row)):
         refused = "it was asked to stop, and has not done so yet: rewind it when it has ended"
@@ -170,15 +177,93 @@ async def _let_go_of(store: Store, row: InstanceRow, answered: Callable[[], None
 
 
 async def _append(store: Store, row: InstanceRow, registry: Registry, wanted: Rewind, now: int) -> Append | None:
-    """The row of its log that begins the new run. None: its log has grown since its row was read."""
-    log, last = await _refuse(store, row, wanted)
+    """The row of its log that begins the new run, or the undoing before it. None: its log has grown meanwhile."""
+    log, last = await _refuse(store, row, registry, wanted)
     if last.seq < row.last_seq:
         return None
+    mail = await _inbox(store, row)
+    paused = _stays_paused(row, mail, log)
+    item = await _going_on(store, row, registry, wanted, log, last, now=now, mail=mail, paused=paused)
+    undone = log.undone() if wanted.undo == "compensate" else None
+    if undone is not None and undone.steps:
+        at = max(now, row.updated_at, log.time)
+        began = UndoingBegan(at, log.copy.seq, log.copy.step, wanted.children, undone.anew)
+        held, _ = await places_of(store, row) if row.status not in TERMINAL_STATUSES else ((), ())
+        return _undoing_first(item, began, paused, held)
+    return item
+
+
+def _undoing_first(item: Append, began: UndoingBegan, paused: PauseMessage | None, held: tuple[str, ...]) -> Append:
+    """The append that has the undoing begin, instead of the one that begins the new run. It keeps the places it holds.
+
+    From here on the instance hears what the new run will hear.
+    """
+    events: list[LogEvent] = [began]
+    if paused is not None:
+        events.append(OwnerChanged(at=began.at, pause="begins", reason=paused.reason, freeze=paused.freeze))
+    assert item.change is not None  # noqa: S101 - it begins a run
+    change = replace(
+        item.change,
+        status=Status.COMPENSATING if paused is None else Status.PAUSED,
+        run_from=None,
+        input=None,
+        projection=None,
+        index=None,
+    )
+    gone = tuple(one for one in item.uninterested if one not in held)
+    return replace(item, body=encode_commit(events), change=change, uninterested=gone, postings=(), starts=())
+
+
+async def goes_on(
+    store: Store, registry: Registry, claimed: Claimed, began: UndoingBegan, *, token: str, now: int
+) -> bool:
+    """Rewind an instance that this worker owns, and whose undoing has ended. False: its log has grown meanwhile.
+
+    If something could not be undone, it is paused.
+    """
+    row = await row_of(store, claimed.instance_id)
+    step = began.step or None
+    wanted = Rewind(
+        instance_id=claimed.instance_id,
+        before=step,
+        at=began.seq if step is None else None,
+        undo="compensate",
+        children=began.children,
+    )
+    if row.life != claimed.life:
+        return False
+    log, last = await _read(store, row, registry, wanted)
+    if last is None or last.seq != claimed.head:
+        return False
+    mail = await _inbox(store, row)
+    failed = [one.activity_id for one in not_undone(log.state, log.whole())]
+    paused = PauseMessage(reason=NOT_UNDONE.format(several(failed))) if failed else _stays_paused(row, mail, log)
+    item = await _going_on(store, row, registry, wanted, log, last, now=now, mail=mail, paused=paused)
+    assert item.change is not None  # noqa: S101 - it begins a run
+    held, _ = await places_of(store, row)
+    item = replace(item, change=replace(item.change, unowned=False), interests=(), uninterested=held)
+    if await written(store, item, token) is not Outcome.ACCEPTED:
+        return False
+    await give_on(store, item)
+    return True
+
+
+async def _going_on(
+    store: Store,
+    row: InstanceRow,
+    registry: Registry,
+    wanted: Rewind,
+    log: CutLog,
+    last: LogRow,
+    *,
+    now: int,
+    mail: list[InboxRow],
+    paused: PauseMessage | None,
+) -> Append:
+    """The append that begins the new run."""
     state, at = log.state, max(now, row.updated_at, log.time)
     nonce = derive(row.instance_id, log.copy.started.nonce, "rewind", last.seq).hex()[:32]
     open_now = row.status not in TERMINAL_STATUSES
-    mail = await _inbox(store, row)
-    paused = _stays_paused(row, mail, log)
     events = log.made(nonce, at=at, children=wanted.children, undo=wanted.undo)
     if paused is not None:
         since = max(at, state.time)

@@ -18,6 +18,7 @@ from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.family import is_for_life
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
+from romancy.engine.outside.taking_back import goes_on
 from romancy.engine.pausing import pause_entry, paused_as, wish_in
 from romancy.engine.replay import history, load, load_log
 from romancy.engine.slot import GONE
@@ -38,7 +39,7 @@ from romancy.storage.records import Change, Claimed, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from romancy.core import Departure
+    from romancy.core import Departure, UndoingBegan
     from romancy.engine.driver import Driver
     from romancy.engine.instance import Live
     from romancy.engine.worker.lease_keeper import Term
@@ -118,8 +119,10 @@ class Recovery:
         if term.is_over():
             return
         if (live := self._resting.take(claimed)) is not None:
-            self._go_on(live, box, given_up=False)
-            return
+            if live.run.state.undoing is None:
+                self._go_on(live, box, given_up=False)
+                return
+            live.run.close()
         try:
             found = await self._replayed(claimed, given_up=is_given_up(box))
         except StorageUnavailableError as error:
@@ -131,6 +134,9 @@ class Recovery:
         live, given_up = found
         if term.is_over():
             live.run.close()
+        elif (undoing := live.run.state.undoing) is not None and live.run.state.is_undone:
+            live.run.close()
+            await self._rewind(claimed, undoing.began)
         elif not given_up and (reason := _declined(live)):
             live.run.close()
             self._leave(claimed, reason)
@@ -143,6 +149,23 @@ class Recovery:
             if any(isinstance(event, OwnerChanged) and event.pause for event in commit):
                 return True
         return False
+
+    async def _rewind(self, claimed: Claimed, began: UndoingBegan) -> None:
+        """Rewind an instance of which all is undone. The next claim loads its new run."""
+        driver = self._driver
+        token, now = driver.incarnation.token or "", driver.clock.now()
+        try:
+            if await goes_on(self._store, driver.registry, claimed, began, token=token, now=now):
+                self._next_claim.look()
+                return
+        except StorageUnavailableError as error:
+            logger.warning("instance %s: cannot be rewound yet: %s", claimed.instance_id, error, extra=about(claimed))
+        except InstanceNotFoundError:
+            logger.info("instance %s was removed", claimed.instance_id, extra=about(claimed))
+        except Exception as error:  # noqa: BLE001 - the instance is parked with it
+            self.park(claimed, f"it cannot be rewound: {type(error).__name__}: {error}", cause=error)
+            return
+        self._next_claim.look_for_own()
 
     async def follow(self, live: Live) -> None:
         """Put a run that has followed the log in the place of the run of this loaded instance, and continue it.
@@ -209,15 +232,30 @@ class Recovery:
         self._driver.resume(live, box, without_code=given_up)
 
     async def _load(self, claimed: Claimed, *, given_up: bool) -> tuple[Live, bool]:
-        """The instance, and whether to wind it up without its code, because it was cancelled while it was stuck."""
+        """The instance, and whether it goes on without its code.
+
+        It does if it was cancelled while it was stuck, or if it is undone before it is rewound.
+        """
         registry = self._driver.registry
         misfit: NonDeterminismError | None = None
         if not given_up:
             try:
-                return await load(self._store, registry, claimed, self._turns), False
+                live = await load(self._store, registry, claimed, self._turns)
             except NonDeterminismError as error:
                 misfit = error
+            else:
+                if live.run.state.undoing is None:
+                    return live, False
+                live.run.close()
         live, unknown = await load_log(self._store, registry, claimed, self._turns)
+        if live.run.state.undoing is not None:
+            if lacks := live.run.state.not_to_be_undone():
+                live.run.close()
+                raise UsageError(
+                    f"it is to be rewound, and this worker does not know how to undo {', '.join(lacks)}. Start one "
+                    "that knows these activities and their compensations and resume it, or terminate it"
+                )
+            return live, True
         if misfit is not None and not live.run.state.abandoned:
             live.run.close()
             raise misfit

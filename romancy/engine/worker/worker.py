@@ -414,6 +414,8 @@ class Worker:
             self.stock.left[live.definition.name] += 1
         if activation.events and activation.outcome is None and activation.parked is None:
             self._resting.keep(live)
+            if live.run.state.undoing is not None:
+                self._next_claim.look()  # it is due at once, to be rewound
         else:
             live.run.close()
         if activation.outcome is not None:

@@ -9,7 +9,7 @@ from romancy.core import MessageReceived, WorkflowRewound
 if TYPE_CHECKING:
     from romancy import Handle, Romancy
 
-__all__ = ["has_events", "has_received", "last_commit", "rewinds"]
+__all__ = ["has_events", "has_received", "is_told_to_pause", "last_commit", "rewinds"]
 
 
 async def last_commit(app: Romancy, handle: Handle[Any]) -> int:
@@ -36,3 +36,10 @@ async def has_received(handle: Handle[Any], number: int) -> bool:
     """Whether it has received a message with this number."""
     messages = [event.message for event in await handle.history() if isinstance(event, MessageReceived)]
     return any(bytes(one.data) == str(number).encode() for one in messages)
+
+
+async def is_told_to_pause(app: Romancy, handle: Handle[Any]) -> bool:
+    """Whether somebody has asked its worker to pause it."""
+    found = await app.get_instance(handle.instance_id)
+    assert found is not None
+    return "paus" in str(await handle.explain())

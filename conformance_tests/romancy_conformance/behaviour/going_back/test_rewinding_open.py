@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from romancy import (
-    Handle,
     Limit,
     Romancy,
     Status,
@@ -32,7 +31,13 @@ from romancy_conformance.behaviour.cast import (
 from romancy_conformance.behaviour.coded import CHAINS
 from romancy_conformance.behaviour.failing import fail
 from romancy_conformance.behaviour.going_back.journeys import abreast, gated, parts
-from romancy_conformance.behaviour.going_back.logs import has_events, has_received, last_commit, rewinds
+from romancy_conformance.behaviour.going_back.logs import (
+    has_events,
+    has_received,
+    is_told_to_pause,
+    last_commit,
+    rewinds,
+)
 from romancy_conformance.behaviour.waiting import joined, reason_is, status_is, until
 
 if TYPE_CHECKING:
@@ -105,7 +110,7 @@ async def test_one_at_work_lets_its_attempt_end_first(app: Romancy) -> None:
     await until(lambda: "gate slow" in record.names())
 
     rewinding = asyncio.create_task(handle.rewind(before="waits_at_a_gate:1", undo="keep"))
-    await until(lambda: _is_told_to_pause(app, handle))
+    await until(lambda: is_told_to_pause(app, handle))
     assert not rewinding.done()
     record.gates["gate slow"].set()
     await rewinding
@@ -114,13 +119,6 @@ async def test_one_at_work_lets_its_attempt_end_first(app: Romancy) -> None:
     names = record.names()  # it may come to the next step before it hears that it is paused
     assert names in (["note", "gate slow", "gate slow", "ship"], ["note", "gate slow", "ship", "gate slow", "ship"])
     assert len(set(record.keys("gate slow"))) == 2
-
-
-async def _is_told_to_pause(app: Romancy, handle: Handle[Any]) -> bool:
-    found = await app.get_instance(handle.instance_id)
-    assert found is not None
-    told = str(await handle.explain())
-    return "paus" in told
 
 
 async def test_what_ends_only_after_its_patience_goes_on_as_before(
@@ -160,7 +158,7 @@ async def test_one_whose_caller_gives_up_goes_on_as_before(app: Romancy) -> None
     await until(lambda: "gate slow" in record.names())
 
     rewinding = asyncio.create_task(handle.rewind(before="waits_at_a_gate:1", undo="keep"))
-    await until(lambda: _is_told_to_pause(app, handle))
+    await until(lambda: is_told_to_pause(app, handle))
     rewinding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await rewinding
@@ -175,7 +173,7 @@ async def test_what_completed_while_it_was_asked_is_refused_by_name_and_goes_on(
     await until(lambda: "gate slow" in record.names())
 
     rewinding = asyncio.create_task(handle.rewind(before="waits_at_a_gate:1"))
-    await until(lambda: _is_told_to_pause(app, handle))
+    await until(lambda: is_told_to_pause(app, handle))
     record.gates["gate slow"].set()
     with pytest.raises(UsageError, match=r"waits_at_a_gate:1(, act:2)? did something"):
         await rewinding
@@ -384,7 +382,7 @@ async def test_an_app_without_a_worker_rewinds(app: Romancy, open_app: Open) -> 
     rewinding = asyncio.create_task(
         other.handle(handle.instance_id, does).rewind(before="waits_at_a_gate:1", undo="keep")
     )
-    await until(lambda: _is_told_to_pause(app, handle))
+    await until(lambda: is_told_to_pause(app, handle))
     record.gates["gate slow"].set()
     await rewinding
 
