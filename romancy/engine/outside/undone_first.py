@@ -59,7 +59,7 @@ def not_undone(point: State, end: State) -> list[CompensationScheduled]:
 
 def _kept(state: State) -> set[str]:
     """What the order of undos holds of the time before the point. What a retry had not asked for is forgotten."""
-    left = set() if state.memory is None else {one.id for one in state.memory.left()}
+    left = set[str]() if state.memory is None else {one.id for one in state.memory.left()}
     done = {one.scheduled.id for one in state.to_compensate} - left
     return done | {id for _, id in state.remembered}
 

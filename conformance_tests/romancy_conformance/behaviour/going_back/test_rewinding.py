@@ -339,7 +339,7 @@ async def test_bad_points_are_named(app: Romancy) -> None:
         await handle.rewind(before="act:1", at=1)
     with pytest.raises(UsageError, match="'keep' or 'again'"):
         await handle.rewind(before="act:1", children="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - users do
-    with pytest.raises(UsageError, match="'refuse' or 'keep'"):
+    with pytest.raises(UsageError, match="'refuse', 'keep' or 'compensate'"):
         await handle.rewind(before="act:1", undo="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - users do
     with pytest.raises(InstanceNotFoundError):
         await app.rewind("nobody", before="act:1")
