@@ -2,7 +2,8 @@
 
 Whatever was rewound, each instance returns at its end what it has to, and so does each fork. What is in doubt may not
 be done again without a word: as long as an instance was only rewound where nothing stands (`undo="refuse"`), each of
-its steps acts under one key. Each key belongs to a run that the log has.
+its steps acts under one key. If all of its rewinds undo (`undo="compensate"`), each step stands once at the end. Each
+key belongs to a run that the log has.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ __all__ = ["Rewound", "strange_keys"]
 _ACTS: Final = {**FORMS, "lasts": shape_lasts}
 _KINDS: Final = (*_ACTS, "lasts", "nap", "beside")
 _NAPS: Final = (0.01, 0.1, 0.6)
-_CAREFUL: Final = 0.5
-"""The share of the instances that are only rewound where nothing stands."""
+_WAYS: Final[tuple[tuple[RewindUndo, ...], ...]] = (("refuse",), ("compensate",), ("refuse", "keep", "compensate"))
+"""What the rewinds of one instance say about the work behind the point."""
 _AGAIN: Final = 0.5
 """The share of those that are rewound once more when they have completed."""
 _TWO: Final = 0.3
@@ -83,9 +84,9 @@ class _Operators:
         chance = scene.chance
         self._scene, self._chance, self._path = scene, chance, scene.path
         kinds = [chance.choice(_KINDS) for _ in range(chance.randint(stage.most // 8, stage.most // 3))]
-        self._parts = [[kind, number] for number, kind in enumerate(kinds)]
+        self._parts: list[Any] = [[kind, number] for number, kind in enumerate(kinds)]
         self._right = sum(number * _times(kind) for number, kind in enumerate(kinds))
-        self._is_careful = chance.random() < _CAREFUL
+        self._undo = chance.choice(_WAYS)
         self._rewinds = 0
         self._is_unsure = False
         """Whether a call was not answered, which may be carried out later."""
@@ -121,8 +122,7 @@ class _Operators:
     async def _rewind(self) -> None:
         if (point := await self._point()) is None:
             return
-        undo: RewindUndo = "refuse" if self._is_careful or self._chance.random() < 0.3 else "keep"
-        call = partial(self._scene.app.rewind, self._path, undo=undo, **point)
+        call = partial(self._scene.app.rewind, self._path, undo=self._chance.choice(self._undo), **point)
         if await self._called(call):
             self._rewinds += 1
 
@@ -177,18 +177,27 @@ class _Operators:
         log = await self._scene.insist(partial(self._scene.app.history, self._path))
         acts = [act for act in read_acts(self._scene.folder)[0] if act.instance == self._path]
         made = sum(isinstance(event, WorkflowRewound) for event in log)
-        if made and not self._is_careful:
+        if made and self._undo != ("refuse",):
             self._scene.lives.is_begun_twice = True  # what was open at the point is done again under its key
         if made < self._rewinds or (made > self._rewinds and not self._is_unsure):
             self._find("wrong", f"{self._rewinds} rewinds were answered, and its log has {made}")
         for text in strange_keys(self._path, log, acts):
             self._find("unheard", text)
-        if any(act.what == UNDO for act in acts):
+        did, undid = _keys(acts, DO), _keys(acts, UNDO)
+        if self._undo == ("compensate",):  # what has no end in the log is in doubt, and may stand
+            _, completed = _keys_of(self._path, log)
+            did = {number: keys & completed.keys() for number, keys in did.items()}
+        if undid and "compensate" not in self._undo:
             self._find("undone", "something was undone, and no run of it has failed")
-        if self._is_careful and not self._is_unsure:
-            for number, keys in _keys(acts).items():
-                if len(keys) > 1:
-                    self._find("doubled", f"{number} acted under {len(keys)} keys, and was never to stand")
+        for kind, number in self._parts:
+            stands, right = (
+                len(did.get(number, ())) - len(undid.get(number, ())),
+                _times(kind) - (kind in {"beside", "lazy"}),
+            )
+            if len(self._undo) == 1 and stands != right:
+                self._find(
+                    "doubled" if stands > right else "lost", f"{number} ({kind}) stands {stands} times at the end"
+                )
 
     def _find(self, kind: str, text: str) -> None:
         self._scene.find(kind, text[:400], self._path)
@@ -199,29 +208,42 @@ def _times(kind: str) -> int:
     return len(_ACTS) if kind == "beside" else int(kind in _ACTS)
 
 
-def _keys(acts: Sequence[Act]) -> dict[tuple[str, int], set[str]]:
+def _keys(acts: Sequence[Act], what: str) -> dict[int, set[str]]:
     """Under which keys each step acted. What is lazy may be missing in the log of a worker that has died."""
-    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    found: dict[int, set[str]] = defaultdict(set)
     for act in acts:
-        if act.what == DO and not act.activity.startswith(put_lazily.name):
-            found[act.activity.partition(":")[0], act.number].add(act.key)
+        if act.what == what and not _is_lazy(act.activity):
+            found[act.number].add(act.key)
     return found
+
+
+def _keys_of(instance: str, log: Sequence[LogEvent]) -> tuple[set[str], dict[str, str]]:
+    """The keys of all activities of this log, and of those that completed, with their ids."""
+    nonce, of, open_ones, completed, known = "", dict[str, str](), set[str](), dict[str, str](), set[str]()
+    for event in log:
+        match event:
+            case WorkflowStarted():
+                nonce, of = event.nonce, {}
+                open_ones.clear()
+            case WorkflowForked():  # what is open and was undone has another key from here on
+                nonce = event.nonce
+                of |= {id: idempotency_key(instance, nonce, id) for id in open_ones}
+            case ActivityScheduled():
+                of[event.id] = event.key or idempotency_key(instance, nonce, event.id)
+                if not event.key:
+                    open_ones.add(event.id)
+            case ActivityCompleted() if event.id in of:
+                open_ones.discard(event.id)
+                completed[of[event.id]] = event.id
+            case _:
+                pass
+        known |= set(of.values())
+    return known, completed
 
 
 def strange_keys(instance: str, log: Sequence[LogEvent], acts: Sequence[Act]) -> list[str]:
     """Return what acted under a key that no run of this log gives, and what completed and has not acted."""
-    nonce, of, completed, known = "", dict[str, str](), dict[str, str](), set[str]()
-    for event in log:
-        match event:
-            case WorkflowForked() | WorkflowStarted():
-                nonce = event.nonce
-            case ActivityScheduled():
-                of[event.id] = event.key or idempotency_key(instance, nonce, event.id)
-                known.add(of[event.id])
-            case ActivityCompleted() if event.id in of:
-                completed[of[event.id]] = event.id
-            case _:
-                pass
+    known, completed = _keys_of(instance, log)
     did = {act.key for act in acts if act.what == DO}
     strange = {act.key: act for act in acts if act.what == DO and act.key not in known and not _is_lazy(act.activity)}
     return [
