@@ -250,6 +250,7 @@ PLANTED: Final = (
         text="                if row.owner is not None:\n",
         replacement="                if row.owner is not None and first is None:\n",
         shapes="rewound",
+        unseen="the store refuses the append while a worker owns the instance",
     ),
     Planted(
         name="pause: it does not wait for attempts at work",
