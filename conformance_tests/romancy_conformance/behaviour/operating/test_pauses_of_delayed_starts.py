@@ -43,8 +43,9 @@ async def entries_of(handle: Handle[object]) -> list[OwnerChanged]:
 
 @pytest.mark.parametrize("way", ["delay", "at"])
 async def test_it_begins_at_its_time_however_often_it_was_paused(app: Romancy, way: str) -> None:
-    when = {"delay": LONG} if way == "delay" else {"at": datetime.now(UTC) + LONG}
-    handle = await app.start(waits.options(instance_id="d", **when))
+    starts = waits.options(instance_id="d")
+    starts = starts.options(delay=LONG) if way == "delay" else starts.options(at=datetime.now(UTC) + LONG)
+    handle = await app.start(starts)
     due = await wakes_at(app, handle)
     for _ in range(2):
         assert await handle.pause("not yet")
