@@ -23,7 +23,7 @@ from romancy.built_in import ALL, known_here, with_built_in
 from romancy.checking import Check, check_open
 from romancy.declaring.expected_names import NAMES_OF_APPS, answer_names, refuse_with
 from romancy.depends import Dependencies
-from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, opened
+from romancy.engine import Dispatcher, LogWriter, Settings, ToldToStop, Worker, coded, goes_on, opened
 from romancy.engine.announcing import Announcer
 from romancy.errors import UsageError
 from romancy.handle import Handle
@@ -299,6 +299,7 @@ class Romancy(Windows, Schedules, Entities):
                 dispatcher=dispatcher,
                 ended=self._ended,
                 answered=access.answers.tell,
+                rewinds=goes_on,
                 another=other,
             )
             worker.told_to_drain.begins = self._drain_as_asked

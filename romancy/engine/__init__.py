@@ -32,7 +32,7 @@ from romancy.engine.outside.forking import Wanted, fork, plan_of_fork
 from romancy.engine.outside.lost_rows import LostRow, interests_from_log
 from romancy.engine.outside.management import ActingWorker, ActsAs, ActsUnder, purge, resume, retry, row_of
 from romancy.engine.outside.pausing import PAUSABLE, pause, unpause
-from romancy.engine.outside.taking_back import Rewind, plan_of_rewind, rewind
+from romancy.engine.outside.taking_back import Rewind, goes_on, plan_of_rewind, rewind
 from romancy.engine.outside.terminating import terminate, terminate_with_children
 from romancy.engine.replay import history, rows
 from romancy.engine.settings import Settings
@@ -81,6 +81,7 @@ __all__ = [
     "draining_in",
     "evidence_in",
     "fork",
+    "goes_on",
     "hides",
     "history",
     "interests_from_log",

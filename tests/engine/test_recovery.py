@@ -196,7 +196,7 @@ async def test_an_instance_that_was_taken_up_beside_its_claim_gets_the_mail_of_t
     world = World()
     there = world.run()
     stub = cast("Any", world)
-    recovery = Recovery(stub, stub, stub, stub, parked=stub)
+    recovery = Recovery(stub, stub, stub, stub, parked=stub, rewinds=stub)
     closed: list[bool] = []
     run = SimpleNamespace(close=lambda: closed.append(True), state=SimpleNamespace(terminal=None))
     live = cast("Any", SimpleNamespace(instance_id="i", life=1, run=run))

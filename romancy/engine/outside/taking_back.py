@@ -274,23 +274,6 @@ async def _going_on(
             f"instance {row.instance_id!r} cannot be rewound to this point: its log up to there has {len(body):,} bytes"
             f", and one commit holds {MAX_BODY_BYTES:,}. Fork it, which copies in parts, and cancel it"
         )
-    definition, started = registry.workflows[log.copy.started.workflow], log.copy.started
-    raw = bytes(started.input)
-    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
-    change = Change(
-        status=Status.RUNNING if paused is None else Status.PAUSED,
-        seen=row.signals,
-        release=True,
-        wake_at=1 if paused is None else None,
-        error=None if paused is None else short(paused.reason or None),
-        run_from=last.seq + 1,
-        input=raw,
-        projection=projection,
-        index=index,
-        forgive=True,
-        reopens=not open_now,
-        unowned=open_now,
-    )
     again = children_again(registry, row.instance_id, row.life, nonce, state, [events], max(now, at))
     starts = tuple(again) if wanted.children == "again" else ()
     new = _interests(log.state)
@@ -304,12 +287,33 @@ async def _going_on(
         writer=f"{here().token()}.rewind",
         body=body,
         after=last.writer,
-        change=change,
+        change=_change(row, registry, log, last, paused),
         consumed=await _consumed(store, row, mail),
         interests=tuple(each for one, each in new.items() if old.get(one) != each),
         uninterested=tuple(dropped),
         postings=postings,
         starts=starts,
+    )
+
+
+def _change(row: InstanceRow, registry: Registry, log: CutLog, last: LogRow, paused: PauseMessage | None) -> Change:
+    """How its row changes with the new run."""
+    definition, started = registry.workflows[log.copy.started.workflow], log.copy.started
+    raw, open_now = bytes(started.input), row.status not in TERMINAL_STATUSES
+    projection, index = project_with_index(raw, definition.index, definition.signature.bare, started.headers)
+    return Change(
+        status=Status.RUNNING if paused is None else Status.PAUSED,
+        seen=row.signals,
+        release=True,
+        wake_at=1 if paused is None else None,
+        error=None if paused is None else short(paused.reason or None),
+        run_from=last.seq + 1,
+        input=raw,
+        projection=projection,
+        index=index,
+        forgive=True,
+        reopens=not open_now,
+        unowned=open_now,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from logging import DEBUG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
@@ -18,7 +18,6 @@ from romancy.engine.decide import append_behind, owner_changed, short
 from romancy.engine.family import is_for_life
 from romancy.engine.log_lines import say_stuck
 from romancy.engine.messages import CancelMessage, decode_message
-from romancy.engine.outside.taking_back import goes_on
 from romancy.engine.pausing import pause_entry, paused_as, wish_in
 from romancy.engine.replay import history, load, load_log
 from romancy.engine.slot import GONE
@@ -45,12 +44,23 @@ if TYPE_CHECKING:
     from romancy.engine.worker.lease_keeper import Term
     from romancy.engine.worker.next_claim import NextClaim
     from romancy.engine.worker.resting import Resting
+    from romancy.registry import Registry
     from romancy.storage.protocol import Store
     from romancy.storage.records import Mailbox
 
-__all__ = ["Recovery", "claimed_again", "is_given_up"]
+__all__ = ["Recovery", "Rewinds", "claimed_again", "is_given_up"]
 
 logger = get_logger("romancy.engine")
+
+
+class Rewinds(Protocol):
+    """Rewinds an instance that a worker owns, and whose undoing has ended. False: its log has grown meanwhile."""
+
+    async def __call__(
+        self, store: Store, registry: Registry, claimed: Claimed, began: UndoingBegan, *, token: str, now: int
+    ) -> bool:
+        """Write the new run. Raises StorageError, and UsageError if it cannot be."""
+        ...
 
 
 def is_given_up(box: Mailbox | None) -> bool:
@@ -102,13 +112,15 @@ class Recovery:
         next_claim: NextClaim,
         *,
         parked: Callable[[str, int, None], None],
+        rewinds: Rewinds,
     ) -> None:
-        """`parked` is told each instance that was parked."""
+        """`parked` is told each instance that was parked, `rewinds` each of which all is undone that was to be."""
         self._store = store
         self._driver = driver
         self._resting = resting
         self._next_claim = next_claim
         self._tell_parked = parked
+        self._rewinds = rewinds
         self._turns = Turns()
 
     async def take_up(self, claimed: Claimed, box: Mailbox | None, term: Term) -> None:
@@ -155,7 +167,7 @@ class Recovery:
         driver = self._driver
         token, now = driver.incarnation.token or "", driver.clock.now()
         try:
-            if await goes_on(self._store, driver.registry, claimed, began, token=token, now=now):
+            if await self._rewinds(self._store, driver.registry, claimed, began, token=token, now=now):
                 self._next_claim.look()
                 return
         except StorageUnavailableError as error:

@@ -32,7 +32,7 @@ from romancy.engine.worker.lease_keeper import LeaseKeeper
 from romancy.engine.worker.next_claim import NextClaim
 from romancy.engine.worker.orphans import make_way
 from romancy.engine.worker.quarantine import Quarantine
-from romancy.engine.worker.recovery import Recovery, claimed_again
+from romancy.engine.worker.recovery import Recovery, Rewinds, claimed_again
 from romancy.engine.worker.resting import Resting
 from romancy.engine.worker.retrying import Revivals
 from romancy.engine.worker.rewinding import Rewinding
@@ -93,6 +93,7 @@ class Worker:
         dispatcher: Dispatcher,
         ended: Callable[[str, int, Activation | None], None],
         answered: Callable[[str], None],
+        rewinds: Rewinds,
         another: Callable[[], Store] | None = None,
     ) -> None:
         self.store = store
@@ -115,7 +116,7 @@ class Worker:
         self.writer = LogWriter(store, self._incarnation, timed=timed, outage=outage)
         self.driver = self._new_driver(dependencies, dispatcher)
         self._resting = Resting(settings.sticky)
-        self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended)
+        self._recovery = Recovery(store, self.driver, self._resting, self._next_claim, parked=ended, rewinds=rewinds)
         self._rewinding = Rewinding(self.driver, self._recovery, self.tasks.spawn)
         self._quarantine = Quarantine(
             store, self.driver, self._recovery, self.beating, self._next_claim, patience=settings.lease / 1_000_000
