@@ -6,20 +6,20 @@ Of an instance, one line at a time is in memory.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, TypeAlias
 
 from romancy.errors import HistoryCorruptError, UsageError
 from romancy.moving.format import End, Export, KeptInstance, Part, brought, mail_of, read_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from romancy.storage.lookups import Lying
     from romancy.storage.rebuilding import Brought
     from romancy.storage.records import LogRow
 
-__all__ = ["Parcel", "parcels_of", "whole_parcels"]
+__all__ = ["Lines", "Parcel", "parcels_of", "whole_parcels"]
 
 _AGAIN: Final = "nothing of it was read; copy the file again, or export again"
 
@@ -27,11 +27,19 @@ Numbered: TypeAlias = "tuple[int, int, bytes]"
 """The number of a line, its place in the file, and its bytes."""
 
 
+class Lines(Protocol):
+    """A file of lines. Its text is what messages call it."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open it to read from it, at any place."""
+        ...
+
+
 @dataclass(slots=True)
 class Parcel:
     """An instance in a file."""
 
-    path: Path
+    path: Lines
     head: KeptInstance
     """Its first line."""
     places: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
@@ -127,7 +135,7 @@ def whole_parcels(path: Path) -> Iterator[Parcel]:
         )
 
 
-def parcels_of(path: Path, instance_id: str, name: bytes) -> Iterator[Parcel]:
+def parcels_of(path: Lines, instance_id: str, name: bytes) -> Iterator[Parcel]:
     """The instances of this id in a file of an archive. `name` is the id in it. What is torn at the end is left out."""
     parcel: Parcel | None = None
     for number, place, line in _numbered(path):
@@ -149,7 +157,7 @@ def parcels_of(path: Path, instance_id: str, name: bytes) -> Iterator[Parcel]:
             parcel = None
 
 
-def _next(parcel: Parcel | None, read: object, path: Path, number: int, place: int) -> Parcel:
+def _next(parcel: Parcel | None, read: object, path: Lines, number: int, place: int) -> Parcel:
     """The instance with this line."""
     if isinstance(read, KeptInstance) and parcel is None:
         parcel = Parcel(path, read)
@@ -161,7 +169,7 @@ def _next(parcel: Parcel | None, read: object, path: Path, number: int, place: i
     return parcel
 
 
-def _numbered(path: Path) -> Iterator[Numbered]:
+def _numbered(path: Lines) -> Iterator[Numbered]:
     with path.open("rb") as file:
         place = 0
         for number, line in enumerate(file, 1):
@@ -169,9 +177,9 @@ def _numbered(path: Path) -> Iterator[Numbered]:
             place += len(line)
 
 
-def _where(path: Path, number: int) -> str:
+def _where(path: Lines, number: int) -> str:
     return f"{path}, line {number}"
 
 
-def _torn(path: Path) -> HistoryCorruptError:
+def _torn(path: Lines) -> HistoryCorruptError:
     return HistoryCorruptError(f"{path} ends in the middle; {_AGAIN}")

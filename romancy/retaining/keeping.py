@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from romancy._logs import get_logger
@@ -23,7 +22,8 @@ from romancy.engine import retains_in
 from romancy.engine.surroundings import here
 from romancy.errors import RomancyError
 from romancy.instance import Instance
-from romancy.retaining.archive import lines_of, write_lines
+from romancy.retaining.archive import lines_of
+from romancy.retaining.places import place_of
 from romancy.schedules.records import WORKFLOW as SCHEDULE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_LIMIT, build_query
@@ -150,7 +150,7 @@ class Retaining:
         if rule.archive is None or not rows:
             return rows
         lines = await lines_of(self._store, rows)
-        await asyncio.to_thread(write_lines, Path(rule.archive), self.worker.leases.token, [*lines.values()])
+        await asyncio.to_thread(place_of(rule.archive).write, self.worker.leases.token, [*lines.values()])
         return [row for row in rows if row.instance_id in lines]
 
     async def _apart(self, rows: Sequence[InstanceRow]) -> list[InstanceRow]:

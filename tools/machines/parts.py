@@ -98,6 +98,11 @@ PARTS: Final = (
         tools=("fastapi", "gunicorn", "jinja2", "schemathesis", "standardwebhooks", "stripe", "uvicorn"),
     ),
     Part(
+        "archive",
+        ("tests/retaining", f"{_BEHAVIOUR}/operating/test_retention.py"),
+        ("tests/retaining/test_places.py",),
+    ),
+    Part(
         "schedules",
         ("tests/schedules", f"{_BEHAVIOUR}/test_schedules.py"),
         ("tests/schedules/test_times.py",),

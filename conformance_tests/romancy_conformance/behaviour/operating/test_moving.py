@@ -15,6 +15,7 @@ from romancy.errors import HistoryCorruptError, HistoryVersionError, InstanceCon
 from romancy.moving import importing, taking
 from romancy.moving.format import line_of, read_line
 from romancy.retaining.keeping import Retaining, rules_of
+from romancy.retaining.places import Folder
 from romancy.retaining.restoring import restore
 from romancy.storage.services import Service
 from romancy_conformance.behaviour.cast import record, waits_at_a_gate
@@ -421,8 +422,8 @@ async def test_what_was_removed_comes_back_from_the_archive(storage_url: str, tm
         assert await retaining.look() == 1
         assert await app.get_instance("done") is None
 
-        came = await restore(store, registry, tmp_path / "archive", ["done"])
-        again = await restore(store, registry, tmp_path / "archive", ["done"])
+        came = await restore(store, registry, Folder(tmp_path / "archive"), ["done"])
+        again = await restore(store, registry, Folder(tmp_path / "archive"), ["done"])
 
         assert (came.instances, came.skipped, again.instances, again.skipped) == (1, 0, 0, 1)
         back = await app.get_instance("done")
@@ -432,7 +433,7 @@ async def test_what_was_removed_comes_back_from_the_archive(storage_url: str, tm
         assert back.updated_at > ended.updated_at, "or retention would remove it at once"
         assert await app.handle("done").result(timeout=60) == 8
         assert await retaining.look() == 1
-        assert (await restore(store, registry, tmp_path / "archive", ["done"])).instances == 1
+        assert (await restore(store, registry, Folder(tmp_path / "archive"), ["done"])).instances == 1
 
 
 async def test_many_are_read_and_written_in_groups(storage_url: str, tmp_path: Path, monkeypatch: Any) -> None:

@@ -12,6 +12,7 @@ from romancy.errors import HistoryCorruptError
 from romancy.retaining import keeping
 from romancy.retaining.archive import archived_as
 from romancy.retaining.keeping import Retaining, rules_of
+from romancy.retaining.places import Folder
 from romancy_conformance.behaviour.calling import calling
 from romancy_conformance.behaviour.cast import waits
 
@@ -154,14 +155,14 @@ async def test_each_is_in_the_archive_before_it_goes(open_app: Open, tmp_path: P
     assert file.read_bytes().count(b"\n") == 2
     with file.open("ab") as torn:
         torn.write(b'{"sum":"')
-    (one,) = archived_as(tmp_path / "archive", "done")
+    (one,) = archived_as(Folder(tmp_path / "archive"), "done")
     assert (one.workflow, one.status) == (short_lived.name, "completed")
     assert one.log[0].seq == 1
-    assert archived_as(tmp_path / "archive", "don") == []
+    assert archived_as(Folder(tmp_path / "archive"), "don") == []
 
     file.write_bytes(file.read_bytes().replace(b"completed", b"cancelled"))
     with pytest.raises(HistoryCorruptError, match="line 1 is damaged"):
-        archived_as(tmp_path / "archive", "done")
+        archived_as(Folder(tmp_path / "archive"), "done")
 
 
 async def test_one_of_the_workers_with_the_same_rules_does_it(open_app: Open) -> None:
