@@ -61,7 +61,7 @@ _ALL: tuple[Shape, ...] = (
 SHAPES: dict[str, Shape] = {each.name: each for each in _ALL}
 SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance(each, (Scheduled, Windows)))
 """Those that begin schedules, or windows."""
-OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name, Streams.name})
+OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name, Rewound.name, Streams.name})
 """Those that look for something in the logs of finished runs."""
 
 
