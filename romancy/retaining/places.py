@@ -10,6 +10,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from urllib.parse import urlsplit
 
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
@@ -105,7 +106,7 @@ class Remote:
         try:
             system, root = self._there()
             paths = sorted(system.glob(f"{root}/*.jsonl"))
-            return [_File(system, path, f"{self}/{path.rpartition('/')[2]}") for path in paths]
+            return [_File(system, path, f"{self}/{path.rpartition('/')[2]}", self._url) for path in paths]
         except Exception as error:
             raise self._refused("read", error) from error
 
@@ -115,16 +116,17 @@ class Remote:
         return url_to_fs(self._url)
 
     def _refused(self, what: str, error: Exception) -> StorageUnavailableError:
-        return StorageUnavailableError(f"the archive {self} cannot be {what}: {type(error).__name__}: {error}")
+        return StorageUnavailableError(f"the archive {self} cannot be {what}: {_told(error, self._url)}")
 
 
 class _File:
     """A file in a place that a URL names."""
 
-    def __init__(self, system: AbstractFileSystem, path: str, name: str) -> None:
+    def __init__(self, system: AbstractFileSystem, path: str, name: str, url: str) -> None:
         self._system = system
         self._path = path
         self._name = name
+        self._url = url
 
     def __str__(self) -> str:
         return self._name
@@ -134,7 +136,16 @@ class _File:
         try:
             return self._system.open(self._path, mode)
         except Exception as error:
-            raise StorageUnavailableError(f"{self} cannot be read: {type(error).__name__}: {error}") from error
+            raise StorageUnavailableError(f"{self} cannot be read: {_told(error, self._url)}") from error
+
+
+def _told(error: Exception, url: str) -> str:
+    """What a place has answered, without the user and the password of its URL."""
+    user = urlsplit(url).netloc.rpartition("@")[0]
+    text = f"{type(error).__name__}: {error}"
+    for secret in (user, user.partition(":")[2]):
+        text = text.replace(secret, "***") if secret else text
+    return text
 
 
 def _today() -> str:

@@ -41,10 +41,10 @@ class Refusing(MemoryFileSystem):
     protocol = ("refusing",)
 
     def pipe_file(self, path: str, value: bytes) -> object:
-        raise PermissionError("no")
+        raise PermissionError("no entry for me:secret with secret")
 
     def glob(self, path: str) -> list[str]:
-        raise PermissionError("no")
+        raise PermissionError("no entry for me:secret with secret")
 
 
 @pytest.fixture(autouse=True)
@@ -85,9 +85,14 @@ async def test_nothing_is_removed_that_the_place_does_not_take(caplog: pytest.Lo
         while "cannot be written" not in caplog.text:  # noqa: ASYNC110 - it is logged without any news
             await asyncio.sleep(0.01)
         assert await app.get_instance("a") is not None
-    assert "the archive refusing://bucket/archive cannot be written to: PermissionError: no" in caplog.text
+    assert (
+        "the archive refusing://bucket/archive cannot be written to: PermissionError: no entry for *** with ***"
+        in caplog.text
+    )
     assert "secret" not in caplog.text
-    with pytest.raises(StorageUnavailableError, match="refusing://bucket cannot be read: PermissionError: no"):
+    with pytest.raises(
+        StorageUnavailableError, match="refusing://bucket cannot be read: PermissionError: no entry for"
+    ):
         archived_as(place_of("refusing://me:secret@bucket"), "a")
 
 

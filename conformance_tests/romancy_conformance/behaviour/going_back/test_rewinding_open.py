@@ -419,6 +419,8 @@ async def test_what_a_worker_has_begun_that_is_gone_may_stand(open_app: Open) ->
     (doubtful,) = (await other.plan_rewind(handle.instance_id, before="act:1")).stands[1:]
 
     assert (doubtful.id, doubtful.outcome) == ("waits_at_a_gate:1", "unknown")
+    undoing = await other.plan_rewind(handle.instance_id, before="waits_at_a_gate:1", undo="compensate")
+    assert (undoing.stands, undoing.undone) == ((doubtful,), ())
     record.gates["gate slow"].set()
     await other.rewind(handle.instance_id, before="waits_at_a_gate:1", undo="keep")
     third = await open_app()
