@@ -240,7 +240,7 @@ PLANTED: Final = (
     Planted(
         name="rewind: what a dead worker had begun is done again",
         file=f"{_ENGINE}/outside/cut_logs.py",
-        text="self._at_work.intersection(unheard) - kept",
+        text="self._at_work & self._in_doubt.union(unheard) - kept",
         replacement="set[str]()",
         shapes="rewound",
     ),

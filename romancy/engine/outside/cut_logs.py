@@ -247,6 +247,7 @@ class _Work:
         self._state = state
         self._names = {id: one.scheduled.name for id, one in state.activities.items()}
         self._at_work = set(state.activities)
+        self._in_doubt = set[str]()
         self._done = dict[str, ForkStep]()
         self._undoing = dict[str, str]()
         self._undo_of = dict[str, str]()
@@ -258,6 +259,8 @@ class _Work:
             case ActivityScheduled():
                 self._names[event.id] = event.name
                 self._at_work.add(event.id)
+                if event.key:  # a former run has called it, and it may have taken effect then
+                    self._in_doubt.add(event.id)
             case ChildStarted():
                 self._names[event.id] = event.workflow
             case ActivityCompleted() | ActivityFailed() | ActivityCancelled() | ActivityCancelRequested():
@@ -295,7 +298,7 @@ class _Work:
         remembered = {id for _, id in self._state.remembered}
         yield from (one for one in self._done.values() if one.id not in remembered)
         kept = self._state.activities.keys()  # the same calls, under the same keys
-        for id in sorted(self._at_work if has_ended else self._at_work.intersection(unheard) - kept):
+        for id in sorted(self._at_work if has_ended else self._at_work & self._in_doubt.union(unheard) - kept):
             yield ForkStep("activities", id, self._names[id], "unknown")
         for item in () if self._state.memory is None else self._state.memory.left():
             if item.kind in ("activities", "children") and (item.stands or item.declared):

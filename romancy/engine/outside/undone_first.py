@@ -72,6 +72,6 @@ def _tried(undo: CompensationScheduled) -> ForkStep:
 def _in_doubt(point: State, end: State, *, has_ended: bool) -> Iterator[ForkStep]:
     """The calls that have not ended and may have taken effect, if that is undone too, the last one first."""
     for id, call in reversed(end.activities.items()):
-        began = has_ended or call.failures or call.unheard or call.lost or call.unknown
+        began = has_ended or call.scheduled.key or call.failures or call.unheard or call.lost or call.unknown
         if began and id not in point.activities and end.compensates(call.scheduled.name) == "attempted":
             yield ForkStep("activities", id, call.scheduled.name, "unknown")

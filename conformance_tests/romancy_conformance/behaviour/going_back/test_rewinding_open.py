@@ -427,6 +427,19 @@ async def test_what_a_worker_has_begun_that_is_gone_may_stand(open_app: Open) ->
     assert await third.handle(handle.instance_id, does).result(timeout=60) == ["note", "gate slow", "ship"]
 
 
+async def test_what_may_stand_does_so_also_after_a_rewind_that_keeps_its_key(open_app: Open) -> None:
+    app = await open_app()
+    handle = await app.start(does, ["note", "gate slow", "ship"])
+    await until(lambda: "gate slow" in record.names())
+    called = await last_commit(app, handle)
+    await app.drain(0)
+    other = await open_app(worker=False)
+    await other.rewind(handle.instance_id, at=called)
+
+    with pytest.raises(UsageError, match="waits_at_a_gate:1 did something behind the point"):
+        await other.rewind(handle.instance_id, before="waits_at_a_gate:1")
+
+
 async def test_a_stuck_instance_goes_back_to_before_its_code_changed(open_app: Open) -> None:
     @workflow(name="rewound-changes")
     async def older(ctx: WorkflowContext) -> str:
