@@ -1,27 +1,24 @@
 """A worker process whose workflows work in places under limits, and tell a recorder of it.
 
-    python -m romancy_conformance.behaviour.faults.placed URL --ledger FILE --recorder PORT [--lease SECONDS]
-
-The place is that of the whole workflow, of each call, or of a section. The program prints `ready` and works until it is
-told to stop.
+The place is that of the whole workflow, of each call, or of a section.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from romancy import Limit, Romancy, WorkflowContext, activity, workflow
 from romancy_conformance.behaviour.faults.recorder import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
 
     from romancy import Workflow
 
-__all__ = ["MOST", "PLACED", "placed", "placed_apart"]
+__all__ = ["MOST", "PLACED", "placed", "placed_apart", "work"]
 
 MOST: Final = 5
 """The limits allow from one to so many."""
@@ -84,22 +81,13 @@ def placed_apart(number: int) -> bool:
     return _KINDS[number % len(_KINDS)] is _calls
 
 
-def main() -> Coroutine[Any, Any, None]:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("url")
-    parser.add_argument("--ledger")
-    parser.add_argument("--recorder", required=True)
-    parser.add_argument("--lease", type=float, default=3.0)
-    options = parser.parse_args()
-    os.environ[_PORT] = options.recorder
-    return work(options.url, options.lease)
+def work(url: str, port: int, lease: float, tells: Connection) -> None:
+    """Work until told to stop. Tells when it begins."""
+    os.environ[_PORT] = str(port)
+    asyncio.run(_work_at(url, lease, tells))
 
 
-async def work(url: str, lease: float) -> None:
+async def _work_at(url: str, lease: float, tells: Connection) -> None:
     async with Romancy(url, workflows=PLACED, lease=lease, drain_timeout=0.2) as app:
-        print("ready", flush=True)
+        tells.send_bytes(b"ready")
         await app.serve()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())

@@ -21,7 +21,8 @@ from romancy import Romancy
 from romancy.core import TERMINAL, ActivityCompleted, WorkflowCompleted, decode_commit
 from romancy.errors import StorageUnavailableError
 from romancy_conformance.behaviour.faults.field import ENVIRONMENT
-from romancy_conformance.behaviour.faults.placed import PLACED, placed, placed_apart
+from romancy_conformance.behaviour.faults.forked import Forked
+from romancy_conformance.behaviour.faults.placed import PLACED, placed, placed_apart, work
 from romancy_conformance.behaviour.faults.recorder import Recorder
 from romancy_conformance.invariants import sweep
 from romancy_conformance.lane_use import Demand, Use, demands_in, use_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from romancy_conformance.behaviour.faults.field import Field, Process
+    from romancy_conformance.behaviour.faults.field import Field
     from romancy_conformance.behaviour.faults.recorder import Record
 
 SOAK: Final = bool(os.environ.get("ROMANCY_SOAK"))
@@ -43,7 +44,6 @@ STEPS, SECONDS = (3, 2.0) if SOAK else (1, 0.3)
 LEASE: Final = 3.0
 LEAST: Final = 0.9
 """Which share of what the limits allow is used on a machine that does nothing else."""
-PROGRAM: Final = ("romancy_conformance.behaviour.faults.placed",)
 
 
 async def test_a_recorder_never_sees_more_inside_than_allowed(
@@ -64,6 +64,7 @@ async def test_a_recorder_never_sees_more_inside_than_allowed(
         took = time.monotonic() - begun
         stays, demands = await all_stays(field, ids, recorder.read())
     finally:
+        crew.dismiss()
         recorder.close()
 
     allowed = {key: placed(key)[1] for key in range(KEYS)}
@@ -107,13 +108,15 @@ class Crew:
 
     def __init__(self, field: Field, recorder: Recorder, chance: random.Random) -> None:
         self._field, self._recorder, self._chance = field, recorder, chance
-        self._workers: list[Process] = []
+        self.hired: list[Forked] = []
+        self._workers: list[Forked] = []
         self._thaws: dict[int, asyncio.Task[None]] = {}
         self.killed = self.frozen = 0
 
     async def hire(self, count: int) -> None:
-        options = ("--recorder", str(self._recorder.port), "--lease", str(LEASE))
-        self._workers += await asyncio.gather(*(self._field.worker(*options, program=PROGRAM) for _ in range(count)))
+        hired = [Forked(work, self._field.url, self._recorder.port, LEASE) for _ in range(count)]
+        self.hired += hired
+        self._workers += await asyncio.gather(*(one.ready() for one in hired))
 
     async def storm(self) -> None:
         """Harm workers until enough were killed. Those that are frozen go on afterwards."""
@@ -135,7 +138,11 @@ class Crew:
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
         await asyncio.gather(*hired, *self._thaws.values())
 
-    async def _thaw(self, worker: Process, after: float) -> None:
+    def dismiss(self) -> None:
+        for one in self.hired:
+            one.kill()
+
+    async def _thaw(self, worker: Forked, after: float) -> None:
         await asyncio.sleep(after)
         if worker.alive:
             worker.send(signal.SIGCONT)
