@@ -6,7 +6,7 @@ import asyncio
 import functools
 from contextlib import contextmanager
 from dataclasses import replace as replaced
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
 
@@ -41,7 +41,7 @@ from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
 from romancy.retaining.keeping import Retaining, mark_of, rules_of
-from romancy.retention import retention_of
+from romancy.retention import retention_of_app
 from romancy.retry import policy, seconds, whole_number
 from romancy.schedules.deploying import deploy
 from romancy.schedules.keeper import keeper_of
@@ -87,7 +87,8 @@ class Romancy(Windows, Schedules, Entities):
     """Durable workflows on the database at `url`. Open it with `async with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
-    `retention=Retention(completed="30d")` removes what ended longer ago. Lists are read from the standby at `read_url`.
+    `retention=Retention(completed="30d")` removes what ended longer ago; without it, a new database has its default, and
+    with None all stays. Lists are read from the standby at `read_url`.
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
     `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
     exceptions without texts. `password` is called for each connection.
@@ -130,7 +131,7 @@ class Romancy(Windows, Schedules, Entities):
         check_at_start: bool = True,
         log_error_text: bool = True,
         keep_logs: KeepLogs | str | None = None,
-        retention: Retention | None = None,
+        retention: Retention | Literal["default"] | None = "default",
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
         answer_within: Duration = 10.0,
@@ -141,7 +142,7 @@ class Romancy(Windows, Schedules, Entities):
         self._url, self._read_url, self._password = url, read_url, password_source(password)
         self._workflows, self.relay, self._relaying = workflows, relay, Beside(relay)
         self._works, self._checks, self._migrates = worker, check_at_start, yes_or_no(migrate, "migrate")
-        self._release, self._retention = label(release, "release"), retention_of(retention, "retention=")
+        self._release, self._retention = label(release, "release"), retention_of_app(retention)
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
         self._codecs, self._drain_timeout = Codecs.of(codecs), seconds(drain_timeout, "drain_timeout")

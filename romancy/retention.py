@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from romancy._time_text import length_of
@@ -15,7 +15,15 @@ from romancy.errors import UsageError
 from romancy.retry import seconds
 from romancy.status import Status
 
-__all__ = ["Period", "Retention", "check_archive", "retention_of", "shown_archive"]
+__all__ = [
+    "BY_DEFAULT",
+    "Period",
+    "Retention",
+    "check_archive",
+    "retention_of",
+    "retention_of_app",
+    "shown_archive",
+]
 
 _LOCAL: Final = ("file", "local")
 _URL_AS_PATH: Final = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]")
@@ -63,8 +71,17 @@ class Retention:
         return round(seconds(period, status.value) * 1_000_000)
 
 
+BY_DEFAULT: Final = Retention(completed="30d", failed="90d", cancelled="90d")
+"""What holds for apps that say nothing, in databases where `romancy/retaining/by_default.py` finds that it does."""
+
+
+def retention_of_app(given: Any) -> Retention | Literal["default"] | None:
+    """The option `retention=` of an app."""
+    return given if given == "default" else retention_of(given, "retention=")
+
+
 def retention_of(given: Any, what: str) -> Retention | None:
-    """The option `retention=` of an app or a workflow."""
+    """The option `retention=` of a workflow."""
     if given is None or isinstance(given, Retention):
         return given
     names = ", ".join(field.name for field in fields(Retention))

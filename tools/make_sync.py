@@ -139,8 +139,14 @@ TWINS: Final = (
         "from romancy.sync._going_back import SyncGoingBack\n",
     ),
     Twin(
-        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncMoving",
-        "Limits from outside, for code without `await`.", "from romancy.sync._moving import SyncMoving\n",
+        "managing.retained", "RetainedByDefault", "_retained", "SyncRetainedByDefault", "SyncMoving",
+        "What the database says of retention, for code without `await`.",
+        "from romancy.sync._moving import SyncMoving\n",
+    ),
+    Twin(
+        "managing.limiting", "Limiting", "_limiting", "SyncLimiting", "SyncRetainedByDefault",
+        "Limits from outside, for code without `await`.",
+        "from romancy.sync._retained import SyncRetainedByDefault\n",
     ),
     Twin(
         "managing.activities", "PausedActivities", "_activities", "SyncPausedActivities", "SyncLimiting",

@@ -34,6 +34,7 @@ from romancy.cli._questions import ask
 from romancy.cli._rebuilding import rebuild
 from romancy.cli._relaying import RELAYING
 from romancy.cli._requesting import request
+from romancy.cli._retention import retention
 from romancy.cli._schedules import schedules
 from romancy.cli._serving import serve
 from romancy.cli._showing import show
@@ -76,7 +77,7 @@ _ALL = (
     demo, dev, *WORKING, lint, serve, ui, *LOOKING, *TAILING, show, top, failures, workers, drain, alerts,
     schedules,
     *WINDOWS, limits, request, ask, *ACTING, fork, rewind, *RELAYING, undelivered, *TENDING, rebuild,
-    *MOVING, archive, conformance,
+    *MOVING, archive, retention, conformance,
 )  # fmt: skip
 for _command in _ALL:
     cli.add_command(_command)

@@ -13,7 +13,7 @@ from romancy.errors import CodecError, HistoryCorruptError, HistoryVersionError,
 from romancy.limit import Limit
 from romancy.log import read_log
 from romancy.managing.lanes import CHOICES, choices_of, lanes_of, routed
-from romancy.managing.moving import Moving
+from romancy.managing.retained import RetainedByDefault
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.admission import CHOSEN, Terms
 from romancy.storage.routing import (
@@ -39,7 +39,7 @@ __all__ = ["Limiting"]
 _ALL: Final = 2**31 - 1
 
 
-class Limiting(Moving):
+class Limiting(RetainedByDefault):
     """Reads and changes limits."""
 
     async def limits(self, name: str | None = None) -> list[Lane]:

@@ -1,7 +1,7 @@
 """The task of a worker that removes what is over, as `Romancy(retention=…)` and `@workflow(retention=…)` say.
 
-Of the workers with the same rules, the first by its token does it; the others look again a minute later. That only
-saves work: two that do it at once remove each instance once.
+Of the workers with the same rules, the first by its token does it; the others look again later. That only saves work:
+two that do it at once remove each instance once.
 
 A pass searches each workflow for instances whose time is over, the oldest first, a page at a time, and rests after each
 page for several times as long as it took. A pass has no state: after a crash, another begins at the oldest again.
@@ -23,14 +23,16 @@ from romancy.engine.surroundings import here
 from romancy.errors import RomancyError
 from romancy.instance import Instance
 from romancy.retaining.archive import lines_of
+from romancy.retaining.by_default import goes_by_default
 from romancy.retaining.places import place_of
+from romancy.retention import BY_DEFAULT
 from romancy.schedules.records import WORKFLOW as SCHEDULE
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.query import MAX_LIMIT, build_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, Literal
 
     from romancy.engine import Worker
     from romancy.retention import Retention
@@ -45,8 +47,11 @@ logger = get_logger("romancy")
 Purge: TypeAlias = Callable[[Sequence[Instance]], Awaitable[set[str]]]
 
 _FIRST: Final = 10.0
-"""Seconds between the worker's start and the first pass."""
-_EVERY: Final = 60.0
+"""Seconds between the worker's start and the first pass. If all that goes goes by default, it is `_MOST_OFTEN`."""
+_MOST_OFTEN: Final = 60.0
+_SELDOM: Final = 3600.0
+_PART: Final = 1000
+"""A pass follows the former one after this part of the shortest period, and within the two bounds above."""
 _SOON: Final = 5.0
 """Seconds between two passes if the former has removed something."""
 _PAGE: Final = 200
@@ -64,19 +69,27 @@ class Rule(NamedTuple):
     statuses: tuple[Status, ...]
     kept_for: int
     archive: str | None = None
+    by_default: bool = False
+    """Nobody has said so: it holds if the database says it."""
 
 
-def rules_of(retention: Retention | None, workflows: Mapping[str, Workflow[..., Any]]) -> list[Rule]:
+def rules_of(
+    retention: Retention | Literal["default"] | None, workflows: Mapping[str, Workflow[..., Any]]
+) -> list[Rule]:
     """The rules for these workflows. A workflow's own retention replaces that of the app."""
     rules: list[Rule] = []
+    of_app, by_default = (BY_DEFAULT, True) if retention == "default" else (retention, False)
     for name, workflow in sorted(workflows.items()):
-        said = workflow.retention or retention
+        said = workflow.retention or of_app
         periods: dict[int, list[Status]] = {}
         for status in sorted(TERMINAL_STATUSES) if said is not None else ():
             if said is not None and (kept_for := said.kept_for(status)) is not None:
                 periods.setdefault(kept_for, []).append(status)
         archive = None if said is None or said.archive is None else str(said.archive)
-        rules += [Rule(name, tuple(statuses), kept_for, archive) for kept_for, statuses in sorted(periods.items())]
+        rules += [
+            Rule(name, tuple(statuses), kept_for, archive, by_default and workflow.retention is None)
+            for kept_for, statuses in sorted(periods.items())
+        ]
     return rules
 
 
@@ -97,7 +110,9 @@ class Retaining:
 
     async def run(self) -> None:
         """Look from time to time, until the worker drains."""
-        await asyncio.sleep(_FIRST)
+        shortest = min(rule.kept_for for rule in self._rules) / 1_000_000
+        pause = min(max(shortest / _PART, _MOST_OFTEN), _SELDOM)
+        await asyncio.sleep(_MOST_OFTEN if all(rule.by_default for rule in self._rules) else _FIRST)
         while not self.worker.draining:
             removed = 0
             if self.is_mine():
@@ -107,7 +122,7 @@ class Retaining:
                     logger.warning("what is over could not be removed, and is tried again: %s", error)
                 except Exception:
                     logger.exception("what is over could not be removed, and is tried again")
-            await asyncio.sleep(_SOON if removed else _EVERY)
+            await asyncio.sleep(_SOON if removed else pause)
 
     def is_mine(self) -> bool:
         """Whether no other worker does the work of this one."""
@@ -120,10 +135,13 @@ class Retaining:
     async def look(self) -> int:
         """One pass over all workflows. Returns how many instances it has removed."""
         removed = 0
+        holds = any(rule.by_default for rule in self._rules) and await goes_by_default(self._store)
         for rule in self._rules:
-            removed += await self._apply(rule)
+            if holds or not rule.by_default:
+                removed += await self._apply(rule)
         if removed:
-            logger.info("removed %d ended instances whose time was over", removed)
+            by_default = "; retention= of the app or `romancy retention --off` lets them stay" if holds else ""
+            logger.info("removed %d ended instances whose time was over%s", removed, by_default)
         return removed
 
     async def _apply(self, rule: Rule) -> int:

@@ -19,7 +19,7 @@ from romancy.sync._windows import SyncWindows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
-    from typing import Self, Unpack
+    from typing import Literal, Self, Unpack
 
     from romancy.checking import Check
     from romancy.hooks import Hook
@@ -42,7 +42,8 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
     """Durable workflows on the database at `url`. Open it with `with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
-    `retention=Retention(completed="30d")` removes what ended longer ago. Lists are read from the standby at `read_url`.
+    `retention=Retention(completed="30d")` removes what ended longer ago; without it, a new database has its default, and
+    with None all stays. Lists are read from the standby at `read_url`.
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
     `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
     exceptions without texts. `password` is called for each connection.
@@ -74,7 +75,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
         check_at_start: bool = True,
         log_error_text: bool = True,
         keep_logs: KeepLogs | str | None = None,
-        retention: Retention | None = None,
+        retention: Retention | Literal["default"] | None = "default",
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
         answer_within: Duration = 10.0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from romancy.sync._moving import SyncMoving
+from romancy.sync._retained import SyncRetainedByDefault
 
 if TYPE_CHECKING:
     from romancy.managing.lanes import Lane
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncLimiting"]
 
 
-class SyncLimiting(SyncMoving):
+class SyncLimiting(SyncRetainedByDefault):
     """Reads and changes limits."""
 
     def limits(self, name: str | None = None) -> list[Lane]:

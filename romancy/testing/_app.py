@@ -106,6 +106,7 @@ class TestApp(Faking, Romancy):
             hooks=hooks,
             codecs=codecs,
             check_at_start=False,
+            retention=None,
             relay=relay,
         )
         self._skip = skip

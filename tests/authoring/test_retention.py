@@ -57,5 +57,10 @@ def test_a_workflow_says_it_in_the_place_of_the_app() -> None:
         Rule("own", (Status.FAILED,), DAY),
     ]
     assert rules_of(None, known) == rules[1:]
+    assert rules_of("default", known) == [
+        Rule("any", (Status.COMPLETED,), 30 * DAY, by_default=True),
+        Rule("any", (Status.CANCELLED, Status.FAILED), 90 * DAY, by_default=True),
+        *rules[1:],
+    ]
     assert mark_of(rules) != mark_of(rules[1:])
     assert mark_of(rules_of(None, {"any": known["any"]})) == ""

@@ -215,6 +215,10 @@ create table romancy_letters (
 create index romancy_letters_order on romancy_letters (subscriber, at, letter_id);
 create index romancy_letters_at on romancy_letters (at);
 
+-- What has ended goes after a while, also of apps that say nothing of it: in databases that were made with this row.
+insert into romancy_interests (owner, life, interest_id, address, kind, at)
+values ('romancy/retention', 0, 'by default', 't/retention', 'member', 0);
+
 -- One line per event, for people. A body that is no array of JSON, because a codec wrote it, is one line without an event.
 -- The escape of NUL is hidden from ->>, which could not show it.
 create function romancy_events_of(body bytea) returns json language plpgsql stable as $$

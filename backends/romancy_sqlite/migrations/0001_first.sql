@@ -208,6 +208,10 @@ create table romancy_letters (
     primary key (subscriber, letter_id)
 ) without rowid;
 
+-- What has ended goes after a while, also of apps that say nothing of it: in databases that were made with this row.
+insert into romancy_interests (owner, life, interest_id, address, kind, at)
+values ('romancy/retention', 0, 'by default', 't/retention', 'member', 0);
+
 -- One line per event, for people. A body that is no array of JSON, because a codec wrote it, is one line without an event.
 -- JSON holds no NUL, and behind one nothing would be looked at.
 create view romancy_events as

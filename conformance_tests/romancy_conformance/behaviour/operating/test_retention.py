@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -58,7 +58,7 @@ async def parent_that_waits(ctx: WorkflowContext) -> int:
 EVERYTHING: list[Any] = [short_lived, stays, parent_that_waits, waits, fails_for_retention]
 
 
-def retaining(app: Romancy, said: Retention, purge: Purge | None = None) -> Retaining:
+def retaining(app: Romancy, said: Retention | Literal["default"] | None, purge: Purge | None = None) -> Retaining:
     """What the app's worker would do by this retention."""
     access = app._access  # pyright: ignore[reportPrivateUsage] - the worker of an app has no public name
     assert access.worker is not None
@@ -180,9 +180,68 @@ async def test_one_of_the_workers_with_the_same_rules_does_it(open_app: Open) ->
 async def test_a_worker_looks_by_itself(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "_FIRST", 0.0)
     monkeypatch.setattr(keeping, "_SOON", 0.01)
-    monkeypatch.setattr(keeping, "_EVERY", 0.01)
+    monkeypatch.setattr(keeping, "_MOST_OFTEN", 0.01)
     app = await open_app(workflows=EVERYTHING, retention=NOW)
     await app.start(short_lived.options(instance_id="done"))
 
     while await app.get_instance("done") is not None:  # noqa: ASYNC110 - it goes without any news
         await asyncio.sleep(0.01)
+
+
+async def test_it_holds_in_a_new_database(empty_url: str) -> None:
+    for _ in range(2):
+        async with Romancy(empty_url, workflows=EVERYTHING, worker=False) as app:
+            assert await app.retention_by_default()
+    async with Romancy(empty_url, workflows=EVERYTHING, worker=False) as app:
+        await app.set_retention_by_default(False)
+    async with Romancy(empty_url, workflows=EVERYTHING, worker=False) as app:
+        assert not await app.retention_by_default()
+
+
+async def test_ended_instances_go_by_default_where_nothing_else_is_said(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeping, "BY_DEFAULT", NOW)
+    caplog.set_level("INFO", "romancy")
+    monkeypatch.setattr(stays, "retention", Retention())
+    app = await open_app(workflows=EVERYTHING)
+    await app.set_retention_by_default(True)
+    for done in (short_lived.options(instance_id="done"), stays.options(instance_id="kept")):
+        assert await (await app.start(done)).result(timeout=60) == 1
+
+    assert await retaining(app, None).look() == 0
+    assert await ids(app) == ["done", "kept"]
+    assert await retaining(app, "default").look() == 1
+    assert await ids(app) == ["kept"]
+    assert "removed 1 ended instances whose time was over; retention= of the app or" in caplog.text
+
+
+async def test_what_the_database_says_is_heeded_by_each_pass_and_can_be_said_twice(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "BY_DEFAULT", NOW)
+    app, other = await open_app(workflows=EVERYTHING), await open_app(workflows=EVERYTHING, worker=False)
+    assert await (await app.start(short_lived.options(instance_id="done"))).result(timeout=60) == 1
+    running = retaining(app, "default")
+
+    for _ in range(2):
+        await other.set_retention_by_default(False)
+        assert not await app.retention_by_default()
+        assert await running.look() == 0
+    assert await retaining(app, Retention(failed=0)).look() == 0
+    assert await ids(app) == ["done"]
+
+    for _ in range(2):
+        await other.set_retention_by_default(True)
+        assert await app.retention_by_default()
+    assert await running.look() == 1
+    assert await running.look() == 0
+    assert await ids(app) == []
+
+
+async def test_a_default_is_long(open_app: Open) -> None:
+    app = await open_app(workflows=EVERYTHING)
+    await app.set_retention_by_default(True)
+    assert await (await app.start(short_lived.options(instance_id="done"))).result(timeout=60) == 1
+    assert await retaining(app, "default").look() == 0
+    assert await ids(app) == ["done"]
