@@ -46,7 +46,8 @@ Some tables are the truth. Others can be made again from them with
 - Truth, until a log holds it or it has been sent: `romancy_inbox`, pending rows of `romancy_outbox`,
   `romancy_messages`, `romancy_letters`.
 - Truth for a while: the keys in `romancy_seen`.
-- Truth about subscribers outside: their rows of `romancy_interests` (`life` 0), and `romancy_addresses`.
+- Truth about subscribers outside, limits that an operator has chosen, and retention by default: their rows of
+  `romancy_interests` (`life` 0), and `romancy_addresses`.
 - Derived from the logs: `romancy_instances`, `romancy_index`, `romancy_index_sets`, and the interests of instances in
   `romancy_interests`.
 - Derived from the inbox: `romancy_uncounted`.

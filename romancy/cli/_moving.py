@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -13,12 +13,18 @@ from romancy.cli._filter_options import filters_to_act
 from romancy.cli._printing import as_json, json_option, say
 from romancy.errors import UsageError
 from romancy.insight import many
+from romancy.retention import BY_DEFAULT
 
 if TYPE_CHECKING:
     from romancy._operating import Operator
     from romancy.moving.importing import Imported
     from romancy.query import InstanceFilter
     from romancy.registry import Registry
+
+_GOES: Final = (
+    f"Of those that have ended, workers remove what ended longer ago than {BY_DEFAULT.completed} (completed) or "
+    f"{BY_DEFAULT.failed}, unless retention= of the app says otherwise. `romancy retention --off` lets them stay."
+)
 
 __all__ = ["MOVING", "print_imported", "registry_of"]
 
@@ -62,7 +68,10 @@ async def import_instances(*, path: Path, url: str | None, app: str | None, dry_
     async with operating(url, app, code=True) as operator:
         registry_of(operator)
         found = await operator.import_instances(path, dry_run=dry_run)
+        goes = await operator.retention_by_default()
     print_imported(found, dry_run=dry_run, json_lines=json_lines)
+    if goes and found.instances > found.open and not json_lines:
+        say(_GOES)
 
 
 def registry_of(operator: Operator) -> Registry:

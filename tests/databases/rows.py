@@ -41,7 +41,9 @@ class Plain(Protocol):
 
     def select(self, statement: str) -> list[tuple[Any, ...]]: ...
 
-    def insert(self, table: str, columns: list[str], rows: list[list[Any]]) -> None: ...
+    def replace(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Let the table have these rows, and none of those that the migrations have put there."""
+        ...
 
 
 class Sqlite:
@@ -58,9 +60,10 @@ class Sqlite:
         finally:
             connection.close()
 
-    def insert(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+    def replace(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
         connection = sqlite3.connect(self._path)
         try:
+            connection.execute(_emptying(table))
             connection.executemany(_insertion(table, columns, ["?"] * len(columns)), rows)
             connection.commit()
         finally:
@@ -77,8 +80,8 @@ class Postgres:
     def select(self, statement: str) -> list[tuple[Any, ...]]:
         return asyncio.run(self._select(statement))
 
-    def insert(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
-        asyncio.run(self._insert(table, columns, rows))
+    def replace(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+        asyncio.run(self._replace(table, columns, rows))
 
     async def _select(self, statement: str) -> list[tuple[Any, ...]]:
         connection = await asyncpg.connect(self._url)
@@ -87,10 +90,11 @@ class Postgres:
         finally:
             await connection.close()
 
-    async def _insert(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+    async def _replace(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
         connection = await asyncpg.connect(self._url)
         try:
             marks = [f"${number}" for number in range(1, len(columns) + 1)]
+            await connection.execute(_emptying(table))
             await connection.executemany(_insertion(table, columns, marks), rows)
         finally:
             await connection.close()
@@ -112,10 +116,11 @@ class Mysql:
         finally:
             connection.close()
 
-    def insert(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
+    def replace(self, table: str, columns: list[str], rows: list[list[Any]]) -> None:
         connection = self._connected()
         try:
             with connection.cursor() as cursor:
+                cursor.execute(_emptying(table))
                 cursor.executemany(_insertion(table, columns, ["%s"] * len(columns)), rows)
             connection.commit()
         finally:
@@ -156,12 +161,16 @@ def dumped(url: str, change: Change) -> Iterable[str]:
 
 
 def load(url: str, lines: Iterable[str]) -> None:
-    """Insert the rows into the empty tables of a database."""
+    """Let the tables of a new database have these rows."""
     database = plain(url)
     rows = [json.loads(line) for line in lines]
     for table in dict.fromkeys(table for table, _ in rows):
         named = [row for place, row in rows if place == table]
-        database.insert(table, list(named[0]), [[_read(value) for value in row.values()] for row in named])
+        database.replace(table, list(named[0]), [[_read(value) for value in row.values()] for row in named])
+
+
+def _emptying(table: str) -> str:
+    return f"delete from {table}"  # noqa: S608 - a name of ours
 
 
 def _insertion(table: str, columns: list[str], marks: list[str]) -> str:
