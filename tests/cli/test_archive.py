@@ -35,7 +35,7 @@ async def removed(folder: Path, codecs: list[Masking]) -> None:
 def test_what_was_removed_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, sealed: bool
 ) -> None:
-    for name in ("_FIRST", "_SOON", "_EVERY"):
+    for name in ("_FIRST", "_SOON", "_MOST_OFTEN"):
         monkeypatch.setattr(keeping, name, 0.01)
     asyncio.run(removed(tmp_path, [Masking()] if sealed else []))
     romancy = runner(capsys)

@@ -49,7 +49,7 @@ class Refusing(MemoryFileSystem):
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("_FIRST", "_SOON", "_EVERY"):
+    for name in ("_FIRST", "_SOON", "_MOST_OFTEN"):
         monkeypatch.setattr(keeping, name, 0.01)
     fsspec.register_implementation("refusing", Refusing, clobber=True)
     MemoryFileSystem.store.clear()
