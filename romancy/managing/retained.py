@@ -16,7 +16,7 @@ class RetainedByDefault(Moving):
         """Whether ended instances of apps without `retention=` go in this database, as they do in new ones."""
         return await goes_by_default(self._access.opened("retention_by_default"))
 
-    async def set_retention_by_default(self, on: bool) -> None:  # noqa: FBT001 - what it says
+    async def set_retention_by_default(self, *, on: bool) -> None:
         """Let ended instances of apps without `retention=` go in this database, or stay for ever.
 
         Every worker looks before it removes anything, and needs no restart.

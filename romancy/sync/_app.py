@@ -42,8 +42,8 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
     """Durable workflows on the database at `url`. Open it with `with`.
 
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
-    `retention=Retention(completed="30d")` removes what ended longer ago; without it, a new database has its default, and
-    with None all stays. Lists are read from the standby at `read_url`.
+    `retention=Retention(completed="30d")` removes what ended longer ago; without it, a new database has its default,
+    and with None all stays. Lists are read from the standby at `read_url`.
     What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
     `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
     exceptions without texts. `password` is called for each connection.

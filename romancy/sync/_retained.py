@@ -18,9 +18,9 @@ class SyncRetainedByDefault(SyncMoving):
         result: bool = self._call("retention_by_default")
         return result
 
-    def set_retention_by_default(self, on: bool) -> None:
+    def set_retention_by_default(self, *, on: bool) -> None:
         """Let ended instances of apps without `retention=` go in this database, or stay for ever.
 
         Every worker looks before it removes anything, and needs no restart.
         """
-        self._call("set_retention_by_default", on)
+        self._call("set_retention_by_default", on=on)

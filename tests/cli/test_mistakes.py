@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     "alerts", "archive", "ask", "batch", "cancel", "check", "conformance", "count", "debounce", "demo", "dev",
     "doctor", "drain", "export", "failures", "find", "fork", "history", "import", "limits", "lint", "list", "logs",
-    "migrate", "outbox", "pause", "purge", "rebuild", "relay", "request", "resume", "retention", "retry",
-    "rewind", "run", "schedules", "serve", "show", "signal", "start", "tail", "terminate", "top", "ui", "undelivered", "unpause",
+    "migrate", "outbox", "pause", "purge", "rebuild", "relay", "request", "resume", "retention", "retry", "rewind",
+    "run", "schedules", "serve", "show", "signal", "start", "tail", "terminate", "top", "ui", "undelivered", "unpause",
     "watch", "why", "windows", "workers",
 )  # fmt: skip
 

@@ -127,6 +127,20 @@ PLANTED: Final = (
         mend=True,
     ),
     Planted(
+        name="retention: a child goes before its parent",
+        file="romancy/retaining/keeping.py",
+        text="left = [row for row in rows if row.instance_id not in held]",
+        replacement="left = [row for row in rows if row.instance_id not in held or True]",
+        shapes="retained",
+    ),
+    Planted(
+        name="import: the last commit is left out",
+        file="romancy/moving/reading.py",
+        text="return map(brought, self.parts())",
+        replacement="return iter([*map(brought, self.parts())][:-1])",
+        shapes="retained",
+    ),
+    Planted(
         name="refused: what had happened is not written",
         file=f"{_ENGINE}/unwritten.py",
         text="        elif isinstance(event, ENDS) and id(event) not in passed_over:",

@@ -8,7 +8,7 @@ import pytest
 
 from romancy_conformance.chaos.oracle import Expected, foretell
 from romancy_conformance.chaos.programs import FEATURES, UNUSUAL, Node, Program, every, generate, keeping_places
-from romancy_conformance.chaos.shapes.catalogue import OF_ALL_RUNS, SCHEDULED, SHAPES, drawn
+from romancy_conformance.chaos.shapes.catalogue import OF_ALL_RUNS, REMOVING, SCHEDULED, SHAPES, drawn
 from romancy_conformance.chaos.undoing import in_order, link
 
 SOAK = bool(os.environ.get("ROMANCY_SOAK"))
@@ -111,14 +111,15 @@ def test_ids_are_purged_or_programs_recur() -> None:
     every = frozenset(SHAPES) - SCHEDULED - OF_ALL_RUNS
     rounds = [drawn(f"seed-{number}", every, frozenset()) for number in range(100)]
 
-    assert {(every, frozenset({"recur"})), (every - {"purged"}, frozenset[str]())} == set(rounds)
-    assert (frozenset({"purged"}), frozenset({"recur"})) == drawn("seed", frozenset({"purged"}), frozenset())
+    assert {(every, frozenset({"recur"})), (every - REMOVING, frozenset[str]())} == set(rounds)
+    for removing in (REMOVING, *(frozenset({one}) for one in REMOVING)):
+        assert (removing, frozenset({"recur"})) == drawn("seed", removing, frozenset())
     assert (every, frozenset({"recur"})) == drawn("seed-1", every, frozenset({"recur"}))
 
 
 def test_there_are_schedules_or_programs_recur() -> None:
     """A schedule that is declared anew removes the rows of finished runs."""
-    every = frozenset(SHAPES) - {"purged"} - OF_ALL_RUNS
+    every = frozenset(SHAPES) - REMOVING - OF_ALL_RUNS
     rounds = {drawn(f"seed-{number}", every, frozenset()) for number in range(100)}
 
     assert {(every - SCHEDULED, frozenset[str]()), (every, frozenset({"recur"}))} == rounds
@@ -129,4 +130,4 @@ def test_who_reads_finished_runs_is_not_played_where_they_are_removed() -> None:
     rounds = [drawn(f"seed-{number}", frozenset(SHAPES), frozenset()) for number in range(300)]
 
     assert any(shapes >= OF_ALL_RUNS for shapes, _ in rounds)
-    assert all(not shapes & (SCHEDULED | {"purged"}) for shapes, _ in rounds if shapes & OF_ALL_RUNS)
+    assert all(not shapes & (SCHEDULED | REMOVING) for shapes, _ in rounds if shapes & OF_ALL_RUNS)

@@ -22,6 +22,7 @@ import msgspec
 
 import romancy
 from romancy import RetryPolicy, Romancy, StorageUnavailableError
+from romancy.retaining import keeping
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos.ailing import CLOCK, FULL, ail
 from romancy_conformance.chaos.plain import OUTSIDE, outside
@@ -29,6 +30,7 @@ from romancy_conformance.chaos.programs import Program
 from romancy_conformance.chaos.relaying import relay_to
 from romancy_conformance.chaos.shapes.acts import stood
 from romancy_conformance.chaos.shapes.catalogue import workflows_of
+from romancy_conformance.chaos.shapes.retained import shorten_passes
 from romancy_conformance.chaos.shapes.sealed import Sealing
 from romancy_conformance.chaos.stage import APPS, stage
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of
@@ -59,6 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 async def work(job: Job, told: asyncio.Event | None = None) -> None:
     """Work until told to stop: by a signal, or by the event in a process that gets no signals."""
     watched = 1.0 if told is None else None
+    shorten_passes(keeping)
     app = Romancy(
         job.url,
         workflows=(*WORKFLOWS, *workflows_of(sealed=False, old=job.old)),
@@ -69,6 +72,7 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
         max_threads=200,  # many functions hold their threads until they are asked to stop
         retry=RetryPolicy.fixed(12, 0.01),
         relay=relay_to(job.outbox) if job.outbox else None,
+        retention=None,
         warn_when_blocked=watched,
     )
     outside[:] = [Path(job.log).with_name(OUTSIDE)]  # before the first worker begins: its activities write there
@@ -81,6 +85,7 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
                 workflows=workflows_of(sealed=True),
                 codecs=[Sealing()],
                 lease=job.lease,
+                retention=None,
                 warn_when_blocked=watched,
             )
             apps[True] = sealing

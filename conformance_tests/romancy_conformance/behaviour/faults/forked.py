@@ -1,4 +1,4 @@
-"""A worker process that is forked from one which has imported all that it needs, so that a thousand of them are cheap."""
+"""A worker process that is forked from one which has imported all that it needs: a thousand of them are cheap."""
 
 from __future__ import annotations
 

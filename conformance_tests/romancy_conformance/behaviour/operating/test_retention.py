@@ -193,7 +193,7 @@ async def test_it_holds_in_a_new_database(empty_url: str) -> None:
         async with Romancy(empty_url, workflows=EVERYTHING, worker=False) as app:
             assert await app.retention_by_default()
     async with Romancy(empty_url, workflows=EVERYTHING, worker=False) as app:
-        await app.set_retention_by_default(False)
+        await app.set_retention_by_default(on=False)
     async with Romancy(empty_url, workflows=EVERYTHING, worker=False) as app:
         assert not await app.retention_by_default()
 
@@ -205,7 +205,7 @@ async def test_ended_instances_go_by_default_where_nothing_else_is_said(
     caplog.set_level("INFO", "romancy")
     monkeypatch.setattr(stays, "retention", Retention())
     app = await open_app(workflows=EVERYTHING)
-    await app.set_retention_by_default(True)
+    await app.set_retention_by_default(on=True)
     for done in (short_lived.options(instance_id="done"), stays.options(instance_id="kept")):
         assert await (await app.start(done)).result(timeout=60) == 1
 
@@ -225,14 +225,14 @@ async def test_what_the_database_says_is_heeded_by_each_pass_and_can_be_said_twi
     running = retaining(app, "default")
 
     for _ in range(2):
-        await other.set_retention_by_default(False)
+        await other.set_retention_by_default(on=False)
         assert not await app.retention_by_default()
         assert await running.look() == 0
     assert await retaining(app, Retention(failed=0)).look() == 0
     assert await ids(app) == ["done"]
 
     for _ in range(2):
-        await other.set_retention_by_default(True)
+        await other.set_retention_by_default(on=True)
         assert await app.retention_by_default()
     assert await running.look() == 1
     assert await running.look() == 0
@@ -241,7 +241,7 @@ async def test_what_the_database_says_is_heeded_by_each_pass_and_can_be_said_twi
 
 async def test_a_default_is_long(open_app: Open) -> None:
     app = await open_app(workflows=EVERYTHING)
-    await app.set_retention_by_default(True)
+    await app.set_retention_by_default(on=True)
     assert await (await app.start(short_lived.options(instance_id="done"))).result(timeout=60) == 1
     assert await retaining(app, "default").look() == 0
     assert await ids(app) == ["done"]

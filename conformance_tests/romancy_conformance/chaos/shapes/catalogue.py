@@ -14,6 +14,7 @@ from romancy_conformance.chaos.shapes.listening import Listening
 from romancy_conformance.chaos.shapes.paused import Paused
 from romancy_conformance.chaos.shapes.purged import Purged
 from romancy_conformance.chaos.shapes.questions import Questions
+from romancy_conformance.chaos.shapes.retained import Retained
 from romancy_conformance.chaos.shapes.retried import Retried
 from romancy_conformance.chaos.shapes.rewound import Rewound
 from romancy_conformance.chaos.shapes.scheduled import Scheduled
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from romancy import Workflow
     from romancy_conformance.chaos.shapes.shape import Shape
 
-__all__ = ["OF_ALL_RUNS", "SCHEDULED", "SHAPES", "drawn", "workflows_of"]
+__all__ = ["OF_ALL_RUNS", "REMOVING", "SCHEDULED", "SHAPES", "drawn", "workflows_of"]
 
 _PURGES: Final = 0.3
 """The share of rounds with all shapes in which ids are purged."""
@@ -53,6 +54,7 @@ _ALL: tuple[Shape, ...] = (
     Questions(),
     Streams(),
     Purged(),
+    Retained(),
     Scheduled(sealed=False),
     Scheduled(sealed=True),
     Windows(sealed=False),
@@ -63,6 +65,8 @@ SCHEDULED: Final = frozenset(name for name, each in SHAPES.items() if isinstance
 """Those that begin schedules, or windows."""
 OF_ALL_RUNS: Final = frozenset({Requested.name, Entities.name, Questions.name, Rewound.name, Streams.name})
 """Those that look for something in the logs of finished runs."""
+REMOVING: Final = frozenset({Purged.name, Retained.name})
+"""Those whose instances are removed."""
 
 
 def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -77,11 +81,11 @@ def drawn(seed: str, shapes: frozenset[str], without: frozenset[str]) -> tuple[f
     if shapes & SCHEDULED:
         without |= {"recur"}
         shapes -= OF_ALL_RUNS
-    if "purged" not in shapes or "recur" in without:
-        return (shapes - OF_ALL_RUNS if "purged" in shapes else shapes), without
-    if len(shapes) == 1 or random.Random(f"purges {seed}").random() < _PURGES:
+    if not shapes & REMOVING or "recur" in without:
+        return (shapes - OF_ALL_RUNS if shapes & REMOVING else shapes), without
+    if shapes <= REMOVING or random.Random(f"purges {seed}").random() < _PURGES:
         return shapes - OF_ALL_RUNS, without | {"recur"}
-    return shapes - {"purged"}, without
+    return shapes - REMOVING, without
 
 
 def workflows_of(*, sealed: bool, old: bool = False) -> tuple[Workflow[..., Any], ...]:

@@ -35,6 +35,8 @@ class Lives:
 
         One of its lives was begun again after its purge, by a start that its app had sent twice. Or it was rewound.
         """
+        self.may_go = False
+        """Whether workers remove it after its end. A log of it in `logs` is then all that is known."""
 
 
 class Scene:

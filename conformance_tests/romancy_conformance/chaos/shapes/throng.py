@@ -96,7 +96,7 @@ class Throng:
         if not self.cast:
             return []
         there = await self._until_over(patience)
-        self.instances = len(there)
+        self.instances = len(there) + sum(lives.may_go and path not in there for path, lives in self._lives.items())
         acts, stood = read_acts(self._folder)
         by_instance: defaultdict[str, list[Act]] = defaultdict(list)
         for act in acts:
@@ -105,7 +105,7 @@ class Throng:
         for instance, text in doubled(acts, [*stood, *struck], lease):
             if not self._lives[instance].is_begun_twice:
                 self.findings.append(Finding("doubled", instance, text))
-        for stranger in sorted(by_instance.keys() - there.keys()):
+        for stranger in sorted(one for one in by_instance.keys() - there.keys() if not self._may_go(one)):
             self.findings.append(Finding("phantom", stranger, "it has acted, and is not there"))
         for instance, (status, sealed) in there.items():
             if status is Status.STUCK:
@@ -126,7 +126,13 @@ class Throng:
             return []
         if lives.logs:
             return [(log, of_life(log, acts)) for log in lives.logs]
+        if self._may_go(instance):
+            return []
         return [(await _insist(partial(self._apps[sealed].history, instance)), acts)]
+
+    def _may_go(self, instance: str) -> bool:
+        """Whether it, or what has started it, is removed after its end."""
+        return any(lives.may_go and f"{path}." in f"{instance}." for path, lives in self._lives.items())
 
     async def _until_over(self, patience: float) -> dict[str, tuple[Status, bool]]:
         """Wait for the ends of all instances; return their ends, and whether they are sealed."""
