@@ -72,7 +72,7 @@ class Retention:
 
 
 BY_DEFAULT: Final = Retention(completed="30d", failed="90d", cancelled="90d")
-"""What holds for apps that say nothing, in databases where `romancy/retaining/by_default.py` finds that it does."""
+"""What holds for apps that say nothing, in databases where `romancy/managing/retained.py` finds that it does."""
 
 
 def retention_of_app(given: Any) -> Retention | Literal["default"] | None:

@@ -22,8 +22,8 @@ from romancy.engine import retains_in
 from romancy.engine.surroundings import here
 from romancy.errors import RomancyError
 from romancy.instance import Instance
+from romancy.managing.retained import goes_by_default
 from romancy.retaining.archive import lines_of
-from romancy.retaining.by_default import goes_by_default
 from romancy.retaining.places import place_of
 from romancy.retention import BY_DEFAULT
 from romancy.schedules.records import WORKFLOW as SCHEDULE
