@@ -71,8 +71,11 @@ class Year:
             self.sizes.append(await tables.size())
 
     def growing(self, period: int) -> dict[str, tuple[int, int]]:
-        """The tables that had more rows at a time in the last such period than ever in the second one."""
-        before, last = most(self.rows[period : 2 * period]), most(self.rows[-period:])
+        """The tables that never had as few rows in the last such period as at a time in the second one.
+
+        The fewest: what stands there for some weeks and then goes is no growth.
+        """
+        before, last = fewest(self.rows[period : 2 * period]), fewest(self.rows[-period:])
         return {table: (before[table], last[table]) for table in last if last[table] > before[table] * SLACK + 2}
 
 
@@ -97,8 +100,8 @@ async def keep_up(app: Romancy) -> None:
     await until(lambda: access.dispatcher is not None and access.dispatcher.idle)
 
 
-def most(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    return {table: max(one[table] for one in counts) for table in counts[0]}
+def fewest(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    return {table: min(one[table] for one in counts) for table in counts[0]}
 
 
 @pytest.mark.long
