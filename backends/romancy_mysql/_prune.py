@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from romancy.status import TERMINAL_STATUSES
+from romancy.storage.sqlkit.pruning import cut_streams
 from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all, ask_last
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def _prune_old(values: Values) -> Operation[Answer]:
     return Answer(rows, len(rows))
 
 
-def _prune_runs(_: Values) -> Operation[Answer]:
+def _prune_runs(values: Values) -> Operation[Answer]:
     while True:
         runs = sorted((yield from ask("former_runs", limit=_RUNS_AT_ONCE)).rows, key=itemgetter(0))
         if runs:
+            yield from cut_streams(runs, values)
             yield from ask("drop_former_runs", runs=runs)
         if len(runs) < _RUNS_AT_ONCE:
             return Answer((), 0)

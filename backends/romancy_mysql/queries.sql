@@ -468,6 +468,21 @@ limit :limit
 delete l from :source romancy_log l
 where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 
+-- name: former_streams (runs(instance_id, life, run_from), streams, late) -> instance_id, life, number
+-- The last rows that such runs have written to streams. The newest row stays: the next one is numbered behind it.
+select l.instance_id, l.life, max(j.number)
+from :source romancy_log l
+join romancy_journal j on j.instance_id = l.instance_id and j.life = l.life and j.number > :streams and j.number < (
+    select max(k.number) from romancy_journal k where k.instance_id = l.instance_id and k.life = l.life
+)
+where l.instance_id = :instance_id and l.life = :life and l.seq = :run_from and j.at < l.at - :late
+group by l.instance_id, l.life
+
+-- name: cut_streams (cuts(instance_id, life, number), streams)
+-- Remove rows of streams, up to a number.
+delete j from :source romancy_journal j
+where j.instance_id = :instance_id and j.life = :life and j.number > :streams and j.number <= :number
+
 -- name: prune_seen (before, limit)
 -- Remove old dedupe keys, up to a limit.
 delete from romancy_seen where at < :before limit :limit

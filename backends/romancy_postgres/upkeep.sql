@@ -111,13 +111,24 @@ with log as (
 )
 delete from romancy_instances where instance_id = any ($1);
 
--- name: prune_runs (limit)
--- Remove the rows of finished runs, of some instances at a time.
+-- name: prune_runs (limit, streams, late)
+-- Remove the rows of finished runs, of some instances at a time, and what these runs have written to streams. The newest
+-- row of a stream stays: the next one is numbered behind it.
 with rerun as materialized (
     select instance_id, life, run_from from romancy_instances
     where kept_from < run_from
     limit $1
     for no key update skip locked
+), written as materialized (
+    select r.instance_id, r.life, l.at,
+           (select max(j.number) from romancy_journal j
+            where j.instance_id = r.instance_id and j.life = r.life) as newest
+    from rerun r
+    join romancy_log l on l.instance_id = r.instance_id and l.life = r.life and l.seq = r.run_from
+), streams as (
+    delete from romancy_journal j using written w
+    where j.instance_id = w.instance_id and j.life = w.life and j.number > $2 and j.number < w.newest
+        and j.at < w.at - $3
 ), dropped as (
     delete from romancy_log l using rerun
     where l.instance_id = rerun.instance_id and l.life = rerun.life and l.seq < rerun.run_from

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from romancy.storage.sqlkit.pruning import cut_streams
 from romancy.storage.sqlkit.statements import Answer, Ask, ask, ask_all
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def _prune_chosen(values: Values) -> Operation[Answer]:
 def _prune_runs(values: Values) -> Operation[Answer]:
     runs = (yield from ask("former_runs", **values)).rows
     if runs:
+        yield from cut_streams(runs, values)
         yield from ask_all(Ask("drop_former_runs", {"runs": runs}), Ask("mark_dropped_runs", {"runs": runs}))
     return Answer((), len(runs))
 

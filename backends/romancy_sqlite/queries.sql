@@ -314,6 +314,38 @@ where (instance_id, life, seq) in (
         and log.seq < json_extract(run.value, '$[2]')
 );
 
+-- name: former_streams (runs(instance_id, life, run_from), streams, late) -> instance_id, life, number
+-- The last rows that such runs have written to streams. The newest row stays: the next one is numbered behind it.
+select log.instance_id, log.life, max(line.number)
+from json_each(:runs) as run
+cross join romancy_log as log
+    on log.instance_id = json_extract(run.value, '$[0]')
+    and log.life = json_extract(run.value, '$[1]')
+    and log.seq = json_extract(run.value, '$[2]')
+cross join romancy_journal as line
+    on line.instance_id = log.instance_id
+    and line.life = log.life
+    and line.number > :streams
+    and line.number < (
+        select max(newest.number) from romancy_journal as newest
+        where newest.instance_id = log.instance_id and newest.life = log.life
+    )
+where line.at < log.at - :late
+group by log.instance_id, log.life;
+
+-- name: cut_streams (cuts(instance_id, life, number), streams)
+-- Remove rows of streams, up to a number.
+delete from romancy_journal
+where (instance_id, life, number) in (
+    select line.instance_id, line.life, line.number
+    from json_each(:cuts) as cut
+    cross join romancy_journal as line
+        on line.instance_id = json_extract(cut.value, '$[0]')
+        and line.life = json_extract(cut.value, '$[1]')
+        and line.number > :streams
+        and line.number <= json_extract(cut.value, '$[2]')
+);
+
 -- name: mark_dropped_runs (runs(instance_id))
 -- Record that they are removed.
 update romancy_instances set kept_from = run_from

@@ -31,7 +31,7 @@ __all__ = ["AttemptStreams", "StreamKeeper"]
 MOST_WAITING: Final = 8 * 1024 * 1024
 """How many bytes wait at most in a worker."""
 MOST_STORED: Final = 16 * 1024 * 1024
-"""How many bytes the streams of an instance hold at most."""
+"""How many bytes the streams of an instance hold at most: its run, and former ones that are not pruned."""
 _BYTES_AT_ONCE: Final = 1024 * 1024
 _LONG_ROW: Final = 64 * 1024
 _GATHERING: Final = 0.03

@@ -78,7 +78,9 @@ class Journal(Protocol):
         ...
 
     async def write(self, lines: Sequence[NewLine], /) -> Written:
-        """Write lines of streams in their order, in one transaction. None is ever removed before its instance.
+        """Write lines of streams in their order, in one transaction.
+
+        `Upkeep.prune` removes those of former runs. Their numbers are not used again.
 
         A line is refused unless its writer owns the instance. If another worker has written behind the former owner, a
         line of that owner is never behind it. A line that is there is not written again: a writer has sent all lines

@@ -59,7 +59,8 @@ class Upkeep(Protocol):
         """Remove up to `limit` ended instances, each with all data under its id in one transaction; return how many.
 
         Instances whose rows others have locked are left for the next call.
-        Also removes rows of finished runs (those of at least `limit` instances), dead workers that own nothing, and, in
+        Also removes rows of finished runs (those of at least `limit` instances) and what these have written to streams
+        an hour or more before the present run, except for the last line of all; dead workers that own nothing, and, in
         transactions of at most some thousand, old dedupe keys. Which of too many go first is open. A dead worker's row
         may stay until no claim of its can still commit.
         """

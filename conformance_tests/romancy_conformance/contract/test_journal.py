@@ -12,7 +12,7 @@ from romancy.status import Status
 from romancy.storage.journal import NewLine
 from romancy.storage.records import Former, Outcome, PruneRequest
 from romancy.storage.services import Service
-from romancy_conformance.contract.building import Actor, start, unique
+from romancy_conformance.contract.building import Actor, append, change, start, unique
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
@@ -232,3 +232,49 @@ async def test_a_reader_of_streams_misses_no_line_of_two_writers(store: Store, j
         assert [b"%d %d" % (name, number) for number in range(10)] == [
             one for one in seen if one.startswith(b"%d " % name)
         ]
+
+
+async def bodies(journal: Journal, of: Append) -> list[bytes]:
+    return [line.body for line in await journal.written(of.instance_id, of.life)]
+
+
+async def test_what_former_runs_have_written_goes_with_their_rows_of_the_log(store: Store, journal: Journal) -> None:
+    """An instance that continues as new for ever would otherwise hold more and more, until nothing more is allowed."""
+    upkeep = services_with(Service.UPKEEP, store).upkeep
+    (a, owner), (b, other) = await owned(store), await owned(store)
+    for one, token in ((a, owner), (b, other)):
+        await journal.write(parts(one, b"of the", b"former run", owner=token))
+        await journal.put(lines(one, "logged"), keep=10)
+    again = append(a, 2, change=change(Status.RUNNING, run_from=2))
+    assert [Outcome.ACCEPTED] == await store.commit([again], worker=owner)
+    found = await store.read(a.instance_id)
+    assert found is not None
+    began = found.rows[-1].at
+    at = {b"by a clock that is late": began - 3_599_000_000, b"of this run": began}
+    new = [line._replace(at=at[line.body]) for line in parts(a, *at, owner=owner)]
+    await journal.write(new)
+
+    await upkeep.prune(PruneRequest())
+
+    assert [*at] == await bodies(journal, a)
+    assert [b"of the", b"former run"] == await bodies(journal, b)
+    assert ["logged"] == await texts(journal, a)
+    assert ([], {a.instance_id: sum(map(len, at))}) == await journal.write(new)
+
+
+async def test_the_last_line_of_a_stream_stays_so_that_numbers_go_on_behind_it(store: Store, journal: Journal) -> None:
+    upkeep = services_with(Service.UPKEEP, store).upkeep
+    a, owner = await owned(store)
+    old = parts(a, b"first", b"last", owner=owner)
+    await journal.write(old)
+    again = append(a, 2, change=change(Status.RUNNING, run_from=2))
+    assert [Outcome.ACCEPTED] == await store.commit([again], worker=owner)
+
+    await upkeep.prune(PruneRequest())
+
+    assert [b"last"] == await bodies(journal, a)
+    assert ([], {a.instance_id: 4}) == await journal.write(old), "sent again, late"
+    assert ([], {a.instance_id: 7}) == await journal.write(parts(a, b"new", owner=owner))
+    assert [(6, b"last"), (10, b"new")] == [
+        (line.number, line.body) for line in await journal.written(a.instance_id, a.life)
+    ]

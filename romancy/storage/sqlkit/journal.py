@@ -5,7 +5,7 @@ one of them, and the other begins anew. It finds out in the same statement wheth
 the mark of the last line of a stream which of its own are there. So a line that is sent twice is written once, also if
 the first call comes last.
 
-Numbers of log lines count lines. Those of streams count bytes, so the last one tells the size.
+Numbers of log lines count lines. Those of streams count bytes, so the first and the last one tell the size.
 """
 
 from __future__ import annotations
@@ -147,6 +147,7 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
 def _write(lines: Sequence[NewLine]) -> Operation[Written]:
     ends = yield from _ends(lines, _STREAMED)
     free = {place: end.last + end.size if end.last else STREAMS + 1 for place, end in ends.items()}
+    begins = {place: end.first or STREAMS + 1 for place, end in ends.items()}
     refused, rows = list["NewLine"](), list[tuple[object, ...]]()
     for line in lines:
         place = line.instance_id, line.life
@@ -158,7 +159,7 @@ def _write(lines: Sequence[NewLine]) -> Operation[Written]:
         rows.append(_row(line, free[place]))
         free[place] += len(line.body)
     yield from _add(rows)
-    return Written(refused, {name: number - STREAMS - 1 for (name, _), number in free.items()})
+    return Written(refused, {place[0]: number - begins[place] for place, number in free.items()})
 
 
 def _row(line: NewLine, number: int) -> tuple[object, ...]:

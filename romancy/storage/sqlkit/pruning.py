@@ -7,16 +7,22 @@ scripts are those of the dialect.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from romancy.storage.limits import can_be_id
+from romancy.storage.sqlkit.journal import STREAMS
 from romancy.storage.sqlkit.statements import Ask, ask, ask_all, ask_last
 
 if TYPE_CHECKING:
-    from romancy.storage.records import PruneRequest
-    from romancy.storage.sqlkit.statements import Interpreter, Operation
+    from collections.abc import Sequence
 
-__all__ = ["Pruning"]
+    from romancy.storage.records import PruneRequest
+    from romancy.storage.sqlkit.statements import Interpreter, Operation, Values
+
+__all__ = ["Pruning", "cut_streams"]
+
+_LATE: Final = 3_600_000_000
+"""What was written to streams so many microseconds before a run began is of a former one, by any worker's clock."""
 
 
 class Pruning:
@@ -60,5 +66,15 @@ def _remove(choose: Ask) -> Operation[int]:
 
 
 def _tidy(limit: int) -> Operation[None]:
-    yield from ask("prune_runs", limit=limit)
+    yield from ask("prune_runs", limit=limit, streams=STREAMS, late=_LATE)
     yield from ask("prune_workers")
+
+
+# ── where DELETE knows no CTE ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def cut_streams(runs: Sequence[Sequence[Any]], values: Values) -> Operation[None]:
+    """Remove what runs before these have written to streams, given what `prune_runs` is asked with."""
+    cuts = (yield from ask("former_streams", **{**values, "runs": runs})).rows
+    if cuts:
+        yield from ask("cut_streams", cuts=cuts, streams=values["streams"])

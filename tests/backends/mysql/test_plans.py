@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,6 +139,28 @@ async def test_no_statement_of_the_engines_reads_a_whole_table(
     monkeypatch.undo()
 
     assert len(recorder.sent) > 40
+    assert await recorder.whole_tables(wire) == {}
+
+
+async def test_the_removal_of_many_reads_no_whole_table_and_waits_for_no_other_row(
+    filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 200 keys on, both servers would go by their old statistics, if the session did not say otherwise."""
+    (limit,) = await wire.run(b"select @@eq_range_index_dive_limit", "test")
+    assert [(0,)] == [tuple(map(int, row)) for row in limit.rows]
+    ended = [f"i{number}" for number in range(100, 1000) if number % 10][:500]
+    await wire.run(b"analyze table romancy_log, romancy_index, romancy_inbox, romancy_instances", "test")
+    await wire.run(b"start transaction", "test")
+    for table in (b"log", b"index", b"inbox"):
+        await wire.run(b"delete from romancy_%b where instance_id = 'i9000'" % table, "test")
+    recorder = Recorder(filled, monkeypatch)
+    removing = filled.services.upkeep.prune(PruneRequest(instance_ids=ended, limit=500))
+    removed = await asyncio.wait_for(removing, timeout=60)
+    monkeypatch.undo()
+    await wire.run(b"rollback", "test")
+
+    assert removed == 500
+    assert {"prune_named", "prune_log", "drop_index", "prune_instances"} < set(recorder.sent)
     assert await recorder.whole_tables(wire) == {}
 
 

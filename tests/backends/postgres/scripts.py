@@ -22,6 +22,7 @@ _NEEDED: Final[dict[str, dict[str, Any]]] = {
         "index_paths": "", "input": b"1",
     },
     "interests": {"at": 1, "life": 1, "kind": "take"},
+    "journal": {"life": 1, "at": 1, "mark": "m", "body": b"1"},
     "letters": {"at": 1, "address": "a", "body": b"1"},
     "log": {"life": 1, "at": 1, "writer": "w", "body": b"1"},
     "messages": {"at": 1, "spread": "one", "body": b"1"},

@@ -127,13 +127,33 @@ async def test_runs_that_are_over(scripts: Scripts) -> None:
     rows = ({"instance_id": name, "life": life, "seq": seq} for name in "abcd" for life in (1, 2) for seq in (1, 2, 3))
     await scripts.put("log", *rows)
 
-    assert await scripts.run("prune_runs", 1) == 1
-    assert await scripts.run("prune_runs", 9) == 1
+    assert await scripts.run("prune_runs", 1, 0, 0) == 1
+    assert await scripts.run("prune_runs", 9, 0, 0) == 1
 
     left = await scripts.rows("log", "instance_id, life, seq")
     assert [one for one in left if one[0] in "ab" and one[1] == 2] == [("a", 2, 3), ("b", 2, 3)]
     assert len(left) == 2 + 2 * 3 + 2 * 6
     assert await scripts.rows("instances", "instance_id, kept_from") == [("a", 3), ("b", 3), ("c", 3), ("d", 4)]
+
+
+async def test_what_runs_that_are_over_wrote_to_streams(scripts: Scripts) -> None:
+    """Numbers from 2 on are log lines of other code. The newest row stays, and so does what is not old enough."""
+    run = {"run_from": 3, "life": 2}
+    await put_instances(scripts, a=run, b=run, c=run | {"kept_from": 3})
+    lives = [(name, life) for name in "abc" for life in (1, 2)]
+    await scripts.put("log", *({"instance_id": name, "life": life, "seq": 3, "at": 20} for name, life in lives))
+    times = {2: 5, 3: 5, 4: 9, 5: 10, 6: 5}
+    for name, life in lives:
+        told = [number for number in times if name != "b" or number <= 3]
+        rows = [{"instance_id": name, "life": life, "number": number, "at": times[number]} for number in told]
+        await scripts.put("journal", *rows)
+
+    await scripts.run("prune_runs", 9, 2, 10)
+
+    found = await scripts.rows("journal", "instance_id, life, number")
+    assert [number for name, life, number in found if (name, life) == ("a", 2)] == [2, 5, 6]
+    assert [number for name, life, number in found if (name, life) == ("b", 2)] == [2, 3]
+    assert len(found) == 3 + 2 + 5 + 2 + 5 + 5
 
 
 async def test_workers_and_keys_that_are_over(scripts: Scripts) -> None:
