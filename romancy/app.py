@@ -97,6 +97,7 @@ class Romancy(Windows, Schedules, Entities):
     """
 
     _tasks: list[asyncio.Task[None]]
+    _retention: Retention | Literal["default"] | None
     _told: ToldToStop | None = None
     """What waits until the process is told to stop."""
     _ends: UnreplayedEnds | None = None  # those to be replayed, for a worker that checks them

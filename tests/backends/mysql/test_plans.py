@@ -154,7 +154,7 @@ async def test_the_removal_of_many_reads_no_whole_table_and_waits_for_no_other_r
     for table in (b"log", b"index", b"inbox"):
         await wire.run(b"delete from romancy_%b where instance_id = 'i9000'" % table, "test")
     recorder = Recorder(filled, monkeypatch)
-    removing = filled.services.upkeep.prune(PruneRequest(instance_ids=ended, limit=500))
+    removing = filled.services.upkeep.prune(PruneRequest(instance_ids=tuple(ended), limit=500))
     removed = await asyncio.wait_for(removing, timeout=60)
     monkeypatch.undo()
     await wire.run(b"rollback", "test")
