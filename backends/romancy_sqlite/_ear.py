@@ -97,19 +97,15 @@ class Ear:
 
 def _watched(log: str) -> int | None:
     """Return a descriptor that is readable after each announcement. None where there is no such thing, or no more."""
-    if sys.platform != "linux":
-        return None
-    try:
-        import ctypes  # noqa: PLC0415 - Python can be built without it
+    if sys.platform == "linux":
+        with suppress(ImportError, OSError, AttributeError):  # a Python without it, a C library without it
+            import ctypes  # noqa: PLC0415 - it may be missing
 
-        library = ctypes.CDLL(None)
-        made, watched = library.inotify_init1, library.inotify_add_watch
-    except (ImportError, OSError, AttributeError):
-        return None
-    end = int(made(os.O_NONBLOCK | os.O_CLOEXEC))
-    if end < 0:  # this user has as many as the system allows
-        return None
-    if watched(end, os.fsencode(log), _READ_AND_CLOSED) < 0:
-        os.close(end)
-        return None
-    return end
+            library = ctypes.CDLL(None)
+            end = int(library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+            if end < 0:  # this user has as many as the system allows
+                return None
+            if library.inotify_add_watch(end, os.fsencode(log), _READ_AND_CLOSED) >= 0:
+                return end
+            os.close(end)
+    return None
