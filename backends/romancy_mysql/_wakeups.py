@@ -1,11 +1,12 @@
 """Waits for work: stores of one process notify each other at once; polls find the changes of other processes.
 
-A poll is one indexed query for the rows touched since the last poll. Polls are frequent after a change. While nothing
-happens they slow down, with jitter, and then the server is asked to wait for a change (`_server_wait.py`). A store
-polls only while a caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back a
-little further than the last one reached, and one now and then some seconds. Under load all of that is read again and
-again, so the next poll comes the later the more rows the last one found. For later commits (a start inside a long
-transaction of the user's), waiting callers are told at long intervals to look everywhere.
+A poll is one indexed query for the rows touched since the last poll. Polls are frequent after a change, and slow down
+with jitter while nothing happens. Beside them, and then alone, the server waits for a change (`_server_wait.py`). A
+store polls only while a caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back
+a little further than the last one reached, and one now and then some seconds. Under load all of that is read again and
+again, so the next poll comes the later the more rows the last one found, and the later the longer polls have followed
+each other. For later commits (a start inside a long transaction of the user's), waiting callers are told at long
+intervals to look everywhere.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ __all__ = ["Wakeups"]
 _log = logging.getLogger("romancy.mysql")
 
 _QUICKEST, _SLOWEST, _SLOWER = 0.02, 0.34, 1.5
+_AT_ONCE_AFTER = 0.003
+"""Seconds between two polls, after a time without any."""
 _PATIENT = 0.1
-"""Seconds between polls from which on the server is asked to wait."""
+"""Seconds between polls from which on the server alone looks for changes, and one that was announced is given up."""
 _SLOWEST_OUTBOX = 0.5
 _PER_ROW = 0.0003
 """Seconds of pause for each row that a poll found."""
@@ -60,12 +63,16 @@ class Wakeups:
         """The same for the outbox: that it may have news."""
         self._outbox_pace = _QUICKEST
         self._looking: asyncio.Task[None] | None = None
-        self._server_wait = ServerWait(database)
+        self._hurry = asyncio.Event()
+        """Whether a poll is due: after a change that was reported, or the end of a wait in the server."""
+        self._server_wait = ServerWait(database, lambda: self._reached, self._wait_ended)
         self._pace = self._quickest = _QUICKEST
         """The seconds between two polls, and the least seconds until the next one after the rows that the last one
         found.
         """
-        self._hurry = asyncio.Event()
+        self._least = _AT_ONCE_AFTER
+        """The least seconds between two polls, which grow while one after the other finds changes."""
+        self._heard_at = self._found_at = 0.0
         self._looked_at = self._far_at = self._everything_at = 0.0
         self._reached = 0
         self._recent: dict[str, int] = {}
@@ -75,7 +82,7 @@ class Wakeups:
         if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._everything_at = self._loop.time()
+        self._everything_at = self._heard_at = self._loop.time()
         (answer,) = await self._database.ask(self._database.statement("read_now"))
         self._reached = int(answer.rows[0][0])
         with _lock:
@@ -91,6 +98,7 @@ class Wakeups:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait({self._looking})
+        await self._server_wait.close()
 
     def tell(self, instance_ids: Iterable[str]) -> None:
         """After a commit: wake every store of this process that shares the tables."""
@@ -131,19 +139,26 @@ class Wakeups:
         return heard != frozenset() or timeout > pace
 
     def _hear(self, ids: frozenset[str] | None) -> None:
+        """Pass on changes that were reported: others often answer them."""
+        self._pass_on(ids)
+        if ids is None or parted(ids)[1]:
+            self._hurry.set()
+
+    def _pass_on(self, ids: frozenset[str] | None) -> None:
         outbox, rest = parted(ids)
         if outbox:
             self._outbox.hear(None)
         if rest is None or rest:
-            self._pace = _QUICKEST
-            self._hurry.set()
+            self._heard_at = self._time()
+            self._pace = _AT_ONCE_AFTER if self._server_wait.is_slow else _QUICKEST
             self._news.hear(rest)
 
     async def _look_while_somebody_waits(self) -> None:
         failed = False
-        await self._rest()
+        await self._until_due(failed=False)
         while self._news.is_awaited:
-            self._looked_at = asyncio.get_running_loop().time()
+            self._looked_at = self._time()
+            self._hurry.clear()
             try:
                 await self._look(everything=failed)
                 failed = False
@@ -152,25 +167,43 @@ class Wakeups:
             except Exception:  # noqa: BLE001 - it is logged, and polling goes on
                 _log.exception("cannot look for work; looking again")
                 failed, self._pace = True, _AFTER_FAILURE
-            await self._rest()
+            await self._until_due(failed=failed)
 
-    async def _rest(self) -> None:
-        """Wait until the next poll is due, or shorter if a change was reported and polling has become slow."""
-        if self._pace >= _PATIENT and self._server_wait.may_wait:
-            await self._server_wait.wait(self._reached)
+    def _wait_ended(self, announced: bool) -> None:  # noqa: FBT001 - a callback
+        if announced:
+            self._pace = _AT_ONCE_AFTER  # it may not be committed yet
+        self._hurry.set()
+
+    async def _until_due(self, *, failed: bool) -> None:
+        """Wait until the next poll is due: at its time, or earlier after a report or the end of a wait in the server.
+
+        While each poll finds changes, the server is not asked to wait: it would answer at once.
+        """
+        server, now = self._server_wait, self._time()
+        least = max(self._least, self._quickest)
+        if server.may_wait and not failed and least < _QUICKEST and not self._hurry.is_set():
+            server.begin(self._heard_at)
+        due = self._looked_at + max(self._pace, least) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        alone = server.is_under_way and self._pace >= _PATIENT
+        try:
+            async with asyncio.timeout(None if alone else max(0.0, due - now)):
+                await self._hurry.wait()
+        except TimeoutError:
             return
-        now = asyncio.get_running_loop().time()
-        seconds = self._looked_at + max(self._pace, self._quickest) * random.uniform(0.75, 1.25) - now  # noqa: S311
-        self._hurry.clear()
-        if seconds > 0:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._hurry.wait()
-            except TimeoutError:
-                return
-            hurried = asyncio.get_running_loop().time()
-            soonest = max(hurried + _QUICKEST, self._looked_at + self._quickest)
-            await asyncio.sleep(min(now + seconds, soonest) - hurried)
+        hurried = self._time()
+        soonest = self._looked_at + least if server.listens else hurried + _QUICKEST
+        await asyncio.sleep((soonest if alone else min(due, soonest)) - hurried)
+
+    def _set_apart(self, now: float) -> None:
+        """Set polls that find changes further apart, the closer these follow each other."""
+        if now - self._found_at > 2 * self._least:
+            self._least = _AT_ONCE_AFTER
+        else:
+            self._least = min(self._least * _SLOWER, _QUICKEST)
+        self._found_at = now
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _look(self, *, everything: bool) -> None:
         database = self._database
@@ -181,19 +214,21 @@ class Wakeups:
         found = {key.decode(): int(at) for key, at in answer.rows}
         fresh = frozenset(one for one, at in found.items() if self._recent.get(one) != at)
         self._reached = max([self._reached, *found.values()])
-        self._quickest = max(_QUICKEST, len(found) * _PER_ROW)
+        self._quickest = len(found) * _PER_ROW
+        if fresh:
+            self._set_apart(now)
         if far:
             self._far_at, self._recent = now, found
         else:
             self._recent |= found
-        self._server_wait.judge(found=bool(fresh))
+        self._server_wait.judge(found=bool(fresh), patient=self._pace >= _PATIENT)
         if everything or len(found) >= _AT_ONCE or now - self._everything_at > _EVERYTHING_EVERY:
             self._everything_at, pace = now, self._pace
-            self._hear(None)
+            self._pass_on(None)
             if not fresh:
                 self._pace = min(pace * _SLOWER, _SLOWEST)  # no change is known
         elif fresh:
-            self._hear(fresh)
+            self._pass_on(fresh)
         else:
             self._pace = min(self._pace * _SLOWER, _SLOWEST)
 

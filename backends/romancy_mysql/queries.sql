@@ -399,11 +399,12 @@ union all
 (select concat(:mark, token), started_at from romancy_workers where started_at >= :since and dead = 0 and codes <> '' order by started_at desc limit 10)
 
 -- name: await_change
--- One row as soon as a row was touched later, committed or not; none after that many ticks. The inner query names a
--- tick, so that the server runs it again at each of them.
+-- One row as soon as a row was touched later, committed or not; none after that many ticks, of which each is a fifth
+-- longer than the one before, up to the longest. The inner query names a tick, so that the server runs it again at each
+-- of them.
 with recursive ticks (tick) as (select 1 union all select tick + 1 from ticks where tick < :ticks)
 select 1 from ticks
-where sleep(:tick_ms / 1000)
+where sleep(least(:tick_ms * pow(1.2, ticks.tick - 1), :longest_ms) / 1000)
     or :since < (
         select i.touched_at from romancy_instances i force index (touched)
         where ticks.tick > 0 order by i.touched_at desc limit 1

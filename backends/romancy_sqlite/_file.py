@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from romancy.errors import DatabaseReplacedError, StorageConfigurationError, StorageUnavailableError, UsageError
 from romancy_sqlite._connection import Tx, connect, now, patiently
+from romancy_sqlite._ear import announce
 from romancy_sqlite._errors import translate
 from romancy_sqlite._writer import Writer
 
@@ -58,6 +59,8 @@ class SharedFile:
         self._executor = ThreadPoolExecutor(_READERS, thread_name_prefix="romancy-sqlite-read")
         self._looked = 0.0
         self._names = str(path), f"{path}-wal"
+        self.log = f"{os.path.realpath(path)}-wal"
+        """The write-ahead log, which SQLite makes beside the file that a symbolic link leads to."""
         self._opened = {str(path): _identity(path)}
         """Device and inode of the open files, which other files may replace under their names."""
         self.replaced: str | None = None
@@ -72,7 +75,11 @@ class SharedFile:
         return spare
 
     def tell(self, instance_ids: set[str] | None) -> None:
-        """From any thread: wake the callers that wait for these instances."""
+        """From any thread: wake the callers that wait for these instances, here and in other processes."""
+        self._wake(instance_ids)
+        announce(self.log)
+
+    def _wake(self, instance_ids: set[str] | None) -> None:
         for watch in tuple(self.watches):
             watch.tell(instance_ids)
 
@@ -114,10 +121,12 @@ class SharedFile:
             elif found is not None:
                 self._opened[path] = found
 
-    def catch_up(self) -> None:
-        """Wake all callers that were not told of writes by other connections so far."""
-        if self.writer.changed_by_others():
-            self.tell(None)
+    def catch_up(self) -> bool:
+        """Wake all callers that were not told of writes by other connections so far. Whether it could look for them."""
+        changed = self.writer.changed_by_others()
+        if changed:
+            self._wake(None)
+        return changed is not None
 
     async def read(self, sql: dict[str, str], work: Callable[[Tx], Result]) -> Result:
         """Run queries on one snapshot of the database, off the event loop."""

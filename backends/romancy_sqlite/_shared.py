@@ -53,7 +53,7 @@ class Shared(Protocol):
         ...
 
     def tell(self, instance_ids: set[str] | None) -> None:
-        """From any thread: wake the callers that wait for these instances."""
+        """From any thread: wake the callers that wait for these instances (None: any may have changed)."""
         ...
 
     def check_file(self) -> None:

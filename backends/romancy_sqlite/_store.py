@@ -131,6 +131,7 @@ class SqliteStore:
         shared.catch_up()  # including this store's own migrations, which callers need not see
         watch = Watch(shared.look)
         shared.watches.add(watch)
+        watch.hear_others(shared.log, shared.catch_up)
         self._opened = shared, watch
 
     def _acquire(self, *, migrate: bool) -> _file.SharedFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.storage.joining import Joined
@@ -66,4 +67,4 @@ class SqliteSessions:
         return None if self.worker is None else (self._sql["renew"], self.worker)
 
     def _joined(self, joined: Joined) -> JoinedSession:
-        return JoinedSession(self._store.shared, self._sql, joined, self._store.watch.look_now)
+        return JoinedSession(self._store.shared, self._sql, joined, partial(self._store.shared.tell, None))

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from romancy.storage.sqlkit.news import News, parted
+from romancy_sqlite._ear import Ear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,6 +29,11 @@ class Watch:
         """The same for the outbox: that there is news, or that there may be."""
         self._pause = _SHORTEST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
+        self._ear: Ear | None = None
+
+    def hear_others(self, log: str, look: Callable[[], bool]) -> None:
+        """Look as soon as another process announces a commit, where that can be heard."""
+        self._ear = Ear(log, look)
 
     def tell(self, instance_ids: set[str] | None) -> None:
         """Report from any thread that these instances changed (None: any may have)."""
@@ -57,6 +63,9 @@ class Watch:
 
     def end(self) -> None:
         """Release all waiting callers."""
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

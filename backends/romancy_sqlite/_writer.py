@@ -140,10 +140,10 @@ class Writer:
             self._tell(tx.touched)
         return (result,)
 
-    def changed_by_others(self) -> bool:
-        """Whether another connection has committed since the last call. False while this process writes."""
+    def changed_by_others(self) -> bool | None:
+        """Whether another connection has committed since the last call. None while this process writes."""
         if not self._alone.acquire(blocking=False):
-            return False
+            return None
         try:
             version = self._data_version()
         finally:

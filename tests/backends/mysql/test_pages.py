@@ -78,7 +78,7 @@ NEWS: Rows = {
     "workers:idle": {"token": "idle", "started_at": 40, "codes": b""},
 }  # fmt: skip
 NEWEST: Values = {"mark": "!", "limit": 1}
-TICKS: Values = {"ticks": 3, "tick_ms": 1}
+TICKS: Values = {"ticks": 3, "tick_ms": 1, "longest_ms": 1}
 ORDERS = (
     Answered("touched", NEWS, NEWEST | {"since": 20}, [b"b", *(b"!%02d" % one for one in range(11, 1, -1))]),
     Answered("touched", NEWS, NEWEST | {"since": 25}, [b"!%02d" % one for one in range(11, 5, -1)]),

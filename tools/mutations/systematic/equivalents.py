@@ -192,7 +192,7 @@ EQUIVALENTS: Final[tuple[Equivalents, ...]] = (
         "It makes the server wait and look again. A condition that names a tick is always true; the sleep answers 0, "
         "as a statement that is interrupted fails; and one tick more or less is a moment.",
         (
-            "mysql await_change alternative sleep(:tick_ms / 1000)",
+            "mysql await_change alternative sleep(least(:tick_ms * pow(1.2, ticks.tick - 1), :longest_ms) / 1000)",
             "mysql await_change comparison tick < :ticks",
             "mysql await_change * ticks.tick > 0",
         ),

@@ -30,7 +30,8 @@ def assume_a_fast_machine(backend: str, monkeypatch: pytest.MonkeyPatch) -> None
     if backend == "sqlite":  # a slow disk gives the commits to the writer's thread
         monkeypatch.setattr("romancy_sqlite._writer._INLINE_LIMIT", float("inf"))
     elif backend in ("mysql", "mariadb"):  # the slower a road, the more polls fall into it; stores of one process
-        monkeypatch.setattr("romancy_mysql._wakeups._QUICKEST", 60.0)  # notify each other without a poll
+        for pause in ("_QUICKEST", "_AT_ONCE_AFTER"):  # notify each other without a poll
+            monkeypatch.setattr(f"romancy_mysql._wakeups.{pause}", 60.0)
 
 
 class OwnCalls:
