@@ -75,7 +75,7 @@ async def tell_misfits(store: Store, worker: Worker) -> None:
 
 def _is_known(worker: Worker) -> bool:
     """Whether another worker with the same code was registered before: it takes the sample, has taken it, or died."""
-    mine = frozenset(worker.leases.worker.codes)
+    mine = known_in(worker.leases.worker.codes)
     return any(mine == known_in(peer.codes) for peer in worker.leases.peers)
 
 

@@ -221,5 +221,6 @@ create table if not exists romancy_letters (
 ) engine = InnoDB row_format = dynamic;
 
 -- What has ended goes after a while, also of apps that say nothing of it: in databases that were made with this row.
-insert ignore into romancy_interests (owner, life, interest_id, address, kind, at)
-values ('romancy/retention', 0, 'by default', 't/retention', 'member', 0);
+insert into romancy_interests (owner, life, interest_id, address, kind, at)
+values ('romancy/retention', 0, 'by default', 't/retention', 'member', 0)
+on duplicate key update kind = 'member';

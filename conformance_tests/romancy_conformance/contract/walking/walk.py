@@ -56,6 +56,7 @@ class Ground:
         ground = cls(url, store, clock_of(store, url))
         try:
             await ground.clock.begin(store)
+            await ground.clock.clear()  # of what the migrations have written
             try:
                 yield ground
             finally:
