@@ -253,12 +253,14 @@ def _methods_of(cls: type) -> dict[str, Method]:
 
 def _workflow_of(declared: Entity[Any]) -> Workflow[..., None]:
     try:
-        return Workflow(_body_of(declared), name=declared.name)
+        made: Workflow[..., None] = Workflow(_body_of(declared), name=declared.name)
     except RegistrationError as error:  # for its state: all else has been looked at
         where = f"@entity on {declared.cls.__qualname__}"
         raise RegistrationError(
             f"{where}: its fields are the state, so it goes above @dataclass or the like: {error}"
         ) from None
+    made.keeps_state = True
+    return made
 
 
 def _body_of(declared: Entity[Any]) -> Callable[..., Any]:

@@ -131,6 +131,8 @@ class Workflow(Generic[P, R_co]):
         """Whether a run is fed what has come before what is due, whatever the times: for the library's own."""
         self.beside: tuple[Callable[..., Any], ...] = ()
         """Functions of the user's that the body runs and does not name: the methods of an entity."""
+        self.keeps_state = False
+        """Whether an instance that did not complete has a state that its next life needs: that of an entity."""
         self.limits = limits_of(limits, f"@workflow on {fn.__qualname__}", callable_keys=False) if limits else ()
         """The limits under which the body runs, in the order in which it gets its places."""
         self.skips = any(limit.full == SKIP for limit in self.limits)

@@ -66,7 +66,7 @@ INTERNAL = {
     "Webhook": {"sending", "verified"},
     "Workflow": {
         "body", "check", "code", "delay", "encode", "headers", "instance_id", "is_same_call", "kind", "launch", "limit",
-        "beside", "limits", "read_result", "schedule", "write_result",
+        "beside", "keeps_state", "limits", "read_result", "schedule", "write_result",
     },
 }  # fmt: skip
 MADE_FOR_YOU = {

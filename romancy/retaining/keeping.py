@@ -76,19 +76,23 @@ class Rule(NamedTuple):
 def rules_of(
     retention: Retention | Literal["default"] | None, workflows: Mapping[str, Workflow[..., Any]]
 ) -> list[Rule]:
-    """The rules for these workflows. A workflow's own retention replaces that of the app."""
+    """The rules for these workflows. A workflow's own retention replaces that of the app.
+
+    By default, an entity that failed or was cancelled stays: a call behind its end would begin it with no state.
+    """
     rules: list[Rule] = []
-    of_app, by_default = (BY_DEFAULT, True) if retention == "default" else (retention, False)
     for name, workflow in sorted(workflows.items()):
-        said = workflow.retention or of_app
+        by_default = workflow.retention is None and retention == "default"
+        said = workflow.retention or (BY_DEFAULT if retention == "default" else retention)
+        if said is None:
+            continue
         periods: dict[int, list[Status]] = {}
-        for status in sorted(TERMINAL_STATUSES) if said is not None else ():
-            if said is not None and (kept_for := said.kept_for(status)) is not None:
+        for status in (Status.COMPLETED,) if by_default and workflow.keeps_state else sorted(TERMINAL_STATUSES):
+            if (kept_for := said.kept_for(status)) is not None:
                 periods.setdefault(kept_for, []).append(status)
-        archive = None if said is None or said.archive is None else str(said.archive)
+        archive = None if said.archive is None else str(said.archive)
         rules += [
-            Rule(name, tuple(statuses), kept_for, archive, by_default and workflow.retention is None)
-            for kept_for, statuses in sorted(periods.items())
+            Rule(name, tuple(statuses), kept_for, archive, by_default) for kept_for, statuses in sorted(periods.items())
         ]
     return rules
 
@@ -114,15 +118,17 @@ class Retaining:
         pause = min(max(shortest / _PART, _MOST_OFTEN), _SELDOM)
         await asyncio.sleep(_MOST_OFTEN if all(rule.by_default for rule in self._rules) else _FIRST)
         while not self.worker.draining:
-            removed = 0
+            again = pause
             if self.is_mine():
                 try:
-                    removed = await self.look()
+                    again = _SOON if await self.look() else pause
                 except RomancyError as error:
                     logger.warning("what is over could not be removed, and is tried again: %s", error)
+                    again = _MOST_OFTEN
                 except Exception:
                     logger.exception("what is over could not be removed, and is tried again")
-            await asyncio.sleep(_SOON if removed else pause)
+                    again = _MOST_OFTEN
+            await asyncio.sleep(again)
 
     def is_mine(self) -> bool:
         """Whether no other worker does the work of this one."""
@@ -134,14 +140,15 @@ class Retaining:
 
     async def look(self) -> int:
         """One pass over all workflows. Returns how many instances it has removed."""
-        removed = 0
+        removed = by_default = 0
         holds = any(rule.by_default for rule in self._rules) and await goes_by_default(self._store)
         for rule in self._rules:
             if holds or not rule.by_default:
-                removed += await self._apply(rule)
+                removed += (gone := await self._apply(rule))
+                by_default += gone if rule.by_default else 0
         if removed:
-            by_default = "; retention= of the app or `romancy retention --off` lets them stay" if holds else ""
-            logger.info("removed %d ended instances whose time was over%s", removed, by_default)
+            why = "; retention= of the app or `romancy retention --off` lets them stay" if by_default else ""
+            logger.info("removed %d ended instances whose time was over%s", removed, why)
         return removed
 
     async def _apply(self, rule: Rule) -> int:

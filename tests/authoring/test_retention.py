@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from romancy import RegistrationError, Retention, Romancy, Status, UsageError, Workflow, WorkflowContext
+from romancy import (
+    RegistrationError,
+    Retention,
+    Romancy,
+    Status,
+    UsageError,
+    Workflow,
+    WorkflowContext,
+    entity,
+    workflow,
+)
+from romancy.entity_calls import entity_of
 from romancy.retaining.keeping import Rule, mark_of, rules_of
+from romancy.testing import TestApp
 
 DAY = 86_400_000_000
 
 
 async def nothing(ctx: WorkflowContext) -> None: ...
+
+
+@workflow
+async def kept_for_years(ctx: WorkflowContext) -> int:
+    return 1
 
 
 def test_a_period_is_a_text_a_timedelta_or_seconds() -> None:
@@ -64,3 +82,33 @@ def test_a_workflow_says_it_in_the_place_of_the_app() -> None:
     ]
     assert mark_of(rules) != mark_of(rules[1:])
     assert mark_of(rules_of(None, {"any": known["any"]})) == ""
+
+
+def test_by_default_an_entity_that_did_not_complete_keeps_its_state() -> None:
+    keeps: Workflow[..., None] = Workflow(nothing, name="kept")
+    keeps.keeps_state = True
+
+    assert rules_of("default", {"kept": keeps}) == [Rule("kept", (Status.COMPLETED,), 30 * DAY, by_default=True)]
+    assert rules_of(Retention(failed="1d"), {"kept": keeps}) == [Rule("kept", (Status.FAILED,), DAY)]
+
+
+def test_what_an_entity_declares_keeps_its_state() -> None:
+    @entity("till")
+    @dataclass
+    class Till:
+        coins: int = 0
+
+        async def put(self, coins: int) -> None:
+            self.coins += coins
+
+    assert entity_of(Till).workflow.keeps_state
+    assert not Workflow(nothing, name="any").keeps_state
+
+
+@pytest.mark.anyio
+async def test_a_test_app_keeps_all_for_years() -> None:
+    async with TestApp([kept_for_years]) as app:
+        one = await app.start(kept_for_years)
+        assert await one.result() == 1
+        await app.advance(3 * 366 * 86_400)
+        assert await one.status() is Status.COMPLETED
