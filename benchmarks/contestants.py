@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from benchmarks.databases import DATABASES
+from benchmarks.databases import DATABASES, REDIS
 from benchmarks.process import TREE
 from benchmarks.redis_server import find_redis
 from romancy_conformance.servers import ServerUnavailableError
@@ -60,7 +60,7 @@ class Contestant(Struct, frozen=True):
 
     def ready(self) -> None:
         """Make its environment, unless there is one with the same pins."""
-        if self.databases == ("redis",):
+        if set(self.databases) <= set(REDIS):
             try:
                 find_redis()
             except ServerUnavailableError as error:
@@ -152,6 +152,6 @@ _ALL = (
     Contestant("restate", "Restate (own store)", ("sqlite",), "benchmarks.drivers.restate_driver", core=False),
     Contestant("pgqueuer", "pgqueuer", ("postgres",), "benchmarks.queues.pgqueuer_queue", core=False),
     Contestant("huey", "huey", ("sqlite", "postgres", "redis"), "benchmarks.queues.huey_queue", core=False),
-    Contestant("celery", "Celery", ("redis",), "benchmarks.queues.celery_queue", core=False),
+    Contestant("celery", "Celery", REDIS, "benchmarks.queues.celery_queue", core=False),
 )
 CONTESTANTS = {one.name: one for one in _ALL}

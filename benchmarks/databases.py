@@ -18,21 +18,26 @@ from romancy_conformance.servers import Kind, fresh_database, give_back
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["DATABASES", "STORES", "databases", "empty_database"]
+__all__ = ["DATABASES", "REDIS", "STORES", "databases", "empty_database"]
 
 DATABASES = ("sqlite", "postgres", "mysql", "mariadb")
-STORES = (*DATABASES, "redis")
+REDIS = ("redis", "redis-always")
+"""Redis as its documentation advises, and with each write flushed."""
+STORES = (*DATABASES, *REDIS)
 """Those of the peers too."""
 
 
 @contextlib.contextmanager
 def empty_database(name: str, folder: Path | None = None) -> Generator[str]:
     """Yield the URL of an empty database, for one measurement."""
-    if name in ("sqlite", "redis"):
+    if name == "sqlite" or name in REDIS:
         made = Path(tempfile.mkdtemp(prefix="romancy-bench-", dir=folder))
         try:
-            with private_redis(made) if name == "redis" else contextlib.nullcontext("") as redis:
-                yield redis or f"sqlite:///{made / 'bench.sqlite'}"
+            if name == "sqlite":
+                yield f"sqlite:///{made / 'bench.sqlite'}"
+                return
+            with private_redis(made, always=name == "redis-always") as url:
+                yield url
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return

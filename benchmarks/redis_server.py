@@ -1,7 +1,8 @@
-"""A private Redis for queues: on a free port, durable as its documentation advises, removed afterwards.
+"""A private Redis for queues: on a free port, removed afterwards.
 
-It appends each command to a file and flushes that file once a second (`appendonly yes`, `appendfsync everysec`), so a
-power cut may take back the last second. The program is the machine's, or is unpacked from Debian packages.
+It appends each command to a file. As its documentation advises, it flushes that file once a second (`appendonly yes`,
+`appendfsync everysec`), so a power cut may take back the last second; with `always`, it answers a command when it is on
+the disk, as the databases do. The program is the machine's, or is unpacked from Debian packages.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ def find_redis() -> Path:
 
 
 @contextmanager
-def private_redis(folder: Path) -> Generator[str]:
-    """Yield the URL of an empty Redis with its data in this folder."""
+def private_redis(folder: Path, *, always: bool = False) -> Generator[str]:
+    """Yield the URL of an empty Redis with its data in this folder. `always`: it flushes each write."""
     port = free_port()
     settings = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
-    durable = ["--appendonly", "yes", "--appendfsync", "everysec"]
+    durable = ["--appendonly", "yes", "--appendfsync", "always" if always else "everysec"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [find_redis(), *settings, *durable], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from romancy.dashboard._ranges import RANGES
 from romancy.status import TERMINAL_STATUSES, Status
 from romancy.storage.figures import Trend
-from romancy.storage.services import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from romancy.dashboard._rollups import Rollup
-    from romancy.storage.protocol import Store
 
-__all__ = ["Column", "OverTime", "Spark", "over_time"]
+__all__ = ["Column", "OverTime", "Spans", "Spark", "over_time", "spans_of"]
 
 _SECOND: Final = 1_000_000
 _WIDE: Final = 10
+
+
+class Spans(NamedTuple):
+    """The successive spans of a range of the overview, the last of which holds the present."""
+
+    name: str
+    since: int
+    width: int
+    """In microseconds."""
+    number: int
 
 
 class Column(NamedTuple):
@@ -58,22 +66,28 @@ class OverTime(NamedTuple):
         return not all(column.whole for column in self.columns)
 
 
-async def over_time(
-    store: Store, name: str, now: int, order: tuple[Status, ...], most: int, rollup: Rollup | None
-) -> OverTime:
-    """Count the instances started in a range, up to the newest `most` of each status. A rollup fills in older ones."""
+def spans_of(name: str, now: int) -> Spans:
+    """The spans of the range with this name."""
     _, seconds, count = RANGES[name]
     width = seconds * _SECOND
-    since = (now // width - count + 1) * width
-    found = Trend({}, {}, {})
-    if Service.FIGURES in store.services.offered:
-        found = await store.services.figures.trend(since=since, width=width, most=most, newest=most)
+    return Spans(name, (now // width - count + 1) * width, width, count)
+
+
+def over_time(
+    spans: Spans,
+    order: tuple[Status, ...],
+    found: Trend,
+    newest: Mapping[tuple[str, Status, int], int],
+    rollup: Rollup | None,
+) -> OverTime:
+    """The columns of a trend, and those of workflows from the newest instances. A rollup fills in older ones."""
+    name, since, width, number = spans
     rolled = 0
     if rollup is not None:
-        rolled = (rollup.since - since) // width
-        found = _completed(found, rollup.over(since, width), rolled)
-    columns = [_column(found, span, since + span * width, order, rolled) for span in range(count)]
-    return OverTime(name, columns, max(column.total for column in columns), width, _sparks(found, count))
+        rolled, newest = (rollup.since - since) // width, rollup.over(since, width)
+        found = _completed(found, newest, rolled)
+    columns = [_column(found, span, since + span * width, order, rolled) for span in range(number)]
+    return OverTime(name, columns, max(column.total for column in columns), width, _sparks(newest, number))
 
 
 def _completed(found: Trend, counted: Mapping[tuple[str, Status, int], int], rolled: int) -> Trend:
@@ -83,7 +97,7 @@ def _completed(found: Trend, counted: Mapping[tuple[str, Status, int], int], rol
     for (_, status, span), number in counted.items():
         if span < upto.get(status, 0):
             statuses[status, span] = statuses.get((status, span), 0) + number
-    return Trend(statuses, found.whole_from, dict(counted))
+    return Trend(statuses, found.whole_from)
 
 
 def _column(found: Trend, span: int, at: int, order: tuple[Status, ...], rolled: int) -> Column:
@@ -94,9 +108,11 @@ def _column(found: Trend, span: int, at: int, order: tuple[Status, ...], rolled:
     return Column(at, span * _WIDE, parts, sum(count for _, count in parts), failed / ended if ended else None, whole)
 
 
-def _sparks(found: Trend, count: int) -> dict[str, list[Spark]]:
+def _sparks(newest: Mapping[tuple[str, Status, int], int], count: int) -> dict[str, list[Spark]]:
     sparks: dict[str, list[Spark]] = {}
-    for (name, status, span), number in found.workflows.items():
+    for (name, status, span), number in newest.items():
+        if span < 0:
+            continue
         own = sparks.setdefault(name, [Spark(column * _WIDE, 0, 0) for column in range(count)])
         if span < count:  # the newest instances may be in a span that is not drawn yet
             bad = number if status in {Status.FAILED, Status.STUCK} else 0

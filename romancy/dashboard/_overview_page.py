@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.dashboard._gone import unless_gone
 from romancy.dashboard._instances_page import lines_of
-from romancy.dashboard._over_time import OverTime, over_time
+from romancy.dashboard._over_time import OverTime, Spans, over_time, spans_of
 from romancy.dashboard._pages import render
 from romancy.dashboard._pausing import PAUSES
 from romancy.dashboard._ranges import RANGES, USUAL
@@ -18,7 +20,7 @@ from romancy.insight import Suspects, rate, silent, suspects_of
 from romancy.managing.failures import failures_of
 from romancy.managing.rates import SPANS, rates_from
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.figures import Count, OpenWork, Tally
+from romancy.storage.figures import Count, OpenWork, Trend
 from romancy.storage.notices import notices_in
 from romancy.storage.query import build_query
 from romancy.storage.routing import Spread
@@ -38,15 +40,16 @@ if TYPE_CHECKING:
     from romancy.storage.notices import Notice
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.protocol import Store
-    from romancy.storage.records import InstanceRow, Peer
+    from romancy.storage.records import Census, InstanceRow, Peer
+    from romancy.storage.routing import KeptMessage
 
 __all__ = ["EVERY", "MOST", "OLDEST", "overview_page", "overview_question"]
 
 MOST: Final = 10_000
-"""Present counts are exact up to this number, and this many of the newest instances are counted by workflow."""
+"""Present counts are exact up to this number, and where there are no more instances, those by workflow too."""
 OLDEST: Final = 2_000
-"""Of each open status, this many of the oldest instances are counted by workflow, and as many of the newest begins and
-ends. Each is a row of the table."""
+"""Of each open status, this many of the oldest instances are counted by workflow, as many of the newest begins and
+ends, and as many of the newest instances where there are too many. Each is a row of the table."""
 EVERY: Final = 10.0
 """Seconds between two looks for open overviews: each takes several statements."""
 _SPAN: Final = 300_000_000
@@ -81,6 +84,20 @@ class Flow(NamedTuple):
     total: int
     failure: float | None
     """The share of the failed among the ended; None if none has ended."""
+
+
+class Counted(NamedTuple):
+    """What was counted for the page."""
+
+    statuses: dict[Status, Count]
+    newest: dict[tuple[str, Status, int], int]
+    """The newest instances by workflow, status and span; none if a rollup has counted all."""
+    rollup: Rollup | None
+    many: bool
+    """Whether there are more instances than a present count covers."""
+    trend: Trend
+    open: OpenWork
+    loads: dict[str, int]
 
 
 class Kept(NamedTuple):
@@ -143,11 +160,15 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
 
 async def _shown(reader: Reader, over: str, rollups: Rollups) -> tuple[Overview, Rates | None]:
     """The content, and the rates of the last hour, which no look of an open page asks for."""
-    seen, store = await _overview(reader, over, rollups), reader.lists.store
+    store = reader.lists.store
+    census = await store.services.reading.census()
+    since = (census.now // _SPAN - SPANS + 1) * _SPAN
     if Service.FIGURES not in store.services.offered:
-        return seen, None
-    since = (seen.now // _SPAN - SPANS + 1) * _SPAN
-    pace = await store.services.figures.pace(since=since, width=_SPAN, most=OLDEST)
+        return await _overview(reader, over, rollups, census), None
+    seen, pace = await asyncio.gather(
+        _overview(reader, over, rollups, census),
+        store.services.figures.pace(since=since, width=_SPAN, most=OLDEST),
+    )
     return seen, rates_from(pace, seen.open, since=since, width=_SPAN, now=seen.now)
 
 
@@ -157,7 +178,7 @@ def overview_question(request: Request, reader: Reader, rollups: Rollups) -> tup
 
     async def question() -> str:
         asked = time.monotonic()
-        seen = await _overview(reader, over, rollups)
+        seen = await _overview(reader, over, rollups, await reader.lists.store.services.reading.census())
         if seen.many:
             await rollups.go_on(reader.lists.store, seen.now, asked)
         return _version(seen)
@@ -173,46 +194,82 @@ def _range(request: Request) -> str:
     return name
 
 
-async def _overview(reader: Reader, over: str, rollups: Rollups) -> Overview:
-    store = reader.lists.store
-    figures = store.services.figures if Service.FIGURES in store.services.offered else None
-    census = await store.services.reading.census()
-    counts = Tally({}, {}) if figures is None else await figures.tally(most=MOST + 1, newest=MOST)
-    counted = sum(count for count, _ in counts.newest.values())
-    rollup = rollups.known(census.now) if counted >= MOST else None
-    needy: list[InstanceRow] = []
-    if Status.STUCK in counts.statuses:
-        needy += (await store.services.reading.find(build_query(status=Status.STUCK, limit=_SHOWN))).rows
-    if Status.FAILED in counts.statuses and len(needy) < _SHOWN:
-        needy += (await store.services.reading.find(build_query(status=Status.FAILED, limit=_SHOWN - len(needy)))).rows
-    kept = [one for one in await store.services.router.kept(limit=_KEPT + 1) if one.spread is not Spread.EVERY]
+async def _overview(reader: Reader, over: str, rollups: Rollups, census: Census) -> Overview:
+    """Ask all questions at once that need no other's answer: a server has several processors."""
+    store, spans = reader.lists.store, spans_of(over, census.now)
     workers = [peer for peer in census.workers if peer.works]
+    counted, kept, outbox = await asyncio.gather(
+        _counted(store, spans, rollups.known(census.now), workers, census.now),
+        store.services.router.kept(limit=_KEPT + 1),
+        store.services.outbox.counts(most=MOST + 1),
+    )
+    rollup = counted.rollup
     return Overview(
-        tiles=[_tile(status, counts.statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
-        flows=_flows(
-            {key: count.number for key, count in counts.newest.items()} if rollup is None else rollup.workflows
-        ),
-        counted=counted if rollup is None else rollup.total,
+        tiles=[_tile(status, counted.statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
+        flows=_flows(_by_workflow(counted.newest) if rollup is None else rollup.workflows),
+        counted=sum(counted.newest.values()) if rollup is None else rollup.total,
         rollup=rollup,
-        open=OpenWork({}, frozenset()) if figures is None else await figures.open_work(most=OLDEST, now=census.now),
-        failures=await _failures(store, counts),
-        needy=needy,
+        open=counted.open,
+        failures=await _failures(store, counted.statuses),
+        needy=await _needy(store, counted.statuses),
         workers=workers,
         suspects=suspects_of(census),
         paused=[one for one in notices_in(census.workers) if one.kind in PAUSES],
-        outbox=await store.services.outbox.counts(most=MOST + 1),
-        kept=Kept(min(len(kept), _KEPT), len(kept) > _KEPT, min((one.at for one in kept), default=None)),
-        loads={} if figures is None else await figures.loads([peer.token for peer in workers], most=MOST + 1),
-        over=await over_time(store, over, census.now, _ORDER[::-1], MOST, rollup),
-        many=counted >= MOST,
+        outbox=outbox,
+        kept=_kept([one for one in kept if one.spread is not Spread.EVERY]),
+        loads=counted.loads,
+        over=over_time(spans, _ORDER[::-1], counted.trend, counted.newest, rollup),
+        many=counted.many,
         now=census.now,
     )
 
 
-async def _failures(store: Store, counts: Tally) -> FailureGroups | None:
-    if Status.FAILED not in counts.statuses or Service.LOOKUPS not in store.services.offered:
+async def _counted(store: Store, spans: Spans, rollup: Rollup | None, workers: list[Peer], now: int) -> Counted:
+    """Count what is there. Where there are many instances, a rollup that is complete counts them by workflow."""
+    if Service.FIGURES not in store.services.offered:
+        return Counted({}, {}, None, many=False, trend=Trend({}, {}), open=OpenWork({}, frozenset()), loads={})
+    figures = store.services.figures
+
+    async def present() -> tuple[dict[Status, Count], dict[tuple[str, Status, int], int], bool]:
+        statuses = await figures.tally(most=MOST + 1)
+        many = sum(count.number for count in statuses.values()) >= MOST
+        if many and rollup is not None:
+            return statuses, {}, many
+        count = OLDEST if many else MOST
+        return statuses, await figures.newest(count, since=spans.since, width=spans.width), many
+
+    (statuses, newest, many), trend, open_work, loads = await asyncio.gather(
+        present(),
+        figures.trend(since=spans.since, width=spans.width, most=MOST),
+        figures.open_work(most=OLDEST, now=now),
+        figures.loads([peer.token for peer in workers], most=MOST + 1),
+    )
+    return Counted(statuses, newest, rollup if many else None, many, trend, open_work, loads)
+
+
+async def _needy(store: Store, statuses: Mapping[Status, Count]) -> list[InstanceRow]:
+    found: list[InstanceRow] = []
+    for status in (Status.STUCK, Status.FAILED):
+        if status in statuses and len(found) < _SHOWN:
+            found += (await store.services.reading.find(build_query(status=status, limit=_SHOWN - len(found)))).rows
+    return found
+
+
+async def _failures(store: Store, statuses: Mapping[Status, Count]) -> FailureGroups | None:
+    if Status.FAILED not in statuses or Service.LOOKUPS not in store.services.offered:
         return None
     return await failures_of(store, limit=_CAUSES)
+
+
+def _kept(found: list[KeptMessage]) -> Kept:
+    return Kept(min(len(found), _KEPT), len(found) > _KEPT, min((one.at for one in found), default=None))
+
+
+def _by_workflow(newest: Mapping[tuple[str, Status, int], int]) -> Mapping[tuple[str, Status], int]:
+    found: Counter[tuple[str, Status]] = Counter()
+    for (name, status, _), number in newest.items():
+        found[name, status] += number
+    return found
 
 
 def _workflows_of(peer: Peer) -> list[str]:

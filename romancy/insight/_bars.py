@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,7 @@ BUSY: Final = frozenset({"queue", "run", "done", "failed", "stopped", "lost"})
 LAST: Final[dict[str, BarKind]] = {"completed": "done", "failed": "failed", "cancelled": "stopped"}
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True, gc=False):
     """A stretch of time in the life of a step, in microseconds since the epoch."""
 
     kind: BarKind

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from romancy.storage.query import Position
 
 __all__ = [
-    "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Pace", "Slice", "Tally", "Trend", "open_work_from",
-    "pace_from", "spans",
+    "Count", "Figures", "Oldest", "OpenWork", "OpenWorkflow", "Pace", "Slice", "Trend", "open_work_from", "pace_from",
+    "trend_from",
 ]  # fmt: skip
 
 
@@ -22,15 +22,6 @@ class Count(NamedTuple):
 
     number: int
     oldest: int | None
-
-
-class Tally(NamedTuple):
-    """The counts of one moment, or nearly."""
-
-    statuses: dict[Status, Count]
-    """Of all instances, by status. Statuses of no instance may be missing."""
-    newest: dict[tuple[str, Status], Count]
-    """Of the newest instances alone, by workflow and status."""
 
 
 class OpenWorkflow(NamedTuple):
@@ -97,8 +88,6 @@ class Trend(NamedTuple):
     """By status and the number of the span."""
     whole_from: dict[Status, int]
     """For statuses that were not counted completely: the first span that was."""
-    workflows: dict[tuple[str, Status, int], int]
-    """The newest instances alone, by workflow, status and the number of the span."""
 
 
 class Pace(NamedTuple):
@@ -126,10 +115,18 @@ class Slice(NamedTuple):
 class Figures(Protocol):
     """No call writes anything, and each reads a bounded part of an index. The engine does not use them."""
 
-    async def tally(self, *, most: int, newest: int) -> Tally:
-        """Count up to `most` instances of each status, and the `newest` instances by workflow.
+    async def tally(self, *, most: int) -> dict[Status, Count]:
+        """Count up to `most` instances of each status. Statuses of no instance may be missing.
 
-        It reads no more than that many entries of an index for each count.
+        It is one statement, which reads no more than that many entries of an index for each count.
+        """
+        ...
+
+    async def newest(self, count: int, /, *, since: int, width: int) -> dict[tuple[str, Status, int], int]:
+        """Count the newest `count` instances by workflow, status and the span of `width` µs in which they were started.
+
+        The spans are numbered from 0 at `since`; instances that were started before it have the number -1.
+        It is one statement, which reads that many entries of an index and their rows.
         """
         ...
 
@@ -141,11 +138,10 @@ class Figures(Protocol):
         """
         ...
 
-    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        """Count the instances started since a time, in spans of `width` microseconds.
+    async def trend(self, *, since: int, width: int, most: int) -> Trend:
+        """Count the instances started since a time, in spans of `width` microseconds: of each status the newest `most`.
 
-        Of each status it counts the newest `most` instances, and of all workflows together the `newest`. It reads no
-        more entries of an index than that.
+        It is one statement, which reads no more entries of an index than that.
         """
         ...
 
@@ -196,16 +192,14 @@ def pace_from(rows: Iterable[tuple[str, str, str, int, int, int]], since: int, m
     return Pace(begun, ended, begun_from, ended_from)
 
 
-def spans(
-    by_status: Iterable[tuple[str, int, int]], by_workflow: Iterable[tuple[str, str, int, int]], most: int
-) -> Trend:
-    """The trend from lines of a status, a span and a count, and from lines that also begin with a workflow."""
+def trend_from(rows: Iterable[tuple[str, int, int]], most: int) -> Trend:
+    """The trend from lines of a status, a span and a count."""
     statuses: dict[tuple[Status, int], int] = {}
-    for status, span, count in by_status:
+    for status, span, count in rows:
         statuses[Status(status), span] = count
     whole_from: dict[Status, int] = {}
     for status in {status for status, _ in statuses}:
         own = {span: count for (one, span), count in statuses.items() if one is status}
         if sum(own.values()) >= most:
             whole_from[status] = min(own) + 1
-    return Trend(statuses, whole_from, {(name, Status(one), span): n for name, one, span, n in by_workflow})
+    return Trend(statuses, whole_from)

@@ -268,8 +268,9 @@ def _figures(figures: Figures, row: InstanceRow) -> Calls:
     between = Position(row.created_at - 1, row.instance_id)
     return {
         "count open instances": lambda: figures.open_work(most=20, now=0),
-        "count the instances": lambda: figures.tally(most=20, newest=100),
-        "count over time": lambda: figures.trend(since=row.created_at, width=HOUR, most=20, newest=100),
+        "count the instances": lambda: figures.tally(most=20),
+        "count the newest": lambda: figures.newest(100, since=row.created_at, width=HOUR),
+        "count over time": lambda: figures.trend(since=row.created_at, width=HOUR, most=20),
         "count begins and ends": lambda: figures.pace(since=0, width=HOUR, most=20),
         "count what workers have": lambda: figures.loads(["nobody"], most=20),
         "count a slice": lambda: figures.tally_slice(after=between, count=200, width=HOUR),

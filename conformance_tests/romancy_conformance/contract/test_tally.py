@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from romancy.status import TERMINAL_STATUSES, Status
-from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Pace, Tally, Trend
+from romancy.storage.figures import Count, Oldest, OpenWork, OpenWorkflow, Pace, Trend
 from romancy.storage.query import build_query
 from romancy.storage.records import Outcome
 from romancy.storage.services import Service
@@ -36,36 +36,37 @@ async def fill(store: Store) -> list[int]:
     return [row.created_at for row in reversed((await store.services.reading.find(build_query())).rows)]
 
 
-async def counted(store: Store, most: int, newest: int) -> Tally:
-    tally = services_with(Service.FIGURES, store).figures.tally
-    return await tally(most=most, newest=newest)
-
-
 async def test_nothing_is_counted_where_nothing_is(store: Store) -> None:
-    assert Tally({}, {}) == await counted(store, 10, 10)
+    figures = services_with(Service.FIGURES, store).figures
+
+    assert ({}, {}) == (await figures.tally(most=10), await figures.newest(10, since=0, width=1))
 
 
 async def test_all_are_counted_by_status_and_workflow(store: Store) -> None:
-    at = await fill(store)
-
-    found = await counted(store, 10, 10)
+    """By workflow in spans: those that were started before the first one have no number of their own."""
+    figures, at = services_with(Service.FIGURES, store).figures, await fill(store)
 
     assert {
         Status.FAILED: Count(1, at[0]), Status.COMPLETED: Count(3, at[1]), Status.PENDING: Count(1, at[3]),
-    } == found.statuses  # fmt: skip
+    } == await figures.tally(most=10)  # fmt: skip
     assert {
-        ("ship", Status.FAILED): Count(1, at[0]), ("ship", Status.COMPLETED): Count(2, at[1]),
-        ("pay", Status.COMPLETED): Count(1, at[2]), ("pay", Status.PENDING): Count(1, at[3]),
-    } == found.newest  # fmt: skip
+        ("ship", Status.FAILED, 0): 1, ("ship", Status.COMPLETED, 0): 2, ("pay", Status.COMPLETED, 0): 1,
+        ("pay", Status.PENDING, 0): 1,
+    } == await figures.newest(10, since=at[0], width=WIDE)  # fmt: skip
+    assert {
+        ("ship", Status.FAILED, -1): 1, ("ship", Status.COMPLETED, -1): 1, ("pay", Status.COMPLETED, 0): 1,
+        ("pay", Status.PENDING, at[3] - at[2]): 1, ("ship", Status.COMPLETED, at[4] - at[2]): 1,
+    } == await figures.newest(10, since=at[2], width=1)  # fmt: skip
+    assert {-1} == {span for _, _, span in await figures.newest(10, since=at[4] + HOUR, width=1)}
 
 
 async def test_counts_are_bounded(store: Store) -> None:
-    at = await fill(store)
+    figures, at = services_with(Service.FIGURES, store).figures, await fill(store)
 
-    found = await counted(store, 2, 2)
-
-    assert Count(2, at[1]) == found.statuses[Status.COMPLETED]
-    assert {("ship", Status.COMPLETED): Count(1, at[4]), ("pay", Status.PENDING): Count(1, at[3])} == found.newest
+    assert Count(2, at[1]) == (await figures.tally(most=2))[Status.COMPLETED]
+    assert {("ship", Status.COMPLETED, at[4] - at[0]): 1, ("pay", Status.PENDING, at[3] - at[0]): 1} == (
+        await figures.newest(2, since=at[0], width=1)
+    )
 
 
 async def test_open_instances_are_counted_from_the_oldest_on(store: Store) -> None:
@@ -112,17 +113,17 @@ async def test_each_status_is_counted_like_the_others(store: Store) -> None:
     since, third = (min(at[name, status] for status in Status) for name in ("second", "third"))
     span = {key: (time - since) // (third - since) for key, time in at.items()}
 
-    tally = await figures.tally(most=2, newest=len(Status) + 1)
-    trend = await figures.trend(since=since, width=third - since, most=5, newest=len(Status))
-    last = await figures.trend(since=since, width=third - since, most=1, newest=1)
+    tally = await figures.tally(most=2)
+    newest = await figures.newest(len(Status) + 1, since=since, width=third - since)
+    trend = await figures.trend(since=since, width=third - since, most=5)
+    last = await figures.trend(since=since, width=third - since, most=1)
     open_work = await figures.open_work(most=2, now=0)
 
-    assert {status: Count(2, at["first", status]) for status in Status} == tally.statuses
-    assert len(Status) + 1 == len(tally.newest)
-    assert {("third", status) for status in Status} < tally.newest.keys()
-    assert {key: Count(1, at[key]) for key in tally.newest} == tally.newest
+    assert {status: Count(2, at["first", status]) for status in Status} == tally
+    assert len(Status) + 1 == len(newest)
+    assert {("third", status, span["third", status]) for status in Status} < newest.keys()
+    assert {(name, status, span[name, status]): 1 for name, status, _ in newest} == newest
     assert {(status, span[name, status]): 1 for status in Status for name in ("second", "third")} == trend.statuses
-    assert {("third", status, span["third", status]): 1 for status in Status} == trend.workflows
     assert {(status, span["third", status]): 1 for status in Status} == last.statuses
     still_open = [status for status in Status if status not in TERMINAL_STATUSES]
     assert {
@@ -130,7 +131,7 @@ async def test_each_status_is_counted_like_the_others(store: Store) -> None:
     } == open_work.counts
     assert set(still_open) == open_work.more
     for status in Status:
-        exact = await figures.trend(since=at["third", status], width=10**12, most=5, newest=1)
+        exact = await figures.trend(since=at["third", status], width=10**12, most=5)
         assert exact.statuses[status, 0] == 1
 
 
@@ -139,8 +140,9 @@ async def test_a_count_is_one_statement(store: Store) -> None:
     await fill(store)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "open_work": lambda: figures.open_work(most=3, now=0),
-        "tally": lambda: figures.tally(most=3, newest=3),
-        "trend": lambda: figures.trend(since=0, width=10**9, most=3, newest=3),
+        "tally": lambda: figures.tally(most=3),
+        "newest": lambda: figures.newest(3, since=0, width=10**9),
+        "trend": lambda: figures.trend(since=0, width=10**9, most=3),
         "tally_slice": lambda: figures.tally_slice(after=None, count=3, width=10**9),
         "pace": lambda: figures.pace(since=0, width=10**9, most=3),
     }
@@ -155,23 +157,18 @@ async def test_what_was_started_is_counted_over_time(store: Store) -> None:
     at = await fill(store)
     trend = services_with(Service.FIGURES, store).figures.trend
 
-    fine = await trend(since=at[1], width=1, most=10, newest=10)
-    rough = await trend(since=at[0] - 3_600_000_000, width=7_200_000_000, most=10, newest=3)
-    few = await trend(since=at[0], width=1, most=2, newest=1)
+    fine = await trend(since=at[1], width=1, most=10)
+    rough = await trend(since=at[0] - 3_600_000_000, width=7_200_000_000, most=10)
+    few = await trend(since=at[0], width=1, most=2)
 
     assert {
         (Status.COMPLETED, 0): 1, (Status.COMPLETED, at[2] - at[1]): 1, (Status.COMPLETED, at[4] - at[1]): 1,
         (Status.PENDING, at[3] - at[1]): 1,
     } == fine.statuses  # fmt: skip
     assert {} == fine.whole_from
-    assert 4 == len(fine.workflows)
-    assert Trend(
-        {(Status.FAILED, 0): 1, (Status.COMPLETED, 0): 3, (Status.PENDING, 0): 1}, {},
-        {("pay", Status.COMPLETED, 0): 1, ("pay", Status.PENDING, 0): 1, ("ship", Status.COMPLETED, 0): 1},
-    ) == rough  # fmt: skip
+    assert Trend({(Status.FAILED, 0): 1, (Status.COMPLETED, 0): 3, (Status.PENDING, 0): 1}, {}) == rough
     assert 2 == sum(count for (status, _), count in few.statuses.items() if status is Status.COMPLETED)
     assert {Status.COMPLETED: at[2] - at[0] + 1} == few.whole_from
-    assert {("ship", Status.COMPLETED, at[4] - at[0]): 1} == few.workflows
 
 
 async def test_the_instances_of_workers_are_counted(store: Store, actor: Actor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 __all__ = ["VIEWS", "Links"]
 
@@ -34,7 +34,8 @@ class Links:
         pairs = chosen | {name.rstrip("_"): value for name, value in asked.items() if value is not None and value != ""}
         if not pairs:
             return self.page
-        return f"{self.page}{'&' if '?' in self.page else '?'}{urlencode(pairs)}"
+        asked_for = "&".join([f"{name}={quote_plus(str(value))}" for name, value in pairs.items()])
+        return f"{self.page}{'&' if '?' in self.page else '?'}{asked_for}"
 
     def raw(self, name: str, place: str = "") -> str:
         """All of a payload, as a download."""

@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,8 +25,7 @@ _UNFOLDED: Final = 2
 _SMALL: Final = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True, gc=False):
     """`open` begins an object or a list, `close` ends it, `leaf` is a value."""
 
     kind: str
@@ -54,8 +55,7 @@ NARROW: Final = Bounds(6 * 1024, 800, 60, 400)
 """For a payload among hundreds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(Struct, frozen=True, gc=False):
     """The visible part of a payload."""
 
     size: int
@@ -84,6 +84,10 @@ class _Object:
     pairs: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
 
+_decode: Final = json.JSONDecoder(object_pairs_hook=_Object, parse_float=_Number, parse_int=_Number).decode
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def summary(raw: bytes) -> str:
     """One line of a payload."""
     return _brief(bytes(raw[: _BRIEF * 4]).decode("utf-8", "replace"))
@@ -94,7 +98,7 @@ def payload(raw: bytes, bounds: Bounds = WIDE) -> Payload:
     if len(raw) > bounds.largest:
         return _head(raw, bounds)
     try:
-        value = json.loads(raw, object_pairs_hook=_Object, parse_float=_Number, parse_int=_Number)
+        value = _decode(raw.decode())
     except (ValueError, RecursionError):
         return _head(raw, bounds)
     folding = _Folding(bounds, _UNFOLDED if len(raw) <= _SMALL else 1)
@@ -146,7 +150,7 @@ class _Folding:
         if isinstance(value, _Number):
             return Piece("leaf", key, self._shortened(value), "number")
         if isinstance(value, str):
-            return Piece("leaf", key, self._shortened(json.dumps(value, ensure_ascii=False)), "string")
+            return Piece("leaf", key, self._shortened(_encode(value)), "string")
         if isinstance(value, _Object):
             return self._unopened(key, value.pairs, "{}")
         if _is_list(value):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from msgspec import Struct
+
 from romancy.dashboard.instance._axis import Axis, Break, Tick
 from romancy.dashboard.instance._rows import Row, lasted, offset
 from romancy.insight import BUSY
@@ -35,8 +37,7 @@ _NAMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True, gc=False):
     """One bar."""
 
     kind: str
@@ -46,8 +47,7 @@ class Shape:
     open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Struct, frozen=True, gc=False):
     """A row of the picture."""
 
     row: Row

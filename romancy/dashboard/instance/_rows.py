@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from romancy.dashboard.instance import _places
 from romancy.dashboard.instance._payload import NARROW, Payload, payload
@@ -26,8 +25,7 @@ _BAD: Final = ("failed", "refused", "stuck")
 _QUIET: Final = ("cancelled", "never started", "left open")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True, gc=False):
     """A payload with the place of its complete text."""
 
     name: str
@@ -36,8 +34,7 @@ class Given:
     payload: Payload
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True, gc=False):
     """A failed attempt, as text."""
 
     number: int
@@ -49,8 +46,7 @@ class Failure:
     unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False):
     """A step, or a note about the instance."""
 
     place: str
@@ -77,7 +73,7 @@ class Row:
     """The line of the error that says what was raised."""
     child: str = ""
     undoes: str = ""
-    waits_for: str = field(default="")
+    waits_for: str = ""
 
 
 def row_of(entry: Step | Note, origin: int, until: int, *, beyond: bool = False) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from romancy.log import commits_of, dated
 from romancy.storage.records import InstanceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from romancy.insight import Place
     from romancy.storage.protocol import Store
@@ -19,8 +20,11 @@ __all__ = ["COMMITS", "Commit", "Window", "near_the_end", "read_window"]
 
 COMMITS: Final = 1000
 """How many commits one statement reads at most."""
-_NEAR: Final = 500
+_NEAR: Final = 100
 _FASTER: Final = 4
+_TOGETHER: Final = 3
+_FAR: Final = 1 << 62
+"""No log is so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +98,30 @@ async def read_window(
 
 
 async def near_the_end(store: Store, row: InstanceRow) -> int:
-    """A commit that exists and is among the last few hundred of the log.
+    """A commit that exists and is among the last hundred or so of the log.
 
-    The row of an instance at work does not say how long its log is. Each statement looks for one commit, and their
-    number grows as the logarithm of the length: none but the first is needed for an instance that rests.
+    The row of an instance at work does not say how long its log is. Statements look for single commits, some at a time,
+    and their number grows as the logarithm of the length: none but the first is needed for an instance that rests.
     """
-    low, step = row.last_seq, _NEAR
-    while (found := await _at_or_behind(store, row, low + step)) is not None:
-        low, step = found, step * _FASTER
-    high = low + step
+    low, high, ahead = row.last_seq, _FAR, [_NEAR]
+    while high == _FAR:
+        low, high = await _narrowed(store, row, low, high, [low + one for one in ahead])
+        ahead = [ahead[-1] * _FASTER**number for number in range(1, _TOGETHER + 1)]
     while high - low > _NEAR:
-        middle = (low + high) // 2
-        found = await _at_or_behind(store, row, middle)
-        low, high = (low, middle) if found is None else (max(found, low), max(high, found))
+        part = (high - low) // (_TOGETHER + 1)
+        places = [low + part * number for number in range(1, _TOGETHER + 1)]
+        low, high = await _narrowed(store, row, low, high, places)
     return low
+
+
+async def _narrowed(store: Store, row: InstanceRow, low: int, high: int, places: Sequence[int]) -> tuple[int, int]:
+    """Look at these places, and return the last commit that was found, and a place behind the end."""
+    found = await asyncio.gather(*(_at_or_behind(store, row, place) for place in places))
+    for place, seq in zip(places, found, strict=True):
+        if seq is None:
+            return low, max(low, place)
+        low = max(low, seq)
+    return low, max(low, high)
 
 
 async def _at_or_behind(store: Store, row: InstanceRow, seq: int) -> int | None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from romancy.status import Status
-from romancy.storage.figures import Count, OpenWork, Pace, Slice, Tally, Trend, open_work_from, pace_from, spans
+from romancy.storage.figures import Count, OpenWork, Pace, Slice, Trend, open_work_from, pace_from, trend_from
 from romancy.storage.query import Position
 from romancy.storage.sqlkit.lookups import place
 from romancy.storage.sqlkit.statements import ask
@@ -26,22 +26,21 @@ class SqlFigures:
         self._interpreter = interpreter
         self._search = search
 
-    async def tally(self, *, most: int, newest: int) -> Tally:
-        rows = (await self._interpreter.read(partial(ask, "tally", most=most, newest=newest))).rows
-        return Tally(
-            {Status(status): Count(number, oldest) for name, status, number, oldest in rows if number and not name},
-            {(name, Status(status)): Count(number, oldest) for name, status, number, oldest in rows if name},
-        )
+    async def tally(self, *, most: int) -> dict[Status, Count]:
+        rows = (await self._interpreter.read(partial(ask, "tally", most=most))).rows
+        return {Status(status): Count(number, oldest) for status, number, oldest in rows if number}
+
+    async def newest(self, count: int, /, *, since: int, width: int) -> dict[tuple[str, Status, int], int]:
+        rows = (await self._search.read(partial(ask, "newest", count=count, since=since, width=width))).rows
+        return {(name, Status(status), at // width): number for name, status, at, number in rows}
 
     async def open_work(self, *, most: int, now: int) -> OpenWork:
         rows = (await self._search.read(partial(ask, "open_work", most=most, due_by=now))).rows
         return open_work_from([(name, status, number, oldest, due) for name, status, number, oldest, due in rows], most)
 
-    async def trend(self, *, since: int, width: int, most: int, newest: int) -> Trend:
-        count = partial(ask, "trend", since=since, width=width, most=most, newest=newest)
-        found = (await self._interpreter.read(count)).rows
-        rows = [(name, status, at // width, number) for name, status, at, number in found]
-        return spans([row[1:] for row in rows if not row[0]], [row for row in rows if row[0]], most)
+    async def trend(self, *, since: int, width: int, most: int) -> Trend:
+        rows = (await self._interpreter.read(partial(ask, "trend", since=since, width=width, most=most))).rows
+        return trend_from([(status, at // width, number) for status, at, number in rows], most)
 
     async def pace(self, *, since: int, width: int, most: int) -> Pace:
         rows = (await self._search.read(partial(ask, "pace", since=since, width=width, most=most))).rows

@@ -1,10 +1,9 @@
 -- Counts for displays, each from a bounded part of an index.
 
--- name: tally (most, newest) -> workflow_name, status, number, oldest
--- Up to so many instances of each status, with the oldest of all of them, and the newest instances by workflow.
+-- name: tally (most) -> status, number, oldest
+-- Up to so many instances of each status, with the oldest of all of them.
 -- each: status
 select
-    '' as workflow_name,
     :status as status,
     (
         select count(*)
@@ -19,15 +18,20 @@ select
         where status {only :status}
         order by {within status desc} created_at, instance_id
         limit 1
-    ) as oldest
--- then
-select n.workflow_name, n.status, count(*), min(n.created_at)
+    ) as oldest;
+
+-- name: newest (count, since, width) -> workflow_name, status, span, number
+-- So many of the newest instances by workflow, status and the time after another one in which they were started, rounded
+-- down to whole widths. Those that were started before it have the span -1.
+select
+    n.workflow_name, n.status, case when n.since < 0 then -1 else n.since - n.since % :width end as span,
+    count(*) as number
 from (
-    select workflow_name, status, created_at from romancy_instances {by_age}
+    select workflow_name, status, created_at - :since as since from romancy_instances {by_age}
     order by created_at desc, instance_id desc
-    limit :newest
+    limit :count
 ) n
-group by n.workflow_name, n.status;
+group by n.workflow_name, n.status, span;
 
 -- name: open_work (most, due_by) -> workflow_name, status, number, oldest, due
 -- So many of the oldest instances of each open status, by workflow, with the oldest of each, and how many are due.
@@ -43,27 +47,18 @@ from (
 ) o
 group by o.workflow_name;
 
--- name: trend (since, width, most, newest) -> workflow_name, status, span, number
+-- name: trend (since, width, most) -> status, span, number
 -- The newest instances of each status since a time, by the time after it in which they were started, rounded down to
--- whole widths; and the newest of all, also by workflow.
+-- whole widths.
 -- each: status
-select '' as workflow_name, :status as status, s.since - s.since % :width as span, count(*) as number
+select :status as status, s.since - s.since % :width as span, count(*) as number
 from (
     select created_at - :since as since from romancy_instances {by_status}
     where status {only :status} and created_at >= :since
     order by {within status} created_at desc, instance_id desc
     limit :most
 ) s
-group by span
--- then
-select n.workflow_name, n.status, n.since - n.since % :width as span, count(*) as number
-from (
-    select workflow_name, status, created_at - :since as since from romancy_instances {by_age}
-    where created_at >= :since
-    order by created_at desc, instance_id desc
-    limit :newest
-) n
-group by n.workflow_name, n.status, span;
+group by span;
 
 -- name: tally_slice (at, instance_id, count, behind, width) -> workflow_name, status, span, number, created_at,
 -- instance_id

@@ -169,7 +169,7 @@ async def test_no_answer_depends_on_the_order_of_the_parts_of_a_union(
     figures, reading = actor.store.services.figures, actor.store.services.reading
     assert figures is not None
     assert reading is not None
-    before = await figures.tally(most=10, newest=10)
+    before = await figures.tally(most=10)
     ask = Wire._ask
 
     async def turned(wire: Wire, command: int, packet: bytes) -> list[Answer]:
@@ -177,7 +177,7 @@ async def test_no_answer_depends_on_the_order_of_the_parts_of_a_union(
         return [one._replace(rows=one.rows[::-1]) for one in answers] if b"union all" in packet else answers
 
     monkeypatch.setattr(Wire, "_ask", turned)
-    after = await figures.tally(most=10, newest=10)
+    after = await figures.tally(most=10)
 
     assert before == after
     assert [one.instance_id for one in await actor.claim(recover=True)]

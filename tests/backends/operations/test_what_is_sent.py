@@ -465,9 +465,10 @@ async def test_a_cold_read_sends_no_more_than_it_needs(
     async def send(name: str, call: Awaitable[object]) -> None:
         sent[name] = await sent_by(stores[0], call, packets)
 
-    await send("tally", services.figures.tally(most=3, newest=3))
+    await send("tally", services.figures.tally(most=3))
+    await send("newest", services.figures.newest(3, since=0, width=MINUTE))
     await send("open_work", services.figures.open_work(most=3, now=0))
-    await send("trend", services.figures.trend(since=0, width=MINUTE, most=3, newest=3))
+    await send("trend", services.figures.trend(since=0, width=MINUTE, most=3))
     await send("tally_slice", services.figures.tally_slice(after=place, count=3, width=MINUTE))
     await send("loads", services.figures.loads(["one", "two"], most=3))
     await send("taken_ids", services.lookups.taken_ids([row.instance_id]))

@@ -300,7 +300,7 @@ async def test_pages_of_instances(scripts: Scripts) -> None:
 async def test_the_oldest_of_each_status(scripts: Scripts) -> None:
     await put_instances(scripts, **{f"{at}": {"status": "running", "created_at": at} for at in (3, 2, 4)})
 
-    found = {row[1]: row[2:] for row in await scripts.ask("tally", 2, 0)}
+    found = {row[0]: row[1:] for row in await scripts.ask("tally", 2)}
 
     assert found.pop("running") == (2, 2)
     assert set(found.values()) == {(0, None)}
@@ -352,17 +352,15 @@ async def test_the_newest_instances_since_a_time(scripts: Scripts) -> None:
         times = (10, 19, 20, 30, 9)
         await put_instances(scripts, **{f"{status}{at}": {"status": status, "created_at": at} for at in times})
 
-    found = [row for row in await scripts.ask("trend", 10, 10, 3, 9) if not row[0]]
+    found = [tuple(row) for row in await scripts.ask("trend", 10, 10, 3)]
 
-    assert sorted(row[1:] for row in found) == sorted((one, span, 1) for one in statuses for span in (0, 10, 20))
-    found = await scripts.ask("trend", 10, 10, 9, 99)
-    assert sorted(row[1:] for row in found if not row[0]) == sorted(
-        (one, span, 2 if span == 0 else 1) for one in statuses for span in (0, 10, 20)
-    )
-    assert sum(row[3] for row in found if row[0]) == 4 * len(statuses)
-    newest = [row for row in await scripts.ask("trend", 10, 10, 1, 9) if row[0]]
-    assert {row[2] for row in newest} == {20}
-    assert sum(row[3] for row in newest) == 9
+    assert sorted(found) == sorted((one, span, 1) for one in statuses for span in (0, 10, 20))
+    found = [tuple(row) for row in await scripts.ask("trend", 10, 10, 9)]
+    assert sorted(found) == sorted((one, span, 2 if span == 0 else 1) for one in statuses for span in (0, 10, 20))
+    every = await scripts.ask("newest", 99, 10, 10)
+    assert [sum(row[3] for row in every if row[2] == span) for span in (-1, 0, 10, 20)] == [9, 18, 9, 9]
+    newest = await scripts.ask("newest", 9, 10, 10)
+    assert [(row[2], row[3]) for row in newest] == [(20, 1)] * 9
 
 
 async def test_pages_of_mail(scripts: Scripts) -> None:

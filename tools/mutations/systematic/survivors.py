@@ -38,6 +38,7 @@ SURVIVORS: Final[tuple[str, ...]] = (
     *(f"sqlite trend {_COUNTED}{again}" for again in _STATUSES),
     *(f"sqlite tally limit 1{again}" for again in _STATUSES),
     f"sqlite trend {_COUNTED} @10",
+    f"sqlite newest {_COUNTED}",
     f"sqlite tally_slice {_COUNTED}",
     f"sqlite tally_slice {_COUNTED} @2",
     f"sqlite place_behind {_COUNTED}",
