@@ -41,6 +41,7 @@ from romancy.results.listening import listen
 from romancy.results.waiting import EndWaits
 from romancy.results.watch import Watches
 from romancy.retaining.keeping import Retaining, mark_of, rules_of
+from romancy.retaining.streamed import EmptyingStreams
 from romancy.retention import retention_of_app
 from romancy.retry import policy, seconds, whole_number
 from romancy.schedules.deploying import deploy
@@ -89,9 +90,10 @@ class Romancy(Windows, Schedules, Entities):
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
     `retention=Retention(completed="30d")` removes what ended longer ago; without it, a new database has its default,
     and with None all stays. Lists are read from the standby at `read_url`.
-    What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
-    `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
-    exceptions without texts. `password` is called for each connection.
+    What nobody receives within `keep_undelivered` is removed, and what streams hold `keep_streams` after the end of
+    their instance. Writes end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses
+    missing or old tables. With `log_error_text=False`, log lines name exceptions without texts. `password` is called
+    for each connection.
     `release="2026.11.2"` is its name in lists of workers and failures. With `pin=True`, an instance is left to live
     workers of the code that it follows.
     """
@@ -135,6 +137,7 @@ class Romancy(Windows, Schedules, Entities):
         retention: Retention | Literal["default"] | None = "default",
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86_400.0,
+        keep_streams: Duration | None = 86_400.0,
         answer_within: Duration = 10.0,
         connect_timeout: Duration | None = None,
         migrate: bool = True,
@@ -146,6 +149,7 @@ class Romancy(Windows, Schedules, Entities):
         self._release, self._retention = label(release, "release"), retention_of_app(retention)
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
         self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
+        self._keep_streams = None if keep_streams is None else some_time(keep_streams, "keep_streams")
         self._codecs, self._drain_timeout = Codecs.of(codecs), seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
             worker_id=label(worker_id, "worker_id"),
@@ -274,6 +278,10 @@ class Romancy(Windows, Schedules, Entities):
         if self._rules and self._access.worker is not None and Service.READING in store.services.offered:
             retaining = Retaining(store, self._access.worker, self._rules, self._purge_all_as_found)
             self._tasks.append(asyncio.create_task(retaining.run()))
+        if self._keep_streams is not None and self._access.worker is not None and EmptyingStreams.can_be(store):
+            kept_for, names = int(self._keep_streams * 1_000_000), self._registry.workflows
+            emptying = EmptyingStreams(store, self._access.worker, kept_for, names)
+            self._tasks.append(asyncio.create_task(emptying.run()))
         return self
 
     async def _begin(self, store: Store) -> None:

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 if TYPE_CHECKING:
     from romancy.storage.journal import KeptLine
 
-__all__ = ["StreamRow", "row_of"]
+__all__ = ["BLANK", "StreamRow", "row_of"]
 
 
 class StreamRow(Struct, omit_defaults=True, gc=False, rename={"begins": "first"}):
@@ -35,6 +35,8 @@ class StreamRow(Struct, omit_defaults=True, gc=False, rename={"begins": "first"}
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(StreamRow)
+BLANK: Final = StreamRow(stream="", source="", attempt=0, writer="", seen=0).stored()
+"""The row in place of all that was removed. It is of no stream, and keeps the number of the last one."""
 
 
 def row_of(line: KeptLine) -> StreamRow | None:

@@ -1,6 +1,7 @@
 -- What user code has logged about instances, and what their streams hold.
 
--- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark
+-- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark,
+-- status, updated_at
 -- The numbers of the first and the last line of instances in a range, and the size and the mark of the last; 0: there
 -- is none. The lock only keeps instances from being removed. Who changes them does not wait for it.
 select i.instance_id, i.life, i.owner,
@@ -23,7 +24,8 @@ select i.instance_id, i.life, i.owner,
         where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
         order by j.number desc
         limit 1
-    ) as mark
+    ) as mark,
+    i.status, i.updated_at
 from romancy_instances i
 where i.instance_id = any ($1::text[])
 order by i.instance_id
@@ -42,3 +44,9 @@ on conflict do nothing;
 delete from romancy_journal j
 using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
 where j.instance_id = t.instance_id and j.life = t.life and j.number <= t.number;
+
+-- name: cut_streams (cuts(instance_id, life, number), streams)
+-- Remove rows of streams, up to a number.
+delete from romancy_journal j
+using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
+where j.instance_id = t.instance_id and j.life = t.life and j.number > $4 and j.number <= t.number;

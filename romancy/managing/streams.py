@@ -126,6 +126,7 @@ async def names_of(store: Store, instance_id: str) -> list[str]:
         raise InstanceNotFoundError(f"there is no instance {instance_id!r}")
     life = found.instance.life
     names = {each.row.stream async for each in written_in(store, instance_id, life, 0) if each.row is not None}
+    names.discard("")  # of the row that is there in place of removed ones
     async for _, events in history(store, instance_id):
         names |= {event.name for event in events if isinstance(event, StreamWritten)}
     return sorted(names)
@@ -199,6 +200,8 @@ class _Reader:
     def _opened(self, written: Written) -> StreamRow:
         if written.row is None:
             raise CodecError(f"instance {self._instance_id!r}: its streams are sealed with codecs that are not at hand")
+        if not written.row.stream and self._after is not None and written.line.number > self._until.number:
+            raise _gone(self._instance_id, "was removed some time after the end of the instance (keep_streams=)")
         return written.row
 
     # ── the log ─────────────────────────────────────────────────────────────────────────────────────────────────

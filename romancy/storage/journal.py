@@ -93,6 +93,14 @@ class Journal(Protocol):
         """The oldest lines of the streams of a life behind a number."""
         ...
 
+    async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
+        """Remove the lines of the streams of these ids and lives, as far as they had ended by that time.
+
+        A `blank` line takes the place of the last one, with its number and its mark: later lines are behind it.
+        Returns of how many instances lines were removed.
+        """
+        ...
+
 
 def is_there(mark: str, last: str | None) -> bool:
     """Whether the line of a stream is there, by the mark of the last one that is."""

@@ -44,9 +44,10 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
     `keep_logs="INFO"` keeps what bodies and activities log for the pages of their instances; `KeepLogs` says how much.
     `retention=Retention(completed="30d")` removes what ended longer ago; without it, a new database has its default,
     and with None all stays. Lists are read from the standby at `read_url`.
-    What nobody receives within `keep_undelivered` is removed. Writes end after `answer_within`, and opening after
-    `connect_timeout`. `migrate=False` refuses missing or old tables. With `log_error_text=False`, log lines name
-    exceptions without texts. `password` is called for each connection.
+    What nobody receives within `keep_undelivered` is removed, and what streams hold `keep_streams` after the end of
+    their instance. Writes end after `answer_within`, and opening after `connect_timeout`. `migrate=False` refuses
+    missing or old tables. With `log_error_text=False`, log lines name exceptions without texts. `password` is called
+    for each connection.
     `release="2026.11.2"` is its name in lists of workers and failures. With `pin=True`, an instance is left to live
     workers of the code that it follows.
     """
@@ -78,6 +79,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
         retention: Retention | Literal["default"] | None = "default",
         relay: Relay | None = None,
         keep_undelivered: Duration | None = 7 * 86400.0,
+        keep_streams: Duration | None = 86400.0,
         answer_within: Duration = 10.0,
         connect_timeout: Duration | None = None,
         migrate: bool = True,
@@ -109,6 +111,7 @@ class SyncRomancy(Keeper, SyncWindows, SyncSchedules, SyncEntities, SyncInstance
                 retention=retention,
                 relay=relay,
                 keep_undelivered=keep_undelivered,
+                keep_streams=keep_streams,
                 answer_within=answer_within,
                 connect_timeout=connect_timeout,
                 migrate=migrate,

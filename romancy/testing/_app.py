@@ -107,6 +107,7 @@ class TestApp(Faking, Romancy):
             codecs=codecs,
             check_at_start=False,
             retention=None,
+            keep_streams=None,
             relay=relay,
         )
         self._skip = skip

@@ -88,7 +88,6 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "former_runs": ({"sqlite", "mysql"}, _NO_CTE),
     "drop_former_runs": ({"sqlite", "mysql"}, _NO_CTE),
     "former_streams": ({"sqlite", "mysql"}, _NO_CTE),
-    "cut_streams": ({"sqlite", "mysql"}, _NO_CTE),
     "mark_dropped_runs": ({"sqlite"}, _NO_CTE),
     "find_old": ({"mysql"}, "one status at a time, in the order of an index, so that no row is locked besides"),
     "dead_workers": ({"mysql"}, _ONE_STATEMENT),

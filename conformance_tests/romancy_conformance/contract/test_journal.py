@@ -262,6 +262,43 @@ async def test_what_former_runs_have_written_goes_with_their_rows_of_the_log(sto
     assert ([], {a.instance_id: sum(map(len, at))}) == await journal.write(new)
 
 
+async def ended(store: Store, of: Append, owner: str, seq: int = 2) -> int:
+    """End it, and return when that was."""
+    end = append(of, seq, change=change(Status.COMPLETED))
+    assert [Outcome.ACCEPTED] == await store.commit([end], worker=owner)
+    found = await store.read(of.instance_id)
+    assert found is not None
+    return found.instance.updated_at
+
+
+async def test_streams_of_ended_instances_are_emptied(store: Store, journal: Journal) -> None:
+    """One blank line keeps the number and the mark of the last one, so that nothing is written twice or before it."""
+    (a, owner), (b, other), (c, third) = [await owned(store) for _ in range(3)]
+    old = parts(a, b"first", b"the last one", owner=owner)
+    await journal.write(old)
+    await journal.write(parts(b, b"of one that is open", owner=other))
+    await journal.write(parts(c, b"of one that has just ended", owner=third))
+    await journal.put(lines(a, "logged"), keep=1)
+    at, later = await ended(store, a, owner), await ended(store, c, third)
+    places = [(one.instance_id, one.life) for one in (a, b, c, start())]
+
+    assert 0 == await journal.empty(places, ended_until=at - 1, blank=b"-")
+    assert 0 == await journal.empty([(a.instance_id, a.life + 1)], ended_until=at, blank=b"-")
+    assert 0 == await journal.empty([], ended_until=at, blank=b"-")
+    assert 1 == await journal.empty(places, ended_until=min(at, later - 1), blank=b"-")
+    assert 0 == await journal.empty(places, ended_until=min(at, later - 1), blank=b"-"), "it is empty"
+
+    assert [(6, b"-", old[-1].mark)] == [
+        (line.number, line.body, line.mark) for line in await journal.written(a.instance_id, a.life)
+    ]
+    assert [b"of one that is open"] == await bodies(journal, b)
+    assert [b"of one that has just ended"] == await bodies(journal, c)
+    assert ["logged"] == await texts(journal, a)
+    assert old == (await journal.write(old)).refused or [b"-"] == await bodies(journal, a), "sent again, late"
+    assert 1 == await journal.empty(places, ended_until=later, blank=b"-")
+    assert [b"-"] == await bodies(journal, c)
+
+
 async def test_the_last_line_of_a_stream_stays_so_that_numbers_go_on_behind_it(store: Store, journal: Journal) -> None:
     upkeep = services_with(Service.UPKEEP, store).upkeep
     a, owner = await owned(store)

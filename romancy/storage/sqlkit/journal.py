@@ -15,6 +15,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from romancy.status import TERMINAL_STATUSES
 from romancy.storage.journal import LINES_AT_ONCE, KeptLine, Written, is_there
 from romancy.storage.limits import can_be_id
 from romancy.storage.marks import STREAM_NEWS
@@ -82,6 +83,12 @@ class SqlJournal:
         found = await self._read("stream_behind", instance_id, limit, life=life, after=behind)
         return [line._replace(number=line.number - STREAMS) for line in found]
 
+    async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
+        known = [one for one in instances if can_be_id(one[0])]
+        if not known:
+            return 0
+        return await self._interpreter.together(partial(_empty, known, ended_until, blank), weight=len(known))
+
     async def _read(self, script: str, instance_id: str, limit: int, **values: int) -> list[KeptLine]:
         if not can_be_id(instance_id):
             return []
@@ -100,10 +107,13 @@ class _End(NamedTuple):
     """That of the last line."""
     mark: str | None
     """That of the last line."""
+    status: str
+    updated_at: int
+    """Both of the instance."""
 
 
-def _ends(lines: Sequence[NewLine], kind: Mapping[str, int]) -> Operation[dict[tuple[str, int], _End]]:
-    ids = sorted({line.instance_id for line in lines})
+def _ends(among: Iterable[str], kind: Mapping[str, int]) -> Operation[dict[tuple[str, int], _End]]:
+    ids = sorted(set(among))
     _, found = yield from ask_all(Ask("journal_hold", {"ids": ids}), Ask("journal_ends", {"ids": ids, **kind}))
     return {(name, life): _End(*end) for name, life, *end in found.rows}
 
@@ -120,7 +130,7 @@ def _add(rows: list[tuple[object, ...]]) -> Operation[None]:
 
 
 def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[NewLine]]:
-    ends = yield from _ends(lines, _LOGGED)
+    ends = yield from _ends((line.instance_id for line in lines), _LOGGED)
     known = (yield from _known(lines)) if again else frozenset[str]()
     standing = defaultdict[tuple[str, int], list["NewLine"]](list)
     absent: list[NewLine] = []
@@ -145,7 +155,7 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
 
 
 def _write(lines: Sequence[NewLine]) -> Operation[Written]:
-    ends = yield from _ends(lines, _STREAMED)
+    ends = yield from _ends((line.instance_id for line in lines), _STREAMED)
     free = {place: end.last + end.size if end.last else STREAMS + 1 for place, end in ends.items()}
     begins = {place: end.first or STREAMS + 1 for place, end in ends.items()}
     refused, rows = list["NewLine"](), list[tuple[object, ...]]()
@@ -160,6 +170,25 @@ def _write(lines: Sequence[NewLine]) -> Operation[Written]:
         free[place] += len(line.body)
     yield from _add(rows)
     return Written(refused, {place[0]: number - begins[place] for place, number in free.items()})
+
+
+def _empty(instances: Sequence[tuple[str, int]], until: int, blank: bytes) -> Operation[int]:
+    ends = yield from _ends((one[0] for one in instances), _STREAMED)
+    going = {place: end for place, end in ends.items() if place in instances and _goes(end, until, blank)}
+    if going:
+        cuts = [(name, life, end.last) for (name, life), end in sorted(going.items())]
+        lines: list[tuple[object, ...]] = [
+            (name, life, end.last, end.mark, 0, blank) for (name, life), end in sorted(going.items())
+        ]
+        yield from ask_all(Ask("cut_streams", {"cuts": cuts, "streams": STREAMS}))
+        yield from _add(lines)
+    return len(going)
+
+
+def _goes(end: _End, until: int, blank: bytes) -> bool:
+    """Whether there is more than a blank line of an instance that had ended by then."""
+    over = end.status in TERMINAL_STATUSES and end.updated_at <= until
+    return over and end.last > 0 and (end.first < end.last or end.size > len(blank))
 
 
 def _row(line: NewLine, number: int) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 -- What user code has logged about instances, and what their streams hold. Each has a range of numbers.
 
--- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark
+-- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark,
+-- status, updated_at
 -- The numbers of the first and the last line of instances in a range, and the size and the mark of the last; 0: there
 -- is none.
 select i.instance_id, i.life, i.owner,
@@ -23,7 +24,8 @@ select i.instance_id, i.life, i.owner,
         where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
         order by j.number desc
         limit 1
-    ) as last_mark
+    ) as last_mark,
+    i.status, i.updated_at
 from romancy_instances i
 where i.instance_id {among :ids};
 

@@ -1,0 +1,150 @@
+"""A worker empties the streams of what ended longer ago than `keep_streams=` says. Who reads on is told, or goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from romancy import (
+    RetryPolicy,
+    Romancy,
+    Status,
+    StreamGoneError,
+    UsageError,
+    WorkflowContext,
+    WorkflowFailedError,
+    activity,
+    activity_context,
+    kept,
+    workflow,
+)
+from romancy.retaining import streamed
+from romancy.retaining.streamed import EmptyingStreams
+from romancy.storage.backends import create_store
+from romancy.storage.services import Service
+from romancy_conformance.behaviour.streaming import TOKENS, chat, tries
+from romancy_conformance.services import services_with
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from romancy import StreamItem
+    from romancy_conformance.behaviour.opening import Open
+
+pytestmark = pytest.mark.anyio
+
+NEXT_HOUR = -3_600_000_000
+"""What ends within an hour has ended long enough ago, by any clock."""
+
+
+@pytest.fixture(autouse=True)
+def _wanted(storage_url: str) -> None:
+    services_with(Service.JOURNAL, create_store(storage_url))
+
+
+broken = set[str]()
+
+
+@activity(retry=RetryPolicy.none())
+async def said_or_not() -> None:
+    stream = activity_context().stream(TOKENS)
+    stream.write("said")
+    await stream.flush()
+    if activity_context().instance_id in broken:
+        raise ConnectionResetError("by the provider")
+
+
+@workflow
+async def says_and_fails(ctx: WorkflowContext) -> None:
+    await said_or_not()
+
+
+def emptying(app: Romancy, kept_for: int = NEXT_HOUR) -> EmptyingStreams:
+    access = app._access  # pyright: ignore[reportPrivateUsage] - the worker of an app has no public name
+    assert access.worker is not None
+    return EmptyingStreams(access.opened(), access.worker, kept_for, [chat.name, tries.name, says_and_fails.name])
+
+
+async def read(items: AsyncIterator[StreamItem[str]]) -> list[StreamItem[str]]:
+    return [item async for item in items]
+
+
+async def test_what_ended_loses_what_its_streams_hold(open_app: Open) -> None:
+    app = await open_app(workflows=[chat, tries])
+    done, goes_on = (
+        await app.start(tries.options(instance_id="done")),
+        await app.start(chat.options(instance_id="open")),
+    )
+    result = await done.result(timeout=60)
+    before = await read(done.stream(TOKENS))
+    while len(await read(goes_on.stream(TOKENS, follow=False))) < 5:  # noqa: ASYNC110 - it says no more than that
+        await asyncio.sleep(0.01)
+
+    assert await emptying(app, 3_600_000_000).look() == 0, "it ended a moment ago"
+    assert result == kept(await read(done.stream(TOKENS)))
+    assert await emptying(app).look() == 1
+    assert await emptying(app).look() == 0
+
+    assert [item.kind for item in await read(done.stream(TOKENS))] == ["end"]
+    assert await read(done.stream(TOKENS, settled=True)) == []
+    assert await app.streams_of("done") == []
+    assert await done.result(timeout=60) == result
+    assert await read(done.stream(TOKENS, after=before[-1].offset)) == []
+    for item in before[:3]:
+        with pytest.raises(StreamGoneError, match="keep_streams="):
+            await read(done.stream(TOKENS, after=item.offset))
+    assert (await app.get_instance("open")).status is not Status.COMPLETED  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess] - it is there
+    assert await app.streams_of("open") == [TOKENS.name]
+
+
+async def test_a_retry_goes_on_behind_what_was_removed(open_app: Open) -> None:
+    app = await open_app(workflows=[says_and_fails])
+    broken.add("r")
+    handle = await app.start(says_and_fails.options(instance_id="r"))
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+    before = await read(handle.stream(TOKENS))
+    assert await emptying(app).look() == 1
+
+    broken.clear()
+    await app.retry("r")
+    await handle.result(timeout=60)
+
+    after = await read(handle.stream(TOKENS, after=before[-1].offset))
+    assert [(item.kind, item.data) for item in after] == [("data", "said"), ("settled", None), ("end", None)]
+    assert min(item.offset for item in after) > before[-1].offset
+    assert after == await read(handle.stream(TOKENS))
+    assert await emptying(app).look() == 1
+
+
+async def test_the_first_worker_that_knows_a_workflow_does_it(open_app: Open) -> None:
+    first, second = [await open_app(workflows=[chat, tries]) for _ in range(2)]
+    handle = await first.start(tries)
+    await handle.result(timeout=60)
+    both = [emptying(first), emptying(second)]
+    for one in both:
+        await one.worker.leases.meet()
+
+    assert sorted([await one.look() for one in both]) == [0, 1]
+
+
+async def test_a_pass_begins_behind_the_last_one(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "_PAGE", 2)
+    monkeypatch.setattr(streamed, "_REST", 0.0)
+    app = await open_app(workflows=[tries])
+    for number in range(5):
+        await (await app.start(tries.options(instance_id=f"t-{number}"))).result(timeout=60)
+    task = emptying(app)
+
+    assert await task.look() == 5
+    assert await task.look() == 0
+    for number in range(5):
+        assert await app.streams_of(f"t-{number}") == []
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "1d", True])
+def test_a_time_that_is_none_is_refused(wrong: object) -> None:
+    with pytest.raises((UsageError, TypeError), match="keep_streams"):
+        Romancy("memory://", keep_streams=wrong)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
