@@ -3,10 +3,11 @@
 A poll is one indexed query for the rows touched since the last poll. Polls are frequent after a change, and slow down
 with jitter while nothing happens. Beside them, and then alone, the server waits for a change (`_server_wait.py`). A
 store polls only while a caller waits. A transaction may commit a moment after the time it wrote, so each poll goes back
-a little further than the last one reached, and one now and then some seconds. Under load all of that is read again and
-again, so the next poll comes the later the more rows the last one found, and the later the longer polls have followed
-each other. For later commits (a start inside a long transaction of the user's), waiting callers are told at long
-intervals to look everywhere.
+a little further than the last one reached, and one now and then some seconds. That one asks for workers that came, too:
+it reads the rows of those that have died, of which there may be many. Under load all of that is read again and again,
+so the next poll comes the later the more rows the last one found, and the later the longer polls have followed each
+other. For later commits (a start inside a long transaction of the user's), waiting callers are told at long intervals
+to look everywhere.
 """
 
 from __future__ import annotations
@@ -210,8 +211,10 @@ class Wakeups:
         now = self._looked_at
         far = now - self._far_at >= _FAR_EVERY
         since = self._reached - (_LOOK_FAR_BACK if far else _LOOK_BACK)
-        (answer,) = await database.ask(database.statement("touched", since=since, limit=_AT_ONCE, mark=WORKER_NEWS))
-        found = {key.decode(): int(at) for key, at in answer.rows}
+        looks = [database.statement("touched", since=since, limit=_AT_ONCE)]
+        if far:
+            looks.append(database.statement("came", since=since, mark=WORKER_NEWS))
+        found = {key.decode(): int(at) for answer in await database.ask(*looks) for key, at in answer.rows}
         fresh = frozenset(one for one, at in found.items() if self._recent.get(one) != at)
         self._reached = max([self._reached, *found.values()])
         self._quickest = len(found) * _PER_ROW

@@ -391,12 +391,20 @@ where i.instance_id in (:ids) and i.owner is null and i.wake_at is null
 
 -- ----------------------------------------------------------------------------------------------------------------- waiting
 
--- name: touched
--- The news for waiting callers: the newest instances, up to a limit, that became due, got mail or ended since, and one
--- line for each of the newest workers that came since.
-(select instance_id, touched_at from romancy_instances force index (touched) where touched_at >= :since order by touched_at desc limit :limit)
-union all
-(select concat(:mark, token), started_at from romancy_workers where started_at >= :since and dead = 0 and codes <> '' order by started_at desc limit 10)
+-- name: touched (since, limit) -> instance_id, touched_at
+-- The news for waiting callers: the newest instances, up to a limit, that became due, got mail or ended since.
+select instance_id, touched_at from romancy_instances force index (touched)
+where touched_at >= :since
+order by touched_at desc
+limit :limit
+
+-- name: came (since, mark) -> news, started_at
+-- One line for each of the newest workers that came since. It reads the rows of all workers, also of those that have died
+-- within the last hour.
+select concat(:mark, token) as news, started_at from romancy_workers
+where started_at >= :since and dead = 0 and codes <> ''
+order by started_at desc
+limit 10
 
 -- name: await_change
 -- One row as soon as a row was touched later, committed or not; none after that many ticks, of which each is a fifth

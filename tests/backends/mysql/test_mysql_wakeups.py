@@ -76,8 +76,8 @@ class Served:
     def statement(self, name: str, **values: Any) -> tuple[str, dict[str, Any]]:
         return name, values
 
-    async def ask(self, statement: tuple[str, dict[str, Any]], pool: str = "") -> list[Any]:
-        name, values = statement
+    async def ask(self, *statements: tuple[str, dict[str, Any]], pool: str = "") -> list[Any]:
+        name, values = statements[0]
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         if name == "await_change":
             assert pool == self.waiting

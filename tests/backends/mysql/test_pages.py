@@ -68,7 +68,7 @@ LIMITS = (
     Answered("outbox_due", three("outbox", "outbox_id"), TWO, [b"x", b"y"]),
     Answered("outbox_parked", three("outbox", "outbox_id", next_at=None, order_key=None), TWO, [b"x", b"y"]),
     Answered("outbox_ended", three("outbox", "outbox_id", state="sent"), TWO | {"state": "sent"}, [2]),
-    Answered("touched", three("instances", "instance_id", touched_at=5), TWO | {"since": 0, "mark": "!"}, [b"z", b"y"]),
+    Answered("touched", three("instances", "instance_id", touched_at=5), TWO | {"since": 0}, [b"z", b"y"]),
 )  # fmt: skip
 
 NEWS: Rows = {
@@ -77,12 +77,16 @@ NEWS: Rows = {
     "workers:dead": {"token": "dead", "started_at": 40, "dead": 1},
     "workers:idle": {"token": "idle", "started_at": 40, "codes": b""},
 }  # fmt: skip
-NEWEST: Values = {"mark": "!", "limit": 1}
+NEWEST: Values = {"limit": 1}
+CAME: Values = {"mark": "!"}
 TICKS: Values = {"ticks": 3, "tick_ms": 1, "longest_ms": 1}
 ORDERS = (
-    Answered("touched", NEWS, NEWEST | {"since": 20}, [b"b", *(b"!%02d" % one for one in range(11, 1, -1))]),
-    Answered("touched", NEWS, NEWEST | {"since": 25}, [b"!%02d" % one for one in range(11, 5, -1)]),
-    Answered("touched", NEWS, NEWEST | {"since": 30}, [b"!11"]),
+    Answered("touched", NEWS, NEWEST | {"since": 10}, [b"b"]),
+    Answered("touched", NEWS, NEWEST | {"since": 20}, [b"b"]),
+    Answered("touched", NEWS, NEWEST | {"since": 21}, []),
+    Answered("came", NEWS, CAME | {"since": 20}, [b"!%02d" % one for one in range(11, 1, -1)]),
+    Answered("came", NEWS, CAME | {"since": 25}, [b"!%02d" % one for one in range(11, 5, -1)]),
+    Answered("came", NEWS, CAME | {"since": 30}, [b"!11"]),
     Answered("await_change", NEWS, TICKS | {"since": 15}, [1]),
     Answered("await_change", NEWS, TICKS | {"since": 20}, []),
     Answered(

@@ -30,7 +30,6 @@ UNUSED: Final = {
 }  # fmt: skip
 """The scripts of MySQL that TiDB never runs: operations of its own answer them, or nobody asks."""
 IN_ANY_ORDER: Final = {
-    "touched": "a dictionary",
     "read_mailboxes": "the boxes of a claim, each found by its instance",
     "tally": "each line says what it counts",
     "open_work": "each line says what it counts",
