@@ -47,7 +47,7 @@ __all__ = ["EVERY", "MOST", "OLDEST", "overview_page", "overview_question"]
 
 MOST: Final = 10_000
 """Present counts are exact up to this number, and where there are no more instances, those by workflow too."""
-OLDEST: Final = 2_000
+OLDEST: Final = 1_000
 """Of each open status, this many of the oldest instances are counted by workflow, as many of the newest begins and
 ends, and as many of the newest instances where there are too many. Each is a row of the table."""
 EVERY: Final = 10.0

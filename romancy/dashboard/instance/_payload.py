@@ -16,7 +16,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NARROW", "WIDE", "Bounds", "Payload", "Piece", "payload", "summary"]
+__all__ = ["NARROW", "UNSEEN", "WIDE", "Bounds", "Payload", "Piece", "payload", "summary"]
 
 _DEEPEST: Final = 16
 _BRIEF: Final = 110
@@ -53,6 +53,8 @@ WIDE: Final = Bounds(64 * 1024, 4_000, 1_000, 2_000)
 """For the one payload that a page is about."""
 NARROW: Final = Bounds(6 * 1024, 800, 60, 400)
 """For a payload among hundreds."""
+UNSEEN: Final = Bounds(0, 0, 0, 0)
+"""For a payload of which only the digest is of use."""
 
 
 class Payload(Struct, frozen=True, gc=False):

@@ -76,9 +76,11 @@ class Row(Struct, frozen=True, gc=False):
     waits_for: str = ""
 
 
-def row_of(entry: Step | Note, origin: int, until: int, *, beyond: bool = False) -> Row:
+def row_of(entry: Step | Note, origin: int, until: int, *, beyond: bool = False, bounds: Bounds = NARROW) -> Row:
     """The row of an entry of a detailed timeline. `beyond`: the log continues after the part that was read."""
-    return _of_note(entry, origin) if isinstance(entry, Note) else _of_step(entry, origin, until, beyond=beyond)
+    if isinstance(entry, Note):
+        return _of_note(entry, origin)
+    return _of_step(entry, origin, until, beyond=beyond, bounds=bounds)
 
 
 def offset(at: int, origin: int) -> str:
@@ -122,7 +124,7 @@ def _of_note(note: Note, origin: int) -> Row:
     )
 
 
-def _of_step(step: Step, origin: int, until: int, *, beyond: bool) -> Row:
+def _of_step(step: Step, origin: int, until: int, *, beyond: bool, bounds: Bounds) -> Row:
     drawn = tuple(bars(step, until))
     ended = step.ended_at if step.ended_at is not None else step.left_at
     attempts = max((bar.attempt for bar in drawn), default=0)
@@ -141,8 +143,8 @@ def _of_step(step: Step, origin: int, until: int, *, beyond: bool) -> Row:
         bars=drawn,
         begins=step.began_at,
         ends=until if ended is None else ended,
-        asked=given_in(step.asked, step.place),
-        answers=given_in(step.answer, step.end_place),
+        asked=given_in(step.asked, step.place, bounds),
+        answers=given_in(step.answer, step.end_place, bounds),
         failures=tuple(_failures(step, origin)),
         dropped=step.dropped_attempts,
         error="" if step.error is None else step.error.report,

@@ -14,7 +14,7 @@ from romancy.dashboard.instance._back import links_back
 from romancy.dashboard.instance._compare import compare, lines_of
 from romancy.dashboard.instance._conversation import conversation_of
 from romancy.dashboard.instance._graph import graph_of
-from romancy.dashboard.instance._payload import NARROW, payload
+from romancy.dashboard.instance._payload import NARROW, UNSEEN, payload
 from romancy.dashboard.instance._picture import ROW, TOP, picture
 from romancy.dashboard.instance._rows import offset, row_of
 from romancy.dashboard.instance._spoken import spoken_by
@@ -316,7 +316,8 @@ async def comparison(request: Request, store: Store, row: InstanceRow) -> dict[s
 
 async def _side(store: Store, row: InstanceRow) -> list[tuple[Step, Row]]:
     window, folded, beyond = await _steps(store, row, (row.run_from, 0))
-    return [(step, row_of(step, window.zero, row.updated_at, beyond=beyond)) for step in folded.steps[:SIDE]]
+    origin, until = window.zero, row.updated_at
+    return [(step, row_of(step, origin, until, beyond=beyond, bounds=UNSEEN)) for step in folded.steps[:SIDE]]
 
 
 async def raw(request: Request, store: Store, row: InstanceRow) -> tuple[str, bytes]:
