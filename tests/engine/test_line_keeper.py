@@ -63,6 +63,9 @@ class Kept:
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
         raise AssertionError("nothing reads streams")
 
+    async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
+        raise AssertionError("nothing empties streams")
+
     @property
     def messages(self) -> list[str]:
         return [line_of(KeptLine(7, 1, row.mark, row.at, row.body)).message for row in self.rows]

@@ -24,7 +24,7 @@ from romancy.retaining import streamed
 from romancy.retaining.streamed import EmptyingStreams
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
-from romancy_conformance.behaviour.streaming import TOKENS, chat, tries
+from romancy_conformance.behaviour.streaming import GO, TOKENS, chat, tries
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
@@ -142,6 +142,21 @@ async def test_a_pass_begins_behind_the_last_one(open_app: Open, monkeypatch: py
     assert await task.look() == 0
     for number in range(5):
         assert await app.streams_of(f"t-{number}") == []
+
+
+async def test_a_worker_looks_by_itself(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "_MOST_OFTEN", 0.01)
+    app = await open_app(workflows=[tries], keep_streams=0.001)
+    kept_for_ever = await open_app(workflows=[chat], keep_streams=None)
+    await (await app.start(tries.options(instance_id="t"))).result(timeout=60)
+    await kept_for_ever.start(chat.options(instance_id="c"))
+    await app.signal("c", GO, "end")
+    await app.handle("c").result(timeout=60)
+
+    while await app.streams_of("t"):  # noqa: ASYNC110 - they are emptied without any news
+        await asyncio.sleep(0.01)
+
+    assert await app.streams_of("c") == [TOKENS.name]
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "1d", True])
