@@ -11,11 +11,11 @@ from romancy.retry import Duration, seconds
 from romancy.storage.limits import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from romancy.storage.passwords import PasswordSource
 
-__all__ = ["hooks_of", "label", "password_source", "some_time", "some_time_or_ever", "yes_or_no"]
+__all__ = ["hooks_of", "label", "password_source", "some_time", "some_time_or_ever", "times", "yes_or_no"]
 
 
 def some_time(value: Duration, what: str) -> float:
@@ -24,6 +24,11 @@ def some_time(value: Duration, what: str) -> float:
     if not given:
         raise UsageError(f"{what} must be more than 0 seconds")
     return given
+
+
+def times(**given: Duration | None) -> Iterator[float | None]:
+    """Durations in seconds, each more than 0, by the names of their options. None stays None."""
+    return (None if value is None else some_time(value, what) for what, value in given.items())
 
 
 def some_time_or_ever(value: Duration | None, what: str) -> float | None:

@@ -17,7 +17,7 @@ from romancy._interrupts import closed_by
 from romancy._lists import lists_of
 from romancy._logs import get_logger
 from romancy._named_workflows import chosen_workflows
-from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, yes_or_no
+from romancy._options import hooks_of, label, password_source, some_time, some_time_or_ever, times, yes_or_no
 from romancy._release import release_of
 from romancy.built_in import ALL, known_here, with_built_in
 from romancy.checking import Check, check_open
@@ -148,8 +148,7 @@ class Romancy(Windows, Schedules, Entities):
         self._works, self._checks, self._migrates = worker, check_at_start, yes_or_no(migrate, "migrate")
         self._release, self._retention = label(release, "release"), retention_of_app(retention)
         self._connect_timeout = some_time_or_ever(connect_timeout, "connect_timeout")
-        self._keep_undelivered = None if keep_undelivered is None else some_time(keep_undelivered, "keep_undelivered")
-        self._keep_streams = None if keep_streams is None else some_time(keep_streams, "keep_streams")
+        self._keep_undelivered, self._keep_streams = times(keep_undelivered=keep_undelivered, keep_streams=keep_streams)
         self._codecs, self._drain_timeout = Codecs.of(codecs), seconds(drain_timeout, "drain_timeout")
         self._settings = Settings.chosen(
             worker_id=label(worker_id, "worker_id"),
@@ -166,8 +165,7 @@ class Romancy(Windows, Schedules, Entities):
             pin=yes_or_no(pin, "pin"),
             codecs=self._codecs,
         )
-        access = Access(some_time(answer_within, "answer_within"))
-        mailer = Mailer(access, Announcer.of(self._settings.hooks))
+        mailer = Mailer(access := Access(some_time(answer_within, "answer_within")), Announcer.of(self._settings.hooks))
         Instances.__init__(self, access, mailer, Watches(access))
         Senders.__init__(self, access, mailer)
         self._tasks, self._registry, self.dependencies = [], Registry(), Dependencies()
