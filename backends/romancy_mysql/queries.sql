@@ -391,14 +391,14 @@ where i.instance_id in (:ids) and i.owner is null and i.wake_at is null
 
 -- ----------------------------------------------------------------------------------------------------------------- waiting
 
--- name: touched (since, limit) -> instance_id, touched_at
+-- name: touched
 -- The news for waiting callers: the newest instances, up to a limit, that became due, got mail or ended since.
 select instance_id, touched_at from romancy_instances force index (touched)
 where touched_at >= :since
 order by touched_at desc
 limit :limit
 
--- name: came (since, mark) -> news, started_at
+-- name: came
 -- One line for each of the newest workers that came since. It reads the rows of all workers, also of those that have died
 -- within the last hour.
 select concat(:mark, token) as news, started_at from romancy_workers

@@ -425,8 +425,8 @@ async def test_an_operation_of_the_router_sends_no_more_than_it_needs(
 _ONE_STATEMENT = {
     name: name
     for name in (
-        "tally", "open_work", "trend", "tally_slice", "loads", "taken_ids", "last_commits", "lying", "place_behind",
-        "undeclared",
+        "tally", "newest", "open_work", "trend", "tally_slice", "loads", "taken_ids", "last_commits", "lying",
+        "place_behind", "undeclared",
     )
 }  # fmt: skip
 _COMPOSED = {
