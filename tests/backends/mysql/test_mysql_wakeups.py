@@ -36,8 +36,8 @@ class OddDatabase:
     def statement(self, name: str, **values: object) -> str:
         return name
 
-    async def ask(self, statement: str) -> list[Any]:
-        if statement == "read_now":
+    async def ask(self, *statements: str) -> list[Any]:
+        if statements == ("read_now",):
             return [SimpleNamespace(rows=[(1,)])]
         self.looks += 1
         if self.looks == 1:

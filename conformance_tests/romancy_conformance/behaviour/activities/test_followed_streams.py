@@ -82,7 +82,7 @@ class Counting(WrappedStore):
             self._counts(len(found))
             return found
 
-        return SimpleNamespace(written=written, write=journal.write, put=journal.put)
+        return SimpleNamespace(written=written, write=journal.write, put=journal.put, empty=journal.empty)
 
 
 async def followed(items: AsyncIterator[StreamItem[str]]) -> list[StreamItem[str]]:
