@@ -200,7 +200,8 @@ class _Reader:
     def _opened(self, written: Written) -> StreamRow:
         if written.row is None:
             raise CodecError(f"instance {self._instance_id!r}: its streams are sealed with codecs that are not at hand")
-        if not written.row.stream and self._after is not None and written.line.number > self._until.number:
+        if not written.row.stream and (self._after is not None or self._place.number):
+            # whoever has read, and been told, what there was reads on behind this row
             raise _gone(self._instance_id, "was removed some time after the end of the instance (keep_streams=)")
         return written.row
 

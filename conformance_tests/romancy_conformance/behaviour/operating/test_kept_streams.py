@@ -20,6 +20,7 @@ from romancy import (
     kept,
     workflow,
 )
+from romancy.managing import stream_tails
 from romancy.retaining import streamed
 from romancy.retaining.streamed import EmptyingStreams
 from romancy.storage.backends import create_store
@@ -71,6 +72,12 @@ async def read(items: AsyncIterator[StreamItem[str]]) -> list[StreamItem[str]]:
     return [item async for item in items]
 
 
+async def goes_on_until(items: AsyncIterator[StreamItem[str]], data: str) -> None:
+    async for item in items:
+        if item.data == data:
+            return
+
+
 async def test_what_ended_loses_what_its_streams_hold(open_app: Open) -> None:
     app = await open_app(workflows=[chat, tries])
     done, goes_on = (
@@ -79,8 +86,7 @@ async def test_what_ended_loses_what_its_streams_hold(open_app: Open) -> None:
     )
     result = await done.result(timeout=60)
     before = await read(done.stream(TOKENS))
-    while len(await read(goes_on.stream(TOKENS, follow=False))) < 5:  # noqa: ASYNC110 - it says no more than that
-        await asyncio.sleep(0.01)
+    await goes_on_until(goes_on.stream(TOKENS), "body again")
 
     assert await emptying(app, 3_600_000_000).look() == 0, "it ended a moment ago"
     assert result == kept(await read(done.stream(TOKENS)))
@@ -117,6 +123,37 @@ async def test_a_retry_goes_on_behind_what_was_removed(open_app: Open) -> None:
     assert min(item.offset for item in after) > before[-1].offset
     assert after == await read(handle.stream(TOKENS))
     assert await emptying(app).look() == 1
+
+
+async def test_who_has_read_all_lines_but_not_what_became_of_them_is_told(open_app: Open) -> None:
+    """It would keep what an attempt has written that failed."""
+    app = await open_app(workflows=[says_and_fails])
+    broken.add("u")
+    handle = await app.start(says_and_fails.options(instance_id="u"))
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+    said, discard, end = await read(handle.stream(TOKENS))
+    assert [said.kind, discard.kind, end.kind] == ["data", "discard", "end"]
+    assert await emptying(app).look() == 1
+
+    with pytest.raises(StreamGoneError, match="keep_streams="):
+        await read(handle.stream(TOKENS, after=said.offset))
+    assert [item.kind for item in await read(handle.stream(TOKENS, after=discard.offset))] == ["end"]
+    assert await read(handle.stream(TOKENS, after=end.offset)) == []
+
+
+async def test_who_was_stopped_amid_what_was_removed_is_told(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader without an offset, too, whose caller has not asked for the next item for a day."""
+    monkeypatch.setattr(stream_tails, "LINES_AT_ONCE", 1)
+    app = await open_app(workflows=[tries])
+    handle = await app.start(tries.options(instance_id="s"))
+    await handle.result(timeout=60)
+    slow = handle.stream(TOKENS)
+    assert (await anext(slow)).kind == "data"
+    assert await emptying(app).look() == 1
+
+    with pytest.raises(StreamGoneError, match="keep_streams="):
+        await read(slow)
 
 
 async def test_the_first_worker_that_knows_a_workflow_does_it(open_app: Open) -> None:
