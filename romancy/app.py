@@ -276,11 +276,15 @@ class Romancy(Windows, Schedules, Entities):
         if self._rules and self._access.worker is not None and Service.READING in store.services.offered:
             retaining = Retaining(store, self._access.worker, self._rules, self._purge_all_as_found)
             self._tasks.append(asyncio.create_task(retaining.run()))
-        if self._keep_streams is not None and self._access.worker is not None and EmptyingStreams.can_be(store):
-            kept_for, names = int(self._keep_streams * 1_000_000), self._registry.workflows
-            emptying = EmptyingStreams(store, self._access.worker, kept_for, names)
+        if self._emptied is not None and self._access.worker is not None and EmptyingStreams.can_be(store):
+            emptying = EmptyingStreams(store, self._access.worker, *self._emptied)
             self._tasks.append(asyncio.create_task(emptying.run()))
         return self
+
+    @property
+    def _emptied(self) -> tuple[int, list[str]] | None:
+        """How long its worker keeps what streams of ended instances hold, in microseconds, and of which workflows."""
+        return None if self._keep_streams is None else (int(self._keep_streams * 1_000_000), sorted(self.workflows))
 
     async def _begin(self, store: Store) -> None:
         access = self._access
@@ -302,7 +306,7 @@ class Romancy(Windows, Schedules, Entities):
             worker = Worker(
                 store,
                 known,
-                replace(self._settings, retains=mark_of(self._rules)) if self._rules else self._settings,
+                replace(self._settings, retains=mark_of(self._rules, self._emptied)),
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
                 ended=self._ended,

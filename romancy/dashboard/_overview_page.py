@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from romancy.dashboard._rollups import Rollup, Rollups
     from romancy.failure import FailureGroups
     from romancy.rates import Rates
+    from romancy.storage.figures import Figures, Pace
     from romancy.storage.notices import Notice
     from romancy.storage.outbox import OutboxCounts
     from romancy.storage.protocol import Store
@@ -86,8 +87,8 @@ class Flow(NamedTuple):
     """The share of the failed among the ended; None if none has ended."""
 
 
-class Counted(NamedTuple):
-    """What was counted for the page."""
+class Present(NamedTuple):
+    """How many instances there are."""
 
     statuses: dict[Status, Count]
     newest: dict[tuple[str, Status, int], int]
@@ -95,9 +96,6 @@ class Counted(NamedTuple):
     rollup: Rollup | None
     many: bool
     """Whether there are more instances than a present count covers."""
-    trend: Trend
-    open: OpenWork
-    loads: dict[str, int]
 
 
 class Kept(NamedTuple):
@@ -134,6 +132,8 @@ class Overview(NamedTuple):
     over: OverTime
     many: bool
     """Whether there are more instances than a present count covers."""
+    pace: Pace | None
+    """What has begun and ended, if it was asked for."""
     now: int
 
 
@@ -160,16 +160,12 @@ async def overview_page(request: Request, reader: Reader, rollups: Rollups) -> R
 
 async def _shown(reader: Reader, over: str, rollups: Rollups) -> tuple[Overview, Rates | None]:
     """The content, and the rates of the last hour, which no look of an open page asks for."""
-    store = reader.lists.store
-    census = await store.services.reading.census()
+    census = await reader.lists.store.services.reading.census()
     since = (census.now // _SPAN - SPANS + 1) * _SPAN
-    if Service.FIGURES not in store.services.offered:
-        return await _overview(reader, over, rollups, census), None
-    seen, pace = await asyncio.gather(
-        _overview(reader, over, rollups, census),
-        store.services.figures.pace(since=since, width=_SPAN, most=OLDEST),
-    )
-    return seen, rates_from(pace, seen.open, since=since, width=_SPAN, now=seen.now)
+    seen = await _overview(reader, over, rollups, census, since=since)
+    if seen.pace is None:
+        return seen, None
+    return seen, rates_from(seen.pace, seen.open, since=since, width=_SPAN, now=seen.now)
 
 
 def overview_question(request: Request, reader: Reader, rollups: Rollups) -> tuple[str, Question]:
@@ -194,57 +190,76 @@ def _range(request: Request) -> str:
     return name
 
 
-async def _overview(reader: Reader, over: str, rollups: Rollups, census: Census) -> Overview:
-    """Ask all questions at once that need no other's answer: a server has several processors."""
+async def _overview(
+    reader: Reader, over: str, rollups: Rollups, census: Census, *, since: int | None = None
+) -> Overview:
+    """Ask three questions at a time: a server has several processors, and a worker may need connections meanwhile.
+
+    `since`: count what has begun and ended since then, too.
+    """
     store, spans = reader.lists.store, spans_of(over, census.now)
     workers = [peer for peer in census.workers if peer.works]
-    counted, kept, outbox = await asyncio.gather(
-        _counted(store, spans, rollups.known(census.now), workers, census.now),
-        store.services.router.kept(limit=_KEPT + 1),
-        store.services.outbox.counts(most=MOST + 1),
+    present, (trend, loads, kept), (open_work, pace, outbox) = await asyncio.gather(
+        _present(store, spans, rollups.known(census.now)),
+        _trend(store, spans, workers),
+        _open_work(store, census.now, since),
     )
-    rollup = counted.rollup
+    statuses, newest, rollup, many = present
     return Overview(
-        tiles=[_tile(status, counted.statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
-        flows=_flows(_by_workflow(counted.newest) if rollup is None else rollup.workflows),
-        counted=sum(counted.newest.values()) if rollup is None else rollup.total,
+        tiles=[_tile(status, statuses.get(status, Count(0, None)), rollup) for status in _ORDER],
+        flows=_flows(_by_workflow(newest) if rollup is None else rollup.workflows),
+        counted=sum(newest.values()) if rollup is None else rollup.total,
         rollup=rollup,
-        open=counted.open,
-        failures=await _failures(store, counted.statuses),
-        needy=await _needy(store, counted.statuses),
+        open=open_work,
+        failures=await _failures(store, statuses),
+        needy=await _needy(store, statuses),
         workers=workers,
         suspects=suspects_of(census),
         paused=[one for one in notices_in(census.workers) if one.kind in PAUSES],
         outbox=outbox,
         kept=_kept([one for one in kept if one.spread is not Spread.EVERY]),
-        loads=counted.loads,
-        over=over_time(spans, _ORDER[::-1], counted.trend, counted.newest, rollup),
-        many=counted.many,
+        loads=loads,
+        over=over_time(spans, _ORDER[::-1], trend, newest, rollup),
+        many=many,
+        pace=pace,
         now=census.now,
     )
 
 
-async def _counted(store: Store, spans: Spans, rollup: Rollup | None, workers: list[Peer], now: int) -> Counted:
-    """Count what is there. Where there are many instances, a rollup that is complete counts them by workflow."""
-    if Service.FIGURES not in store.services.offered:
-        return Counted({}, {}, None, many=False, trend=Trend({}, {}), open=OpenWork({}, frozenset()), loads={})
-    figures = store.services.figures
+def _figures(store: Store) -> Figures | None:
+    return store.services.figures if Service.FIGURES in store.services.offered else None
 
-    async def present() -> tuple[dict[Status, Count], dict[tuple[str, Status, int], int], bool]:
-        statuses = await figures.tally(most=MOST + 1)
-        many = sum(count.number for count in statuses.values()) >= MOST
-        if many and rollup is not None:
-            return statuses, {}, many
-        count = OLDEST if many else MOST
-        return statuses, await figures.newest(count, since=spans.since, width=spans.width), many
 
-    (statuses, newest, many), trend, open_work, loads = await asyncio.gather(
-        present(),
-        figures.trend(since=spans.since, width=spans.width, most=MOST),
-        figures.open_work(most=OLDEST, now=now),
-        figures.loads([peer.token for peer in workers], most=MOST + 1),
-    )
-    return Counted(statuses, newest, rollup if many else None, many, trend, open_work, loads)
+async def _present(store: Store, spans: Spans, rollup: Rollup | None) -> Present:
+    """Count the instances. Where there are many, a rollup that is complete counts them by workflow."""
+    figures = _figures(store)
+    if figures is None:
+        return Present({}, {}, None, many=False)
+    statuses = await figures.tally(most=MOST + 1)
+    many = sum(count.number for count in statuses.values()) >= MOST
+    if many and rollup is not None:
+        return Present(statuses, {}, rollup, many)
+    count = OLDEST if many else MOST
+    return Present(statuses, await figures.newest(count, since=spans.since, width=spans.width), None, many)
+
+
+async def _trend(store: Store, spans: Spans, workers: list[Peer]) -> tuple[Trend, dict[str, int], list[KeptMessage]]:
+    kept = await store.services.router.kept(limit=_KEPT + 1)
+    figures = _figures(store)
+    if figures is None:
+        return Trend({}, {}), {}, kept
+    trend = await figures.trend(since=spans.since, width=spans.width, most=MOST)
+    return trend, await figures.loads([peer.token for peer in workers], most=MOST + 1), kept
+
+
+async def _open_work(store: Store, now: int, since: int | None) -> tuple[OpenWork, Pace | None, OutboxCounts]:
+    outbox = await store.services.outbox.counts(most=MOST + 1)
+    figures = _figures(store)
+    if figures is None:
+        return OpenWork({}, frozenset()), None, outbox
+    open_work = await figures.open_work(most=OLDEST, now=now)
+    pace = None if since is None else await figures.pace(since=since, width=_SPAN, most=OLDEST)
+    return open_work, pace, outbox
 
 
 async def _needy(store: Store, statuses: Mapping[Status, Count]) -> list[InstanceRow]:

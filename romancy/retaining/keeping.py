@@ -18,12 +18,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from romancy._logs import get_logger
-from romancy.engine import retains_in
-from romancy.engine.surroundings import here
 from romancy.errors import RomancyError
 from romancy.instance import Instance
 from romancy.managing.retained import goes_by_default
 from romancy.retaining.archive import lines_of
+from romancy.retaining.passes import ended_pages, is_first
 from romancy.retaining.places import place_of
 from romancy.retention import BY_DEFAULT
 from romancy.schedules.records import WORKFLOW as SCHEDULE
@@ -54,9 +53,6 @@ _PART: Final = 1000
 """A pass follows the former one after this part of the shortest period, and within the two bounds above."""
 _SOON: Final = 5.0
 """Seconds between two passes if the former has removed something."""
-_PAGE: Final = 200
-_REST: Final = 4.0
-"""The pause after a page, as a multiple of the time that it took."""
 _DEEPEST: Final = 50
 """An instance with more instances above it stays."""
 _AT_ONCE: Final = 10
@@ -97,10 +93,13 @@ def rules_of(
     return rules
 
 
-def mark_of(rules: Iterable[Rule]) -> str:
-    """What workers tell each other of their rules: equal if and only if these are. "": there are none."""
-    told = repr(list(rules))
-    return sha256(told.encode()).hexdigest()[:12] if rules else ""
+def mark_of(rules: Iterable[Rule], streams: tuple[int, list[str]] | None) -> str:
+    """What workers tell each other of what they remove: equal if and only if that is. "": nothing.
+
+    `streams`: how long they are kept, and of which workflows.
+    """
+    told = repr((list(rules), streams))
+    return sha256(told.encode()).hexdigest()[:12] if rules or streams else ""
 
 
 class Retaining:
@@ -132,11 +131,7 @@ class Retaining:
 
     def is_mine(self) -> bool:
         """Whether no other worker does the work of this one."""
-        leases = self.worker.leases
-        mine = retains_in(leases.worker.codes)
-        return not any(
-            not peer.dead and peer.token < leases.token and retains_in(peer.codes) == mine for peer in leases.peers
-        )
+        return is_first(self.worker)
 
     async def look(self) -> int:
         """One pass over all workflows. Returns how many instances it has removed."""
@@ -152,22 +147,11 @@ class Retaining:
         return removed
 
     async def _apply(self, rule: Rule) -> int:
-        now = (await self._store.services.reading.census()).now
-        removed, token = 0, None
-        while not self.worker.draining:
-            began = here().seconds()
-            page = await self._store.services.reading.find(
-                build_query(
-                    named=rule.workflow, status=rule.statuses, ended_until=now - rule.kept_for, oldest_first=True,
-                    limit=_PAGE, page_token=token,
-                )
-            )  # fmt: skip
-            if going := await self._archived(rule, await self._apart(page.rows)):
+        removed, now = 0, (await self._store.services.reading.census()).now
+        pages = ended_pages(self._store, self.worker, rule.workflow, rule.statuses, until=now - rule.kept_for)
+        async for rows in pages:
+            if going := await self._archived(rule, await self._apart(rows)):
                 removed += len(await self._purge([Instance.of(row) for row in going]))
-            token = page.next_token
-            if token is None:
-                break
-            await asyncio.sleep((here().seconds() - began) * _REST)
         return removed
 
     async def _archived(self, rule: Rule, rows: list[InstanceRow]) -> list[InstanceRow]:

@@ -2,7 +2,7 @@
 
 What a stream is made of is of use while somebody follows it. What became of it is in the log, which stays.
 
-Of the workers that know a workflow, the first by its token empties its streams. A pass goes through the instances that
+Of the workers that remove by the same rules, the first by its token does it. A pass goes through the instances that
 have ended since the last one, the oldest first, a page at a time. What it has done it remembers in memory: the first
 pass after a start begins at the oldest, and finds what was emptied before by one look at an index for each.
 """
@@ -13,11 +13,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
-from romancy.engine import names_in
-from romancy.engine.surroundings import here
 from romancy.errors import RomancyError
+from romancy.retaining.passes import ended_pages, is_first
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.query import build_query
 from romancy.storage.services import Service
 from romancy.stream_rows import BLANK
 
@@ -35,9 +33,6 @@ _MOST_OFTEN: Final = 60.0
 _SELDOM: Final = 900.0
 _PART: Final = 100
 """A pass follows the former one after this part of the time, and within the two bounds above."""
-_PAGE: Final = 200
-_REST: Final = 4.0
-"""The pause after a page, as a multiple of the time that it took."""
 
 
 class EmptyingStreams:
@@ -71,36 +66,19 @@ class EmptyingStreams:
 
     async def look(self) -> int:
         """One pass over all workflows. Returns of how many instances it has emptied the streams."""
-        now = (await self._store.services.reading.census()).now
-        emptied = 0
-        for name in self._workflows:
-            if self._is_mine(name):
-                emptied += await self._empty(name, now - self._kept_for)
-        return emptied
-
-    def _is_mine(self, workflow: str) -> bool:
-        """Whether no worker with a lower token does it."""
-        leases = self.worker.leases
-        return not any(
-            not peer.dead and peer.works and peer.token < leases.token and workflow in names_in(peer.codes)
-            for peer in leases.peers
-        )
+        if not is_first(self.worker):
+            return 0
+        until = (await self._store.services.reading.census()).now - self._kept_for
+        return sum([await self._empty(name, until) for name in self._workflows])
 
     async def _empty(self, workflow: str, until: int) -> int:
-        emptied, token = 0, None
-        while not self.worker.draining:
-            began = here().seconds()
-            page = await self._store.services.reading.find(
-                build_query(
-                    named=workflow, status=tuple(TERMINAL_STATUSES), ended_since=self._done.get(workflow),
-                    ended_until=until, oldest_first=True, limit=_PAGE, page_token=token,
-                )
-            )  # fmt: skip
-            ended = [(row.instance_id, row.life) for row in page.rows]
-            emptied += await self._store.services.journal.empty(ended, ended_until=until, blank=BLANK) if ended else 0
-            token = page.next_token
-            if token is None:
-                self._done[workflow] = until
-                break
-            await asyncio.sleep((here().seconds() - began) * _REST)
+        emptied, journal = 0, self._store.services.journal
+        pages = ended_pages(
+            self._store, self.worker, workflow, sorted(TERMINAL_STATUSES), until=until, since=self._done.get(workflow)
+        )
+        async for rows in pages:
+            ended = [(row.instance_id, row.life) for row in rows]
+            emptied += await journal.empty(ended, ended_until=until, blank=BLANK)
+        if not self.worker.draining:
+            self._done[workflow] = until
         return emptied

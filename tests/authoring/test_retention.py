@@ -80,8 +80,11 @@ def test_a_workflow_says_it_in_the_place_of_the_app() -> None:
         Rule("any", (Status.CANCELLED, Status.FAILED), 90 * DAY, by_default=True),
         *rules[1:],
     ]
-    assert mark_of(rules) != mark_of(rules[1:])
-    assert mark_of(rules_of(None, {"any": known["any"]})) == ""
+    assert mark_of(rules, None) != mark_of(rules[1:], None)
+    assert mark_of(rules_of(None, {"any": known["any"]}), None) == ""
+    of_streams = (1, ["any"]), (2, ["any"]), (1, ["any", "other"])
+    assert len({mark_of(rules, None), *(mark_of(rules, one) for one in of_streams)}) == 4
+    assert mark_of([], (1, ["any"]))
 
 
 def test_by_default_an_entity_that_did_not_complete_keeps_its_state() -> None:

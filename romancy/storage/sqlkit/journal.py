@@ -173,13 +173,11 @@ def _write(lines: Sequence[NewLine]) -> Operation[Written]:
 
 
 def _empty(instances: Sequence[tuple[str, int]], until: int, blank: bytes) -> Operation[int]:
-    ends = yield from _ends((one[0] for one in instances), _STREAMED)
-    going = {place: end for place, end in ends.items() if place in instances and _goes(end, until, blank)}
+    chosen, ends = set(instances), (yield from _ends((one[0] for one in instances), _STREAMED))
+    going = sorted((*place, end) for place, end in ends.items() if place in chosen and _goes(end, until, blank))
     if going:
-        cuts = [(name, life, end.last) for (name, life), end in sorted(going.items())]
-        lines: list[tuple[object, ...]] = [
-            (name, life, end.last, end.mark, 0, blank) for (name, life), end in sorted(going.items())
-        ]
+        cuts = [(name, life, end.last) for name, life, end in going]
+        lines: list[tuple[object, ...]] = [(name, life, end.last, end.mark, 0, blank) for name, life, end in going]
         yield from ask_all(Ask("cut_streams", {"cuts": cuts, "streams": STREAMS}))
         yield from _add(lines)
     return len(going)

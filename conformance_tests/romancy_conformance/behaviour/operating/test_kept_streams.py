@@ -21,7 +21,8 @@ from romancy import (
     workflow,
 )
 from romancy.managing import stream_tails
-from romancy.retaining import streamed
+from romancy.retaining import passes, streamed
+from romancy.retaining.passes import is_first
 from romancy.retaining.streamed import EmptyingStreams
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
@@ -156,20 +157,23 @@ async def test_who_was_stopped_amid_what_was_removed_is_told(open_app: Open, mon
         await read(slow)
 
 
-async def test_the_first_worker_that_knows_a_workflow_does_it(open_app: Open) -> None:
-    first, second = [await open_app(workflows=[chat, tries]) for _ in range(2)]
-    handle = await first.start(tries)
+async def test_the_first_worker_with_the_same_rules_does_it(open_app: Open) -> None:
+    """One that keeps streams for ever is in nobody's way, whatever its token."""
+    kept_for_ever = await open_app(workflows=[chat, tries], keep_streams=None)
+    same = [await open_app(workflows=[chat, tries]) for _ in range(2)]
+    handle = await kept_for_ever.start(tries)
     await handle.result(timeout=60)
-    both = [emptying(first), emptying(second)]
-    for one in both:
+    other, *both = [emptying(one) for one in (kept_for_ever, *same)]
+    for one in (other, *both):
         await one.worker.leases.meet()
 
+    assert [is_first(other.worker), sorted(is_first(one.worker) for one in both)] == [True, [False, True]]
     assert sorted([await one.look() for one in both]) == [0, 1]
 
 
 async def test_a_pass_begins_behind_the_last_one(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed, "_PAGE", 2)
-    monkeypatch.setattr(streamed, "_REST", 0.0)
+    monkeypatch.setattr(passes, "_PAGE", 2)
+    monkeypatch.setattr(passes, "_REST", 0.0)
     app = await open_app(workflows=[tries])
     for number in range(5):
         await (await app.start(tries.options(instance_id=f"t-{number}"))).result(timeout=60)

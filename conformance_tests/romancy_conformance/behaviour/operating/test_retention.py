@@ -9,7 +9,7 @@ import pytest
 
 from romancy import Retention, RetryPolicy, Romancy, Status, WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy.errors import HistoryCorruptError
-from romancy.retaining import keeping
+from romancy.retaining import keeping, passes
 from romancy.retaining.archive import archived_as
 from romancy.retaining.keeping import Retaining, rules_of
 from romancy.retaining.places import Folder
@@ -111,7 +111,7 @@ async def test_a_tree_goes_from_its_leaves_after_its_root_has_ended(open_app: Op
 
 
 async def test_another_goes_on_where_one_was_stopped(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "_PAGE", 3)
+    monkeypatch.setattr(passes, "_PAGE", 3)
     one, other = await open_app(workflows=EVERYTHING), await open_app(workflows=EVERYTHING)
     names = [f"i-{number}" for number in range(10)]
     await one.start_many([waits.options(instance_id=name).bind() for name in names])
