@@ -26,11 +26,13 @@ from romancy.retaining.passes import is_first
 from romancy.retaining.streamed import EmptyingStreams
 from romancy.storage.backends import create_store
 from romancy.storage.services import Service
+from romancy_conformance.behaviour.coded import Masking
 from romancy_conformance.behaviour.streaming import GO, TOKENS, chat, tries
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from romancy import StreamItem
     from romancy_conformance.behaviour.opening import Open
@@ -155,6 +157,45 @@ async def test_who_was_stopped_amid_what_was_removed_is_told(open_app: Open, mon
 
     with pytest.raises(StreamGoneError, match="keep_streams="):
         await read(slow)
+
+
+async def test_sealed_streams_are_emptied_by_who_cannot_read_them_and_go_on(open_app: Open) -> None:
+    app = await open_app(workflows=[says_and_fails], codecs=[Masking()])
+    broken.add("m")
+    handle = await app.start(says_and_fails.options(instance_id="m"))
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+    other = await open_app(workflows=[says_and_fails], keep_streams=None)
+    assert await emptying(other).look() == 1
+
+    broken.clear()
+    await app.retry("m")
+    await handle.result(timeout=60)
+
+    assert kept(await read(handle.stream(TOKENS))) == ["said"]
+
+
+async def test_what_was_emptied_moves_and_goes_on(open_app: Open, storage_url: str, tmp_path: Path) -> None:
+    """The blank line moves with the instance, so a retry there writes behind what readers knew here."""
+    services_with(Service.REBUILDING, create_store(storage_url))
+    app = await open_app(workflows=[says_and_fails])
+    broken.add("x")
+    handle = await app.start(says_and_fails.options(instance_id="x"))
+    with pytest.raises(WorkflowFailedError):
+        await handle.result(timeout=60)
+    before = await read(handle.stream(TOKENS))
+    assert await emptying(app).look() == 1
+    assert (await app.export_instances(tmp_path / "file")).instances == 1
+    assert await app.purge("x")
+
+    await app.import_instances(tmp_path / "file")
+    assert [item.kind for item in await read(handle.stream(TOKENS))] == ["end"]
+    broken.clear()
+    await app.retry("x")
+    await handle.result(timeout=60)
+
+    after = await read(handle.stream(TOKENS, after=before[-1].offset))
+    assert [(item.kind, item.data) for item in after] == [("data", "said"), ("settled", None), ("end", None)]
 
 
 async def test_the_first_worker_with_the_same_rules_does_it(open_app: Open) -> None:
