@@ -10,7 +10,7 @@ insert into romancy_journal (instance_id, life, number, mark, at, body)
 select :instance_id, :life, :number, :mark, :at, :body from :source (select 1) one where true
 on duplicate key update number = romancy_journal.number
 
--- name: journal_cut (cuts(instance_id, life, number))
--- Remove the oldest lines, up to a number.
+-- name: journal_cut (cuts(instance_id, life, number), low)
+-- Remove the oldest lines behind a number, up to another one.
 delete j from :source romancy_journal j
-where j.instance_id = :instance_id and j.life = :life and j.number <= :number
+where j.instance_id = :instance_id and j.life = :life and j.number > :low and j.number <= :number

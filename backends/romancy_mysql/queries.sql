@@ -487,11 +487,6 @@ join romancy_journal j on j.instance_id = l.instance_id and j.life = l.life and 
 where l.instance_id = :instance_id and l.life = :life and l.seq = :run_from and j.at < l.at - :late
 group by l.instance_id, l.life
 
--- name: cut_streams (cuts(instance_id, life, number), streams)
--- Remove rows of streams, up to a number.
-delete j from :source romancy_journal j
-where j.instance_id = :instance_id and j.life = :life and j.number > :streams and j.number <= :number
-
 -- name: prune_seen (before, limit)
 -- Remove old dedupe keys, up to a limit.
 delete from romancy_seen where at < :before limit :limit

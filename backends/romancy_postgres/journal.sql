@@ -39,14 +39,8 @@ from unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6
     as t (instance_id, life, number, mark, at, body)
 on conflict do nothing;
 
--- name: journal_cut (cuts(instance_id, life, number))
--- Remove the oldest lines, up to a number.
-delete from romancy_journal j
-using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
-where j.instance_id = t.instance_id and j.life = t.life and j.number <= t.number;
-
--- name: cut_streams (cuts(instance_id, life, number), streams)
--- Remove rows of streams, up to a number.
+-- name: journal_cut (cuts(instance_id, life, number), low)
+-- Remove the oldest lines behind a number, up to another one.
 delete from romancy_journal j
 using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
 where j.instance_id = t.instance_id and j.life = t.life and j.number > $4 and j.number <= t.number;

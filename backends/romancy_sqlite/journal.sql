@@ -6,8 +6,8 @@ insert into romancy_journal (instance_id, life, number, mark, at, body)
 values (:instance_id, :life, :number, :mark, :at, :body)
 on conflict do nothing;
 
--- name: journal_cut (cuts(instance_id, life, number))
--- Remove the oldest lines, up to a number.
+-- name: journal_cut (cuts(instance_id, life, number), low)
+-- Remove the oldest lines behind a number, up to another one.
 delete from romancy_journal
 where (instance_id, life, number) in (
     select line.instance_id, line.life, line.number
@@ -15,5 +15,6 @@ where (instance_id, life, number) in (
     cross join romancy_journal as line
         on line.instance_id = json_extract(cut.value, '$[0]')
         and line.life = json_extract(cut.value, '$[1]')
+        and line.number > :low
         and line.number <= json_extract(cut.value, '$[2]')
 );

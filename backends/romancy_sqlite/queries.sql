@@ -333,19 +333,6 @@ cross join romancy_journal as line
 where line.at < log.at - :late
 group by log.instance_id, log.life;
 
--- name: cut_streams (cuts(instance_id, life, number), streams)
--- Remove rows of streams, up to a number.
-delete from romancy_journal
-where (instance_id, life, number) in (
-    select line.instance_id, line.life, line.number
-    from json_each(:cuts) as cut
-    cross join romancy_journal as line
-        on line.instance_id = json_extract(cut.value, '$[0]')
-        and line.life = json_extract(cut.value, '$[1]')
-        and line.number > :streams
-        and line.number <= json_extract(cut.value, '$[2]')
-);
-
 -- name: mark_dropped_runs (runs(instance_id))
 -- Record that they are removed.
 update romancy_instances set kept_from = run_from

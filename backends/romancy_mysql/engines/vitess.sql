@@ -23,10 +23,10 @@ commit; set session transaction isolation level read committed
 delete l from :source romancy_log l join (select 1 as one) here
 where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 
--- name: cut_streams (cuts(instance_id, life, number), streams)
--- Remove rows of streams, up to a number. The same limit.
+-- name: journal_cut (cuts(instance_id, life, number), low)
+-- Remove the oldest lines behind a number, up to another one. The same limit.
 delete j from :source romancy_journal j join (select 1 as one) here
-where j.instance_id = :instance_id and j.life = :life and j.number > :streams and j.number <= :number
+where j.instance_id = :instance_id and j.life = :life and j.number > :low and j.number <= :number
 
 -- name: judge_interest (owner, life, address, other, copies) -> finding
 -- The state that a new interest finds, while its address is locked: see routing.sql. A variable cannot hold it: the gate

@@ -149,7 +149,7 @@ def _put(lines: Sequence[NewLine], keep: int, *, again: bool) -> Operation[list[
         kept = new[-keep:]
         rows += [_row(line, number) for number, line in enumerate(kept, end - len(kept) + 1)]
     if cuts:
-        yield from ask_all(Ask("journal_cut", {"cuts": cuts}))
+        yield from ask_all(Ask("journal_cut", {"cuts": cuts, "low": 0}))
     yield from _add(rows)
     return absent
 
@@ -178,7 +178,7 @@ def _empty(instances: Sequence[tuple[str, int]], until: int, blank: bytes) -> Op
     if going:
         cuts = [(name, life, end.last) for name, life, end in going]
         lines: list[tuple[object, ...]] = [(name, life, end.last, end.mark, 0, blank) for name, life, end in going]
-        yield from ask_all(Ask("cut_streams", {"cuts": cuts, "streams": STREAMS}))
+        yield from ask_all(Ask("journal_cut", {"cuts": cuts, "low": STREAMS}))
         yield from _add(lines)
     return len(going)
 

@@ -77,4 +77,4 @@ def cut_streams(runs: Sequence[Sequence[Any]], values: Values) -> Operation[None
     """Remove what runs before these have written to streams, given what `prune_runs` is asked with."""
     cuts = (yield from ask("former_streams", **{**values, "runs": runs})).rows
     if cuts:
-        yield from ask("cut_streams", cuts=cuts, streams=values["streams"])
+        yield from ask("journal_cut", cuts=cuts, low=values["streams"])

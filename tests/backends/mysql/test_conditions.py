@@ -169,8 +169,8 @@ PRUNING = (
          {"log.at": 9, "late": 3, "streams": 2, "journal:newest.number": 4, "run_from": 1},
          misses=({"late": 4}, {"streams": 3}, {"log.life": 6}, {"log.instance_id": "j"}, {"journal.life": 6},
                  {"journal.instance_id": "j"}, {"journal:newest.life": 6}, {"journal:newest.instance_id": "j"})),
-    Case("cut_streams", "journal", "instance_id life", {"streams": 2, "number": 3},
-         misses=({"number": 2}, {"streams": 3}),
+    Case("journal_cut", "journal", "instance_id life", {"low": 2, "number": 3},
+         misses=({"number": 2}, {"low": 3}),
          spared=({"instance_id": "j"}, {"life": 6}, {"number": 4}, {"number": 2})),
 )  # fmt: skip
 
