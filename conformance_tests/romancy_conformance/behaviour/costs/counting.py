@@ -153,7 +153,7 @@ class _PostgresStatements(_LoggedStatements):
 class _MysqlStatements(_LoggedStatements):
     at_rest = 3
     _opening = re.compile("set names |set session (sql_mode|transaction)")
-    _look = re.compile(r"^\(select instance_id, touched_at |^with recursive ticks ")
+    _look = re.compile(r"^\(?select instance_id, touched_at |^with recursive ticks ")
     _beat = re.compile(r"update \S*romancy_workers|select timestampdiff\(.*\) as now")
     _start = re.compile(r"insert into \S*romancy_log ")
 
