@@ -235,9 +235,10 @@ class WorkflowContext:
         """Run a function without arguments as an activity that nothing declares: `await ctx.step("ask", ask)`.
 
         An `async def` runs on the event loop, a plain function on a thread, with the context variables of the caller
-        and with `activity_context()`. Its result is in the log under `name`, and a replay returns that. `model` or the
-        annotation of the function is its type. After a crash or a pause, the replay makes the function again, and the
-        next attempt calls that one: what it takes from the code around it has to follow from the log.
+        and with `activity_context()`; a parameter with `Depends(…)` gets what is provided. Its result is in the log
+        under `name`, and a replay returns that. `model` or the annotation of the function is its type. After a crash or
+        a pause, the replay makes the function again, and the next attempt calls that one: what it takes from the code
+        around it has to follow from the log.
 
         `about` is JSON of at most 16 kB that the history and the dashboard show with the step. No replay compares it.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextvars import Context
 
-__all__ = ["Dependencies", "Dependency", "Depends", "dependencies_of", "is_dependency"]
+__all__ = ["Dependencies", "Dependency", "Depends", "dependencies_in", "dependencies_of", "is_dependency"]
 
 T = TypeVar("T")
 Provider = Callable[[], Any]
@@ -57,11 +57,12 @@ def is_dependency(default: object) -> bool:
 
 def dependencies_of(fn: Callable[..., Any]) -> dict[str, Provider]:
     """The parameters of `fn` that take dependencies, with their providers."""
-    return {
-        name: parameter.default.provider
-        for name, parameter in inspect.signature(fn).parameters.items()
-        if isinstance(parameter.default, Dependency)
-    }
+    return dependencies_in(inspect.signature(fn).parameters.values())
+
+
+def dependencies_in(parameters: Iterable[inspect.Parameter]) -> dict[str, Provider]:
+    """Those of the parameters that take dependencies, with their providers."""
+    return {its.name: its.default.provider for its in parameters if isinstance(its.default, Dependency)}
 
 
 class Dependencies:

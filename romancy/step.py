@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from functools import partial, update_wrapper
-from types import CoroutineType, FunctionType, MappingProxyType, MethodType
+from types import CoroutineType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Raw
@@ -16,12 +16,14 @@ from msgspec import Raw
 from romancy.core import running_loop
 from romancy.declaring.callables import is_async
 from romancy.declaring.reaching import kind_of
+from romancy.depends import dependencies_in
 from romancy.errors import UsageError
 from romancy.serialization import Signature, dumps
 from romancy.storage.limits import check_event, check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection
+    from inspect import Parameter
 
     from romancy._call_options import ActivityOptions
     from romancy.core import Commands
@@ -50,7 +52,6 @@ class Step:
 
     kind = "activity"
     undo = None
-    dependencies: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 
     def __init__(
         self, name: str, fn: Callable[[], Any], model: Any, given: ActivityOptions, about: object = None
@@ -62,8 +63,10 @@ class Step:
         check_id(name, "name of a step")
         self.name = name
         where = f"ctx.step({name!r})"
-        self.fn = _checked(fn, where)
+        parameters = _parameters(fn)
+        self.fn = _checked(fn, parameters, where)
         """What an attempt calls."""
+        self.dependencies = dependencies_in(parameters)
         self.is_async = is_async(self.fn)
         self.given = given
         self.signature = _signature(self.fn, model, f"step {name!r}")
@@ -123,7 +126,7 @@ def _declared() -> None:
     """Stands for the function of a step whose type is given beside it."""
 
 
-def _checked(given: Any, where: str) -> Callable[[], Any]:
+def _checked(given: Any, parameters: Collection[Parameter], where: str) -> Callable[[], Any]:
     """The function itself, or one that calls the object. Raises UsageError unless it can be called as a step."""
     if (kind := kind_of(given)) in ("activity", "workflow"):
         raise UsageError(f"{where}: {given.name!r} is declared as {kind} already; await it in the body as it is")
@@ -134,7 +137,7 @@ def _checked(given: Any, where: str) -> Callable[[], Any]:
         raise UsageError(f"{where} takes a function without arguments, not {type(given).__name__}")
     if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
         raise UsageError(f"{where}: a generator has no single result; return a value instead of yielding")
-    if needed := _needed(given):
+    if needed := _needed(parameters):
         raise UsageError(
             f"{where}: its function needs the argument(s) {', '.join(needed)}, and a step has none: take them from the "
             "code around it, or bind them with functools.partial"
@@ -150,11 +153,11 @@ def _called(given: Callable[[], Any], where: str) -> Callable[[], Any]:
     if not isinstance(named, (FunctionType, MethodType)):
         named = type(named).__call__
 
-    async def awaits() -> Any:
-        return await given()
+    async def awaits(**dependencies: Any) -> Any:
+        return await given(**dependencies)
 
-    def calls() -> Any:
-        value = given()
+    def calls(**dependencies: Any) -> Any:
+        value = given(**dependencies)
         if isinstance(value, CoroutineType):
             value.close()
             raise UsageError(
@@ -166,12 +169,15 @@ def _called(given: Callable[[], Any], where: str) -> Callable[[], Any]:
     return update_wrapper(awaits if is_async(named) else calls, named)
 
 
-def _needed(fn: Callable[..., Any]) -> list[str]:
-    """The names of the parameters without defaults."""
+def _parameters(fn: Any) -> Collection[Parameter]:
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        return inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
-        return []  # a function written in C may have no signature
+        return ()  # a function written in C may have no signature
+
+
+def _needed(parameters: Collection[Parameter]) -> list[str]:
+    """The names of the parameters without defaults."""
     return [
         its.name
         for its in parameters

@@ -17,11 +17,13 @@ from romancy.ext._agents.options import StepOptions, policy_of
 from romancy.ext.pydantic_ai._about import about_of
 from romancy.ext.pydantic_ai._errors import RAISED, made_ready, restored
 from romancy.ext.pydantic_ai._options import NOT_MENDED
+from romancy.ext.pydantic_ai._sessions import in_session
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from pydantic_ai.durable_exec import DurableOperationConfig, DurableOperationId
+    from pydantic_ai.mcp import MCPToolset
 
 __all__ = ["CODEC", "NotJsonError", "StepBackend"]
 
@@ -55,10 +57,13 @@ class StepBackend(JournalCallableOperationBackend[StepOptions]):
         agent_name: str,
         default_model_id: str | None,
         config: DurableOperationConfig[StepOptions],
+        servers: Mapping[str, MCPToolset[Any]],
         show_prompts: bool,
     ) -> None:
+        """`servers` are the agent's MCP toolsets whose sessions its steps share, by their ids."""
         super().__init__(agent_name=agent_name, default_model_id=default_model_id, config=config)
         self._agent_name = agent_name
+        self._servers = servers
         self._show_prompts = show_prompts
 
     async def execute(
@@ -82,10 +87,11 @@ class StepBackend(JournalCallableOperationBackend[StepOptions]):
                         f"the result of {name!r} is no JSON: {error}; return what pydantic can dump"
                     ) from error
 
+        server = self._servers.get(getattr(operation_id, "toolset_id", ""))
         try:
             return await current_workflow().step(
                 fitting(name),
-                attempt,
+                attempt if server is None else in_session(server, operation_id, attempt),
                 retry=policy_of(config.retry, NOT_MENDED),
                 timeout=config.timeout,
                 heartbeat_timeout=config.heartbeat_timeout,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pydantic_ai.agent import EventStreamHandler
     from pydantic_ai.capabilities.abstract import WrapRunHandler
     from pydantic_ai.durable_exec import DurableOperationId, ToolsetKind
+    from pydantic_ai.durable_exec._toolset import DurableMCPToolset
+    from pydantic_ai.mcp import MCPToolset
     from pydantic_ai.messages import AgentStreamEvent
     from pydantic_ai.models import Model, ModelRequestContext
     from pydantic_ai.run import AgentRunResult
@@ -96,6 +98,7 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         self._model = model
         self._tools = tools
         self._mcp = mcp
+        self._servers: dict[str, MCPToolset[AgentDepsT]] = {}
         self._show_prompts = show_prompts
 
     @property
@@ -172,8 +175,14 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
                 tool=self._tools,
                 resolve_tool=self._of_tool,
             ),
+            servers=self._servers,
             show_prompts=self._show_prompts,
         )
+
+    def _build_mcp_toolset(self, toolset: MCPToolset[AgentDepsT]) -> DurableMCPToolset[AgentDepsT]:
+        if toolset.id is not None and not toolset._resolves_per_run:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            self._servers = {**self._servers, toolset.id: toolset}  # a copy of this capability has its own
+        return super()._build_mcp_toolset(toolset)
 
     def _toolset_base_config(self, kind: ToolsetKind) -> StepOptions:
         return self._mcp if kind == "mcp" else self._tools

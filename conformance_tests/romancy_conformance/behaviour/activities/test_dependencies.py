@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,3 +68,37 @@ async def test_compensations_get_what_they_depend_on(open_app: Callable[..., Awa
 
     assert undone == ["plain 2 2", "async 1"]
     assert "not compensated" not in str(told.value)
+
+
+@workflow
+async def dependencies_in_steps(ctx: WorkflowContext) -> list[str]:
+    async def awaits(*, note: list[str] = Depends(till)) -> None:
+        note.append("async step")
+
+    def plain(note: list[str] = Depends(till)) -> None:
+        note.append("plain step")
+
+    await ctx.step("awaits", awaits)
+    await ctx.step("plain", plain)
+    await ctx.step("bound", partial(note_of, "bound"))
+    return await ctx.step("read", read)
+
+
+def note_of(text: str, *, note: list[str] = Depends(till)) -> None:
+    note.append(text)
+
+
+async def read(*, note: list[str] = Depends(till)) -> list[str]:
+    return list(note)
+
+
+async def test_a_step_is_given_what_is_provided(app: Romancy) -> None:
+    undone.clear()
+    assert await app.run(dependencies_in_steps) == ["async step", "plain step", "bound"]
+
+
+async def test_a_test_may_provide_something_else_for_a_step(app: Romancy) -> None:
+    other: list[str] = []
+    with app.override(till, lambda: other):
+        assert await app.run(dependencies_in_steps) == ["async step", "plain step", "bound"]
+    assert other == ["async step", "plain step", "bound"]
