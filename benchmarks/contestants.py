@@ -24,7 +24,7 @@ from romancy_conformance.servers import ServerUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BUILD", "CONTESTANTS", "Contestant", "MissingError", "interpreter"]
+__all__ = ["AGENTS", "BUILD", "CONTESTANTS", "Contestant", "MissingError", "interpreter"]
 
 BUILD = TREE / "build" / "bench"
 _DRIVERS = TREE / "benchmarks" / "drivers"
@@ -49,6 +49,8 @@ class Contestant(Struct, frozen=True):
     core: bool = True
     least: tuple[int, int] = (3, 11)
     """The oldest Python that its packages support."""
+    server: str = ""
+    """Whose server it needs."""
 
     @property
     def python(self) -> Path:
@@ -78,10 +80,8 @@ class Contestant(Struct, frozen=True):
                 [folder / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", pins]
             )
             shutil.copyfile(pins, made_of)
-        if self.name == "temporal":
-            _temporal_server()
-        if self.name == "restate":
-            _restate_server()
+        if self.server:
+            _SERVERS[self.server]()
 
 
 def interpreter(least: tuple[int, int]) -> Path:
@@ -134,6 +134,7 @@ def _run(command: Sequence[str | Path], *, folder: Path = TREE, patience: float 
         raise MissingError(f"left out: {Path(command[0]).name} ended with {done.returncode}: {done.stderr[-500:]}")
 
 
+_SERVERS = {"temporal": _temporal_server, "restate": _restate_server}
 _TWO = ("sqlite", "postgres")
 _ALL = (
     Contestant("floor", "the floor", DATABASES, "benchmarks.drivers.floor", pinned=False),
@@ -141,7 +142,14 @@ _ALL = (
     Contestant("dbos", "DBOS Transact", _TWO, "benchmarks.drivers.dbos_driver"),
     Contestant("edda", "Edda", _TWO, "benchmarks.drivers.edda_driver"),
     Contestant("absurd", "Absurd", ("postgres",), "benchmarks.drivers.absurd_driver", scale=2),
-    Contestant("temporal", "Temporal (dev server)", ("sqlite",), "benchmarks.drivers.temporal_driver", core=False),
+    Contestant(
+        "temporal",
+        "Temporal (dev server)",
+        ("sqlite",),
+        "benchmarks.drivers.temporal_driver",
+        core=False,
+        server="temporal",
+    ),
     Contestant(
         "procrastinate", "procrastinate", ("postgres",), "benchmarks.drivers.procrastinate_driver", 2, core=False
     ),
@@ -149,9 +157,22 @@ _ALL = (
     Contestant("duroxide", "Duroxide", _TWO, "benchmarks.drivers.duroxide_driver", core=False),
     Contestant("sayiir", "Sayiir", ("postgres",), "benchmarks.drivers.sayiir_driver", core=False),
     Contestant("kairo", "Kairo", ("sqlite",), "benchmarks.drivers.kairo_driver", core=False, least=(3, 12)),
-    Contestant("restate", "Restate (own store)", ("sqlite",), "benchmarks.drivers.restate_driver", core=False),
+    Contestant(
+        "restate", "Restate (own store)", ("sqlite",), "benchmarks.drivers.restate_driver", core=False, server="restate"
+    ),
     Contestant("pgqueuer", "pgqueuer", ("postgres",), "benchmarks.queues.pgqueuer_queue", core=False),
     Contestant("huey", "huey", ("sqlite", "postgres", "redis"), "benchmarks.queues.huey_queue", core=False),
     Contestant("celery", "Celery", REDIS, "benchmarks.queues.celery_queue", core=False),
 )
 CONTESTANTS = {one.name: one for one in _ALL}
+_WITH_AGENTS = (
+    Contestant("agents-romancy", "Romancy", DATABASES, "benchmarks.agents.romancy_agent", pinned=False),
+    Contestant("agents-dbos", "DBOS Transact", _TWO, "benchmarks.agents.dbos_agent"),
+    Contestant("agents-absurd", "Absurd", ("postgres",), "benchmarks.agents.absurd_agent"),
+    Contestant("agents-unhinged", "Unhinged", ("sqlite",), "benchmarks.agents.unhinged_agent"),
+    Contestant(
+        "agents-temporal", "Temporal (dev server)", ("sqlite",), "benchmarks.agents.temporal_agent", server="temporal"
+    ),
+)
+AGENTS = {one.name: one for one in _WITH_AGENTS}
+"""The libraries with an adapter for pydantic-ai."""

@@ -6,8 +6,8 @@ This pytest plugin is loaded by the `conftest.py` of the tree. A test is in exac
 - The contract is in the short tier on memory, on SQLite, and by turns on one of the servers: PostgreSQL, MySQL and
   MariaDB. It is in the long tier on one of the two others, by turns: a commit of another day has it on the third one.
   The rule for other tests applies to its tests marked `dealt`.
-- Any other test that runs on several databases is in the short tier on one of them. On a commit of every second day
-  it is in the long tier on one of another adapter, by turns: in four days of commits each adapter has it. MySQL and
+- Any other test that runs on several databases is in the short tier on one of them. On a commit of every fourth day
+  it is in the long tier on one of another adapter, by turns: in eight days of commits each adapter has it. MySQL and
   MariaDB share an adapter and its turns. A digest of the test's name chooses the database of the short tier, so a test
   always has the same one. The mark `dealt("postgres", …)` names the databases to choose from.
 - The store in memory is SQLite's, over a database in memory. An eighth of the tests that run on SQLite has it in the
@@ -63,7 +63,7 @@ FRONTS: Final = ("tests/dashboard/", "tests/http/", "tests/sync/", "tests/ext/ot
 ABOUT_DATABASES: Final = ("tests/http/test_databases.py", "tests/http/test_ids.py")
 """Files of fronts that ask whether each database keeps what is long or strange."""
 _DAYS_OF_MEMORY: Final = 8
-_DAYS_PER_ADAPTER: Final = 2
+_DAYS_PER_ADAPTER: Final = 4
 _OTHERS: Final = 2
 
 

@@ -12,28 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import json
-import subprocess
 import uuid
 from datetime import timedelta
-from pathlib import Path
 
 from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
     from temporalio.api.enums.v1 import EventType
-    from temporalio.client import Client
-    from temporalio.service import RPCError
     from temporalio.worker import Worker
 
     from benchmarks.drivers.protocol import Driver, expected, serve, step_body
+    from benchmarks.drivers.temporal_server_process import connected, started
 
 QUEUE = "bench"
-SERVER = Path(__file__).parent.parent.parent / "build" / "bench" / "temporal_server"
 TIMEOUT = timedelta(seconds=60)
 """Temporal wants one for every activity."""
-STARTING = 100
-"""Attempts until all services of the server answer."""
 
 
 @activity.defn
@@ -62,18 +55,9 @@ class Temporal(Driver):
         return f"{importlib.metadata.version('temporalio')}, server {self._server_version}"
 
     async def open(self) -> None:
-        command = [str(SERVER), "-db", "sqlite", "-file", self.url.removeprefix("sqlite:///")]
-        self._server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - nothing else runs yet
-        assert self._server.stdout is not None
-        said = json.loads(self._server.stdout.readline())
+        self._server, said = started(self.url)
         self._server_version = said["version"]
-        self._client = await Client.connect(said["address"])
-        for _ in range(STARTING):
-            try:
-                await self._client.count_workflows()
-                break
-            except RPCError:
-                await asyncio.sleep(0.2)
+        self._client = await connected(said["address"])
         self._worker = Worker(self._client, task_queue=QUEUE, workflows=[StepsInTurn], activities=[step])
         self._working = asyncio.create_task(self._worker.run())
 

@@ -7,8 +7,10 @@ from typing import Final
 
 __all__ = ["TURN", "Turns"]
 
-TURN: Final = 0.05
-"""Seconds for which such work may keep the loop from all else."""
+TURN: Final = 0.01
+"""Seconds for which such work may keep the loop from all else. A request waits for several of them, one after another:
+its timers and wake-ups have a turn each.
+"""
 
 
 class Turns:

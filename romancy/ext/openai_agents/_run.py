@@ -62,6 +62,7 @@ class Running:
             return await current_workflow().step(
                 fitting(name),
                 attempt,
+                model=Any,
                 retry=policy_of(options.retry, NOT_MENDED, is_mended),
                 timeout=options.timeout,
                 heartbeat_timeout=options.heartbeat_timeout,

@@ -92,6 +92,7 @@ class StepBackend(JournalCallableOperationBackend[StepOptions]):
             return await current_workflow().step(
                 fitting(name),
                 attempt if server is None else in_session(server, operation_id, attempt),
+                model=Any,
                 retry=policy_of(config.retry, NOT_MENDED),
                 timeout=config.timeout,
                 heartbeat_timeout=config.heartbeat_timeout,

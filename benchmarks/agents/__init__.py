@@ -1,0 +1,1 @@
+"""An agent of pydantic-ai, run by the adapter of each library."""
