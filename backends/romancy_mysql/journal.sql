@@ -14,3 +14,11 @@ on duplicate key update number = romancy_journal.number
 -- Remove the oldest lines behind a number, up to another one.
 delete j from :source romancy_journal j
 where j.instance_id = :instance_id and j.life = :life and j.number > :low and j.number <= :number
+
+-- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, number, mark, at, body
+-- What the streams of some lives hold, each behind a number.
+select j.instance_id, j.life, j.number, j.mark, j.at, j.body
+from :source romancy_journal j
+where j.instance_id = :instance_id and j.life = :life and j.number > :number
+order by j.instance_id, j.number
+limit :limit

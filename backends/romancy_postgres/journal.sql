@@ -44,3 +44,17 @@ on conflict do nothing;
 delete from romancy_journal j
 using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
 where j.instance_id = t.instance_id and j.life = t.life and j.number > $4 and j.number <= t.number;
+
+-- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, number, mark, at, body
+-- What the streams of some lives hold, each behind a number.
+select line.instance_id, line.life, line.number, line.mark, line.at, line.body
+from unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
+cross join lateral (
+    select j.instance_id, j.life, j.number, j.mark, j.at, j.body
+    from romancy_journal j
+    where j.instance_id = t.instance_id and j.life = t.life and j.number > t.number
+    order by j.number
+    limit $4
+) as line
+order by line.instance_id, line.number
+limit $4;

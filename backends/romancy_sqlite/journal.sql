@@ -18,3 +18,14 @@ where (instance_id, life, number) in (
         and line.number > :low
         and line.number <= json_extract(cut.value, '$[2]')
 );
+
+-- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, number, mark, at, body
+-- What the streams of some lives hold, each behind a number.
+select line.instance_id, line.life, line.number, line.mark, line.at, line.body
+from json_each(:places) as place
+cross join romancy_journal as line
+    on line.instance_id = json_extract(place.value, '$[0]')
+    and line.life = json_extract(place.value, '$[1]')
+    and line.number > json_extract(place.value, '$[2]')
+order by line.instance_id, line.number
+limit :limit;

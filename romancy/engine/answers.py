@@ -17,7 +17,7 @@ __all__ = ["Answers"]
 class Answers:
     """The readers, by instance. The worker that records an answer tells them; a worker elsewhere tells nobody."""
 
-    __slots__ = ("awaiting", "idle", "logs", "tails")
+    __slots__ = ("awaiting", "idle", "logs", "looks", "tails")
 
     def __init__(self) -> None:
         self.awaiting: dict[str, dict[asyncio.Future[None], None]] = {}
@@ -28,6 +28,8 @@ class Answers:
         """What is read, by instance and life, as long as somebody waits for it."""
         self.tails: WeakValueDictionary[str, Any] = WeakValueDictionary()
         """What is read of streams, by instance, as long as somebody follows one."""
+        self.looks: Any = None
+        """What reads for all of these."""
 
     def tell(self, instance_id: str) -> None:
         """The log of this instance may have an answer, or its end."""

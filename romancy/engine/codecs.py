@@ -545,6 +545,12 @@ class _CodingJournal(Passing[Journal], Journal):
         page = await self._passed_to.written(instance_id, life, after=after, limit=limit)
         return [self._opened(instance_id, one) for one in page]
 
+    async def written_behind(
+        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
+    ) -> list[tuple[str, KeptLine]]:
+        page = await self._passed_to.written_behind(places, limit=limit)
+        return [(one, self._opened(one, line)) for one, line in page]
+
     def _sealed(self, lines: Sequence[NewLine]) -> Sequence[NewLine]:
         if not self._codecs.ids:
             return lines

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
 from romancy.log import commits_of
+from romancy.managing.stream_looks import StreamLooks
 from romancy.storage.journal import LINES_AT_ONCE
 from romancy.stream_rows import row_of
 
@@ -48,8 +49,9 @@ class Written(NamedTuple):
 class Tail:
     """The newest commits and lines of one instance, and when somebody looks for more."""
 
-    def __init__(self, store: Store, instance_id: str, answers: Answers) -> None:
-        self.store, self._instance_id, self._answers = store, instance_id, answers
+    def __init__(self, looks: StreamLooks, instance_id: str, answers: Answers) -> None:
+        self.store, self._all = looks.store, looks
+        self._instance_id, self._answers = instance_id, answers
         self.looks = 0
         """How often somebody has looked for all."""
         self.instance: InstanceRow | None = None
@@ -57,6 +59,8 @@ class Tail:
         self.commits: list[tuple[LogRow, list[LogEvent]]] = []
         self.written: list[Written] = []
         self._commits_from = self._commits_to = self._written_from = self._written_to = self._held = 0
+        self._log_read = -_SLOWEST
+        """When the log was read last."""
         self._looking: asyncio.Future[None] | None = None
         self._pause, self._due = _QUICKEST, 0.0
 
@@ -103,9 +107,21 @@ class Tail:
         self.looks += 1
 
     async def _look(self) -> bool:
-        """Read the log, and then the journal. Returns whether there was anything."""
-        life, commits, held = 0 if self.instance is None else self.instance.life, self.commits[:0], 0
-        after = self._commits_to
+        """Read what is new. Returns whether there was anything.
+
+        While the streams go on, the log is read now and then: it says what becomes of attempts, and when all has ended.
+        """
+        life = 0 if self.instance is None else self.instance.life
+        if here().seconds() - self._log_read < _SLOWEST:
+            written = await self._written(life)
+            if written and all(each.row is not None and each.row.seen <= self._commits_to for each in written):
+                self._hold([], written)
+                return True
+        return await self._look_at_all(life)
+
+    async def _look_at_all(self, life: int) -> bool:
+        """Read the log, and then the journal."""
+        commits, after, self._log_read = self.commits[:0], self._commits_to, here().seconds()
         while True:
             page = await self.store.read(self._instance_id, after=after)
             if page is None or page.instance.life != life:
@@ -113,28 +129,39 @@ class Tail:
                 return True
             for row, events in commits_of(page, after):
                 commits.append((row, events))
-                after, held = row.seq, held + len(row.body)
+                after = row.seq
             if not page.more:
                 break
-        written = [each async for each in written_in(self.store, self._instance_id, life, self._written_to)]
+        written = await self._written(life)
+        self._hold(commits, written)
+        self.instance, self._commits_to = page.instance, after
+        return bool(commits or written)
+
+    async def _written(self, life: int) -> list[Written]:
+        lines = await self._all.behind(self._instance_id, life, self._written_to)
+        return [Written(line, row_of(line)) for line in lines]
+
+    def _hold(self, commits: list[tuple[LogRow, list[LogEvent]]], written: list[Written]) -> None:
+        """Hold this for all followers, and what is older as long as it is not too much."""
         if self._held > _HELD:
             self.commits, self.written, self._held = [], [], 0
             self._commits_from, self._written_from = self._commits_to, self._written_to
-        self.instance, self._commits_to = page.instance, after
         self.commits += commits
         self.written += written
-        self._held += held + sum(len(each.line.body) for each in written)
+        self._held += sum(len(row.body) for row, _ in commits) + sum(len(each.line.body) for each in written)
         if written:
             self._written_to = written[-1].line.number
-        return bool(commits or written)
 
 
 def tail_of(access: Access, instance_id: str) -> Tail:
     """The tail that all followers of this instance share."""
-    store, tails = access.opened(), access.answers.tails
-    tail: Tail | None = tails.get(instance_id)
+    store, answers = access.opened(), access.answers
+    looks: StreamLooks | None = answers.looks
+    if looks is None or looks.store is not store:
+        looks = answers.looks = StreamLooks(store)
+    tail: Tail | None = answers.tails.get(instance_id)
     if tail is None or tail.store is not store:
-        tail = tails[instance_id] = Tail(store, instance_id, access.answers)
+        tail = answers.tails[instance_id] = Tail(looks, instance_id, answers)
     return tail
 
 

@@ -93,6 +93,16 @@ class Journal(Protocol):
         """The oldest lines of the streams of a life behind a number."""
         ...
 
+    async def written_behind(
+        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
+    ) -> list[tuple[str, KeptLine]]:
+        """The oldest lines of the streams of some ids and lives, each behind a number, with their ids.
+
+        In the order of ids, and of each id in the order of numbers: if there are as many as the limit, those of the
+        last id and behind it may not be all.
+        """
+        ...
+
     async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
         """Remove the lines of the streams of these ids and lives, as far as they had ended by that time.
 

@@ -63,6 +63,11 @@ class Kept:
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
         raise AssertionError("nothing reads streams")
 
+    async def written_behind(
+        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
+    ) -> list[tuple[str, KeptLine]]:
+        raise AssertionError("nothing reads streams")
+
     async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
         raise AssertionError("nothing empties streams")
 

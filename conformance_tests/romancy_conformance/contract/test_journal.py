@@ -182,6 +182,23 @@ async def test_streams_count_their_bytes_apart_from_log_lines(store: Store, jour
     assert ["logged too"] == [line.body.decode() for line in await journal.newest(a.instance_id)]
 
 
+async def test_the_streams_of_several_lives_are_read_together(store: Store, journal: Journal) -> None:
+    (a, owner), (b, other), c = await owned(store), await owned(store), await born(store)
+    await journal.write([*parts(a, b"abc", b"d", owner=owner)])
+    await journal.write([*parts(b, b"e", b"fg", b"h", owner=other)])
+    expected = sorted((a.instance_id, a.life, text) for text in (b"abc", b"d")) + sorted(
+        (b.instance_id, b.life, text) for text in (b"fg", b"h")
+    )
+    places = [(b.instance_id, b.life, 1), (a.instance_id, a.life, 0), (c.instance_id, c.life, 0), ("none", 1, 0)]
+    found = await journal.written_behind([*places, ("no\x00id", 1, 0), (a.instance_id, a.life + 1, 0)])
+    assert sorted(expected) == sorted((one, line.life, line.body) for one, line in found)
+    for one, after, texts_of in ((a, 0, [(1, b"abc"), (4, b"d")]), (b, 1, [(2, b"fg"), (4, b"h")])):
+        assert texts_of == [(line.number, line.body) for name, line in found if name == one.instance_id], after
+    assert found[:3] == await journal.written_behind(places, limit=3)
+    assert [] == await journal.written_behind([])
+    assert [] == await journal.written_behind([(a.instance_id, a.life, 2**70)])
+
+
 async def test_who_does_not_own_the_instance_writes_nothing_to_its_streams(store: Store, journal: Journal) -> None:
     (a, owner), b = await owned(store), await born(store)
     foreign = [

@@ -83,6 +83,16 @@ class SqlJournal:
         found = await self._read("stream_behind", instance_id, limit, life=life, after=behind)
         return [line._replace(number=line.number - STREAMS) for line in found]
 
+    async def written_behind(
+        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
+    ) -> list[tuple[str, KeptLine]]:
+        behind = [(one, life, STREAMS + min(max(after, 0), STREAMS)) for one, life, after in places if can_be_id(one)]
+        if not behind:
+            return []
+        most = min(limit, LINES_AT_ONCE)
+        answer = await self._interpreter.read(partial(ask, "streams_behind", places=behind, limit=most))
+        return [(one, KeptLine(life, number - STREAMS, *rest)) for one, life, number, *rest in answer.rows]
+
     async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
         known = [one for one in instances if can_be_id(one[0])]
         if not known:

@@ -82,7 +82,14 @@ class Counting(WrappedStore):
             self._counts(len(found))
             return found
 
-        return SimpleNamespace(written=written, write=journal.write, put=journal.put, empty=journal.empty)
+        async def written_behind(*given: Any, **options: Any) -> Any:
+            found = await journal.written_behind(*given, **options)
+            self._counts(len(found))
+            return found
+
+        return SimpleNamespace(
+            written=written, written_behind=written_behind, write=journal.write, put=journal.put, empty=journal.empty
+        )
 
 
 async def followed(items: AsyncIterator[StreamItem[str]]) -> list[StreamItem[str]]:
