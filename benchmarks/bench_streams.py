@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 TOKENS = Stream("tokens", float)
 """Each token is the time at which it was written."""
+_GATHERS = 5.0
+"""Seconds until all followers have begun, those of the other process too."""
 
 
 @activity
-async def speak(rate: float, seconds: float) -> int:
-    """Write at this rate."""
+async def speak(rate: float, seconds: float, begins: float) -> int:
+    """Write at this rate from that time on, when all who follow have begun."""
+    await asyncio.sleep(max(0.0, begins - time.time()))
     stream, begun, count = activity_context().stream(TOKENS), time.time(), 0
     while (spent := time.time() - begun) < seconds:
         while count < spent * rate:
@@ -40,9 +43,9 @@ async def speak(rate: float, seconds: float) -> int:
 
 
 @workflow
-async def speaks(ctx: WorkflowContext, rate: float, seconds: float) -> int:
+async def speaks(ctx: WorkflowContext, rate: float, seconds: float, begins: float) -> int:
     """One stream."""
-    return await speak(rate, seconds)
+    return await speak(rate, seconds, begins)
 
 
 async def follow(app: Romancy, ids: Iterable[str]) -> list[float]:
@@ -73,10 +76,10 @@ async def measure(name: str, url: str, streams: int, rate: float, seconds: float
     ids = [f"s{number}" for number in range(streams)]
     async with Romancy(url, workflows=[speaks], max_activities=2 * streams) as app:
         writes = _counted(app)
-        begun = time.perf_counter()
-        await app.start_many([speaks.options(instance_id=each).bind(rate, seconds) for each in ids])
+        begins = time.time() + _GATHERS
+        await app.start_many([speaks.options(instance_id=each).bind(rate, seconds, begins) for each in ids])
         here, there = await asyncio.gather(follow(app, ids[::2]), elsewhere(url, ids[1::2]))
-        spent = time.perf_counter() - begun
+        spent = time.time() - begins
         written = sum([await app.handle(each).result() for each in ids])
     if written != len(here) + len(there):
         raise SystemExit(f"{written} tokens were written, and {len(here) + len(there)} were read")

@@ -46,7 +46,8 @@ class Ledger:
         """All entries, in the order they were written."""
         if not self._path.exists():
             return []
-        lines = [line.split("\t") for line in self._path.read_text(encoding="utf-8").splitlines()]
+        written, _, _ = self._path.read_text(encoding="utf-8").rpartition("\n")  # the rest is being written
+        lines = [line.split("\t") for line in written.splitlines()]
         return [Entry(what, instance, id, int(attempt), int(pid)) for what, instance, id, attempt, pid in lines]
 
     def watched(self, fn: Callable[..., Any], seconds: float, *, is_async: bool) -> Callable[..., Any]:
