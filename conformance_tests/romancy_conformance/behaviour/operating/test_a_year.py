@@ -104,7 +104,7 @@ def fewest(counts: Sequence[dict[str, int]]) -> dict[str, int]:
     return {table: min(one[table] for one in counts) for table in counts[0]}
 
 
-@pytest.mark.long
+@pytest.mark.long(days=4)
 @pytest.mark.timeout(900)  # 40 seconds of a processor, of which a busy machine may have a tenth
 async def test_after_a_year_of_steady_load_a_database_has_what_is_kept_and_no_more(storage_url: str) -> None:
     year = Year(storage_url, KEPT)
