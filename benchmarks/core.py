@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 5
 NOW = 1_700_000_000_000_000
+RESULT = Raw(b"1")
 
 
 @activity
@@ -55,7 +56,7 @@ async def wide(ctx: WorkflowContext, width: int) -> int:
 
 def begin(count: int, instance_id: str = "benchmark") -> tuple[Run, Any]:
     run = Run(steps, instance_id=instance_id)
-    start = WorkflowStarted(at=NOW, workflow="steps", input=Raw(str(count).encode()), nonce="n")
+    start = WorkflowStarted(at=NOW, workflow="steps", input=Raw(b'{"count":%d}' % count), nonce="n")
     return run, run.activate([start])
 
 
@@ -67,7 +68,7 @@ def drive(count: int) -> tuple[list[bytes], float]:
     while activation.outcome is None:
         (start,) = activation.effects
         assert isinstance(start, StartActivity)
-        activation = run.activate([ActivityCompleted(at=NOW, id=start.activity_id, result=start.args)])
+        activation = run.activate([ActivityCompleted(at=NOW, id=start.activity_id, result=RESULT)])
         log.append(encode_commit(activation.events))
     seconds = time.process_time() - began
     run.close()
@@ -89,11 +90,11 @@ def fan_out(width: int) -> float:
     """Return the seconds to drive so many activities at once, each with its own timeout."""
     run = Run(wide, instance_id="wide")
     began = time.process_time()
-    start = WorkflowStarted(at=NOW, workflow="wide", input=Raw(str(width).encode()), nonce="n")
+    start = WorkflowStarted(at=NOW, workflow="wide", input=Raw(b'{"width":%d}' % width), nonce="n")
     activation = run.activate([start])
     for effect in activation.effects:
         if isinstance(effect, StartActivity):
-            activation = run.activate([ActivityCompleted(at=NOW, id=effect.activity_id, result=effect.args)])
+            activation = run.activate([ActivityCompleted(at=NOW, id=effect.activity_id, result=RESULT)])
     seconds = time.process_time() - began
     assert activation.outcome is not None
     run.close()
