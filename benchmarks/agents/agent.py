@@ -20,9 +20,8 @@ from benchmarks.drivers.protocol import Driver
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 
-__all__ = ["NAME", "AgentDriver", "bench_agent", "look", "model", "prompt_of", "requests", "swallow"]
+__all__ = ["AgentDriver", "TaskDriver", "bench_agent", "look", "prompt_of", "swallow"]
 
-NAME = "bench"
 requests: list[float] = []
 """When the model was asked."""
 
@@ -59,11 +58,6 @@ async def _stream(messages: list[ModelMessage], _: AgentInfo) -> AsyncIterator[s
         yield {1: DeltaToolCall(name="look", json_args=f'{{"number": {number}}}', tool_call_id=f"call-{number}")}
 
 
-def model() -> FunctionModel:
-    """The model."""
-    return FunctionModel(_respond, stream_function=_stream)
-
-
 async def swallow(_: Any, events: AsyncIterable[Any]) -> None:
     """Take the events of a run."""
     async for _event in events:
@@ -72,7 +66,8 @@ async def swallow(_: Any, events: AsyncIterable[Any]) -> None:
 
 def bench_agent(*capabilities: Any, tool: Callable[..., Any] = look) -> Agent[Any, str]:
     """The agent. Its tool may have to be the library's."""
-    return Agent(model(), name=NAME, tools=[tool], capabilities=list(capabilities))
+    model = FunctionModel(_respond, stream_function=_stream)
+    return Agent(model, name="bench", tools=[tool], capabilities=list(capabilities))
 
 
 class AgentDriver(Driver):

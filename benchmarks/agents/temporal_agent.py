@@ -6,18 +6,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from pydantic_ai.durable_exec.temporal import PydanticAIPlugin, PydanticAIWorkflow, TemporalDurability
-    from temporalio.worker import Worker
 
     from benchmarks.agents.agent import AgentDriver, bench_agent, swallow
     from benchmarks.drivers.protocol import serve
-    from benchmarks.drivers.temporal_server_process import connected, started
+    from benchmarks.drivers.temporal_server_process import Served
 
 QUEUE = "bench"
 QUIET = bench_agent(TemporalDurability(name="quiet"))
@@ -37,20 +35,18 @@ class TemporalAgent(AgentDriver):
     name = "temporal"
     package = "temporalio"
 
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._served = Served()
+
     async def open(self) -> None:
-        self._server, said = started(self.url)
-        self._client = await connected(said["address"], plugins=[PydanticAIPlugin()])
-        self._worker = Worker(self._client, task_queue=QUEUE, workflows=[RunsAgent])
-        self._working = asyncio.create_task(self._worker.run())
+        await self._served.serve(self.url, plugins=[PydanticAIPlugin()], task_queue=QUEUE, workflows=[RunsAgent])
 
     async def close(self) -> None:
-        await self._worker.shutdown()
-        await self._working
-        self._server.terminate()
-        self._server.wait(15)
+        await self._served.end()
 
     async def durably(self, prompt: str, *, events: bool) -> str:
-        said = await self._client.execute_workflow(
+        said = await self._served.client.execute_workflow(
             RunsAgent.run, args=[prompt, events], id=str(uuid.uuid4()), task_queue=QUEUE
         )
         return str(said)

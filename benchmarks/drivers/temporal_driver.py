@@ -10,7 +10,6 @@ the SQLite file of the URL. Temporal does not offer it for production. A step is
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import uuid
 from datetime import timedelta
@@ -19,10 +18,9 @@ from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
     from temporalio.api.enums.v1 import EventType
-    from temporalio.worker import Worker
 
     from benchmarks.drivers.protocol import Driver, expected, serve, step_body
-    from benchmarks.drivers.temporal_server_process import connected, started
+    from benchmarks.drivers.temporal_server_process import Served
 
 QUEUE = "bench"
 TIMEOUT = timedelta(seconds=60)
@@ -50,25 +48,21 @@ class Temporal(Driver):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._begun: dict[str, int] = {}
+        self._served = Served()
 
     def version(self) -> str:
-        return f"{importlib.metadata.version('temporalio')}, server {self._server_version}"
+        return f"{importlib.metadata.version('temporalio')}, server {self._served.version}"
 
     async def open(self) -> None:
-        self._server, said = started(self.url)
-        self._server_version = said["version"]
-        self._client = await connected(said["address"])
-        self._worker = Worker(self._client, task_queue=QUEUE, workflows=[StepsInTurn], activities=[step])
-        self._working = asyncio.create_task(self._worker.run())
+        await self._served.serve(self.url, task_queue=QUEUE, workflows=[StepsInTurn], activities=[step])
 
     async def close(self) -> None:
-        await self._worker.shutdown()
-        await self._working
-        self._server.terminate()
-        self._server.wait(15)
+        await self._served.end()
 
     async def run(self, steps: int) -> bool:
-        handle = await self._client.start_workflow(StepsInTurn.run, steps, id=str(uuid.uuid4()), task_queue=QUEUE)
+        handle = await self._served.client.start_workflow(
+            StepsInTurn.run, steps, id=str(uuid.uuid4()), task_queue=QUEUE
+        )
         self._begun[handle.id] = steps
         result: int = await handle.result()
         return result == expected(steps)
@@ -77,7 +71,7 @@ class Temporal(Driver):
         begun, self._begun = self._begun, {}
         count = 0
         for workflow_id, steps in begun.items():
-            handle = self._client.get_workflow_handle(workflow_id)
+            handle = self._served.client.get_workflow_handle(workflow_id)
             events = [event.event_type async for event in handle.fetch_history_events()]
             done = events.count(EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED)
             count += done != steps or events[-1] != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED

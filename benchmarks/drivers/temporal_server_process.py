@@ -10,19 +10,45 @@ import asyncio
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from temporalio.client import Client
 from temporalio.service import RPCError
+from temporalio.worker import Worker
 
-__all__ = ["connected", "started"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Served"]
 
 SERVER = Path(__file__).parent.parent.parent / "build" / "bench" / "temporal_server"
 STARTING = 100
 """Attempts until all services of the server answer."""
 
 
-def started(url: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+class Served:
+    """The server and a worker of one driver."""
+
+    client: Client
+    version: str
+
+    async def serve(self, url: str, *, plugins: Sequence[Any] = (), **worked: Any) -> None:
+        """Start both. `worked`: what the worker runs."""
+        self._server, said = _started(url)
+        self.version = said["version"]
+        self.client = await _connected(said["address"], plugins=plugins)
+        self._worker = Worker(self.client, **worked)
+        self._working = asyncio.create_task(self._worker.run())
+
+    async def end(self) -> None:
+        """End both."""
+        await self._worker.shutdown()
+        await self._working
+        self._server.terminate()
+        self._server.wait(15)
+
+
+def _started(url: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
     """The server with its data in the SQLite file of the URL, and what it said: its `version` and its `address`."""
     command = [str(SERVER), "-db", "sqlite", "-file", url.removeprefix("sqlite:///")]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -31,7 +57,7 @@ def started(url: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
     return server, said
 
 
-async def connected(address: str, **options: Any) -> Client:
+async def _connected(address: str, **options: Any) -> Client:
     """A client of the server, once all services of this answer."""
     client = await Client.connect(address, **options)
     for _ in range(STARTING):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextvars import Context
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.storage.journal import LINES_AT_ONCE
@@ -41,7 +42,7 @@ class StreamLooks:
         asked = _Asked((instance_id, life, number), loop.create_future())
         self._asked.append(asked)
         if self._task is None:
-            self._task = loop.create_task(self._answer_all())
+            self._task = loop.create_task(self._answer_all(), context=Context())  # nobody's variables
         lines, are_all = await asked.answer
         while not are_all:
             after = lines[-1].number if lines else number

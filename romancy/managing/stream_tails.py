@@ -121,7 +121,7 @@ class Tail:
 
     async def _look_at_all(self, life: int) -> bool:
         """Read the log, and then the journal."""
-        commits, after, self._log_read = self.commits[:0], self._commits_to, here().seconds()
+        commits, after, begun = self.commits[:0], self._commits_to, here().seconds()
         while True:
             page = await self.store.read(self._instance_id, after=after)
             if page is None or page.instance.life != life:
@@ -134,7 +134,7 @@ class Tail:
                 break
         written = await self._written(life)
         self._hold(commits, written)
-        self.instance, self._commits_to = page.instance, after
+        self.instance, self._commits_to, self._log_read = page.instance, after, begun
         return bool(commits or written)
 
     async def _written(self, life: int) -> list[Written]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic_ai._utils import disable_threads
@@ -36,13 +38,15 @@ if TYPE_CHECKING:
     from pydantic_ai.agent import EventStreamHandler
     from pydantic_ai.capabilities.abstract import WrapRunHandler
     from pydantic_ai.durable_exec import DurableOperationId, ToolsetKind
-    from pydantic_ai.durable_exec._toolset import DurableMCPToolset
+    from pydantic_ai.durable_exec._toolset import DurableDynamicToolset, DurableMCPToolset
     from pydantic_ai.mcp import MCPToolset
     from pydantic_ai.messages import AgentStreamEvent
     from pydantic_ai.models import Model, ModelRequestContext
     from pydantic_ai.run import AgentRunResult
     from pydantic_ai.settings import ModelSettings
     from pydantic_ai.tools import RunContext
+    from pydantic_ai.toolsets import AbstractToolset
+    from pydantic_ai.toolsets._dynamic import DynamicToolset
 
     from romancy.handle import Handle
     from romancy.stream import Stream
@@ -184,6 +188,11 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
             self._servers = {**self._servers, toolset.id: toolset}  # a copy of this capability has its own
         return super()._build_mcp_toolset(toolset)
 
+    def _build_dynamic_toolset(self, toolset: DynamicToolset[AgentDepsT]) -> DurableDynamicToolset[AgentDepsT]:
+        built = super()._build_dynamic_toolset(toolset)
+        vars(built).update(for_run=partial(_of_one_run, built))
+        return built
+
     def _toolset_base_config(self, kind: ToolsetKind) -> StepOptions:
         return self._mcp if kind == "mcp" else self._tools
 
@@ -205,6 +214,17 @@ class RomancyDurability(BaseDurabilityCapability[AgentDepsT]):
         if is_activity:
             raise UsageError(f"tool {name!r} is an activity: give it its options by @activity, not by StepOptions")
         return merged(given, base)
+
+
+async def _of_one_run(
+    built: DurableDynamicToolset[AgentDepsT], ctx: RunContext[AgentDepsT]
+) -> AbstractToolset[AgentDepsT]:
+    """The dynamic toolset of a run. A body holds nothing open: it could not close what a step has opened."""
+    if not in_workflow():
+        return await built.wrapped.for_run(ctx)
+    own = copy(built)
+    vars(own).update(_run_instructions=None, _run_tool_name_path=(), _run_held=None)
+    return own
 
 
 async def _alone(event: AgentStreamEvent) -> AsyncIterator[AgentStreamEvent]:

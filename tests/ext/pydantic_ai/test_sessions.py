@@ -17,15 +17,16 @@ from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.toolsets._dynamic import DynamicToolset
 
-from romancy import RetryPolicy, Romancy, WorkflowContext, workflow
+from romancy import RetryPolicy, Romancy, WorkflowCancelledError, WorkflowContext, WorkflowFailedError, workflow
 from romancy.ext.pydantic_ai import RomancyDurability, StepOptions, _sessions
 from romancy.testing import crash_at_every_commit
 from romancy_conformance.behaviour.waiting import until
 from tests.ext.pydantic_ai import mcp_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -35,12 +36,12 @@ CALLS = 3
 class Counted:
     """How many sessions a server in this process has, and had."""
 
-    def __init__(self) -> None:
+    def __init__(self, tool: Callable[[int, int], Awaitable[int]] | None = None) -> None:
         self.begun = 0
         self.open = 0
         self.refuses = 0
         self.server = MCPServer("counted", lifespan=self._session)
-        self.server.tool()(self.add)
+        self.server.tool(name="add")(tool or self.add)
 
     async def add(self, a: int, b: int) -> int:
         """Add."""
@@ -159,6 +160,66 @@ async def test_toolsets_of_bodies_keep_few_sessions_open(monkeypatch: pytest.Mon
 
 async def few_are_open() -> bool:
     return counted.open <= 2
+
+
+@pytest.mark.parametrize("per_run_step", [True, False])
+async def test_a_dynamic_toolset_with_a_server_holds_nothing_open_in_a_body(*, per_run_step: bool) -> None:
+    inner = MCPToolset[Any](counted.server, id="inner")
+    toolset = DynamicToolset[Any](lambda _: inner, per_run_step=per_run_step, id="dynamic")
+    agents["adder"] = Agent(FunctionModel(adds), name="adder", capabilities=[RomancyDurability()], toolsets=[toolset])
+    async with Romancy("memory://", workflows=[sessions_add]) as app:
+        assert ADDED == await app.run(sessions_add)
+        assert counted.open == 0
+    assert ADDED == (await agents["adder"].run("go")).output
+
+
+async def test_a_tool_that_fails_keeps_the_session() -> None:
+    async def refuses(a: int, b: int) -> int:
+        raise ValueError("no such sum")
+
+    fails = Counted(refuses)
+    agents["adder"] = agent_of(MCPToolset[Any](fails.server, id="fails"), RomancyDurability(mcp=SOON))
+    async with Romancy("memory://", workflows=[sessions_add]) as app:
+        for _ in range(3):
+            assert "Error executing tool" in await app.run(sessions_add)
+    assert (fails.begun, fails.open) == (1, 0)
+
+
+async def test_a_run_that_is_cancelled_leaves_the_session_to_others() -> None:
+    calls = asyncio.Event()
+
+    async def waits_once(a: int, b: int) -> int:
+        if not calls.is_set():
+            calls.set()
+            await asyncio.Event().wait()
+        return a + b
+
+    waits = Counted(waits_once)
+    agents["adder"] = agent_of(MCPToolset[Any](waits.server, id="waits"), RomancyDurability(mcp=SOON))
+    async with Romancy("memory://", workflows=[sessions_add]) as app:
+        stopped = await app.start(sessions_add)
+        await calls.wait()
+        await stopped.cancel()
+        assert ADDED == await app.run(sessions_add)
+        with pytest.raises(WorkflowCancelledError):
+            await stopped.result(timeout=60)
+    assert (waits.begun, waits.open) == (1, 0)
+
+
+async def test_a_server_that_never_answers_holds_up_neither_the_step_nor_the_app() -> None:
+    class Hangs(MCPToolset[Any]):
+        entered = 0
+
+        async def __aenter__(self) -> Any:
+            Hangs.entered += 1
+            await asyncio.Event().wait()
+
+    once = StepOptions(retry=RetryPolicy.fixed(2, 0.01), timeout=0.05)
+    agents["adder"] = agent_of(Hangs(counted.server, id="hangs"), RomancyDurability(mcp=once))
+    async with Romancy("memory://", workflows=[sessions_add]) as app:
+        with pytest.raises(WorkflowFailedError):
+            await app.run(sessions_add)
+    assert Hangs.entered == 2
 
 
 async def test_an_agent_with_a_server_survives_a_crash_at_every_commit() -> None:

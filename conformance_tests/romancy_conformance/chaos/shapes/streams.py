@@ -88,11 +88,15 @@ def shape_says_at_once(seed: str, count: int) -> list[str]:
     context = activity_context()
     chance = random.Random(f"{seed} {context.attempt} {stage.moment()}")
     execution = f"{context.activity_id}|{context.attempt}|{chance.randrange(1 << 40):x}"
-    tokens = [f"{execution}|{number}" for number in range(count)]
-    for token in tokens:
-        context.stream(_SAID).write(token)
-    if chance.random() < 0.2:
-        raise ConnectionResetError("by the provider")
+    tokens = list[str]()
+    try:
+        for number in range(count):
+            context.stream(_SAID).write(f"{execution}|{number}")
+            tokens.append(f"{execution}|{number}")
+        if chance.random() < 0.2:
+            raise ConnectionResetError("by the provider")
+    finally:
+        _note(_Said(context.instance_id, context.activity_id, context.attempt, tokens))
     return tokens
 
 
