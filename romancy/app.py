@@ -310,7 +310,7 @@ class Romancy(Windows, Schedules, Entities):
                 dependencies=self.dependencies,
                 dispatcher=dispatcher,
                 ended=self._ended,
-                answered=access.answers.tell,
+                answers=access.answers,
                 rewinds=goes_on,
                 another=other,
             )

@@ -55,11 +55,13 @@ select i.instance_id, i.life, i.signals,
     (select cast(coalesce(sum(octet_length(x.body) + 1), 0) as signed) from romancy_inbox x where x.instance_id = i.instance_id),
     i.workflow_name, i.status, i.code, i.run_from,
     greatest(i.last_seq, coalesce((
-        select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+        select l.seq from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+        order by l.instance_id desc, l.life desc, l.seq desc limit 1
     ), 0)),
     i.seen, i.crashes, i.crash_seq,
     (select if(l.seq < i.last_seq, null, l.writer) from romancy_log l force index (primary)
-     where l.instance_id = i.instance_id and l.life = i.life order by l.seq desc limit 1)
+     where l.instance_id = i.instance_id and l.life = i.life
+     order by l.instance_id desc, l.life desc, l.seq desc limit 1)
 from romancy_instances i
 where i.instance_id in (:ids)
 
@@ -70,7 +72,10 @@ from romancy_instances i
 straight_join romancy_log l on l.instance_id = i.instance_id and l.life = i.life and l.seq >= i.run_from
 where i.instance_id in (:ids)
     and octet_length(l.body) <= :bytes
-    and (select max(h.seq) from romancy_log h where h.instance_id = i.instance_id and h.life = i.life) < i.run_from + :commits
+    and (
+        select h.seq from romancy_log h where h.instance_id = i.instance_id and h.life = i.life
+        order by h.instance_id desc, h.life desc, h.seq desc limit 1
+    ) < i.run_from + :commits
 order by l.instance_id, l.seq
 
 -- name: read_mail (wanted) -> instance_id, delivery_id, body, at, address, interest, posted_at

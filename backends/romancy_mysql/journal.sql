@@ -15,10 +15,16 @@ on duplicate key update number = romancy_journal.number
 delete j from :source romancy_journal j
 where j.instance_id = :instance_id and j.life = :life and j.number > :low and j.number <= :number
 
--- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, number, mark, at, body
--- What the streams of some lives hold, each behind a number.
-select j.instance_id, j.life, j.number, j.mark, j.at, j.body
-from :source romancy_journal j
-where j.instance_id = :instance_id and j.life = :life and j.number > :number
-order by j.instance_id, j.number
+-- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, last, number,
+-- mark, at, body
+-- What the streams of some lives hold, each behind a number, and how far the logs of their instances are.
+select i.instance_id, i.life,
+    (select l.seq from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+     order by l.instance_id desc, l.life desc, l.seq desc limit 1) as last,
+    j.number, j.mark, j.at, j.body
+from :source romancy_instances i
+left join romancy_journal j
+    on j.instance_id = i.instance_id and j.life = i.life and j.life = :life and j.number > :number
+where i.instance_id = :instance_id
+order by i.instance_id, j.number
 limit :limit

@@ -311,7 +311,8 @@ where d.token = :dead and d.dead = 1
 -- name: read_owned (dead, limit, every, ids) -> instance_id, life, head
 -- Some instances that a dead worker owns, with the last seq of each log; unless :every, only of these.
 select i.instance_id, i.life, greatest(i.last_seq, coalesce((
-    select max(l.seq) from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+    select l.seq from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+    order by l.instance_id desc, l.life desc, l.seq desc limit 1
 ), 0))
 from romancy_instances i force index (owned)
 where i.owner = :dead and (:every or i.instance_id in (:ids))
@@ -482,7 +483,8 @@ where l.instance_id = :instance_id and l.life = :life and l.seq < :run_from
 select l.instance_id, l.life, max(j.number)
 from :source romancy_log l
 join romancy_journal j on j.instance_id = l.instance_id and j.life = l.life and j.number > :streams and j.number < (
-    select max(k.number) from romancy_journal k where k.instance_id = l.instance_id and k.life = l.life
+    select k.number from romancy_journal k where k.instance_id = l.instance_id and k.life = l.life
+    order by k.instance_id desc, k.life desc, k.number desc limit 1
 )
 where l.instance_id = :instance_id and l.life = :life and l.seq = :run_from and j.at < l.at - :late
 group by l.instance_id, l.life

@@ -6,12 +6,16 @@
 -- is none. The lock only keeps instances from being removed. Who changes them does not wait for it.
 select i.instance_id, i.life, i.owner,
     coalesce((
-        select min(j.number) from romancy_journal j
+        select j.number from romancy_journal j
         where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
+        order by j.number
+        limit 1
     ), 0) as first,
     coalesce((
-        select max(j.number) from romancy_journal j
+        select j.number from romancy_journal j
         where j.instance_id = i.instance_id and j.life = i.life and j.number between $2 and $3
+        order by j.number desc
+        limit 1
     ), 0) as last,
     coalesce((
         select length(j.body) from romancy_journal j
@@ -45,16 +49,21 @@ delete from romancy_journal j
 using unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
 where j.instance_id = t.instance_id and j.life = t.life and j.number > $4 and j.number <= t.number;
 
--- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, number, mark, at, body
--- What the streams of some lives hold, each behind a number.
-select line.instance_id, line.life, line.number, line.mark, line.at, line.body
+-- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, last, number,
+-- mark, at, body
+-- What the streams of some lives hold, each behind a number, and how far the logs of their instances are.
+select i.instance_id, i.life, log.last, line.number, line.mark, line.at, line.body
 from unnest($1::text[], $2::bigint[], $3::bigint[]) as t (instance_id, life, number)
+join romancy_instances i on i.instance_id = t.instance_id
 cross join lateral (
-    select j.instance_id, j.life, j.number, j.mark, j.at, j.body
+    select max(l.seq) as last from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
+) as log
+left join lateral (
+    select j.number, j.mark, j.at, j.body
     from romancy_journal j
-    where j.instance_id = t.instance_id and j.life = t.life and j.number > t.number
+    where j.instance_id = i.instance_id and j.life = i.life and j.life = t.life and j.number > t.number
     order by j.number
     limit $4
-) as line
-order by line.instance_id, line.number
+) as line on true
+order by i.instance_id, line.number
 limit $4;

@@ -28,6 +28,7 @@ T = TypeVar("T")
 _LISTS = "codes"
 """The column that holds a list."""
 _PROJECTION = 8
+_WITH_BYTES = "lines"
 """The column of the projection in what is put into an inbox."""
 
 
@@ -86,6 +87,8 @@ def _answer(tx: Tx, heads: Mapping[str, Head], ask: Ask) -> Answer:
     values: dict[str, Any] = {"now": tx.now}
     for name in head.parameters:
         value = ask.values[name]
+        if name == _WITH_BYTES:
+            value, values["packed"] = _packed(value)
         values[name] = msgspec.json.encode(value).decode() if isinstance(value, list) else value
     if not head.columns:
         touched = tx.run(ask.script, values)
@@ -115,28 +118,21 @@ def _free(values: Values) -> Operation[Answer]:
     return Answer([row[:1] for row in owned], len(owned))
 
 
-def _one_by_one(script: str, *columns: str) -> Callable[[Values], Operation[Answer]]:
-    """Bytes are no JSON, so each line is a statement."""
+def _packed(rows: Sequence[Sequence[object]]) -> tuple[list[list[object]], bytes]:
+    """Rows as JSON can have them. Bytes go into one value; a column of bytes has their place in it and their length.
 
-    def add(values: Values) -> Operation[Answer]:
-        lines = values["lines"]
-        yield from ask_all(*(Ask(script, dict(zip(columns, line, strict=True))) for line in lines))
-        return Answer((), len(lines))
-
-    return add
-
-
-_add_taken_or_not = _one_by_one(
-    "mail_line", "instance_id", "delivery_id", "body", "at", "number", "address", "interest", "spread", "projection",
-    "posted_at",
-)  # fmt: skip
-
-
-def _add_mail(values: Values) -> Operation[Answer]:
-    """A projection is text here."""
-    at = _PROJECTION
-    lines = [(*one[:at], None if one[at] is None else one[at].decode(), *one[at + 1 :]) for one in values["lines"]]
-    return _add_taken_or_not({"lines": lines})
+    The value is never empty: SQLite takes a part of an empty one for NULL.
+    """
+    parts, size, packed = [b"\0"], 1, list[list[object]]()
+    for row in rows:
+        line = list(row)
+        for place, value in enumerate(line):
+            if isinstance(value, bytes):
+                parts.append(value)
+                line[place] = (size + 1, len(value))
+                size += len(value)
+        packed.append(line)
+    return packed, b"".join(parts)
 
 
 _OWN: Own = {
@@ -146,8 +142,5 @@ _OWN: Own = {
     **_routing.OWN,
     "beat": _beat,
     "free": _free,
-    "journal_add": _one_by_one("journal_line", "instance_id", "life", "number", "mark", "at", "body"),
-    "log_add": _one_by_one("log_line", "instance_id", "life", "seq", "writer", "body", "at"),
-    "mail_add": _add_mail,
     "journal_hold": nothing,
 }

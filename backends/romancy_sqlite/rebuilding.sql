@@ -57,18 +57,38 @@ where
     and not exists (select 1 from romancy_log where instance_id = :instance_id and life = :life and seq > :last_seq)
 on conflict do nothing;
 
--- name: log_line (instance_id, life, seq, writer, body, at)
--- Write a row of a log. One that is there stays.
+-- name: log_add (lines(instance_id, life, seq, writer, body, at))
+-- Write rows of logs. Those that are there stay.
 insert into romancy_log (instance_id, life, seq, writer, body, at)
-values (:instance_id, :life, :seq, :writer, :body, :at)
+select
+    json_extract(value, '$[0]'),
+    json_extract(value, '$[1]'),
+    json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'),
+    substr(:packed, json_extract(value, '$[4][0]'), json_extract(value, '$[4][1]')),
+    json_extract(value, '$[5]')
+from json_each(:lines)
+where true
 on conflict do nothing;
 
--- name: mail_line (instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at)
--- Put a message into an inbox. One that is there stays.
+-- name: mail_add (lines(instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at))
+-- Put messages into inboxes. Those that are there stay. A projection is text.
 insert into romancy_inbox (
     instance_id, delivery_id, body, at, number, address, interest, spread, projection, posted_at
 )
-values (:instance_id, :delivery_id, :body, :at, :number, :address, :interest, :spread, :projection, :posted_at)
+select
+    json_extract(value, '$[0]'),
+    json_extract(value, '$[1]'),
+    substr(:packed, json_extract(value, '$[2][0]'), json_extract(value, '$[2][1]')),
+    json_extract(value, '$[3]'),
+    json_extract(value, '$[4]'),
+    json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'),
+    json_extract(value, '$[7]'),
+    cast(substr(:packed, json_extract(value, '$[8][0]'), json_extract(value, '$[8][1]')) as text),
+    json_extract(value, '$[9]')
+from json_each(:lines)
+where true
 on conflict do nothing;
 
 -- name: renew_projections (renewed(instance_id, projection, index_paths))

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
+    from romancy.storage.journal import NewLine
+    from romancy.stream_rows import StreamRow
+
 __all__ = ["Answers"]
 
 
@@ -36,6 +39,12 @@ class Answers:
         for news in self.awaiting.get(instance_id, ()):
             if not news.done():
                 news.set_result(None)
+
+    def streamed(self, line: NewLine, row: StreamRow, before: int, number: int) -> None:
+        """This row of a stream is in the database, as the line with this number. `before`: that of the line before."""
+        tail = self.tails.get(line.instance_id)
+        if tail is not None and not tail.take(line, row, before, number):
+            self.tell(line.instance_id)
 
     @contextmanager
     def news_of(self, instance_id: str) -> Generator[asyncio.Future[None]]:

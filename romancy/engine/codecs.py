@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from romancy.serialization import Codecs
     from romancy.storage.isolation import IsolationLevel
-    from romancy.storage.journal import KeptLine, NewLine, Written
+    from romancy.storage.journal import Behind, KeptLine, NewLine, Written
     from romancy.storage.outbox import Consignment, OutboxEntry, OutboxRow, OutboxState
     from romancy.storage.query import Query
     from romancy.storage.records import (
@@ -545,11 +545,12 @@ class _CodingJournal(Passing[Journal], Journal):
         page = await self._passed_to.written(instance_id, life, after=after, limit=limit)
         return [self._opened(instance_id, one) for one in page]
 
-    async def written_behind(
-        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
-    ) -> list[tuple[str, KeptLine]]:
-        page = await self._passed_to.written_behind(places, limit=limit)
-        return [(one, self._opened(one, line)) for one, line in page]
+    async def written_behind(self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200) -> dict[str, Behind]:
+        found = await self._passed_to.written_behind(places, limit=limit)
+        return {
+            one: behind._replace(lines=[self._opened(one, line) for line in behind.lines])
+            for one, behind in found.items()
+        }
 
     def _sealed(self, lines: Sequence[NewLine]) -> Sequence[NewLine]:
         if not self._codecs.ids:

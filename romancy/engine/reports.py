@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from romancy.engine.pending_append import PendingAppend
     from romancy.engine.unwritten import Unwritten
     from romancy.registry import Registry
+    from romancy.storage.journal import NewLine
     from romancy.storage.records import Outcome
+    from romancy.stream_rows import StreamRow
 
 __all__ = ["Drives", "Reports", "Revives"]
 
@@ -93,7 +95,11 @@ class Reports(Protocol):
         ...
 
     def answered(self, live: Live) -> None:
-        """The log has the answer to a request of a sender, or the journal something of a stream."""
+        """The log has the answer to a request of a sender."""
+        ...
+
+    def streamed(self, line: NewLine, row: StreamRow, before: int, number: int) -> None:
+        """This row of a stream is in the journal, as the line with this number. `before`: that of the line before."""
         ...
 
     def dropped(self, live: Live) -> None:

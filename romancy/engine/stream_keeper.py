@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from msgspec import Raw
@@ -36,6 +36,9 @@ _BYTES_AT_ONCE: Final = 1024 * 1024
 _LONG_ROW: Final = 64 * 1024
 _GATHERING: Final = 0.03
 """Seconds in which items gather for one write."""
+_WRITE_EVERY: Final = 0.04
+"""Seconds at least from the beginning of a write to the next one, if nobody waits for it. Later ones also rest as long
+as the one before has taken, up to the time of gathering: a slow database is not asked without a pause."""
 _AGAIN: Final = 0.5
 """Seconds until a write that has failed is tried again."""
 _LAST_WRITE: Final = 1.0
@@ -139,13 +142,27 @@ class _Writing:
         return StreamRow(self.name, of.source, of.attempt, of.writer, of.live.head, raws, begins)
 
 
+class _Taken(NamedTuple):
+    """A row that is being written."""
+
+    line: NewLine
+    row: StreamRow
+    writing: _Writing
+    size: int
+    """How many bytes its attempt gave."""
+
+
 class StreamKeeper:
     """What attempts of one worker write to streams."""
 
     def __init__(
-        self, store: Store, clock: DatabaseClock, incarnation: Incarnation, written: Callable[[Live], None]
+        self,
+        store: Store,
+        clock: DatabaseClock,
+        incarnation: Incarnation,
+        written: Callable[[NewLine, StreamRow, int, int], None],
     ) -> None:
-        """`written`: called when something was written for an instance."""
+        """`written`: called with each row that was written, its number, and that of the one before it."""
         self.incarnation = incarnation
         self._has_written = written
         self._store, self._clock = store, clock
@@ -154,8 +171,10 @@ class StreamKeeper:
         self._waiting: deque[_Writing] = deque()
         self._size = 0
         """How many bytes wait, those that are being written included."""
-        self._taken: list[tuple[NewLine, _Writing, int]] = []
-        """Lines that are being written, each with the bytes that its attempt gave."""
+        self._taken: list[_Taken] = []
+        """What is being written."""
+        self._is_cut = False
+        """Whether more waited when these were taken."""
         self._again = False
         """Whether some of these may have been written. They are sent again as they are."""
         self._task: asyncio.Task[None] | None = None
@@ -262,6 +281,7 @@ class StreamKeeper:
     async def _run(self) -> None:
         """Write until nothing waits."""
         pause = _GATHERING
+        seconds = here().seconds
         try:
             while True:
                 try:
@@ -272,9 +292,11 @@ class StreamKeeper:
                 self._hurry.clear()
                 with self._lock:
                     self._told = True
+                begun = seconds()
                 if not await self._written():
                     await asyncio.sleep(_AGAIN)
-                pause = _GATHERING
+                took = seconds() - begun
+                pause = max(min(took, _GATHERING), _WRITE_EVERY - took)
                 with self._lock:
                     if not self._waiting and not self._taken:
                         self._told, self._task = False, None
@@ -286,9 +308,9 @@ class StreamKeeper:
     async def _written(self) -> bool:
         """Write what waits. False: something is left, to be tried again later."""
         while self._take():
-            lines = [line for line, _, _ in self._taken]
+            lines = [one.line for one in self._taken]
             try:
-                refused, sizes = await self._store.services.journal.write(lines)
+                refused, sizes, places = await self._store.services.journal.write(lines)
             except StorageUnavailableError:
                 self._again = True
                 return False
@@ -299,11 +321,14 @@ class StreamKeeper:
                 self._done({line.mark: error for line in lines}, {})
             else:
                 lost = StorageUnavailableError("its worker has lost the instance, so its streams take nothing more")
-                news = {writing.of.live.instance_id: writing.of.live for _, writing, _ in self._taken}
+                taken = self._taken
                 self._done({line.mark: lost for line in refused}, sizes)
-                for live in news.values():
-                    self._has_written(live)
+                for line, row, _, _ in taken:
+                    if line.mark in places:
+                        self._has_written(line, row, *places[line.mark])
             self._tell()
+            if not self._is_cut:
+                break
         return True
 
     def _take(self) -> bool:
@@ -330,12 +355,13 @@ class StreamKeeper:
                 live = writing.of.live
                 mark = f"{self._mark}-{self._count}"
                 line = NewLine(live.instance_id, live.life, mark, self._clock.now(), row.stored(), writing.of.writer)
-                self._taken.append((line, writing, some))
+                self._taken.append(_Taken(line, row, writing, some))
+            self._is_cut = bool(self._waiting)
         return bool(self._taken)
 
     def _done(self, failed: dict[str, RomancyError], sizes: dict[str, int]) -> None:
         with self._lock:
-            for line, writing, size in self._taken:
+            for line, _, writing, size in self._taken:
                 writing.rows -= 1
                 self._free(writing, size)
                 writing.of.room.stored = sizes.get(line.instance_id, writing.of.room.stored)

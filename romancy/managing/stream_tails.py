@@ -7,13 +7,14 @@ behind what is held here, and reads by itself again. So nobody waits for it, and
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.engine.surroundings import here
 from romancy.errors import StorageUnavailableError
 from romancy.log import commits_of
 from romancy.managing.stream_looks import StreamLooks
-from romancy.storage.journal import LINES_AT_ONCE
+from romancy.storage.journal import LINES_AT_ONCE, KeptLine
 from romancy.stream_rows import row_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from romancy._access import Access
     from romancy.core import LogEvent
     from romancy.engine import Answers
-    from romancy.storage.journal import KeptLine
+    from romancy.storage.journal import NewLine
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow, LogRow
     from romancy.stream_rows import StreamRow
@@ -59,9 +60,9 @@ class Tail:
         self.commits: list[tuple[LogRow, list[LogEvent]]] = []
         self.written: list[Written] = []
         self._commits_from = self._commits_to = self._written_from = self._written_to = self._held = 0
-        self._log_read = -_SLOWEST
-        """When the log was read last."""
         self._looking: asyncio.Future[None] | None = None
+        self._taking: asyncio.Future[None] | None = None
+        """Of who waits to look: done when there is something without a look."""
         self._pause, self._due = _QUICKEST, 0.0
 
     def covers(self, life: int, seq: int, number: int) -> bool:
@@ -83,8 +84,27 @@ class Tail:
             self._written_from = self._written_to = number
             self._pause, self._due = _QUICKEST, here().seconds() + _QUICKEST
 
+    def take(self, line: NewLine, row: StreamRow, before: int, number: int) -> bool:
+        """Take a row that this process has written. False if it is not the next one: somebody has to look."""
+        instance = self.instance
+        if instance is None or line.life != instance.life or before != self._written_to:
+            return False
+        self._hold([], [Written(KeptLine(line.life, number, line.mark, line.at, line.body), row)])
+        self.looks += 1
+        if self._taking is not None and not self._taking.done():
+            self._taking.set_result(None)
+        return True
+
+    def commits_behind(self, seq: int) -> list[tuple[LogRow, list[LogEvent]]]:
+        """What is held of the log behind a commit."""
+        return self.commits[bisect_right(self.commits, seq, key=lambda commit: commit[0].seq) :]
+
+    def written_behind(self, number: int) -> list[Written]:
+        """What is held of the streams behind a line."""
+        return self.written[bisect_right(self.written, number, key=lambda written: written.line.number) :]
+
     async def next_look(self, looks: int) -> None:
-        """Return once somebody has looked again since there were so many looks. One of the followers looks for all."""
+        """Return once there may be more than after so many looks. One of the followers looks for all."""
         while self.looks == looks:
             if self._looking is not None:
                 await asyncio.wait([self._looking])
@@ -99,8 +119,14 @@ class Tail:
                 looking.set_result(None)
 
     async def _look_in_time(self) -> None:
+        """Look when there is news, or when it is time. Return at once when something comes without a look."""
+        taking = self._taking = asyncio.get_running_loop().create_future()
         with self._answers.news_of(self._instance_id) as news:
-            await asyncio.wait([news], timeout=max(0.0, self._due - here().seconds()))
+            await asyncio.wait(
+                [news, taking], timeout=max(0.0, self._due - here().seconds()), return_when=asyncio.FIRST_COMPLETED
+            )
+            if taking.done() and not news.done():
+                return
         with self._answers.news_of(self._instance_id) as news:
             self._pause = _QUICKEST if await self._look() else min(self._pause * _SLOWER, _SLOWEST)
             self._due = here().seconds() + (0.0 if news.done() else self._pause)
@@ -109,19 +135,19 @@ class Tail:
     async def _look(self) -> bool:
         """Read what is new. Returns whether there was anything.
 
-        While the streams go on, the log is read now and then: it says what becomes of attempts, and when all has ended.
+        The log is read when it has gone on: it says what becomes of attempts, and when all has ended. What it says
+        comes behind all rows that were there when it did.
         """
-        life = 0 if self.instance is None else self.instance.life
-        if here().seconds() - self._log_read < _SLOWEST:
-            written = await self._written(life)
-            if written and all(each.row is not None and each.row.seen <= self._commits_to for each in written):
-                self._hold([], written)
-                return True
-        return await self._look_at_all(life)
+        instance, at = self.instance, self._written_to
+        life = 0 if instance is None else instance.life
+        behind = await self._all.behind(self._instance_id, life, at)
+        if behind is None or behind.life != life or behind.last > self._commits_to:
+            return await self._look_at_all(life)
+        return self._hold([], [Written(line, row_of(line)) for line in behind.lines])
 
     async def _look_at_all(self, life: int) -> bool:
         """Read the log, and then the journal."""
-        commits, after, begun = self.commits[:0], self._commits_to, here().seconds()
+        commits, after = self.commits[:0], self._commits_to
         while True:
             page = await self.store.read(self._instance_id, after=after)
             if page is None or page.instance.life != life:
@@ -132,25 +158,26 @@ class Tail:
                 after = row.seq
             if not page.more:
                 break
-        written = await self._written(life)
-        self._hold(commits, written)
-        self.instance, self._commits_to, self._log_read = page.instance, after, begun
-        return bool(commits or written)
+        written = [one async for one in written_in(self.store, self._instance_id, life, self._written_to)]
+        has_more = self._hold(commits, written)
+        self.instance, self._commits_to = page.instance, after
+        return has_more
 
-    async def _written(self, life: int) -> list[Written]:
-        lines = await self._all.behind(self._instance_id, life, self._written_to)
-        return [Written(line, row_of(line)) for line in lines]
+    def _hold(self, commits: list[tuple[LogRow, list[LogEvent]]], written: list[Written]) -> bool:
+        """Hold this for all followers, and what is older as long as it is not too much. Returns whether it is more.
 
-    def _hold(self, commits: list[tuple[LogRow, list[LogEvent]]], written: list[Written]) -> None:
-        """Hold this for all followers, and what is older as long as it is not too much."""
+        Rows may have been taken while somebody looked.
+        """
+        new = [each for each in written if each.line.number > self._written_to]
         if self._held > _HELD:
             self.commits, self.written, self._held = [], [], 0
             self._commits_from, self._written_from = self._commits_to, self._written_to
         self.commits += commits
-        self.written += written
-        self._held += sum(len(row.body) for row, _ in commits) + sum(len(each.line.body) for each in written)
-        if written:
-            self._written_to = written[-1].line.number
+        self.written += new
+        self._held += sum(len(row.body) for row, _ in commits) + sum(len(each.line.body) for each in new)
+        if new:
+            self._written_to = new[-1].line.number
+        return bool(commits or new)
 
 
 def tail_of(access: Access, instance_id: str) -> Tail:

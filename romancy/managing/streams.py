@@ -29,7 +29,7 @@ from romancy.engine import history
 from romancy.errors import CodecError, InstanceNotFoundError, QueryError, StorageUnavailableError, StreamGoneError
 from romancy.log import commits_of
 from romancy.managing.stream_tails import written_in
-from romancy.serialization import loads
+from romancy.serialization import plan_for
 from romancy.status import TERMINAL_STATUSES
 from romancy.stream import StreamItem
 
@@ -167,6 +167,8 @@ class _Reader:
         self._read = 0
         """The last commit that was read."""
         self.has_ended = False
+        where = f"item of stream {stream.name!r}"
+        self._decode = plan_for(stream.data, where).reader(where)
 
     async def news(self) -> AsyncGenerator[StreamItem[Any]]:
         """What is there now, behind all that was told. It was read for all who follow, or is read here."""
@@ -191,7 +193,7 @@ class _Reader:
     async def _rows(self, life: int, *, shared: bool) -> AsyncIterator[tuple[KeptLine, StreamRow]]:
         """The rows behind the last one. They were read no sooner than the log was."""
         after = self._place.number
-        for each in [each for each in self._tail.written if each.line.number > after] if shared and self._tail else ():
+        for each in self._tail.written_behind(after) if shared and self._tail else ():
             yield each.line, self._opened(each)
         if not shared:
             async for each in written_in(self._store, self._instance_id, life, after):
@@ -210,9 +212,8 @@ class _Reader:
     def _read_with(self, tail: Tail) -> InstanceRow:
         """Take what the last look of all has found in the log."""
         assert tail.instance is not None  # noqa: S101 - it covers this reader
-        for row, events in tail.commits:
-            if row.seq > self._read:
-                self._take(row, events)
+        for row, events in tail.commits_behind(self._read):
+            self._take(row, events)
         return tail.instance
 
     async def _read_log(self) -> InstanceRow:
@@ -274,7 +275,7 @@ class _Reader:
                 yield from self._closed("discard", event.id, written.attempt + 1, at, written)
         elif isinstance(event, StreamWritten):
             if event.name == self._stream.name and not event.again:
-                data = loads(event.data, self._stream.data, f"item of stream {event.name!r}")
+                data = self._decode(event.data)
                 yield from self._final("", 0, at, data, 1) if self._settled else (self._item("data", "", 0, at, data),)
         elif isinstance(event, (*TERMINAL, WorkflowStarted)):
             yield from self._over(happened)
@@ -323,15 +324,18 @@ class _Reader:
             written = self._open[row.source] = _Open(line.number, row.attempt, row.writer, [])
         if silent:
             return
-        for count, value in enumerate(row.values, 2):
-            if count <= until:
-                continue
-            data = loads(value, self._stream.data, f"item of stream {self._stream.name!r}")
-            if self._settled:
-                written.values.append((data, line.at))
-            else:
-                self._place = self._place._replace(told=count)
-                yield self._item("data", row.source, row.attempt, line.at, data)
+        if self._settled:
+            written.values.extend((self._decode(value), line.at) for value in row.values)
+        else:
+            yield from self._items(line, row, max(0, until - 1))
+
+    def _items(self, line: KeptLine, row: StreamRow, skipped: int) -> Iterator[StreamItem[Any]]:
+        """The values of a row, without the first ones. Their offsets only differ in how many were told."""
+        self._place = self._place._replace(told=len(row.values) + 1)
+        before, behind = self._offset()
+        source, attempt, at = row.source, row.attempt, moment_of(line.at)
+        for told, value in enumerate(row.values[skipped:], skipped + 2):
+            yield StreamItem(f"{before}{told:06x}{behind}", "data", self._decode(value), source, attempt, at)
 
     # ── items ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,13 +343,22 @@ class _Reader:
         self, kind: Any, source: str, attempt: int, at: int, data: Any = None, *, left: int | None = None
     ) -> StreamItem[Any]:
         """An item, with its offset. `left`: the row, if more of it is to be told."""
+        _, told = self._furthest()
+        before, behind = self._offset(left)
+        return StreamItem(f"{before}{told:06x}{behind}", kind, data, source, attempt, moment_of(at))
+
+    def _furthest(self) -> tuple[int, int]:
+        """The last row that was told, and how many items of it: by this reader, or to its caller before."""
+        return max(self._place[2:4], self._until[2:4])
+
+    def _offset(self, left: int | None = None) -> tuple[str, str]:
+        """What stands in the offset of an item before and behind the number of the row's items that were told."""
         seq, events, *_ = self._place
-        number, told = max(self._place[2:4], self._until[2:4])
-        first = number + 1 if left is None else left
-        low = min([each.number for each in self._open.values()] + [first])
+        number, _ = self._furthest()
+        low = min([each.number for each in self._open.values()], default=number + 1)
+        low = min(low, number + 1 if left is None else left)
         sort = "d" if self._settled else "o"
-        offset = f"{self._name}{sort}{seq:010x}{events:06x}{number:010x}{told:06x}{low:010x}"
-        return StreamItem(offset, kind, data, source, attempt, moment_of(at))
+        return f"{self._name}{sort}{seq:010x}{events:06x}{number:010x}", f"{low:010x}"
 
     def _final(self, source: str, attempt: int, at: int, data: Any, count: int) -> Iterator[StreamItem[Any]]:
         """An item of a reader of final data. It reads everything again, and leaves out what the caller has."""

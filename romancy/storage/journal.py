@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LINES_AT_ONCE", "Journal", "KeptLine", "NewLine", "Written", "is_there"]
+__all__ = ["LINES_AT_ONCE", "Behind", "Journal", "KeptLine", "NewLine", "Written", "is_there"]
 
 LINES_AT_ONCE: Final = 1000
 """How many lines one call writes or reads at most."""
@@ -53,6 +53,19 @@ class Written(NamedTuple):
     """Those that were not written: their life is over, or their writer no longer owns the instance."""
     sizes: dict[str, int]
     """How many bytes the streams of these instances hold, as stored."""
+    places: dict[str, tuple[int, int]]
+    """The number of each line that was written, by its mark, behind that of the line before it. 0: there was none."""
+
+
+class Behind(NamedTuple):
+    """What the streams of an instance hold behind a number, and how far its log was at that moment."""
+
+    life: int
+    """The life of the instance."""
+    last: int
+    """The last commit of its log."""
+    lines: list[KeptLine]
+    """All lines of the streams of the life that was asked for."""
 
 
 class Journal(Protocol):
@@ -93,13 +106,11 @@ class Journal(Protocol):
         """The oldest lines of the streams of a life behind a number."""
         ...
 
-    async def written_behind(
-        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
-    ) -> list[tuple[str, KeptLine]]:
-        """The oldest lines of the streams of some ids and lives, each behind a number, with their ids.
+    async def written_behind(self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200) -> dict[str, Behind]:
+        """What the streams of some ids and lives hold, each behind a number, by id.
 
-        In the order of ids, and of each id in the order of numbers: if there are as many as the limit, those of the
-        last id and behind it may not be all.
+        There is no answer for an id without an instance, nor for those that come when there are more lines than the
+        limit: they have to be asked for by themselves.
         """
         ...
 

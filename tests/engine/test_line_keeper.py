@@ -15,7 +15,7 @@ from romancy.engine.clock import DatabaseClock
 from romancy.engine.line_keeper import MOST_BYTES, MOST_LINES, LineKeeper
 from romancy.errors import CodecError, StorageUnavailableError
 from romancy.kept_logs import ERROR, MESSAGE, line_of
-from romancy.storage.journal import LINES_AT_ONCE, KeptLine, NewLine, Written
+from romancy.storage.journal import LINES_AT_ONCE, Behind, KeptLine, NewLine, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,9 +63,7 @@ class Kept:
     async def written(self, instance_id: str, life: int, /, *, after: int = 0, limit: int = 200) -> list[KeptLine]:
         raise AssertionError("nothing reads streams")
 
-    async def written_behind(
-        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
-    ) -> list[tuple[str, KeptLine]]:
+    async def written_behind(self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200) -> dict[str, Behind]:
         raise AssertionError("nothing reads streams")
 
     async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:

@@ -50,7 +50,9 @@ class Rows:
         if self.loses_answers:
             self.loses_answers = False
             raise StorageUnavailableError("who knows")
-        return Written([line for line in lines if line.owner != self.owner], {"i": self.size})
+        refused = [line for line in lines if line.owner != self.owner]
+        places = {line.mark: (number - 1, number) for number, line in enumerate(self.lines, 1) if line in lines}
+        return Written(refused, {"i": self.size}, places)
 
     @property
     def rows(self) -> list[StreamRow]:
@@ -70,7 +72,11 @@ def rows() -> Rows:
 @pytest.fixture
 def keeper(rows: Rows) -> StreamKeeper:
     store: Any = SimpleNamespace(services=SimpleNamespace(journal=rows))
-    return StreamKeeper(store, DatabaseClock(), Incarnation("t"), lambda live: None)
+    return StreamKeeper(store, DatabaseClock(), Incarnation("t"), nobody)
+
+
+def nobody(line: NewLine, row: StreamRow, before: int, number: int) -> None:
+    """Follow nothing."""
 
 
 def attempt(keeper: StreamKeeper, number: int = 1, source: str = "a:1") -> AttemptStreams:
@@ -185,3 +191,34 @@ async def test_threads_write_to_one_stream(keeper: StreamKeeper, rows: Rows) -> 
     for name in range(4):
         mine = [int(value) for value in rows.values if int(value) // 1000 == name]
         assert list(range(name * 1000, name * 1000 + 500)) == mine
+
+
+async def test_what_was_written_is_handed_over_with_its_place(rows: Rows) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def tell(line: NewLine, row: StreamRow, before: int, number: int) -> None:
+        assert line.body == row.stored()
+        told.append((row.source, before, number))
+
+    store: Any = SimpleNamespace(services=SimpleNamespace(journal=rows))
+    keeper = StreamKeeper(store, DatabaseClock(), Incarnation("t"), tell)
+    streams = [attempt(keeper, source=source) for source in ("a:1", "a:2")]
+    for each in streams:
+        each.of("s").write(b"1")
+        await each.flushed()
+    assert [("a:1", 0, 1), ("a:2", 1, 2)] == told
+    rows.owner = "another"
+    streams[0].of("s").write(b"2")
+    with pytest.raises(StorageUnavailableError):
+        await streams[0].flushed()
+    assert 2 == len(told), "it was refused"
+
+
+async def test_writes_for_which_nobody_waits_have_pauses(keeper: StreamKeeper, rows: Rows) -> None:
+    writing, loop = attempt(keeper).of("s"), asyncio.get_running_loop()
+    begun = loop.time()
+    while rows.calls < 6:
+        writing.write(b"1")
+        await asyncio.sleep(0)
+    assert loop.time() - begun >= 5 * 0.04, "at most 25 a second"
+    await writing.flushed()

@@ -10,7 +10,7 @@ import pytest
 
 from romancy.errors import StorageUnavailableError
 from romancy.managing.stream_looks import StreamLooks
-from romancy.storage.journal import LINES_AT_ONCE, KeptLine
+from romancy.storage.journal import Behind, KeptLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ class Lines:
     def __init__(self, **counts: int) -> None:
         self.counts = counts
         self.asked: list[list[tuple[str, int, int]]] = []
-        self.pages: list[tuple[str, int]] = []
         self.error: Exception | None = None
         self.is_asked = asyncio.Event()
         self.answers = asyncio.Event()
@@ -35,27 +34,22 @@ class Lines:
     def behind(self, instance_id: str, life: int, after: int) -> list[KeptLine]:
         return [KeptLine(life, number, "m", 0, b"") for number in range(after + 1, self.counts[instance_id] + 1)]
 
-    async def written_behind(
-        self, places: Sequence[tuple[str, int, int]], /, *, limit: int
-    ) -> list[tuple[str, KeptLine]]:
+    async def written_behind(self, places: Sequence[tuple[str, int, int]], /, *, limit: int) -> dict[str, Behind]:
         self.asked.append([*places])
         self.is_asked.set()
         await self.answers.wait()
         if self.error is not None:
             raise self.error
-        return [(place[0], line) for place in sorted(set(places)) for line in self.behind(*place)][:limit]
-
-    async def written(self, instance_id: str, life: int, /, *, after: int, limit: int) -> list[KeptLine]:
-        self.pages.append((instance_id, after))
-        return self.behind(instance_id, life, after)[:limit]
+        return {place[0]: Behind(7, 3, self.behind(*place)) for place in places if place[0] in self.counts}
 
 
 def looks_at(lines: Lines) -> StreamLooks:
     return StreamLooks(cast("Store", SimpleNamespace(services=SimpleNamespace(journal=lines))))
 
 
-def numbers(found: list[KeptLine]) -> list[int]:
-    return [line.number for line in found]
+def numbers(found: Behind | None) -> list[int]:
+    assert found is not None
+    return [line.number for line in found.lines]
 
 
 async def test_those_who_look_at_the_same_time_ask_once() -> None:
@@ -64,7 +58,7 @@ async def test_those_who_look_at_the_same_time_ask_once() -> None:
     found = await asyncio.gather(*(looks.behind(f"i{number}", 7, number // 2) for number in range(150)))
     assert [list(range(number // 2 + 1, number + 1)) for number in range(150)] == list(map(numbers, found))
     assert 1 == len(lines.asked)
-    assert await looks.behind("i3", 7, 3) == []
+    assert [] == numbers(await looks.behind("i3", 7, 3))
     assert 2 == len(lines.asked)
 
 
@@ -78,16 +72,14 @@ async def test_those_who_look_while_the_database_answers_are_asked_for_together(
     await asyncio.sleep(0)
     lines.answers.set()
     assert [[1], [1, 2], [1, 2, 3], [1, 2]] == list(map(numbers, await asyncio.gather(first, *others)))
-    assert [["a"], ["b", "c", "b"]] == [[one for one, *_ in asked] for asked in lines.asked]
+    assert [["a"], ["b", "c"]] == [[one for one, *_ in asked] for asked in lines.asked]
 
 
-async def test_of_more_lines_than_an_answer_holds_none_is_left_out() -> None:
-    counts = {"a": 10, "b": LINES_AT_ONCE - 5, "c": 20, "d": 2 * LINES_AT_ONCE}
-    lines = Lines(**counts)
-    looks = looks_at(lines)
-    found = await asyncio.gather(*(looks.behind(one, 7, 0) for one in counts))
-    assert [list(range(1, count + 1)) for count in counts.values()] == list(map(numbers, found))
-    assert "a" not in [one for one, _ in lines.pages], "it was whole"
+async def test_for_whom_there_is_no_answer_is_told_so() -> None:
+    looks = looks_at(Lines(a=1))
+    found = await asyncio.gather(looks.behind("a", 7, 0), looks.behind("b", 7, 0))
+    assert [1] == numbers(found[0])
+    assert found[1] is None
 
 
 async def test_each_of_them_is_told_that_the_database_is_away() -> None:

@@ -12,7 +12,7 @@ from romancy.status import Status
 from romancy.storage.journal import NewLine
 from romancy.storage.records import Former, Outcome, PruneRequest
 from romancy.storage.services import Service
-from romancy_conformance.contract.building import Actor, append, change, start, unique
+from romancy_conformance.contract.building import Actor, append, change, start, step, unique
 from romancy_conformance.services import services_with
 
 if TYPE_CHECKING:
@@ -168,10 +168,10 @@ async def test_streams_count_their_bytes_apart_from_log_lines(store: Store, jour
     a, owner = await owned(store)
     await journal.put(lines(a, "logged"), keep=1)
     new = parts(a, b"abc", b"d", bytes(range(256)), owner=owner)
-    assert ([], {a.instance_id: 260}) == await journal.write(new)
-    assert ([], {a.instance_id: 260}) == await journal.write(new)
+    assert ([], {a.instance_id: 260}) == (await journal.write(new))[:2]
+    assert ([], {a.instance_id: 260}) == (await journal.write(new))[:2]
     await journal.put(lines(a, "logged too"), keep=1)
-    assert ([], {a.instance_id: 262}) == await journal.write([*new, *parts(a, b"ef", owner=owner)])
+    assert ([], {a.instance_id: 262}) == (await journal.write([*new, *parts(a, b"ef", owner=owner)]))[:2]
     assert [(1, b"abc"), (4, b"d"), (5, bytes(range(256))), (261, b"ef")] == [
         (line.number, line.body) for line in await journal.written(a.instance_id, a.life)
     ]
@@ -186,17 +186,53 @@ async def test_the_streams_of_several_lives_are_read_together(store: Store, jour
     (a, owner), (b, other), c = await owned(store), await owned(store), await born(store)
     await journal.write([*parts(a, b"abc", b"d", owner=owner)])
     await journal.write([*parts(b, b"e", b"fg", b"h", owner=other)])
-    expected = sorted((a.instance_id, a.life, text) for text in (b"abc", b"d")) + sorted(
-        (b.instance_id, b.life, text) for text in (b"fg", b"h")
-    )
     places = [(b.instance_id, b.life, 1), (a.instance_id, a.life, 0), (c.instance_id, c.life, 0), ("none", 1, 0)]
-    found = await journal.written_behind([*places, ("no\x00id", 1, 0), (a.instance_id, a.life + 1, 0)])
-    assert sorted(expected) == sorted((one, line.life, line.body) for one, line in found)
-    for one, after, texts_of in ((a, 0, [(1, b"abc"), (4, b"d")]), (b, 1, [(2, b"fg"), (4, b"h")])):
-        assert texts_of == [(line.number, line.body) for name, line in found if name == one.instance_id], after
-    assert found[:3] == await journal.written_behind(places, limit=3)
-    assert [] == await journal.written_behind([])
-    assert [] == await journal.written_behind([(a.instance_id, a.life, 2**70)])
+    found = await journal.written_behind([*places, ("no\x00id", 1, 0)])
+    expected = {a: [(1, b"abc"), (4, b"d")], b: [(2, b"fg"), (4, b"h")], c: []}
+    assert expected == {one: [(line.number, line.body) for line in found[one.instance_id].lines] for one in expected}
+    assert {one.instance_id for one in expected} == found.keys()
+    assert {} == await journal.written_behind([])
+    for place in ((a.instance_id, a.life, 2**70), (a.instance_id, a.life + 1, 0)):
+        assert [] == (await journal.written_behind([place]))[a.instance_id].lines, place
+
+
+async def test_whoever_looks_at_streams_sees_how_far_the_log_is(store: Store, journal: Journal) -> None:
+    worker = await Actor(store, workflows={unique("w"): "c1"}).register()
+    a, b = await worker.begin(), await worker.begin()
+
+    async def heads() -> list[tuple[int, int]]:
+        places = [(one.instance_id, one.life, 0) for one in (a, b)]
+        found = await journal.written_behind(places)
+        return [(found[one.instance_id].life, found[one.instance_id].last) for one in (a, b)]
+
+    assert [(a.life, 1), (b.life, 1)] == await heads()
+    assert "accepted" == await worker.write(step(a, 2))
+    assert "accepted" == await worker.write(append(a, 3, change=change()))
+    assert [(a.life, 3), (b.life, 1)] == await heads()
+
+
+async def test_streams_for_which_an_answer_has_no_room_are_left_out(store: Store, journal: Journal) -> None:
+    several = [await owned(store) for _ in range(4)]
+    for number, (one, owner) in enumerate(several, 1):
+        await journal.write(parts(one, *[b"x"] * number, owner=owner))
+    places = [(one.instance_id, one.life, 0) for one, _ in several]
+    whole = await journal.written_behind(places)
+    assert 4 == len(whole)
+    for limit in range(1, 11):
+        found = await journal.written_behind(places, limit=limit)
+        assert found == {one: whole[one] for one in found}, limit
+        assert sum(len(one.lines) for one in found.values()) < limit
+    assert whole == await journal.written_behind(places, limit=11)
+
+
+async def test_each_line_of_a_stream_says_which_it_follows(store: Store, journal: Journal) -> None:
+    (a, owner), (b, other) = await owned(store), await owned(store)
+    first, beside = parts(a, b"abc", b"d", owner=owner), parts(b, b"e", owner=other)
+    places = (await journal.write([*first, *beside])).places
+    assert [(0, 1), (1, 4), (0, 1)] == [places[line.mark] for line in (*first, *beside)]
+    second = parts(a, b"ef", owner=owner)
+    assert {second[0].mark: (4, 5)} == (await journal.write([*first, *second])).places, "only what is new"
+    assert {} == (await journal.write(parts(a, b"x", owner="another"))).places
 
 
 async def test_who_does_not_own_the_instance_writes_nothing_to_its_streams(store: Store, journal: Journal) -> None:
@@ -220,8 +256,8 @@ async def test_a_line_of_a_stream_is_written_once_however_often_it_is_sent(store
     await journal.write(first)
     await journal.write([*second, *beside])
     sizes = {a.instance_id: 3, b.instance_id: 1}
-    assert ([], {a.instance_id: 3}) == await journal.write(first), "a call that has come late"
-    assert ([], sizes) == await journal.write([*first, *second, *beside])
+    assert ([], {a.instance_id: 3}) == (await journal.write(first))[:2], "a call that has come late"
+    assert ([], sizes) == (await journal.write([*first, *second, *beside]))[:2]
     following = parts(a, b"4", owner=owner)
     await asyncio.gather(*(journal.write([*second, *following, *beside]) for _ in range(6)))
     assert [b"1", b"2", b"3", b"4"] == [line.body for line in await journal.written(a.instance_id, a.life)]
@@ -276,7 +312,7 @@ async def test_what_former_runs_have_written_goes_with_their_rows_of_the_log(sto
     assert [*at] == await bodies(journal, a)
     assert [b"of the", b"former run"] == await bodies(journal, b)
     assert ["logged"] == await texts(journal, a)
-    assert ([], {a.instance_id: sum(map(len, at))}) == await journal.write(new)
+    assert ([], {a.instance_id: sum(map(len, at))}) == (await journal.write(new))[:2]
 
 
 async def ended(store: Store, of: Append, owner: str, seq: int = 2) -> int:
@@ -327,8 +363,8 @@ async def test_the_last_line_of_a_stream_stays_so_that_numbers_go_on_behind_it(s
     await upkeep.prune(PruneRequest())
 
     assert [b"last"] == await bodies(journal, a)
-    assert ([], {a.instance_id: 4}) == await journal.write(old), "sent again, late"
-    assert ([], {a.instance_id: 7}) == await journal.write(parts(a, b"new", owner=owner))
+    assert ([], {a.instance_id: 4}) == (await journal.write(old))[:2], "sent again, late"
+    assert ([], {a.instance_id: 7}) == (await journal.write(parts(a, b"new", owner=owner)))[:2]
     assert [(6, b"last"), (10, b"new")] == [
         (line.number, line.body) for line in await journal.written(a.instance_id, a.life)
     ]

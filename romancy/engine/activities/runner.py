@@ -74,7 +74,7 @@ class Attempts:
         """`driver` feeds the ends of attempts to their runs."""
         slots = Slots(driver.go_on, keeper, store) if store.capabilities.sessions_exclude else None
         errors = driver.registry.errors
-        self._streams = StreamKeeper(store, driver.clock, driver.incarnation, driver.reports.answered)
+        self._streams = StreamKeeper(store, driver.clock, driver.incarnation, driver.reports.streamed)
         keeps, streams = settings.speaker.keeper, self._streams
         self.tools = Tools(store, driver.incarnation, slots, streams, errors, driver.announces, keeps, self._resting)
         with speaking(settings.speaker):

@@ -52,14 +52,17 @@ if TYPE_CHECKING:
     from romancy.core import Activation
     from romancy.depends import Dependencies
     from romancy.engine.activities.port import Port
+    from romancy.engine.answers import Answers
     from romancy.engine.dispatcher import Dispatcher
     from romancy.engine.instance import Live
     from romancy.engine.pending_append import PendingAppend
     from romancy.engine.settings import Settings
     from romancy.errors import RomancyError
     from romancy.registry import Registry
+    from romancy.storage.journal import NewLine
     from romancy.storage.protocol import Store
     from romancy.storage.records import Item, Peer
+    from romancy.stream_rows import StreamRow
 
 __all__ = ["Worker"]
 
@@ -92,7 +95,7 @@ class Worker:
         dependencies: Dependencies,
         dispatcher: Dispatcher,
         ended: Callable[[str, int, Activation | None], None],
-        answered: Callable[[str], None],
+        answers: Answers,
         rewinds: Rewinds,
         another: Callable[[], Store] | None = None,
     ) -> None:
@@ -106,7 +109,7 @@ class Worker:
         self._keeper = keeper_of(store, settings.keep_logs, settings.worker_id, self.clock)
         settings.speaker.keeper = self._keeper
         settings.speaker.around = around_bodies(settings.hooks, self.clock, settings.worker_id)
-        self._ended, self._answered = ended, answered
+        self._ended, self._answers = ended, answers
         self.tasks = Tasks()
         self._next_claim = NextClaim()
         outage = Outage()
@@ -428,7 +431,11 @@ class Worker:
 
     def answered(self, live: Live) -> None:
         """`Reports`: wake those who wait for an answer."""
-        self._answered(live.instance_id)
+        self._answers.tell(live.instance_id)
+
+    def streamed(self, line: NewLine, row: StreamRow, before: int, number: int) -> None:
+        """`Reports`: give it to those who follow the stream here."""
+        self._answers.streamed(line, row, before, number)
 
     def dropped(self, live: Live) -> None:
         """`Reports`: let those who wait for its end look again. The news of it may have come while it was loaded."""

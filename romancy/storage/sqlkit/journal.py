@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from romancy.status import TERMINAL_STATUSES
-from romancy.storage.journal import LINES_AT_ONCE, KeptLine, Written, is_there
+from romancy.storage.journal import LINES_AT_ONCE, Behind, KeptLine, Written, is_there
 from romancy.storage.limits import can_be_id
 from romancy.storage.marks import STREAM_NEWS
 from romancy.storage.sqlkit.statements import Ask, ask, ask_all, ask_last
@@ -63,7 +63,7 @@ class SqlJournal:
 
     async def write(self, lines: Sequence[NewLine], /) -> Written:
         if not lines:
-            return Written([], {})
+            return Written([], {}, {})
         written = await self._interpreter.together(partial(_write, lines), weight=len(lines))
         if self._announce is not None:
             self._announce(STREAM_NEWS + instance_id for instance_id in self._quiet(lines))
@@ -83,15 +83,20 @@ class SqlJournal:
         found = await self._read("stream_behind", instance_id, limit, life=life, after=behind)
         return [line._replace(number=line.number - STREAMS) for line in found]
 
-    async def written_behind(
-        self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200
-    ) -> list[tuple[str, KeptLine]]:
+    async def written_behind(self, places: Sequence[tuple[str, int, int]], /, *, limit: int = 200) -> dict[str, Behind]:
         behind = [(one, life, STREAMS + min(max(after, 0), STREAMS)) for one, life, after in places if can_be_id(one)]
         if not behind:
-            return []
+            return {}
         most = min(limit, LINES_AT_ONCE)
-        answer = await self._interpreter.read(partial(ask, "streams_behind", places=behind, limit=most))
-        return [(one, KeptLine(life, number - STREAMS, *rest)) for one, life, number, *rest in answer.rows]
+        rows = (await self._interpreter.read(partial(ask, "streams_behind", places=behind, limit=most))).rows
+        found: dict[str, Behind] = {}
+        for one, life, last, number, *rest in rows:
+            lines = found.setdefault(one, Behind(life, last, [])).lines
+            if number is not None:
+                lines.append(KeptLine(life, number - STREAMS, *rest))
+        if len(rows) >= most:
+            del found[rows[-1][0]]
+        return found
 
     async def empty(self, instances: Sequence[tuple[str, int]], /, *, ended_until: int, blank: bytes) -> int:
         known = [one for one in instances if can_be_id(one[0])]
@@ -168,6 +173,8 @@ def _write(lines: Sequence[NewLine]) -> Operation[Written]:
     ends = yield from _ends((line.instance_id for line in lines), _STREAMED)
     free = {place: end.last + end.size if end.last else STREAMS + 1 for place, end in ends.items()}
     begins = {place: end.first or STREAMS + 1 for place, end in ends.items()}
+    before = {place: max(0, end.last - STREAMS) for place, end in ends.items()}
+    places: dict[str, tuple[int, int]] = {}
     refused, rows = list["NewLine"](), list[tuple[object, ...]]()
     for line in lines:
         place = line.instance_id, line.life
@@ -177,9 +184,11 @@ def _write(lines: Sequence[NewLine]) -> Operation[Written]:
             refused.append(line)
             continue
         rows.append(_row(line, free[place]))
+        places[line.mark] = before[place], free[place] - STREAMS
+        before[place] = free[place] - STREAMS
         free[place] += len(line.body)
     yield from _add(rows)
-    return Written(refused, {place[0]: number - begins[place] for place, number in free.items()})
+    return Written(refused, {place[0]: number - begins[place] for place, number in free.items()}, places)
 
 
 def _empty(instances: Sequence[tuple[str, int]], until: int, blank: bytes) -> Operation[int]:

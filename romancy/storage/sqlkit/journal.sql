@@ -3,26 +3,30 @@
 -- name: journal_ends (ids, low, high) -> instance_id, life, owner, first, last, size, mark,
 -- status, updated_at
 -- The numbers of the first and the last line of instances in a range, and the size and the mark of the last; 0: there
--- is none.
+-- is none. MySQL takes the end of an index, and does not read all of it, if the order names all of its columns.
 select i.instance_id, i.life, i.owner,
     coalesce((
-        select min(j.number) from romancy_journal j
+        select j.number from romancy_journal j
         where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
+        order by j.instance_id, j.life, j.number
+        limit 1
     ), 0) as first_number,
     coalesce((
-        select max(j.number) from romancy_journal j
+        select j.number from romancy_journal j
         where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
+        order by j.instance_id desc, j.life desc, j.number desc
+        limit 1
     ), 0) as last_number,
     coalesce((
         select length(j.body) from romancy_journal j
         where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
-        order by j.number desc
+        order by j.instance_id desc, j.life desc, j.number desc
         limit 1
     ), 0) as last_size,
     (
         select j.mark from romancy_journal j
         where j.instance_id = i.instance_id and j.life = i.life and j.number between :low and :high
-        order by j.number desc
+        order by j.instance_id desc, j.life desc, j.number desc
         limit 1
     ) as last_mark,
     i.status, i.updated_at
