@@ -5,6 +5,7 @@ UPDATE and DELETE return no rows, and a statement locks what its subqueries read
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import closing
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -314,6 +315,29 @@ def _mail(values: Values) -> Operation[Answer]:
     return (yield from ask("read_mail", wanted=Raw(b" or ".join(parts))))
 
 
+def _streams(values: Values) -> Operation[Answer]:
+    """As in `_mail`, each place is one range of an index. Lines are read no sooner than the logs."""
+    places, most = values["places"], values["limit"]
+    ranges = (
+        b"instance_id = %b and life = %d and number > %d" % (literal(one), life, number) for one, life, number in places
+    )
+    logs, lines = yield from ask_all(
+        Ask("stream_logs", {"ids": sorted({one for one, _, _ in places})}),
+        Ask("stream_lines", {"wanted": Raw(b" or ".join(ranges)), "limit": most}),
+    )
+    written = defaultdict[tuple[str, int], list[tuple[Any, ...]]](list)
+    for one, life, *line in lines.rows:
+        written[one, life].append(tuple(line))
+    cut = lines.rows[-1][0] if len(lines.rows) >= most else None
+    rows = [
+        (one, life, last, *line)
+        for one, life, last in sorted(map(tuple, logs.rows))
+        if cut is None or one <= cut
+        for line in written[one, life] or [(None,) * 4]
+    ]
+    return Answer(rows, len(rows))
+
+
 def _turn_priorities(_: Values) -> Operation[Answer]:
     rungs = [one + above for above in (0, _FAIR) for one in range(LOWEST, HIGHEST + 1)]
     found = yield from ask_all(*(Ask("at_rung", {"rung": rung}) for rung in rungs))
@@ -345,6 +369,7 @@ _OWN: Own = {
     **_routing.OWN,
     "beat": _beat,
     "mail": _mail,
+    "streams_behind": _streams,
     "declare_dead": _declare_dead,
     "free": _free,
     "free_apart": free_apart,

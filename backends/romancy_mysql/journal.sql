@@ -15,16 +15,19 @@ on duplicate key update number = romancy_journal.number
 delete j from :source romancy_journal j
 where j.instance_id = :instance_id and j.life = :life and j.number > :low and j.number <= :number
 
--- name: streams_behind (places(instance_id, life, number), limit) -> instance_id, life, last, number,
--- mark, at, body
--- What the streams of some lives hold, each behind a number, and how far the logs of their instances are.
+-- name: stream_logs (ids) -> instance_id, life, last
+-- How far the logs of instances are. MySQL takes the end of an index, and does not read all of it, if the order names all
+-- of its columns.
 select i.instance_id, i.life,
     (select l.seq from romancy_log l where l.instance_id = i.instance_id and l.life = i.life
-     order by l.instance_id desc, l.life desc, l.seq desc limit 1) as last,
-    j.number, j.mark, j.at, j.body
-from :source romancy_instances i
-left join romancy_journal j
-    on j.instance_id = i.instance_id and j.life = i.life and j.life = :life and j.number > :number
-where i.instance_id = :instance_id
-order by i.instance_id, j.number
+     order by l.instance_id desc, l.life desc, l.seq desc limit 1) as last
+from romancy_instances i
+where i.instance_id in (:ids)
+
+-- name: stream_lines (wanted, limit) -> instance_id, life, number, mark, at, body
+-- The lines of some lives, each behind a number.
+select instance_id, life, number, mark, at, body
+from romancy_journal
+where :wanted
+order by instance_id, life, number
 limit :limit

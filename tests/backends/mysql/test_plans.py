@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from romancy.storage.journal import NewLine
 from romancy.storage.query import Position, build_query, one_of
 from romancy.storage.records import ClaimRequest, OutboxRow, PruneRequest
+from romancy.storage.sqlkit.journal import STREAMS
 from romancy_conformance.contract.building import Actor, append, change, delivery, nonce, start, step, unique
 from romancy_conformance.contract.interleaving import leave, listen
 from romancy_mysql._connection import Wire
+from romancy_mysql._sql import comma
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -270,6 +273,40 @@ async def test_a_sweep_reads_no_mail_that_is_counted(filled: MySQLStore, wire: W
     await filled.claim(request)
     async with filled.database.work.borrow() as used:
         assert await _rows_read(used) - before - 2 * asking < 100
+
+
+_LONG = """
+insert into romancy_log (instance_id, life, seq, writer, body, at)
+select 'i7', 1, n + 3, 'w', '[]', 1 from NUMBERS where n < 2000;
+insert into romancy_journal (instance_id, life, number, mark, at, body)
+select 'i7', 1, STREAMS + 1 + n, concat('w-', n), 1, 'x' from NUMBERS where n < 2000
+"""
+
+
+async def test_the_ends_of_a_log_and_of_streams_are_found_without_reading_them(filled: MySQLStore, wire: Wire) -> None:
+    text = _LONG.replace("NUMBERS", _NUMBERS).replace("DIGIT", _DIGIT).replace("STREAMS", str(STREAMS))
+    await wire.run(text.encode(), "fill")
+    journal, database = filled.services.journal, filled.database
+    ids = comma(["i7", "i8"])
+
+    async def claimed() -> None:
+        await database.ask(database.statement("read_claimed", ids=ids))
+
+    async def looked() -> None:
+        behind = (await journal.written_behind([("i7", 1, 1999), ("i8", 1, 0)]))["i7"]
+        assert (2002, [2000]) == (behind.last, [line.number for line in behind.lines])
+
+    async def written() -> None:
+        lines = [NewLine(one, 1, "v-1", 1, b"x", "none") for one in ("i7", "i8")]
+        assert lines == (await journal.write(lines)).refused
+
+    for call in (claimed, looked, written):
+        async with database.work.borrow() as used:
+            before = await _rows_read(used)
+            asking = await _rows_read(used) - before
+        await call()
+        async with database.work.borrow() as used:
+            assert await _rows_read(used) - before - 2 * asking < 200, call.__name__
 
 
 async def test_a_whole_table_would_be_noticed(filled: MySQLStore, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
