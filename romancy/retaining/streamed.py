@@ -34,6 +34,9 @@ _SELDOM: Final = 900.0
 _PART: Final = 100
 """A pass follows the former one after this part of the time, and within the two bounds above."""
 
+_LATE: Final = 60_000_000
+"""Microseconds: a pass begins so long before the end of the former one, for ends that were committed meanwhile."""
+
 
 class EmptyingStreams:
     """Empties streams beside the other work of a worker."""
@@ -45,7 +48,7 @@ class EmptyingStreams:
         self._kept_for = kept_for
         self._workflows = sorted(workflows)
         self._done: dict[str, int] = {}
-        """By workflow: the streams of what ended until then are empty."""
+        """By workflow: the next pass begins there."""
 
     @staticmethod
     def can_be(store: Store) -> bool:
@@ -80,5 +83,5 @@ class EmptyingStreams:
             ended = [(row.instance_id, row.life) for row in rows]
             emptied += await journal.empty(ended, ended_until=until, blank=BLANK)
         if not self.worker.draining:
-            self._done[workflow] = until
+            self._done[workflow] = until - _LATE
         return emptied

@@ -61,6 +61,8 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "wake_stranded": ({"sqlite"}, _CLAIMS),
     "wake_parked": ({"sqlite"}, _CLAIMS),
     "read_mail": ({"mysql"}, "its condition is composed, so that the mail of each inbox is one range of an index"),
+    "stream_lines": ({"mysql"}, "its condition is composed, so that the lines of each life are one range of an index"),
+    "stream_logs": ({"mysql"}, "the condition of the lines is composed, so they are another script"),
     "mark_dead": ({"mysql"}, _UNCHANGED),
     "marked_dead": ({"mysql"}, _UNCHANGED),
     "owned_heads": ({"sqlite"}, _NO_RETURNING),
@@ -78,9 +80,6 @@ OWN: Final[dict[str, tuple[set[str], str]]] = {
     "prune_log": ({"sqlite", "mysql"}, _NO_CTE),
     "prune_journal": ({"sqlite", "mysql"}, _NO_CTE),
     "prune_inbox": ({"sqlite", "mysql"}, _NO_CTE),
-    "journal_line": ({"sqlite"}, "bytes are no JSON, so each line is a statement"),
-    "log_line": ({"sqlite"}, "bytes are no JSON, so each line is a statement"),
-    "mail_line": ({"sqlite"}, "bytes are no JSON, so each line is a statement"),
     "prune_uncounted": ({"mysql"}, _NO_CTE),
     "forget_instances": ({"sqlite", "mysql"}, _NO_CTE),
     "drop_index": ({"sqlite", "mysql"}, _NO_CTE),
@@ -281,7 +280,7 @@ def test_a_script_takes_what_its_head_names(dialect: str) -> None:
             continue
         taken = set(re.findall(r"(?<![:\w]):([a-z]\w*)", text))
         if dialect == "sqlite":
-            assert head.parameters.keys() == (taken - {"now"}) | IDLE.get((dialect, name), set()), name
+            assert head.parameters.keys() == (taken - {"now", "packed"}) | IDLE.get((dialect, name), set()), name
             continue
         columns = [{"source", *columns} if columns else {one} for one, columns in head.parameters.items()]
         assert set().union(*columns) == (taken - {"closed"}) | IDLE.get((dialect, name), set()), name

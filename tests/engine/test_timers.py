@@ -213,7 +213,7 @@ async def charge() -> None:
 def attempts(clock: DatabaseClock) -> Attempts:
     """The attempts of a worker, which begins none: they only fall due."""
     registry = SimpleNamespace(errors=frozenset())
-    reports = SimpleNamespace(answered=bool)
+    reports = SimpleNamespace(streamed=bool)
     driver = SimpleNamespace(
         registry=registry, incarnation=None, announces=bool, go_on=None, clock=clock, observer=None, reports=reports
     )

@@ -226,6 +226,15 @@ async def test_a_pass_begins_behind_the_last_one(open_app: Open, monkeypatch: py
         assert await app.streams_of(f"t-{number}") == []
 
 
+async def test_an_end_that_was_committed_after_a_later_pass_is_found(open_app: Open) -> None:
+    app = await open_app(workflows=[tries])
+    task = emptying(app, -30_000_000)
+    assert await task.look() == 0
+    await (await app.start(tries.options(instance_id="late"))).result(timeout=60)
+
+    assert await task.look() == 1, "it has ended before the time up to which the pass before has looked"
+
+
 async def test_a_worker_looks_by_itself(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "_MOST_OFTEN", 0.01)
     app = await open_app(workflows=[tries], keep_streams=0.001)
