@@ -113,8 +113,9 @@ _MYSQL = (
     ),
     _mysql(
         name="mysql: a claim reads the head of a log from the row only",
-        text="    greatest(i.last_seq, coalesce((\n        select max(l.seq) from romancy_log l"
-        " where l.instance_id = i.instance_id and l.life = i.life\n    ), 0)),\n",
+        text="    greatest(i.last_seq, coalesce((\n        select l.seq from romancy_log l"
+        " where l.instance_id = i.instance_id and l.life = i.life\n"
+        "        order by l.instance_id desc, l.life desc, l.seq desc limit 1\n    ), 0)),\n",
         replacement="    i.last_seq,\n",
     ),
     _mysql(

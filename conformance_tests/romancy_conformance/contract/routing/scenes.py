@@ -8,13 +8,14 @@ from romancy.storage.query import encode_where, project
 from romancy.storage.records import ClaimRequest, Outcome
 from romancy.storage.routing import Dispatched, Interest, InterestKind, Owner, Place, Posting, Spread
 from romancy_conformance.contract.building import append, delivery, unique
+from romancy_conformance.contract.scripts import fetch_rows
 
 if TYPE_CHECKING:
     from romancy.storage.protocol import Store
     from romancy.storage.records import Append, Change, InboxRow
     from romancy_conformance.contract.building import Actor
 
-__all__ = ["Receiver", "copy", "drained", "member", "message_id", "post", "posting", "take"]
+__all__ = ["Receiver", "copy", "count_interests", "drained", "member", "message_id", "post", "posting", "take"]
 
 
 def message_id() -> str:
@@ -59,6 +60,13 @@ def copy(address: str, where: dict[str, Any] | None = None, interest_id: str | N
 def member(address: str, interest_id: str | None = None) -> Interest:
     """Membership of an address whose messages are taken."""
     return _interest(InterestKind.MEMBER, address, None, interest_id)
+
+
+async def count_interests(storage_url: str) -> int:
+    """Count the interests that are kept, without the row that the first migration writes."""
+    sql = "select count(*) from romancy_interests where owner not like 'romancy/%'"
+    ((count,),) = await fetch_rows(storage_url, sql)
+    return int(count)
 
 
 async def drained(store: Store, *addresses: str, limit: int = 500) -> int:

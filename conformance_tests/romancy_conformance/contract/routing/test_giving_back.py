@@ -12,8 +12,7 @@ from romancy.storage.query import gt
 from romancy.storage.records import Former, PruneRequest
 from romancy.storage.routing import OUTSIDE, Owner, Spread
 from romancy_conformance.contract.building import append, change, delivery, joinable, start, step, unique
-from romancy_conformance.contract.routing.scenes import copy, drained, post, take
-from romancy_conformance.contract.scripts import fetch_rows
+from romancy_conformance.contract.routing.scenes import copy, count_interests, drained, post, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -175,7 +174,7 @@ async def test_what_belongs_to_an_instance_that_is_gone_is_swept(
 
     kept = [one.message_id for one in await store.services.router.kept(address=address)]
     assert kept == [message.message_id for message in messages]
-    assert len(await fetch_rows(storage_url, "select owner from romancy_interests")) == 1, "that of the other instance"
+    assert await count_interests(storage_url) == 1, "that of the other instance"
 
 
 async def test_a_new_life_gives_back_if_it_is_committed(actor: Actor, store: Store, receive: Receive) -> None:

@@ -9,8 +9,7 @@ import pytest
 from romancy.status import Status
 from romancy.storage.routing import OUTSIDE, Owner
 from romancy_conformance.contract.building import change, unique
-from romancy_conformance.contract.routing.scenes import Receiver, drained, post, take
-from romancy_conformance.contract.scripts import fetch_rows
+from romancy_conformance.contract.routing.scenes import Receiver, count_interests, drained, post, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,5 +68,4 @@ async def test_the_interests_of_all_ended_instances_go_and_those_of_open_ones_st
     await swept(store)
 
     assert {owner for owner, _ in await store.services.router.interests(wanted)} == {open_one.owner, outside}
-    rows = await fetch_rows(storage_url, "select owner from romancy_interests")
-    assert len(rows) == 2, "those of ended instances have gone"
+    assert await count_interests(storage_url) == 2, "those of ended instances have gone"
