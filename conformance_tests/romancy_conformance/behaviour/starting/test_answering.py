@@ -116,22 +116,32 @@ async def exists(app: Romancy, instance_id: str) -> bool:
     return await app.get_instance(instance_id) is not None
 
 
-async def answers(app: Romancy) -> None:
-    """Wait until the database is back."""
+async def repeated(call: Callable[[], Awaitable[Any]]) -> None:
+    """Repeat a call until it is answered in time, which takes several on a slow machine; a repetition must be safe."""
 
-    async def there() -> bool:
+    async def answered() -> bool:
         try:
-            await app.get_instance("nobody")
+            await call()
         except StorageUnavailableError:
             return False
         return True
 
-    await until(there)
+    await until(answered)
+
+
+async def answers(app: Romancy) -> None:
+    """Wait until the database is back."""
+    await repeated(lambda: app.get_instance("nobody"))
+
+
+async def start_one(app: Romancy) -> None:
+    """Start an instance while the database is there."""
+    await repeated(lambda: app.start(answered_waits.options(instance_id="there"), "x"))
 
 
 async def test_every_call_that_writes_raises_in_time(away: Away) -> None:
     app = away.app
-    await app.start(answered_waits.options(instance_id="there"), "x")
+    await start_one(app)
     away.leave()
 
     calls: dict[str, Awaitable[Any]] = {
@@ -158,7 +168,7 @@ async def test_every_call_that_writes_raises_in_time(away: Away) -> None:
 
 async def test_what_is_repeated_under_its_id_happens_once(away: Away) -> None:
     app = away.app
-    await app.start(answered_waits.options(instance_id="there"), "x")
+    await start_one(app)
     away.leave()
     start = answered_waits.options(instance_id="s")
     error = await refused(app.start(start, "x"))
@@ -169,8 +179,8 @@ async def test_what_is_repeated_under_its_id_happens_once(away: Away) -> None:
     away.come_back()
     await answers(app)
 
-    await app.start(start, "x")
-    await app.signal("there", "go", "y", id="k")
+    await repeated(lambda: app.start(start, "x"))
+    await repeated(lambda: app.signal("there", "go", "y", id="k"))
     assert 1 == len((await app.list_instances(instance_id="s")).instances)
     assert 1 >= len((await app.list_instances(instance_id="s", status=["waiting", "pending", "running"])).instances)
 
@@ -229,7 +239,7 @@ async def test_a_start_whose_question_is_not_answered_never_happens(away: Away) 
 
 async def test_starts_of_one_call_that_may_have_been_sent_are_named(away: Away) -> None:
     app = away.app
-    await app.start(answered_waits.options(instance_id="there"), "x")
+    await start_one(app)
     away.leave()
     ids = [f"m-{n}" for n in range(5)]
 
@@ -241,15 +251,11 @@ async def test_starts_of_one_call_that_may_have_been_sent_are_named(away: Away) 
     away.come_back()
     started: list[str] = []
 
-    async def repeated() -> bool:
-        try:
-            handles = await app.start_many([answered_waits.options(instance_id=one).bind("x") for one in ids])
-        except StorageUnavailableError:  # the machine is slow, and a repetition with the same ids is safe
-            return False
+    async def start_all() -> None:
+        handles = await app.start_many([answered_waits.options(instance_id=one).bind("x") for one in ids])
         started[:] = [handle.instance_id for handle in handles]
-        return True
 
-    await until(repeated)
+    await repeated(start_all)
     assert ids == started
 
 
@@ -264,23 +270,18 @@ async def test_a_retry_that_was_not_answered_can_be_asked_for_again(away: Away, 
         away.come_back()
         await answers(away.app)
 
-        async def repeated() -> bool:
-            try:
+        async def retry() -> None:
+            with suppress(UsageError):  # an earlier one has taken effect
                 await away.app.retry("f")
-            except StorageUnavailableError:  # the machine is slow, and a repetition is safe
-                return False
-            except UsageError:  # an earlier one has taken effect
-                pass
-            return True
 
-        await until(repeated)
+        await repeated(retry)
         assert "went" == await other.handle("f").result(timeout=SOON)
 
 
 async def test_a_caller_that_waits_for_a_report_outlasts_an_outage(away: Away) -> None:
     app = away.app
     async with Romancy(app.url, workflows=[answered_waits], worker=not app._works) as other:  # pyright: ignore[reportPrivateUsage]
-        await app.start(answered_waits.options(instance_id="there"), "x")
+        await start_one(app)
         assert "x" == await app.report("there", wait="x".__eq__, timeout=SOON)
         waits = asyncio.create_task(app.report("there", wait="y".__eq__, timeout=SOON))
         away.leave()
@@ -294,7 +295,7 @@ async def test_a_caller_that_waits_for_a_report_outlasts_an_outage(away: Away) -
 
 async def test_work_in_progress_goes_on_when_the_database_is_back(away: Away) -> None:
     app = away.app
-    await app.start(answered_waits.options(instance_id="there"), "x")
+    await start_one(app)
     away.leave()
     await refused(app.signal("there", "go", "lost"))
     away.come_back()
@@ -302,7 +303,7 @@ async def test_work_in_progress_goes_on_when_the_database_is_back(away: Away) ->
 
     async with Romancy(app.url, workflows=[answered_waits]):
         with suppress(InstanceEndedError):  # the first signal has taken effect
-            await app.signal("there", "go", "y")
+            await repeated(lambda: app.signal("there", "go", "y", id="k"))
         assert await app.handle("there").result(timeout=SOON) in ("xy", "xlost")
 
 

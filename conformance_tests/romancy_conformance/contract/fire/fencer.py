@@ -3,8 +3,8 @@
     python -m romancy_conformance.contract.fire.fencer NOTES URL WORKFLOW
 
 Notes: `worker TOKEN` for each incarnation, `ok INSTANCE SEQ WRITER` for each acknowledged append, `marked TOKEN` for
-each worker it declared dead, `dead TOKEN` when it learns that it was declared dead itself, `refused TOKEN N` for its
-refused writes after that, and `accepted-after-death …` or `odd …` for answers that must never occur.
+each worker it declared dead, `dead TOKEN` when it learns that it was declared dead itself, `refused TOKEN N` for
+the writes that were refused to it, and `accepted-after-death …` or `odd …` for answers that must never occur.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Incarnation:
         self.owned: dict[str, tuple[Claimed, int]] = {}
         self.watched: dict[str, tuple[int, float]] = {}
         self.next_beat = 0.0
+        self.refused = 0
 
     async def live(self, stop: asyncio.Event) -> None:
         """Work until told to stop or declared dead."""
@@ -97,7 +98,9 @@ class Incarnation:
             if outcome is Outcome.ACCEPTED:
                 self.notes.say(("ok", item.instance_id, item.seq, item.writer))
                 self.owned[item.instance_id] = claimed, head + 1
-            elif outcome not in {Outcome.TAKEN, Outcome.DEAD}:
+            else:
+                self.refused += 1
+            if outcome not in {Outcome.ACCEPTED, Outcome.TAKEN, Outcome.DEAD}:
                 self.notes.say(("odd", item.instance_id, item.seq, outcome))
             if item.change is not None or outcome is not Outcome.ACCEPTED:
                 del self.owned[item.instance_id]
@@ -111,15 +114,14 @@ class Incarnation:
 
     async def try_all_the_same(self) -> None:
         """Write as a worker does that does not know yet that it is dead; the store must refuse all of it."""
-        refused = 0
         for claimed, head in list(self.owned.values()):
             for seq in range(head + 1, head + 4):
                 item = self.next_append(claimed, seq - 1)
                 outcome = await insist(partial(self.actor.write, item))
                 if outcome is Outcome.ACCEPTED:
                     self.notes.say(("accepted-after-death", item.instance_id, item.seq))
-                refused += outcome is not Outcome.ACCEPTED
-        self.notes.say(("refused", self.actor.token, refused))
+                self.refused += outcome is not Outcome.ACCEPTED
+        self.notes.say(("refused", self.actor.token, self.refused))
 
 
 async def main(store: Store, notes: Notes, stop: asyncio.Event, arguments: list[str]) -> None:
