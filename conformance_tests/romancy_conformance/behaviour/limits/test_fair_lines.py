@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from romancy import Limit, Romancy, WorkflowContext, WorkflowFailedError, workflow
+from romancy import Limit, RetryPolicy, Romancy, WorkflowContext, WorkflowFailedError, activity, workflow
 from romancy.core import PlaceAsked
 from romancy_conformance.behaviour.limits.serving import SOON, until_asked
 from romancy_conformance.behaviour.waiting import until
@@ -50,6 +50,11 @@ async def asks_in_each_run(ctx: WorkflowContext, key: str, left: int) -> None:
         served.append(key)
     if left:
         asks_in_each_run.recur(key, left - 1)
+    await fails_for_the_first(key)
+
+
+@activity(retry=RetryPolicy(max_attempts=1))
+async def fails_for_the_first(key: str) -> None:
     if len(served) == 1:
         raise ValueError(key)
 
