@@ -13,7 +13,9 @@ its root has ended. A run of a schedule has nothing above it: a schedule does no
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -22,7 +24,7 @@ from romancy.errors import RomancyError
 from romancy.instance import Instance
 from romancy.managing.retained import goes_by_default
 from romancy.retaining.archive import lines_of
-from romancy.retaining.passes import ended_pages, is_first
+from romancy.retaining.passes import ended_pages, go_through, is_first
 from romancy.retaining.places import place_of
 from romancy.retention import BY_DEFAULT
 from romancy.schedules.records import WORKFLOW as SCHEDULE
@@ -134,25 +136,28 @@ class Retaining:
         return is_first(self.worker)
 
     async def look(self) -> int:
-        """One pass over all workflows. Returns how many instances it has removed."""
-        removed = by_default = 0
-        holds = any(rule.by_default for rule in self._rules) and await goes_by_default(self._store)
-        for rule in self._rules:
-            if holds or not rule.by_default:
-                removed += (gone := await self._apply(rule))
-                by_default += gone if rule.by_default else 0
-        if removed:
-            why = "; retention= of the app or `romancy retention --off` lets them stay" if by_default else ""
-            logger.info("removed %d ended instances whose time was over%s", removed, why)
-        return removed
+        """One pass over all workflows. Returns how many instances it has removed.
 
-    async def _apply(self, rule: Rule) -> int:
-        removed, now = 0, (await self._store.services.reading.census()).now
+        Raises the first error, when all rules were tried.
+        """
+        removed = Counter[bool]()  # by whether that is the default
+        holds = any(rule.by_default for rule in self._rules) and await goes_by_default(self._store)
+        try:
+            return await go_through(
+                (rule for rule in self._rules if holds or not rule.by_default), partial(self._apply, removed)
+            )
+        finally:
+            if total := removed.total():
+                why = "; retention= of the app or `romancy retention --off` lets them stay" if removed[True] else ""
+                logger.info("removed %d ended instances whose time was over%s", total, why)
+
+    async def _apply(self, removed: Counter[bool], rule: Rule) -> int:
+        before, now = removed.total(), (await self._store.services.reading.census()).now
         pages = ended_pages(self._store, self.worker, rule.workflow, rule.statuses, until=now - rule.kept_for)
         async for rows in pages:
             if going := await self._archived(rule, await self._apart(rows)):
-                removed += len(await self._purge([Instance.of(row) for row in going]))
-        return removed
+                removed[rule.by_default] += len(await self._purge([Instance.of(row) for row in going]))
+        return removed.total() - before
 
     async def _archived(self, rule: Rule, rows: list[InstanceRow]) -> list[InstanceRow]:
         """Those of the instances that are in the archive now, or all if there is none."""

@@ -1,23 +1,25 @@
-"""Passes over ended instances: which of several workers makes them, and the pages, with a rest behind each."""
+"""Passes over ended instances: which of several workers makes them, the workflows, and the pages of one."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from romancy.engine import retains_in
 from romancy.engine.surroundings import here
 from romancy.storage.query import build_query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from romancy.engine import Worker
     from romancy.status import Status
     from romancy.storage.protocol import Store
     from romancy.storage.records import InstanceRow
 
-__all__ = ["ended_pages", "is_first"]
+__all__ = ["ended_pages", "go_through", "is_first"]
+
+Part = TypeVar("Part")
 
 _PAGE: Final = 200
 _REST: Final = 4.0
@@ -31,6 +33,22 @@ def is_first(worker: Worker) -> bool:
     return not any(
         not peer.dead and peer.token < leases.token and retains_in(peer.codes) == mine for peer in leases.peers
     )
+
+
+async def go_through(parts: Iterable[Part], do: Callable[[Part], Awaitable[int]]) -> int:
+    """Do each part of a pass, also behind one that fails. Returns what they return together.
+
+    Raises the first error, when all parts were tried: none keeps the others waiting.
+    """
+    done, first = 0, None
+    for part in parts:
+        try:
+            done += await do(part)
+        except Exception as error:  # noqa: BLE001 - it is raised at the end
+            first = first or error
+    if first is not None:
+        raise first
+    return done
 
 
 async def ended_pages(

@@ -10,11 +10,12 @@ pass after a start begins at the oldest, and finds what was emptied before by on
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from romancy._logs import get_logger
 from romancy.errors import RomancyError
-from romancy.retaining.passes import ended_pages, is_first
+from romancy.retaining.passes import ended_pages, go_through, is_first
 from romancy.status import TERMINAL_STATUSES
 from romancy.storage.services import Service
 from romancy.stream_rows import BLANK
@@ -68,13 +69,16 @@ class EmptyingStreams:
                 logger.exception("streams of ended instances could not be emptied, which is tried again")
 
     async def look(self) -> int:
-        """One pass over all workflows. Returns of how many instances it has emptied the streams."""
+        """One pass over all workflows. Returns of how many instances it has emptied the streams.
+
+        Raises the first error, when all workflows were tried.
+        """
         if not is_first(self.worker):
             return 0
         until = (await self._store.services.reading.census()).now - self._kept_for
-        return sum([await self._empty(name, until) for name in self._workflows])
+        return await go_through(self._workflows, partial(self._empty, until))
 
-    async def _empty(self, workflow: str, until: int) -> int:
+    async def _empty(self, until: int, workflow: str) -> int:
         emptied, journal = 0, self._store.services.journal
         pages = ended_pages(
             self._store, self.worker, workflow, sorted(TERMINAL_STATUSES), until=until, since=self._done.get(workflow)

@@ -49,4 +49,20 @@ PLANTED: Final = (
         replacement="            if row.seen > self._read + 1_000_000:\n",
         shapes=_SHAPES,
     ),
+    Planted(
+        name="streams: a pass that empties them begins at the end of the last one",
+        file="romancy/retaining/streamed.py",
+        text="            self._done[workflow] = until - _LATE\n",
+        replacement="            self._done[workflow] = until\n",
+        shapes=_SHAPES,
+        mend=True,
+    ),
+    Planted(
+        name="streams: a workflow that could not be searched ends the pass",
+        file="romancy/retaining/passes.py",
+        text="            first = first or error\n",
+        replacement="            raise\n",
+        shapes=_SHAPES,
+        mend=True,
+    ),
 )

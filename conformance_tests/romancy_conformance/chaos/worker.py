@@ -22,7 +22,7 @@ import msgspec
 
 import romancy
 from romancy import RetryPolicy, Romancy, StorageUnavailableError
-from romancy.retaining import keeping
+from romancy.retaining import keeping, streamed
 from romancy.storage.backends import create_store
 from romancy_conformance.chaos.ailing import CLOCK, FULL, ail
 from romancy_conformance.chaos.plain import OUTSIDE, outside
@@ -32,6 +32,7 @@ from romancy_conformance.chaos.shapes.acts import stood
 from romancy_conformance.chaos.shapes.catalogue import workflows_of
 from romancy_conformance.chaos.shapes.retained import shorten_passes
 from romancy_conformance.chaos.shapes.sealed import Sealing
+from romancy_conformance.chaos.shapes.streams import KEPT, empty_soon
 from romancy_conformance.chaos.stage import APPS, stage
 from romancy_conformance.chaos.workflows import WORKFLOWS, call_of
 
@@ -62,6 +63,7 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
     """Work until told to stop: by a signal, or by the event in a process that gets no signals."""
     watched = 1.0 if told is None else None
     shorten_passes(keeping)
+    empty_soon(streamed)
     app = Romancy(
         job.url,
         workflows=(*WORKFLOWS, *workflows_of(sealed=False, old=job.old)),
@@ -73,6 +75,7 @@ async def work(job: Job, told: asyncio.Event | None = None) -> None:
         retry=RetryPolicy.fixed(12, 0.01),
         relay=relay_to(job.outbox) if job.outbox else None,
         retention=None,
+        keep_streams=KEPT,
         warn_when_blocked=watched,
     )
     outside[:] = [Path(job.log).with_name(OUTSIDE)]  # before the first worker begins: its activities write there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from romancy import (
     RetryPolicy,
     Romancy,
     Status,
+    StorageUnavailableError,
     StreamGoneError,
     UsageError,
     WorkflowContext,
@@ -224,6 +225,24 @@ async def test_a_pass_begins_behind_the_last_one(open_app: Open, monkeypatch: py
     assert await task.look() == 0
     for number in range(5):
         assert await app.streams_of(f"t-{number}") == []
+
+
+async def test_a_workflow_that_cannot_be_searched_keeps_no_other_one_waiting(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await open_app(workflows=[tries])
+    await (await app.start(tries.options(instance_id="t"))).result(timeout=60)
+    task = emptying(app)
+
+    def lost(store: Any, worker: Any, workflow: str, *rest: Any, **limits: Any) -> Any:
+        if workflow == min(task._workflows):  # pyright: ignore[reportPrivateUsage]
+            raise StorageUnavailableError("lost")
+        return passes.ended_pages(store, worker, workflow, *rest, **limits)
+
+    monkeypatch.setattr(streamed, "ended_pages", lost)
+    with pytest.raises(StorageUnavailableError, match="lost"):
+        await task.look()
+    assert await app.streams_of("t") == []
 
 
 async def test_an_end_that_was_committed_after_a_later_pass_is_found(open_app: Open) -> None:

@@ -165,6 +165,21 @@ async def test_each_is_in_the_archive_before_it_goes(open_app: Open, tmp_path: P
         archived_as(Folder(tmp_path / "archive"), "done")
 
 
+async def test_what_cannot_go_keeps_no_other_workflow_waiting(open_app: Open) -> None:
+    app = await open_app(workflows=EVERYTHING)
+    for one in (short_lived, stays):
+        assert await (await app.start(one.options(instance_id=one.name))).result(timeout=60) == 1
+
+    async def refuses(found: Sequence[Instance]) -> set[str]:
+        if short_lived.name in {one.instance_id for one in found}:
+            raise RuntimeError("its archive is full")
+        return await purge_of(app)(found)
+
+    with pytest.raises(RuntimeError, match="its archive is full"):
+        await retaining(app, NOW, refuses).look()
+    assert await ids(app) == [short_lived.name]
+
+
 async def test_one_of_the_workers_with_the_same_rules_does_it(open_app: Open) -> None:
     said = (NOW, NOW, Retention(failed="1d"))
     apps = [await open_app(workflows=EVERYTHING, retention=one) for one in said]

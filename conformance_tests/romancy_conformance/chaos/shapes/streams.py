@@ -3,6 +3,8 @@
 What each reader keeps is what the log has recorded: of each activity that completed, what it returned; of each that
 answered its cancellation, all that it had written; of the body, everything. Nothing is there twice, nothing of a failed
 or lost attempt, and all readers of one kind have the same.
+
+Workers empty the streams soon after the end. A reader that is late is told, or finds what the log alone has.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from romancy import (
     RetryPolicy,
     StorageUnavailableError,
     Stream,
+    StreamGoneError,
     StreamItem,
     WorkflowContext,
     activity,
@@ -30,6 +33,7 @@ from romancy import (
     workflow,
 )
 from romancy.core import ActivityCancelled, ActivityCompleted, StreamWritten
+from romancy.stream_rows import BLANK
 from romancy_conformance.chaos.plain import outside
 from romancy_conformance.chaos.shapes.honesty import TERMINATED
 from romancy_conformance.chaos.stage import stage
@@ -41,7 +45,10 @@ if TYPE_CHECKING:
     from romancy.core import LogEvent
     from romancy_conformance.chaos.shapes.shape import Scene
 
-__all__ = ["Streams"]
+__all__ = ["KEPT", "Streams", "empty_soon"]
+
+KEPT: Final = 3.0
+"""Seconds from the end of an instance: `keep_streams=` of all workers."""
 
 _SAID: Final = Stream("shape-said", str)
 _FILE: Final = "said.jsonl"
@@ -51,6 +58,15 @@ _CUT: Final = 0.5
 """The share of those that are stopped which is terminated."""
 _RESET: Final = 0.04
 """The share of the tokens behind which an attempt fails."""
+_EMPTIED: Final = 0.5
+"""The share of those that are awaited until their streams are empty."""
+_PATIENCE: Final = 120.0
+"""Seconds in which streams must be empty after their time is over."""
+
+
+def empty_soon(streamed: Any) -> None:
+    """Let workers of this process look for streams to empty within seconds: most of them do not live for a minute."""
+    streamed._MOST_OFTEN = 1.0
 
 
 class _Said(Struct, frozen=True):
@@ -152,7 +168,10 @@ class Streams:
         await scene.outcome(scene.path)
         readers = await asyncio.gather(*reading)
         readers += [await _reads(scene, settled=settled, cut=False) for settled in (False, True)]
-        await _judge(scene, readers)
+        log, said = await scene.insist(partial(_log, scene)), _said(scene.folder, scene.path)
+        _judge(scene, readers, log, said)
+        if scene.chance.random() < _EMPTIED:
+            await _judge_emptied(scene, log)
 
 
 def _part(chance: random.Random) -> tuple[str, int, float]:
@@ -168,56 +187,134 @@ async def _stop(scene: Scene) -> None:
         await scene.stop(partial(scene.app.cancel, scene.path))
 
 
-async def _reads(scene: Scene, *, settled: bool, cut: bool = True) -> list[StreamItem[str]]:
-    """All items, by readers of which each is cut off after some."""
+class _Read(Struct):
+    """What a reader has read."""
+
+    settled: bool
     items: list[StreamItem[str]] = []
-    chance = scene.chance
-    while True:
-        after = items[-1].offset if items else None
-        follow = not cut or chance.random() < 0.8
-        left = chance.choice((1, 3, 10, 100)) if cut else 1 << 30
-        reader: Any = scene.app.stream_of(scene.path, _SAID, after=after, settled=settled, follow=follow)
+    gone: bool = False
+    """Whether it was told that what it had not read yet was removed."""
+    late: bool = False
+    """Whether the streams were empty before it had come to the end."""
+
+    @property
+    def words(self) -> list[str]:
+        return [item.data for item in self.items] if self.settled else kept(self.items)
+
+
+async def _reads(scene: Scene, *, settled: bool, cut: bool = True) -> _Read:
+    """All items, by readers of which each is cut off after some."""
+    read, ended = _Read(settled), False
+    while not ended:
         try:
-            async for item in reader:
-                items.append(item)
-                left -= 1
-                if not left:
-                    break
-            else:
-                if follow:
-                    return items
+            ended = await _reads_on(scene, read, cut=cut)
         except StorageUnavailableError:
             pass
+        except StreamGoneError:
+            read.gone = ended = True
+        if not ended:
+            await asyncio.sleep(scene.chance.choice((0.0, 0.1, 1.0)))
+    read.late = await _first_line(scene) == BLANK
+    return read
+
+
+async def _reads_on(scene: Scene, read: _Read, *, cut: bool) -> bool:
+    """Read until the reader is cut off. Returns whether it has come to the end of the stream."""
+    chance = scene.chance
+    after = read.items[-1].offset if read.items else None
+    follow = not cut or chance.random() < 0.8
+    left = chance.choice((1, 3, 10, 100)) if cut else 1 << 30
+    reader: Any = scene.app.stream_of(scene.path, _SAID, after=after, settled=read.settled, follow=follow)
+    try:
+        async for item in reader:
+            read.items.append(item)
+            left -= 1
+            if not left:
+                return False
+    finally:
         await reader.aclose()
-        await asyncio.sleep(chance.choice((0.0, 0.1, 1.0)))
+    return follow
+
+
+async def _first_line(scene: Scene) -> bytes | None:
+    """What the streams begin with; None if they hold nothing."""
+    page = await scene.insist(partial(scene.store.read, scene.path, after=0))
+    if page is None:
+        return None
+    written = partial(scene.store.services.journal.written, scene.path, page.instance.life, after=0, limit=1)
+    return next((line.body for line in await scene.insist(written)), None)
 
 
 # ── the judge ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _judge(scene: Scene, readers: Sequence[list[StreamItem[str]]]) -> None:
-    log, said = await scene.insist(partial(_log, scene)), _said(scene.folder, scene.path)
-    right = _recorded(log, said, {*kept(readers[0])})
+def _judge(scene: Scene, readers: Sequence[_Read], log: Sequence[LogEvent], said: dict[str, list[_Said]]) -> None:
+    whole = [read for read in readers if not read.late]
+    right = _recorded(log, said, {*whole[0].words}) if whole else {}
     seen: dict[bool, list[str]] = {}
-    for number, items in enumerate(readers):
-        offsets = [item.offset for item in items]
+    for number, read in enumerate(readers):
+        offsets = [item.offset for item in read.items]
         if offsets != sorted({*offsets}):
             scene.find("order", f"reader {number}: its offsets do not count up")
-        settled = bool(number % 2) if number < len(readers) - 2 else number == len(readers) - 1
-        words = [item.data for item in items] if settled else kept(items)
-        alike = words if settled else sorted(words)  # each source has its order, and only final data one of all
-        if (before := seen.setdefault(settled, alike)) != alike:
-            scene.find("wrong", f"reader {number} keeps {_differ(words, before)} another one does not"[:400])
-        found: defaultdict[str, list[str]] = defaultdict(list)
-        for word in words:
-            found[word.partition("|")[0]].append(word)
-        for source in sorted({*found, *right}) if number in (0, len(readers) - 1) or before != alike else ():
-            if found[source] != right.get(source, []):
-                kind = "doubled" if len({*found[source]}) < len(found[source]) else "wrong"
-                scene.find(kind, f"reader {number}, {source}: {_differ(found[source], right.get(source, []))}"[:500])
+        if read.late:
+            _judge_late(scene, number, read, log)
+            continue
+        if read.gone:
+            scene.find("lost", f"reader {number} was told that streams are gone, and they are there")
+        # each source has its order, and only final data one of all
+        alike = read.words if read.settled else sorted(read.words)
+        if (before := seen.setdefault(read.settled, alike)) != alike:
+            scene.find("wrong", f"reader {number} keeps {_differ(read.words, before)} another one does not"[:400])
+        if number == 0 or read is whole[-1] or before != alike:
+            _compare(scene, number, read.words, right)
 
 
-def _differ(found: list[str], right: list[str]) -> str:
+def _compare(scene: Scene, number: int, words: list[str], right: dict[str, list[str]]) -> None:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for word in words:
+        found[word.partition("|")[0]].append(word)
+    for source in sorted({*found, *right}):
+        if found[source] != right.get(source, []):
+            kind = "doubled" if len({*found[source]}) < len(found[source]) else "wrong"
+            scene.find(kind, f"reader {number}, {source}: {_differ(found[source], right.get(source, []))}"[:500])
+
+
+def _judge_late(scene: Scene, number: int, read: _Read, log: Sequence[LogEvent]) -> None:
+    """It came to the end before the streams were emptied, or was told, or had read nothing and finds the log's part."""
+    # what it has of activities is compared with nothing: the words of cancelled ones are known from other readers only
+    body = [word for word in read.words if word.partition("|")[0] == _BODY]
+    of_log = _of_body(log)
+    if body != of_log[: len(body)] or (not read.gone and body != of_log):
+        scene.find("wrong", f"reader {number}, late: {_differ(body, of_log)}"[:500])
+
+
+async def _judge_emptied(scene: Scene, log: Sequence[LogEvent]) -> None:
+    """Wait until the streams are empty, if they held anything; a new reader then finds what the log has."""
+    last = stage.moment() + _PATIENCE
+    while (line := await _first_line(scene)) != BLANK:
+        if line is None:
+            return
+        if stage.moment() > last:
+            scene.find("rests", f"its streams are not empty {_PATIENCE} s after their time")
+            return
+        await asyncio.sleep(0.5)
+    for settled in (False, True):
+        words = await scene.insist(partial(_there_now, scene, settled=settled))
+        if words != _of_body(log):
+            scene.find("wrong", f"of emptied streams a reader has {_differ(words, _of_body(log))}"[:500])
+
+
+async def _there_now(scene: Scene, *, settled: bool) -> list[str]:
+    """What a reader finds that does not follow. One that does may get what its process has not forgotten yet."""
+    reader = scene.app.stream_of(scene.path, _SAID, settled=settled, follow=False)
+    return [item.data async for item in reader if item.kind == "data"]
+
+
+def _of_body(log: Sequence[LogEvent]) -> list[str]:
+    return [msgspec.json.decode(event.data, type=str) for event in log if isinstance(event, StreamWritten)]
+
+
+def _differ(found: Sequence[str], right: Sequence[str]) -> str:
     return f"{found} and not {right}" if len(found) + len(right) < 10 else f"{sorted({*found} ^ {*right})} or an order"
 
 
